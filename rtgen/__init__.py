@@ -1,0 +1,3 @@
+"""rtgen: plays an answer to what you play, in tempo."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,224 @@
+"""Standard MIDI Files, read tolerantly and written plainly (mido does the bytes).
+
+Positions are converted to 480 ticks a beat at this edge, tempo to BPM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import mido
+
+from rtgen.errors import UserError
+from rtgen.music.note import Note
+from rtgen.music.time import PPQN, Metre
+
+MAX_BYTES = 32 * 2**20
+"""Larger files are refused: no performance needs that much."""
+_DEFAULT_TEMPO = 120.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Event:
+    """A channel message at a tick."""
+
+    tick: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Channel messages in order of time, and the name they go by."""
+
+    name: str
+    events: tuple[Event, ...]
+
+    def notes(self) -> list[Note]:
+        """The notes as heard: those held by the sustain pedal (CC 64) last until it is lifted."""
+        return notes_of(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A Standard MIDI File as music.
+
+    Args:
+        tracks: those that hold channel messages.
+        tempos: (tick, BPM), the first at tick 0.
+        metres: (tick, metre), the first at tick 0.
+        markers: (tick, text).
+    """
+
+    tracks: tuple[Track, ...]
+    tempos: tuple[tuple[int, float], ...] = ((0, _DEFAULT_TEMPO),)
+    metres: tuple[tuple[int, Metre], ...] = ((0, Metre()),)
+    markers: tuple[tuple[int, str], ...] = field(default=())
+
+    @property
+    def end(self) -> int:
+        """Tick of the last event."""
+        return max((t.events[-1].tick for t in self.tracks if t.events), default=0)
+
+    def merged(self) -> list[Event]:
+        """The events of all tracks in order of time, note-offs before note-ons at equal ticks."""
+        return sorted(
+            (e for t in self.tracks for e in t.events), key=lambda e: (e.tick, _is_note_on(e.data))
+        )
+
+
+def _is_note_on(data: bytes) -> bool:
+    return data[0] & 0xF0 == 0x90 and data[2] > 0
+
+
+def notes_of(events: Iterable[Event]) -> list[Note]:
+    """Pairs note-ons with their note-offs, per channel; the sustain pedal delays the offs.
+
+    A pitch struck again ends the note before. Notes still held at the end last until the last event.
+    """
+    notes: list[Note] = []
+    held: dict[tuple[int, int], tuple[int, int]] = {}
+    sustained: dict[tuple[int, int], tuple[int, int]] = {}
+    pedals: set[int] = set()
+
+    def end(key: tuple[int, int], started: tuple[int, int] | None, tick: int) -> None:
+        if started is not None and tick > started[0]:
+            notes.append(Note(started[0], key[1], tick - started[0], started[1]))
+
+    tick = 0
+    for event in events:
+        tick, data = event.tick, event.data
+        kind, channel = data[0] & 0xF0, data[0] & 0x0F
+        if kind in (0x80, 0x90):
+            key = (channel, data[1])
+            if _is_note_on(data):
+                end(key, sustained.pop(key, None), tick)
+                end(key, held.pop(key, None), tick)
+                held[key] = (tick, data[2])
+            elif key in held:
+                if channel in pedals:
+                    sustained[key] = held.pop(key)
+                else:
+                    end(key, held.pop(key), tick)
+        elif kind == 0xB0 and data[1] == 64:
+            if data[2] >= 64:
+                pedals.add(channel)
+            else:
+                pedals.discard(channel)
+                for key in [k for k in sustained if k[0] == channel]:
+                    end(key, sustained.pop(key), tick)
+    for key, started in (*held.items(), *sustained.items()):
+        end(key, started, tick)
+    return sorted(notes)
+
+
+def _load(source: Path | BinaryIO, name: str) -> mido.MidiFile:
+    try:
+        if isinstance(source, Path):
+            if source.stat().st_size > MAX_BYTES:
+                raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB, which no performance is; use another")
+            with source.open("rb") as file:
+                return mido.MidiFile(file=file, clip=True)
+        return mido.MidiFile(file=source, clip=True)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist; check the path") from None
+    except IsADirectoryError:
+        raise UserError(f"{name} is a folder; name a .mid file in it") from None
+    except PermissionError:
+        raise UserError(f"{name} may not be read; change its permissions") from None
+    except Exception as error:
+        # mido lets whatever went wrong escape: EOFError, OSError, IndexError, KeySignatureError, ValueError ...
+        reason = str(error) or "it ends in the middle"
+        raise UserError(f"{name} is not a readable MIDI file ({reason}); export it again") from error
+
+
+def read(source: Path | BinaryIO, name: str = "") -> Score:
+    """The score in a `.mid` file of type 0 or 1.
+
+    Args:
+        source: a path or an open binary file.
+        name: what errors call it; the path by default.
+
+    Raises:
+        UserError: the file is missing, damaged, of type 2, has a division that is not ticks a beat, or holds no notes.
+    """
+    name = name or str(source)
+    midi = _load(source, name)
+    if midi.type == 2:
+        raise UserError(f"{name} is of type 2 (independent patterns), which has no one timeline; save it as type 1")
+    if midi.ticks_per_beat <= 0:
+        raise UserError(f"{name} has a division of {midi.ticks_per_beat}, not ticks a beat; export it again")
+    scale = PPQN / midi.ticks_per_beat
+    tracks: list[Track] = []
+    tempos: dict[int, float] = {0: _DEFAULT_TEMPO}
+    metres: dict[int, Metre] = {0: Metre()}
+    markers: list[tuple[int, str]] = []
+    for number, track in enumerate(midi.tracks):
+        events: list[Event] = []
+        position = 0
+        for message in track:
+            position += message.time
+            tick = round(position * scale)
+            if message.type == "set_tempo" and message.tempo > 0:
+                tempos[tick] = 60e6 / message.tempo
+            elif message.type == "time_signature" and message.denominator <= 16 and 1 <= message.numerator <= 32:
+                metres[tick] = Metre(message.numerator, message.denominator)
+            elif message.type == "marker":
+                markers.append((tick, message.text))
+            elif not message.is_meta and message.type != "sysex":
+                data = bytes(message.bytes())
+                if data[0] < 0xF0:
+                    events.append(Event(tick, data))
+        if events:
+            tracks.append(Track(track.name or f"Track {number}", tuple(events)))
+    if not any(_is_note_on(e.data) for t in tracks for e in t.events):
+        raise UserError(f"{name} holds no notes; choose a file with music in it")
+    return Score(tuple(tracks), tuple(sorted(tempos.items())), tuple(sorted(metres.items())), tuple(markers))
+
+
+def write(path: Path, score: Score) -> None:
+    """Writes a `.mid` of type 1 with a conductor track first; the file appears whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    midi = mido.MidiFile(type=1, ticks_per_beat=PPQN, charset="utf-8")
+    conductor: list[tuple[int, mido.MetaMessage]] = [
+        *((t, mido.MetaMessage("time_signature", numerator=m.beats, denominator=m.unit)) for t, m in score.metres),
+        *((t, mido.MetaMessage("set_tempo", tempo=round(60e6 / bpm))) for t, bpm in score.tempos),
+        *((t, mido.MetaMessage("marker", text=text)) for t, text in score.markers),
+    ]
+    midi.tracks.append(_delta_track(sorted(conductor, key=lambda c: c[0])))
+    for track in score.tracks:
+        messages = [(e.tick, mido.Message.from_bytes(e.data)) for e in track.events]
+        midi.tracks.append(_delta_track([(0, mido.MetaMessage("track_name", name=track.name)), *messages]))
+    partial = path.with_name(path.name + ".part")
+    try:
+        midi.save(str(partial))
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _delta_track(timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.MidiTrack:
+    track = mido.MidiTrack()
+    now = 0
+    for tick, message in timed:
+        track.append(message.copy(time=tick - now))
+        now = tick
+    track.append(mido.MetaMessage("end_of_track"))
+    return track
+
+
+def note_events(notes: Iterable[Note], *, start: int = 0, channel: int = 0) -> list[Event]:
+    """Note-ons and note-offs of `notes`, shifted by `start` ticks; at equal ticks offs come first."""
+    events = []
+    for note in notes:
+        onset = max(start + note.onset, 0)
+        events.append(Event(onset, bytes((0x90 | channel, note.pitch, note.velocity))))
+        events.append(Event(onset + note.duration, bytes((0x80 | channel, note.pitch, 0))))
+    return sorted(events, key=lambda e: (e.tick, _is_note_on(e.data)))

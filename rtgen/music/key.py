@@ -1,0 +1,62 @@
+"""Key estimation: which of the 24 major and minor keys some notes are in.
+
+Method: Krumhansl and Schmuckler's (Krumhansl, Cognitive Foundations of Musical Pitch, 1990): correlate how long each
+pitch class sounds with a profile of each key. The profiles are Temperley's (What's Key for Key?, 1999), which were made
+for written music.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+
+from rtgen.music.note import Note
+
+NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
+_MAJOR = (5.0, 2.0, 3.5, 2.0, 4.5, 4.0, 2.0, 4.5, 2.0, 3.5, 1.5, 4.0)
+_MINOR = (5.0, 2.0, 3.5, 4.5, 2.0, 4.0, 2.0, 4.5, 3.5, 2.0, 1.5, 4.0)
+_MAJOR_SCALE = frozenset({0, 2, 4, 5, 7, 9, 11})
+# Natural minor with the raised sixth and seventh that melodies and dominants use.
+_MINOR_SCALE = frozenset({0, 2, 3, 5, 7, 8, 9, 10, 11})
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key.
+
+    Args:
+        tonic: pitch class, 0 (C) to 11 (B).
+        minor: whether it is minor.
+    """
+
+    tonic: int
+    minor: bool = False
+
+    def contains(self, pitch: int) -> bool:
+        """Whether `pitch` belongs to the scale (for minor, in any of its three forms)."""
+        return (pitch - self.tonic) % 12 in (_MINOR_SCALE if self.minor else _MAJOR_SCALE)
+
+    def __str__(self) -> str:
+        return f"{NAMES[self.tonic]} {'minor' if self.minor else 'major'}"
+
+
+def _correlation(xs: list[float], ys: tuple[float, ...]) -> float:
+    mean_x, mean_y = sum(xs) / 12, sum(ys) / 12
+    covariance = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    spread = sqrt(sum((x - mean_x) ** 2 for x in xs) * sum((y - mean_y) ** 2 for y in ys))
+    return covariance / spread if spread else 0.0
+
+
+def estimate(notes: Iterable[Note]) -> Key | None:
+    """The likeliest key of `notes`, each weighed by its duration; None when there are none."""
+    weights = [0.0] * 12
+    for note in notes:
+        weights[note.pitch % 12] += note.duration
+    if not any(weights):
+        return None
+    keys = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
+    return max(
+        keys,
+        key=lambda k: _correlation(weights[k.tonic :] + weights[: k.tonic], _MINOR if k.minor else _MAJOR),
+    )
