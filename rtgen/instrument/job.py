@@ -1,0 +1,43 @@
+"""What the instrument asks of the model, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from rtgen.music.note import Loop
+
+Mode = Literal["clean", "vary"]
+"""What the model does with a loop. Further modes come with the models that play them."""
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A loop to be answered.
+
+    Args:
+        loop: what was played.
+        mode: what is wanted of it.
+        knobs: the parameters of `controls.PARAMETERS` by name.
+        seed: of everything random in the answer.
+        target: tick at which the answer begins.
+        epoch: counts the breaks in the song's time; an answer from another epoch is void.
+    """
+
+    loop: Loop
+    mode: Mode
+    seed: int
+    target: int
+    epoch: int
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a job: its target and epoch are the job's."""
+
+    loop: Loop
+    target: int
+    epoch: int

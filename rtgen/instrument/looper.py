@@ -1,0 +1,91 @@
+"""The looper: turns what is played into loops."""
+
+from __future__ import annotations
+
+from rtgen.instrument import midi
+from rtgen.music.note import Loop, Note
+
+_Key = tuple[int, int]
+
+
+class Looper:
+    """Captures notes with velocity, timing and sustain pedal, in ticks, from `begin` to `take`.
+
+    A note held across the end of a loop ends there. What was struck before `begin` is not captured.
+    """
+
+    def __init__(self) -> None:
+        self._start: int | None = None
+        self._notes: list[Note] = []
+        self._open: dict[_Key, tuple[int, int]] = {}
+        self._released: set[_Key] = set()
+        self._pedals: set[int] = set()
+
+    @property
+    def capturing(self) -> bool:
+        """Whether notes are being captured."""
+        return self._start is not None
+
+    def begin(self, start: int) -> None:
+        """Captures from now on into a loop that starts at tick `start` (a little later than now)."""
+        self.cancel()
+        self._start = start
+
+    def cancel(self) -> None:
+        """Forgets what was captured and captures no more."""
+        self._start = None
+        self._notes.clear()
+        self._open.clear()
+        self._released.clear()
+
+    def feed(self, tick: int, message: bytes) -> None:
+        """Hears a note or pedal message at `tick`; others are passed over."""
+        channel = message[0] & 0x0F
+        if message[0] & 0xF0 == 0xB0:
+            if message[1] == midi.SUSTAIN:
+                self._pedal(tick, channel, message[2] >= 64)
+        elif midi.is_note(message):
+            key = (channel, message[1])
+            if midi.is_note_on(message):
+                self._end(key, tick)
+                if self._start is not None:
+                    self._open[key] = (tick, message[2])
+            elif channel in self._pedals:
+                self._released.add(key)
+            else:
+                self._end(key, tick)
+
+    def _pedal(self, tick: int, channel: int, down: bool) -> None:
+        if down:
+            self._pedals.add(channel)
+            return
+        self._pedals.discard(channel)
+        for key in [k for k in self._released if k[0] == channel]:
+            self._end(key, tick)
+
+    def _end(self, key: _Key, tick: int) -> None:
+        self._released.discard(key)
+        started = self._open.pop(key, None)
+        if started is not None and self._start is not None:
+            onset, velocity = started
+            self._notes.append(Note(onset - self._start, key[1], max(tick - onset, 1), velocity))
+
+    def notes(self, tick: int) -> tuple[Note, ...]:
+        """What has been captured so far, notes that still sound as if they ended at `tick`."""
+        if self._start is None:
+            return ()
+        still = [Note(on - self._start, key[1], max(tick - on, 1), v) for key, (on, v) in self._open.items()]
+        return (*self._notes, *still)
+
+    def take(self, length: int, bar: int) -> Loop:
+        """The captured loop, cut at `length` ticks; captures no more until the next `begin`.
+
+        A tick may be hit after the end by a hair (times are estimates); such a note is moved to the last tick.
+        """
+        assert self._start is not None
+        cut = []
+        for note in self.notes(self._start + length):
+            onset = min(note.onset, length - 1)
+            cut.append(Note(onset, note.pitch, max(min(note.end, length) - onset, 1), note.velocity))
+        self.cancel()
+        return Loop(length, tuple(cut), bar).monophonic_by_pitch()

@@ -1,0 +1,139 @@
+"""The player: what sounds, what will, and the ledger that never forgets a note."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rtgen.instrument import midi
+from rtgen.music.note import Loop
+
+LATE_S = 0.05
+"""A note that is later than this is not begun any more; its end is never dropped."""
+
+_Key = tuple[int, int]
+THRU = 0
+"""The owner, in the ledger, of notes that go through; the player's own have numbers from 1."""
+
+
+class Ledger:
+    """Every note-on that is sent gets exactly one note-off.
+
+    A pitch sounds once on a channel: struck again it is ended first, and the end of the earlier note is then no longer
+    sent, whoever's it was.
+    """
+
+    def __init__(self) -> None:
+        self._sounding: dict[_Key, int] = {}
+        self._pedals: set[int] = set()
+        self._channels: set[int] = set()
+
+    def begin(self, key: _Key, velocity: int, owner: int) -> list[bytes]:
+        """The messages that begin a note on (channel, pitch)."""
+        messages = [midi.note_off(*key)] if key in self._sounding else []
+        self._sounding[key] = owner
+        self._channels.add(key[0])
+        return [*messages, midi.note_on(*key, velocity)]
+
+    def end(self, key: _Key, owner: int) -> list[bytes]:
+        """The message that ends the owner's note; none if it does not sound (any more)."""
+        if self._sounding.get(key) != owner:
+            return []
+        del self._sounding[key]
+        return [midi.note_off(*key)]
+
+    def sounds(self, key: _Key, owner: int) -> bool:
+        """Whether the owner's note sounds."""
+        return self._sounding.get(key) == owner
+
+    def pedal(self, channel: int, down: bool) -> None:
+        """Remembers that a sustain pedal went through."""
+        self._channels.add(channel)
+        (self._pedals.add if down else self._pedals.discard)(channel)
+
+    def release(self, *, thru: bool) -> list[bytes]:
+        """Ends all notes of the player, and with `thru` also those that went through, pedals included."""
+        ending = [key for key, owner in self._sounding.items() if thru or owner != THRU]
+        messages = [midi.note_off(*key) for key in ending]
+        for key in ending:
+            del self._sounding[key]
+        if thru:
+            messages += [midi.control(channel, midi.SUSTAIN, 0) for channel in sorted(self._pedals)]
+            self._pedals.clear()
+        return messages
+
+    def panic(self) -> list[bytes]:
+        """Ends all that is known to sound, then whatever else may, on the channels used."""
+        messages = self.release(thru=True)
+        for channel in sorted(self._channels):
+            messages += [midi.control(channel, n, 0) for n in (midi.SUSTAIN, midi.ALL_NOTES_OFF, midi.ALL_SOUND_OFF)]
+        return messages
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Due:
+    """Sorted by tick; at equal ticks ends come first."""
+
+    tick: int
+    begins: bool
+    owner: int
+    pitch: int
+    velocity: int = 0
+
+
+class Player:
+    """A queue of notes ordered by tick. It knows no seconds but those it is asked with.
+
+    Args:
+        ledger: shared with whatever else sends notes to the same port.
+        channel: 0-15, on which it plays.
+    """
+
+    def __init__(self, ledger: Ledger, channel: int = 0) -> None:
+        self._ledger = ledger
+        self._channel = channel
+        self._queue: list[_Due] = []
+        self._owner = THRU
+
+    def replace(self, loop: Loop, start: int, from_tick: int) -> None:
+        """Plays `loop`, whose tick 0 is at `start`; whatever else was planned ends at `from_tick`.
+
+        Notes of the loop before `from_tick` are left out whole, save those that anticipate its first downbeat.
+        """
+        kept = []
+        for due in self._queue:
+            if due.begins and due.tick < from_tick:
+                kept.append(due)
+            elif not due.begins:
+                kept.append(_Due(min(due.tick, from_tick), False, due.owner, due.pitch))
+        # An end whose beginning was dropped finds nothing in the ledger, and sends nothing.
+        self._queue = kept
+        earliest = from_tick - start if from_tick > start else -loop.length
+        for note in loop.notes:
+            if note.onset >= earliest:
+                self._owner += 1
+                begin, end = start + note.onset, start + note.end
+                self._queue.append(_Due(begin, True, self._owner, note.pitch, note.velocity))
+                self._queue.append(_Due(end, False, self._owner, note.pitch))
+        heapq.heapify(self._queue)
+
+    def next_tick(self) -> int | None:
+        """The tick of the next message; None when nothing is planned."""
+        return self._queue[0].tick if self._queue else None
+
+    def due(self, now: float, time_at: Callable[[int], float]) -> list[bytes]:
+        """The messages that are due by `now` (seconds), ticks being at `time_at`."""
+        messages: list[bytes] = []
+        while self._queue and time_at(self._queue[0].tick) <= now:
+            due = heapq.heappop(self._queue)
+            key = (self._channel, due.pitch)
+            if not due.begins:
+                messages += self._ledger.end(key, due.owner)
+            elif now - time_at(due.tick) <= LATE_S:
+                messages += self._ledger.begin(key, due.velocity, due.owner)
+        return messages
+
+    def clear(self) -> None:
+        """Plans nothing any more; ending what sounds is the ledger's."""
+        self._queue.clear()

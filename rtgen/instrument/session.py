@@ -1,0 +1,323 @@
+"""The whole instrument: told what happened and when, it says what to send, what to compute and when to wake it.
+
+A session owns all musical state. The daemon, the offline renderer, the demo and the tests drive the same object.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rtgen.instrument import midi
+from rtgen.instrument.controls import BY_CC, PARAMETERS
+from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.looper import Looper
+from rtgen.instrument.player import THRU, Ledger, Player
+from rtgen.instrument.preset import Preset, Use
+from rtgen.instrument.transport import Change, InternalClock, MidiClock, State, Transport
+from rtgen.music.note import Loop, Note
+
+PRE_ROLL = 60
+"""Ticks before a call from which notes count as its early downbeat (a 32nd note)."""
+_SLACK_S = 0.010
+"""An answer this late still begins on its boundary: its first notes are late by less than one hears."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Bytes arrived at an input port."""
+
+    port: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A parameter was set."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The player chose when answers are heard; to release a hold is to choose another use."""
+
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """The model is ready, and has taken `seconds` for an answer."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panic:
+    """The player pressed panic."""
+
+
+Event = Received | Answer | Turned | Used | Warmed | Panic
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth telling the player.
+
+    Args:
+        what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer`
+            one that came in time, `late` one that came late, `late by a loop` one whose turn was over.
+        loop_index: which loop of the song it is about.
+        loop: the notes of it.
+        seconds: how long the answer took.
+    """
+
+    what: Literal["rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed"]
+    loop_index: int = 0
+    loop: Loop | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again."""
+
+    messages: list[bytes] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    wake_at: float | None = None
+
+
+class Lead:
+    """How long before a boundary a loop must go to the model: what answers took of late, and some.
+
+    The largest of the last 64 stands for their 99th percentile.
+    """
+
+    def __init__(self) -> None:
+        self._warm = 0.012
+        self._times: deque[float] = deque(maxlen=64)
+
+    def warmed(self, seconds: float) -> None:
+        """The model's own measure, taken before it played."""
+        self._warm = seconds
+
+    def measured(self, seconds: float) -> None:
+        """An answer took `seconds` from job to arrival."""
+        self._times.append(seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The lead, between 10 ms and 1 s."""
+        return min(max(1.25 * max(self._warm, *self._times, 0.0) + 0.004, 0.010), 1.0)
+
+
+class Session:
+    """The instrument.
+
+    Args:
+        preset: the musical settings.
+        clock: `midi` follows the input's clock, `internal` rolls at the preset's tempo from the first step.
+        thru: whether what is played also goes to the output.
+        seed: of everything random; job n of a session has a seed that follows from it and n.
+        offset_s: messages leave this much earlier (later, if negative) than their tick.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        *,
+        clock: Literal["midi", "internal"] = "midi",
+        thru: bool = False,
+        seed: int = 0,
+        offset_s: float = 0.0,
+    ) -> None:
+        self.transport: Transport = (MidiClock if clock == "midi" else InternalClock)(preset.tempo)
+        self.preset = preset
+        self.knobs = dict(preset.knobs)
+        self.use: Use = preset.use
+        self.lead = Lead()
+        self._looper = Looper()
+        self._ledger = Ledger()
+        self._player = Player(self._ledger, preset.channel - 1)
+        self._parsers: dict[int, midi.Parser] = {}
+        self._thru = thru
+        self._seed = seed
+        self._jobs = 0
+        self._offset = offset_s
+        self._epoch = 0
+        self._turn = 0
+        self._present: Loop | None = None
+        self._asked: dict[int, float] = {}
+
+    # ---- what happens -------------------------------------------------------------------------------------------
+
+    def step(self, now: float, event: Event | None = None) -> Output:
+        """Takes in what happened at `now` (seconds on any steady clock), and lets time pass up to then."""
+        out = Output()
+        self._broke(self.transport.expire(now), out)
+        match event:
+            case Received():
+                for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
+                    self._hear(now, message, out)
+            case Answer():
+                self._take_answer(now, event, out)
+            case Turned():
+                self.knobs[event.name] = PARAMETERS[event.name].check(event.value)
+            case Used():
+                self.use = event.use
+            case Warmed():
+                self.lead.warmed(event.seconds)
+            case Panic():
+                self._player.clear()
+                out.messages += self._ledger.panic()
+        self._advance(now, out)
+        out.wake_at = self._wake_at()
+        return out
+
+    def end(self) -> list[bytes]:
+        """The messages that end everything that sounds; the last thing to be sent before the port closes."""
+        self._player.clear()
+        return self._ledger.release(thru=True)
+
+    def _hear(self, now: float, message: bytes, out: Output) -> None:
+        if message[0] >= 0xF0:
+            self._broke(self.transport.feed(now, message), out)
+            return
+        if self._thru:
+            out.messages += self._through(message)
+        if message[0] & 0xF0 == 0xB0 and message[1] in BY_CC:
+            parameter = BY_CC[message[1]]
+            self.knobs[parameter.name] = parameter.from_cc(message[2])
+        # A turn that is due before the note must be taken before it.
+        self._advance(now, out)
+        self._looper.feed(self.transport.tick_at(now), message)
+
+    def _through(self, message: bytes) -> list[bytes]:
+        channel = message[0] & 0x0F
+        if midi.is_note(message):
+            key = (channel, message[1])
+            return (
+                self._ledger.begin(key, message[2], THRU) if midi.is_note_on(message) else self._ledger.end(key, THRU)
+            )
+        if message[0] & 0xF0 == 0xB0:
+            if message[1] in BY_CC:
+                return []  # a knob of ours is not music
+            if message[1] == midi.SUSTAIN:
+                self._ledger.pedal(channel, message[2] >= 64)
+        return [message]
+
+    # ---- breaks in the song's time --------------------------------------------------------------------------------
+
+    def _broke(self, change: Change | None, out: Output) -> None:
+        if change is None:
+            return
+        self._epoch += 1
+        self._asked.clear()
+        self._player.clear()
+        self._looper.cancel()
+        out.messages += self._ledger.release(thru=False)
+        out.notices.append(Notice("rolling" if change is Change.ROLLED else change.value))
+        if change is Change.ROLLED:
+            self._roll()
+
+    def _roll(self) -> None:
+        """Begins in the loop that belongs to the position."""
+        tick = self.transport.tick
+        index = tick // self.preset.length
+        self._turn = index + 1
+        if self._captures(index):
+            self._looper.begin(index * self.preset.length)
+        elif self.use == "hold" and self._present:
+            self._player.replace(self._present, index * self.preset.length, tick)
+
+    # ---- time passes ----------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float, out: Output) -> None:
+        if self.transport.state is State.ROLLING:
+            while now >= self._turn_at():
+                self._take_turn(now, out)
+        out.messages += self._player.due(now + self._offset, self.transport.time_at)
+
+    def _wake_at(self) -> float | None:
+        if self.transport.state is not State.ROLLING:
+            return None
+        times = [self._turn_at()]
+        if (tick := self._player.next_tick()) is not None:
+            times.append(self.transport.time_at(tick) - self._offset)
+        if (deadline := self.transport.deadline) is not None:
+            times.append(deadline)
+        return min(times)
+
+    def _captures(self, index: int) -> bool:
+        """Whether what is played in a loop is captured."""
+        if self.use == "follow":
+            return True
+        if self.use == "hold":
+            return self._present is None
+        return index % 2 == 0
+
+    def _turn_at(self) -> float:
+        """When the next loop must be prepared, in seconds."""
+        boundary = self.transport.time_at(self._turn * self.preset.length)
+        if self._looper.capturing:
+            return boundary - max(self._offset, 0.0) - self.lead.seconds
+        return boundary - PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0))
+
+    def _take_turn(self, now: float, out: Output) -> None:
+        """Ends the present loop and prepares the next, whose index is `_turn`."""
+        index, length = self._turn, self.preset.length
+        self._turn += 1
+        call = self._looper.take(length, self.preset.metre.bar) if self._looper.capturing else None
+        if call is not None:
+            if call.notes:
+                out.jobs.append(self._ask(call, index * length, now))
+            elif self.use == "follow":
+                self._present = None
+            out.notices.append(Notice("call" if call.notes else "silence", index - 1, call))
+        if self.use != "answer":
+            # Until its successor comes, what was sounding goes on.
+            self._player.replace(self._present or Loop(length), index * length, index * length)
+        if self._captures(index):
+            self._looper.begin(index * length)
+
+    def _ask(self, call: Loop, target: int, now: float) -> Job:
+        self._jobs += 1
+        self._asked[target] = now
+        seed = (self._seed << 24) + self._jobs
+        return Job(call, self.preset.mode, seed, target, self._epoch, dict(self.knobs))
+
+    def _take_answer(self, now: float, answer: Answer, out: Output) -> None:
+        asked = self._asked.pop(answer.target, None) if answer.epoch == self._epoch else None
+        if asked is None:
+            return
+        self.lead.measured(now - asked)
+        self._present = answer.loop
+        late = now + self._offset > self.transport.time_at(answer.target) + _SLACK_S
+        from_tick = answer.target
+        if late:
+            bar = self.preset.metre.bar
+            from_tick = -(-self.transport.tick_at(now + self._offset) // bar) * bar
+        what: Literal["answer", "late", "missed"] = "late" if late else "answer"
+        if from_tick < answer.target + self.preset.length:
+            self._player.replace(answer.loop, answer.target, from_tick)
+        else:
+            what = "missed"
+        out.notices.append(Notice(what, answer.target // self.preset.length, answer.loop, now - asked))
+
+    # ---- for whoever looks on -------------------------------------------------------------------------------------
+
+    def position(self, now: float) -> int | None:
+        """The tick at `now`; None unless rolling."""
+        return self.transport.tick_at(now) if self.transport.state is State.ROLLING else None
+
+    def played(self, now: float) -> tuple[Note, ...]:
+        """What has been captured of the present loop."""
+        return self._looper.notes(self.transport.tick_at(now))
+
+    @property
+    def present(self) -> Loop | None:
+        """The present answer."""
+        return self._present
