@@ -1,0 +1,1 @@
+"""The real world: ports, threads, processes, files, the terminal."""
