@@ -1,0 +1,190 @@
+"""What is going on, in the terminal: two small piano rolls, what is played and what answers (rich, braille dots).
+
+A `Snapshot` is itself a renderable: `rich.live.Live.update(snapshot)` shows it. A braille character is two dots wide
+and four high, so that three rows of characters are an octave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from rtgen.music.note import Loop
+from rtgen.music.time import PPQN
+
+_ROWS = 12
+_LOW, _SEMITONES = 33, 48
+"""What is shown as long as the notes are in it: four octaves from A1, one dot to a semitone."""
+_LEVELS = 4
+
+_DIM, _PLAIN, _STRONG = Style(color="#7f8aa3"), Style(color="#c9d1e0"), Style(color="#eef2fa", bold=True)
+_LINE = Style(color="#3a4356")
+_WARN = Style(color="#ffaa4c")
+_PLAYED = tuple(Style(color=c) for c in ("#4a6f94", "#5f93c6", "#76b4f0", "#a8d4ff"))
+_ANSWER = tuple(Style(color=c) for c in ("#94683a", "#c68744", "#f0a04c", "#ffc88a"))
+_HEAD = Style(bgcolor="#3a4356")
+_SIGNS = {"rolling": "▶", "armed": "◌", "stopped": "■"}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the terminal shows at one moment.
+
+    Args:
+        transport: `stopped`, `armed` or `rolling`.
+        tempo: BPM; None when there is none yet.
+        position: ticks since the song's start.
+        playhead: ticks since the loop's start.
+        played: what was played so far, or last; its length is the loop's.
+        answer: what answers, if anything does yet.
+        listening: whether the playhead runs through what is played.
+        answering: whether it runs through the answer.
+        words: the state, such as `vary 0.40`, `frozen`.
+        notice: a line for what the player should know; empty for none.
+    """
+
+    transport: str
+    tempo: float | None
+    position: int
+    playhead: int
+    played: Loop
+    answer: Loop | None = None
+    listening: bool = True
+    answering: bool = True
+    words: tuple[str, ...] = ()
+    notice: str = ""
+
+    @property
+    def bar_beat(self) -> tuple[int, int]:
+        """The bar and the beat (a quarter note) that the song is in, both counted from 1."""
+        bar, ticks = divmod(self.position, self.played.bar)
+        return bar + 1, ticks // PPQN + 1
+
+    def plain(self) -> str:
+        """One line without signs, for a terminal that cannot do more, and for a log."""
+        tempo = f"{self.tempo:.1f} BPM" if self.tempo is not None else "no clock"
+        answer = f"answer {len(self.answer)} notes" if self.answer is not None else "no answer yet"
+        bar, beat = self.bar_beat
+        facts = (
+            self.transport,
+            tempo,
+            f"bar {bar} beat {beat}",
+            *self.words,
+            f"played {len(self.played)} notes",
+            answer,
+        )
+        return ", ".join(facts) + (f"; {self.notice}" if self.notice else "")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.ascii_only or console.is_dumb_terminal or not console.is_terminal or options.max_width < 40:
+            yield Text(self.plain(), no_wrap=True, overflow="ignore")
+            return
+        for line in _lines(self, options.max_width):
+            yield from line
+            yield Segment.line()
+
+
+def _lines(now: Snapshot, width: int) -> Iterator[list[Segment]]:
+    """Always the same number of lines: nothing jumps."""
+    columns = (width - 8) // 2
+    low, semitones = _window(now)
+    yield [Segment(_fit(text, room), style) for text, room, style in _status(now, width)]
+    yield [
+        Segment("    "),
+        Segment(_fit("played", columns), _PLAYED[2]),
+        Segment("    "),
+        Segment(_fit("answer" if now.answer is not None else "answer: none yet", columns), _ANSWER[2]),
+    ]
+    names = {_dot(c, low, semitones) // 4: f"C{c // 12 - 1}" for c in range(-(-low // 12) * 12, low + semitones, 12)}
+    played = _roll(now.played, low, semitones, columns)
+    answer = _roll(now.answer or now.played.with_notes(()), low, semitones, columns)
+    playhead = min(now.playhead * columns // now.played.length, columns - 1)
+    for row, (left, right) in enumerate(zip(played, answer, strict=True)):
+        yield [
+            Segment(f"{names.get(row, ''):>3} ", _DIM),
+            *_row(left, _PLAYED, playhead if now.listening else None),
+            Segment("    "),
+            *_row(right, _ANSWER, playhead if now.answering else None),
+        ]
+    yield [Segment(_fit(f" {now.notice}", width - 1), _WARN)]
+
+
+def _status(now: Snapshot, width: int) -> list[tuple[str, int, Style]]:
+    bar, beat = now.bar_beat
+    beats = "".join("●" if b == beat else "○" for b in range(1, -(-now.played.bar // PPQN) + 1))
+    tempo = f"{now.tempo:5.1f} BPM" if now.tempo is not None else "no clock"
+    parts = [
+        (f" {_SIGNS.get(now.transport, ' ')} {now.transport}", 12, _PLAIN),
+        (tempo, 11, _PLAIN),
+        (f"{bar:>4}.{beat} ", 8, _STRONG),
+        (beats, len(beats) + 2, _PLAYED[3] if now.transport == "rolling" else _DIM),
+    ]
+    return [*parts, (" · ".join(now.words), width - 1 - sum(room for _, room, _ in parts), _DIM)]
+
+
+def _fit(text: str, room: int) -> str:
+    room = max(room, 0)
+    return text.ljust(room) if len(text) <= room else text[: max(room - 1, 0)] + "…"[:room]
+
+
+def _window(now: Snapshot) -> tuple[int, int]:
+    """The lowest pitch and the number of semitones that both rolls show; they change as seldom as may be."""
+    loops = (now.played, now.answer) if now.answer is not None else (now.played,)
+    pitches = [n.pitch for loop in loops for n in loop.notes] or [_LOW]
+    lowest, above = min(pitches), max(pitches) + 1
+    return min(lowest, max(_LOW, above - _SEMITONES)), max(above - lowest, _SEMITONES)
+
+
+def _dot(pitch: int, low: int, semitones: int) -> int:
+    """The row of dots, from the top, on which a pitch lies."""
+    return _ROWS * 4 - 1 - (pitch - low) * _ROWS * 4 // semitones
+
+
+Cell = tuple[str, int]
+"""A character, and how loud what it shows is: 0 to `_LEVELS` - 1, or -1 for the raster."""
+
+
+@lru_cache(maxsize=8)
+def _roll(loop: Loop, low: int, semitones: int, columns: int) -> list[list[Cell]]:
+    """The cells of a roll, the highest row first. Cached, as a frame mostly differs in its playhead alone."""
+    dots = [[0] * columns for _ in range(_ROWS)]
+    loudest = [[0] * columns for _ in range(_ROWS)]
+    across = columns * 2
+    for note in loop.notes:
+        y = _dot(note.pitch, low, semitones)
+        first = min(max(note.onset * across // loop.length, 0), across - 1)
+        # A dot short, so that a note struck again shows as two.
+        last = min(max((note.end - 1) * across // loop.length - 1, first), across - 1)
+        for x in range(first, last + 1):
+            dots[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+            loudest[y // 4][x // 2] = max(loudest[y // 4][x // 2], note.velocity)
+    raster = [" "] * columns
+    for tick in range(0, loop.length, PPQN):
+        raster[tick * columns // loop.length] = "┊"
+    for tick in range(0, loop.length, loop.bar):
+        raster[tick * columns // loop.length] = "│"
+    cells = []
+    for bits, velocities in zip(dots, loudest, strict=True):
+        levels = [min(v * _LEVELS // 112, _LEVELS - 1) for v in velocities]
+        shown = zip(bits, levels, raster, strict=True)
+        cells.append([(chr(0x2800 + bit), level) if bit else (line, -1) for bit, level, line in shown])
+    return cells
+
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bit of each dot of a braille character (Unicode, Braille Patterns), by row and column."""
+
+
+def _row(cells: list[Cell], styles: tuple[Style, ...], playhead: int | None) -> Iterator[Segment]:
+    parts = (cells,) if playhead is None else (cells[:playhead], cells[playhead : playhead + 1], cells[playhead + 1 :])
+    for number, part in enumerate(parts):
+        for level, run in groupby(part, key=lambda cell: cell[1]):
+            style = _LINE if level < 0 else styles[level]
+            yield Segment("".join(character for character, _ in run), style + _HEAD if number == 1 else style)
