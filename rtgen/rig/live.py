@@ -84,7 +84,7 @@ class Snapshot:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.ascii_only or console.is_dumb_terminal or not console.is_terminal or options.max_width < 40:
-            yield Text(self.plain(), no_wrap=True, overflow="ignore")
+            yield Text(self.plain())
             return
         for line in _lines(self, options.max_width):
             yield from line
