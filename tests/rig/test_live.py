@@ -66,7 +66,7 @@ def test_the_playhead_runs_where_something_is_heard():
 
 @pytest.mark.parametrize("console", [{"_environ": {"TERM": "dumb"}}, {"force_terminal": False}])
 def test_one_plain_line_where_no_more_is_possible(console):
-    line = " ".join(shown(replace(NOW, notice="no notes yet"), 80, **console))
+    line = " ".join(" ".join(shown(replace(NOW, notice="no notes yet"), **console)).split())
     assert line == "rolling, 96.0 BPM, bar 3 beat 2, answer, vary 0.40, played 2 notes, no answer yet; no notes yet"
     assert line.isascii()
 
