@@ -73,9 +73,9 @@ _MODES: dict[Mode, Callable[[Model, Loop, Mapping[str, float], int], Loop]] = {"
 
 
 def distance(a: Loop, b: Loop, grid: Grid) -> float:
-    """One minus the Jaccard index of the cells (pitch, step) on which the notes of two loops begin; 0 if both are empty.
+    """One minus the Jaccard index of the cells (pitch, nearest step) on which the notes of two loops begin.
 
-    Cells are counted as often as notes begin there, notes off the grid at their nearest step.
+    0 if both are silent.
     """
     cells_a, cells_b = ({(n.pitch, round(n.onset / grid.step)) for n in loop.notes} for loop in (a, b))
     return 1 - len(cells_a & cells_b) / len(cells_a | cells_b) if cells_a or cells_b else 0.0

@@ -156,7 +156,7 @@ ROLES: dict[str, Role] = {
             "mask": ("batch", "pitches", "steps"),
             "phase": ("batch", 4, "steps"),
         },
-        outputs={plane: ("batch", "pitches", "steps") for plane in PLANES},
+        outputs=dict.fromkeys(PLANES, ("batch", "pitches", "steps")),
     ),
 }
 

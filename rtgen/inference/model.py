@@ -146,7 +146,6 @@ class Model:
             outputs = self.run(self._probe(steps))
         except Exception as error:
             raise UserError(f"{self.path} does not run on the shapes that its card names; export it again") from error
-        steps = next(iter(inputs.values())).shape[-1] if "roll" not in inputs else inputs["roll"].shape[-1]
         sizes = {"batch": 1, "steps": steps}
         for name, shape in self.card.outputs().items():
             exact = tuple(sizes[d] if isinstance(d, str) else d for d in shape)

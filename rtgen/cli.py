@@ -1,0 +1,354 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rtgen import __version__
+from rtgen.errors import UserError
+from rtgen.instrument import preset as presets
+from rtgen.instrument.preset import Preset
+from rtgen.shipped import available, find
+
+# Imports that are slow, or that one command alone needs, stand in that command: `rtgen run` opens its ports at once.
+
+app = typer.Typer(
+    help=(
+        "Play a loop, and a neural network answers it in tempo.\n\n"
+        "rtgen listens on a MIDI port, turns what you play into loops, lets a model clean or vary them, and plays the "
+        "answers on another port, locked to the MIDI clock of your DAW.\n\n"
+        "First steps: 'rtgen demo' needs no MIDI device. 'rtgen doctor' says what is missing. 'rtgen run' plays."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+
+PresetOption = Annotated[
+    str, typer.Option("--preset", "-p", help="Preset by name or path; 'rtgen presets' lists them.", metavar="NAME")
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of all chance: same seed, same answers.", metavar="N")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print for a program: a list of objects.")]
+BarsOption = Annotated[int | None, typer.Option(help="Length of a loop in bars, 1 to 8.", metavar="N")]
+ModeOption = Annotated[
+    str | None, typer.Option(help="clean repairs what was played, vary plays a relative of it.", metavar="clean|vary")
+]
+UseOption = Annotated[
+    str | None,
+    typer.Option(
+        help="answer alternates with you, follow plays under you, hold repeats its answer.",
+        metavar="answer|follow|hold",
+    ),
+]
+DistanceOption = Annotated[
+    float | None, typer.Option(help="How far a variation strays, 0 (not at all) to 1.", metavar="X")
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda", "coreml", "directml"], typer.Option(help="What runs the model.")
+]
+
+
+def main() -> None:
+    """Runs a command; a mistake that the player can mend is one sentence and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True).print(f"[bold red]rtgen:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"rtgen {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+def _preset(name: str, **changes: Any) -> Preset:
+    chosen = presets.load(find("presets", name))
+    try:
+        return chosen.changed(**changes)
+    except ValueError as error:
+        raise UserError(f"{error}; see 'rtgen --help' of the command") from error
+
+
+def _seed(seed: int | None) -> int:
+    """The seed asked for, or one by chance."""
+    from secrets import randbelow
+
+    return randbelow(2**31) if seed is None else seed
+
+
+@app.command()
+def run(
+    preset: PresetOption = "vary",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--in", help="Input to listen to, by part of its name; may be given again.", metavar="PORT"),
+    ] = None,
+    output: Annotated[str | None, typer.Option("--out", help="Output to play to.", metavar="PORT")] = None,
+    api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="The MIDI system.")] = "auto",
+    name: Annotated[str, typer.Option(help="What other programs see the ports as.")] = "rtgen",
+    clock: Annotated[
+        Literal["midi", "internal"], typer.Option(help="Follow the input's MIDI clock, or keep our own.")
+    ] = "midi",
+    tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
+    bars: BarsOption = None,
+    mode: ModeOption = None,
+    use: UseOption = None,
+    distance: DistanceOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    thru: Annotated[
+        bool | None,
+        typer.Option(
+            "--thru/--no-thru",
+            help="Send on what is played. By default so where named ports are used and in and out are not the same.",
+        ),
+    ] = None,
+    offset_ms: Annotated[
+        float, typer.Option(min=-500, max=500, help="Play this much earlier (later, if negative).", metavar="X")
+    ] = 0.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Listen, and answer in tempo, until Ctrl-C.
+
+    Without --in and --out it makes ports of its own, which your DAW then shows: send it a track and the clock, and
+    take a track's input from it. With an internal clock no DAW is needed.
+
+    **Example:** rtgen run --in keystation --out fluid --clock internal --tempo 96 --use follow
+    """
+    from rtgen.rig import runner
+
+    chosen = _preset(preset, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
+    runner.run(
+        chosen,
+        find("models", chosen.model),
+        runner.Setup(tuple(inputs or ()), output, api, name, clock, _seed(seed), device, thru, offset_ms / 1e3),
+        seconds,
+        quiet,
+    )
+
+
+@app.command()
+def demo(
+    bars: Annotated[int, typer.Option(min=1, max=256, help="How long it plays, in bars.", metavar="N")] = 16,
+    preset: PresetOption = "vary",
+    out: Annotated[Path, typer.Option(help="Folder for demo.mid and demo.png.", metavar="DIR")] = Path(),
+    fast: Annotated[bool, typer.Option("--fast", help="In simulated time: at once, and to no port.")] = False,
+    seed: SeedOption = 1,
+    device: DeviceOption = "auto",
+) -> None:
+    """Hear what it does, with no MIDI device: a bundled performance is played to it.
+
+    The performance goes through the same session, worker and scheduler as live playing. It writes **demo.mid** (what
+    was played and what answered) and **demo.png** (both as piano rolls, loop by loop). Where a MIDI system is running
+    it also opens an output, so that the answer can be heard.
+    """
+    from rtgen.rig import demo as rig
+
+    chosen = _preset(preset)
+    rig.demo(chosen, find("models", chosen.model), bars, out, fast=fast, seed=_seed(seed), device=device, console=_out)
+
+
+@app.command()
+def render(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid", help="What is played.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid", help="What is played, and a track with the answers.")],
+    preset: PresetOption = "vary",
+    bars: BarsOption = None,
+    mode: ModeOption = None,
+    use: UseOption = None,
+    distance: DistanceOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Play a file to it, faster than real time.
+
+    The same session as live, offline: the same file, preset and seed give the same bytes.
+    """
+    from rich.progress import Progress
+
+    from rtgen.inference.answer import answer
+    from rtgen.inference.model import Model
+    from rtgen.instrument.job import Job
+    from rtgen.music import files
+    from rtgen.music.note import Loop
+    from rtgen.rig import offline
+
+    chosen = _preset(preset, bars=bars, mode=mode, use=use, distance=distance)
+    score = files.read(source)
+    chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
+    model = Model(find("models", chosen.model), device)
+    if model.remark:
+        Console(stderr=True).print(model.remark, highlight=False)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        loops = offline.song_end(score.end, chosen) // chosen.length
+        task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
+
+        def answerer(job: Job) -> Loop:
+            progress.advance(task)
+            return answer(model, job.loop, job.mode, job.knobs, job.seed)
+
+        rendered, notices = offline.render(score, chosen, answerer, _seed(seed))
+    files.write(target, rendered)
+    calls = sum(n.what == "call" for n in notices)
+    answered = sum(len(n.loop) for n in notices if n.what == "answer" and n.loop)
+    _out.print(f"{source}: {calls} loops answered with {answered} notes, in {target}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def ports(as_json: JsonOption = False) -> None:
+    """List the MIDI ports of this machine."""
+    from rtgen.rig import ports as rig
+
+    found = rig.list_ports()
+    if as_json:
+        _print_json([asdict(p) for p in found])
+        return
+    if not found:
+        running = ", ".join(rig.running_apis())
+        looked = ", ".join(rig.compiled_apis())
+        state = f"running: {running}, with no ports" if running else "none is running"
+        _out.print(f"No MIDI ports (systems looked for: {looked}; {state}). 'rtgen doctor' says more.")
+        return
+    table = Table("System", "Direction", "Port", box=None, header_style="bold")
+    for port in found:
+        table.add_row(port.system, port.direction, _escaped(port.name))
+    _out.print(table)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show the whole card of one, by name or path.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models, or show one's card: what it does, what it was trained on, how well."""
+    from rtgen.inference.model import Model
+
+    listed = available("models") if name is None else [(Path(name).stem, find("models", name), "")]
+    cards: list[dict[str, Any]] = []
+    for stem, path, origin in listed:
+        try:
+            card = asdict(Model(path).card)
+        except UserError as error:
+            if name is not None:
+                raise
+            card = {"name": stem, "error": str(error)}
+        cards.append({**card, "file": str(path), "origin": origin, "bytes": path.stat().st_size})
+    if as_json:
+        _print_json(cards)
+    elif name is not None:
+        _print_card(cards[0])
+    else:
+        table = Table("Model", "Role", "Size", "Trained on", "", box=None, header_style="bold")
+        for card in cards:
+            size = f"{card['bytes'] / 2**20:.1f} MB"
+            data = ", ".join(d["name"] for d in card.get("data", ()))
+            table.add_row(
+                _escaped(card["name"]),
+                card.get("role", "-"),
+                size,
+                data,
+                _escaped(card.get("error", card.get("description", ""))),
+            )
+        _out.print(table)
+
+
+@app.command(name="presets")
+def list_presets(
+    name: Annotated[str | None, typer.Argument(help="Show all settings of one, by name or path.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the presets, or show one's settings."""
+    paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
+    loaded = []
+    for path in paths:
+        try:
+            loaded.append({**presets.load(path).as_dict(), "file": str(path)})
+        except UserError as error:
+            if name is not None:
+                raise
+            loaded.append({"name": path.stem, "description": str(error), "file": str(path), "error": str(error)})
+    if as_json:
+        _print_json(loaded)
+    elif name is not None:
+        _print_card(loaded[0])
+    else:
+        table = Table("Preset", "Mode", "Use", "Bars", "Model", "", box=None, header_style="bold")
+        for p in loaded:
+            cells = (str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description"))
+            table.add_row(*map(_escaped, cells))
+        _out.print(table)
+
+
+@app.command()
+def doctor(
+    seconds: Annotated[float, typer.Option(min=0, max=60, help="How long to listen for clock and notes.")] = 3.0,
+    preset: PresetOption = "vary",
+    inputs: Annotated[
+        list[str] | None, typer.Option("--in", help="Input to listen to; all by default.", metavar="PORT")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out what is wrong with the set-up, and the cure.
+
+    Looks for MIDI systems and ports, listens for clock and notes, and times the model. Exit status 1 if something
+    stands in the way of playing.
+    """
+    from rtgen.rig.doctor import examine
+
+    chosen = _preset(preset)
+    findings = examine(chosen, find("models", chosen.model), inputs or [], seconds)
+    if as_json:
+        _print_json([asdict(f) for f in findings])
+    else:
+        marks = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}
+        table = Table.grid(padding=(0, 1))
+        for f in findings:
+            cure = f"\n[dim]→ {_escaped(f.cure)}[/]" if f.cure else ""
+            table.add_row(marks[f.verdict], f"[bold]{f.subject}[/]", f"{_escaped(f.found)}{cure}")
+        _out.print(table)
+    if any(f.verdict == "bad" for f in findings):
+        raise typer.Exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def _print_card(card: dict[str, Any]) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in card.items():
+        if value not in ("", (), {}, [], None):
+            text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
+            table.add_row(key, _escaped(text))
+    _out.print(table)

@@ -1,0 +1,147 @@
+"""The daemon: wires ports, session and worker together, and owns the real-time loop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import perf_counter
+
+from rtgen.errors import UserError
+from rtgen.instrument.session import Event, Notice, Received, Session, Warmed
+from rtgen.music.note import Loop, Note
+from rtgen.rig.ports import Ports
+from rtgen.rig.worker import Failed, Ready, Report, Worker
+
+_VIEW_S = 0.05
+"""How often the state is shown to whoever looks on."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The state of the music at a moment, for display.
+
+    Args:
+        tempo: BPM.
+        tick: position; None unless rolling.
+        played: what has been captured of the present loop.
+        answer: the present answer.
+    """
+
+    tempo: float
+    tick: int | None
+    played: tuple[Note, ...]
+    answer: Loop | None
+
+
+News = Notice | Ready | Failed
+
+
+class Daemon:
+    """Runs a session on ports in real time.
+
+    Args:
+        session: the instrument; only the thread that calls `run` touches it.
+        ports: where MIDI comes from and goes to.
+        model: the `.onnx` file that the worker loads.
+        device: what runs it.
+        tell: called from the real-time loop with what is worth telling; it must not wait for anything.
+    """
+
+    def __init__(self, session: Session, ports: Ports, model: Path, device: str, tell: Callable[[News], None]) -> None:
+        self.view = View(session.transport.tempo, None, (), None)
+        """The state of late; replaced whole, so that any thread may read it."""
+        self._session = session
+        self._ports = ports
+        self._worker = Worker(model, device, self._reported)
+        self._tell = tell
+        self._inbox: SimpleQueue[tuple[float, Event | Report | None]] = SimpleQueue()
+        self._stopping = False
+
+    def open(self) -> None:
+        """Opens the ports and starts the worker; the music need not wait for the model."""
+        self._ports.open(lambda now, port, data: self._inbox.put((now, Received(port, data))))
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Asks `run` to return; safe in a signal handler and from any thread."""
+        self._stopping = True
+        self._inbox.put((perf_counter(), None))
+
+    def run(self, seconds: float | None = None) -> None:
+        """The real-time loop, until `stop`, or for so many seconds.
+
+        Every sounding note is ended before the ports close, whatever happens.
+
+        Raises:
+            UserError: the model cannot be run.
+        """
+        prefer_this_thread()
+        end = perf_counter() + seconds if seconds is not None else float("inf")
+        try:
+            self._loop(end)
+        finally:
+            try:
+                self._send(self._session.end())
+            finally:
+                self._ports.close()
+                self._worker.stop()
+
+    def _loop(self, end: float) -> None:
+        view_at = 0.0
+        wake_at: float | None = perf_counter()
+        while not self._stopping:
+            now = perf_counter()
+            if now >= end:
+                return
+            timeout = min(end, wake_at if wake_at is not None else end) - now
+            try:
+                now, event = self._inbox.get(timeout=None if timeout == float("inf") else max(timeout, 0.0))
+            except Empty:
+                now, event = perf_counter(), None
+            wake_at = self._step(now, event)
+            if now >= view_at:
+                view_at = now + _VIEW_S
+                self._show(now)
+
+    def _step(self, now: float, event: Event | Report | None) -> float | None:
+        if isinstance(event, Ready):
+            self._tell(event)
+            event = Warmed(event.seconds)
+        elif isinstance(event, Failed):
+            if event.final:
+                raise UserError(event.reason)
+            self._tell(event)
+            event = None
+        out = self._session.step(now, event)
+        self._send(out.messages)
+        for job in out.jobs:
+            self._worker.ask(job)
+        for notice in out.notices:
+            self._tell(notice)
+        return out.wake_at
+
+    def _send(self, messages: list[bytes]) -> None:
+        for message in messages:
+            self._ports.send(message)
+
+    def _reported(self, report: Report) -> None:
+        self._inbox.put((perf_counter(), report))
+
+    def _show(self, now: float) -> None:
+        session = self._session
+        self.view = View(session.transport.tempo, session.position(now), session.played(now), session.present)
+
+
+def prefer_this_thread() -> None:
+    """Lets the calling thread run before others where the system permits it, quietly not where it does not."""
+    # How long another thread of this process may keep the interpreter while a deadline passes.
+    sys.setswitchinterval(0.0005)
+    if hasattr(os, "sched_setscheduler"):
+        with suppress(OSError):
+            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO) + 4))

@@ -1,0 +1,100 @@
+"""The same session without a clock on the wall: simulated time, and files rendered with it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from itertools import count
+from math import ceil
+
+from rtgen.instrument import midi
+from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Event, Notice, Received, Session
+from rtgen.music import files
+from rtgen.music.note import Loop
+from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
+
+ANSWER_S = 0.005
+"""How long an answer takes in simulated time."""
+Answerer = Callable[[Job], Loop]
+
+
+def simulate(
+    session: Session, timed: Iterable[tuple[float, bytes]], answerer: Answerer, end: float
+) -> tuple[list[tuple[float, bytes]], list[Notice]]:
+    """Runs a session through timed input until `end`, as fast as it goes.
+
+    Args:
+        session: a fresh one.
+        timed: bytes with their times in seconds, in order.
+        answerer: what answers a job; its answer arrives `ANSWER_S` later.
+        end: seconds.
+
+    Returns:
+        What was sent, with times in seconds, the ends of all notes included; and the notices.
+    """
+    order = count()
+    coming: list[tuple[float, int, Event]] = [(time, next(order), Received(0, data)) for time, data in timed]
+    heapq.heapify(coming)
+    sent: list[tuple[float, bytes]] = []
+    notices: list[Notice] = []
+    wake_at: float | None = 0.0
+    while True:
+        at_wake = wake_at if wake_at is not None else float("inf")
+        now, event = at_wake, None
+        if coming and coming[0][0] <= at_wake:
+            now, _, event = heapq.heappop(coming)
+        if now > end:
+            break
+        out = session.step(now, event)
+        sent += [(now, data) for data in out.messages]
+        notices += out.notices
+        for job in out.jobs:
+            answer = Answer(answerer(job), job.target, job.epoch)
+            heapq.heappush(coming, (now + ANSWER_S, next(order), answer))
+        wake_at = out.wake_at
+    sent += [(end, data) for data in session.end()]
+    return sent, notices
+
+
+def with_clock(events: Iterable[files.Event], end: int, tempo: float) -> list[tuple[float, bytes]]:
+    """Events as a sequencer would send them: with Start, a clock 24 times a beat until `end` ticks, and Stop.
+
+    Returns:
+        Times in seconds and bytes, in order; of what falls together the clock is first.
+    """
+    clocks = [files.Event(tick, bytes((midi.CLOCK,))) for tick in range(0, end, TICKS_PER_CLOCK)]
+    # Sorting is stable, so that a clock comes before the notes of its tick.
+    merged = sorted([*clocks, *events], key=lambda e: e.tick)
+    second = seconds_per_tick(tempo)
+    return [
+        (0.0, bytes((midi.START,))),
+        *((e.tick * second, e.data) for e in merged if e.tick < end),
+        (end * second, bytes((midi.STOP,))),
+    ]
+
+
+def song_end(last_tick: int, preset: Preset) -> int:
+    """The tick at which a performance of so many ticks has been heard and answered."""
+    loops = ceil(max(last_tick, 1) / preset.length)
+    return (loops + (loops % 2 if preset.use == "answer" else 1)) * preset.length
+
+
+def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) -> tuple[files.Score, list[Notice]]:
+    """Plays a score into a session and returns it with the answers as a further track.
+
+    Time is musical time: the score's tempo map is kept, and changes nothing of the notes. Same score, preset and seed:
+    same result.
+    """
+    tempo = preset.tempo
+    end = song_end(score.end, preset)
+    session = Session(preset, seed=seed)
+    # Beyond the last clock, so that what it makes due still comes.
+    sent, notices = simulate(
+        session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
+    )
+    ticks = 1 / seconds_per_tick(tempo)
+    answers = tuple(files.Event(round(time * ticks), data) for time, data in sent)
+    track = files.Track("rtgen", answers)
+    return files.Score((*score.tracks, track), score.tempos, score.metres, score.markers), notices
