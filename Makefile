@@ -1,0 +1,50 @@
+# On a fresh machine with Python 3.11 or later: `make demo` to hear what rtgen does, `make test` to check a change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt
+
+# As root on Debian or Ubuntu, installs the packages named; elsewhere names them and goes on.
+define system_packages
+if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) \
+		|| echo "make: could not install $(1); going on without" >&2; \
+else \
+	echo "make: not found: $(1) (names as in Debian); install them. Going on without" >&2; \
+fi
+endef
+
+.PHONY: help demo test lint bench
+
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves demo.mid and demo.png here
+	$(BIN)/rtgen demo
+
+test: lint  ## everything: ruff, mypy, pytest; the tests of real MIDI need a JACK server and jack_midi_clock
+	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/develop.stamp  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/develop.stamp  ## measure timing on this machine
+	$(BIN)/python -m tests.bench_timing
+
+# Without a wheel for this machine python-rtmidi is compiled, which takes a compiler and two headers.
+$(VENV)/runtime.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: rtgen needs Python 3.11 or later, $(PYTHON) is older; say make PYTHON=python3.12, or what yours is called")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	@$(PIP) --only-binary python-rtmidi python-rtmidi 2>/dev/null || { $(call system_packages,g++ libasound2-dev libjack-jackd2-dev pkg-config $(PYTHON)-dev); }
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/develop.stamp: $(VENV)/runtime.stamp
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[train]' --group test --group lint
+	@touch $@
