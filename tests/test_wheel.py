@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    # Nothing of this checkout may help.
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    # Nothing of this checkout, and nothing of the player's own, may help.
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"XDG_DATA_HOME": str(cwd)}
     done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -42,8 +42,9 @@ def scripts(tmp_path_factory):
 def test_renders_a_file_from_another_folder(scripts, tmp_path):
     write(tmp_path / "in.mid", Score((Track("Keys", performance(2)),), ((0, TEMPO),)))
     run(scripts / "rtgen", "render", "in.mid", "out.mid", "--seed", "1", cwd=tmp_path)
-    played = sum(len(track.notes()) for track in read(tmp_path / "in.mid").tracks)
-    assert sum(len(track.notes()) for track in read(tmp_path / "out.mid").tracks) > played / 4
+    tracks = {track.name: track.notes() for track in read(tmp_path / "out.mid").tracks}
+    assert tracks["Keys"]
+    assert tracks["rtgen"]
 
 
 def test_brings_its_models_and_presets(scripts, tmp_path):
