@@ -171,10 +171,10 @@ def demo(
     was played and what answered) and **demo.png** (both as piano rolls, loop by loop). Where a MIDI system is running
     it also opens an output, so that the answer can be heard.
     """
-    from rtgen.rig import demo as rig
+    from rtgen.rig.demo import demo as play
 
     chosen = _preset(preset)
-    rig.demo(chosen, find("models", chosen.model), bars, out, fast=fast, seed=_seed(seed), device=device, console=_out)
+    play(chosen, find("models", chosen.model), bars, out, fast=fast, seed=_seed(seed), device=device, console=_out)
 
 
 @app.command()

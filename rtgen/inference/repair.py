@@ -84,4 +84,3 @@ def _with_sure_end(note: Note, hold: Plane, grid: Grid) -> Note:
     if end == played:
         return note
     return replace(note, duration=max(end * grid.step - note.onset, 1))
-

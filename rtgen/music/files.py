@@ -64,9 +64,7 @@ class Score:
 
     def merged(self) -> list[Event]:
         """The events of all tracks in order of time, note-offs before note-ons at equal ticks."""
-        return sorted(
-            (e for t in self.tracks for e in t.events), key=lambda e: (e.tick, _is_note_on(e.data))
-        )
+        return sorted((e for t in self.tracks for e in t.events), key=lambda e: (e.tick, _is_note_on(e.data)))
 
 
 def _is_note_on(data: bytes) -> bool:

@@ -63,9 +63,7 @@ def encode(loop: Loop, grid: Grid) -> Roll:
     return Roll(onset, hold, velocity, micro)
 
 
-def pick_onsets(
-    onset: Plane, count: int | None = None, threshold: float = 0.5
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def pick_onsets(onset: Plane, count: int | None = None, threshold: float = 0.5) -> tuple[NDArray[Any], NDArray[Any]]:
     """Cells (rows, columns) where notes start: peaks along time of each pitch.
 
     Args:

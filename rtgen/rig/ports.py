@@ -159,7 +159,7 @@ class SystemPorts:
     Args:
         api: the MIDI system, as from `find_api`.
         name: what other programs call us.
-        inputs: names of the inputs to listen to; none makes a virtual one.
+        inputs: names of the inputs to listen to; None is a virtual one.
         output: name of the output; None makes a virtual one.
         choose: asks the player when a name is ambiguous.
 
@@ -168,15 +168,21 @@ class SystemPorts:
     """
 
     def __init__(
-        self, api: str, name: str, inputs: Sequence[str] = (), output: str | None = None, choose: Choose | None = None
+        self,
+        api: str,
+        name: str,
+        inputs: Sequence[str | None] = (None,),
+        output: str | None = None,
+        choose: Choose | None = None,
     ) -> None:
         self._api, self._name, self._choose = api, name, choose
-        self.title = f"in {', '.join(inputs) or name + ' in'}, out {output or name + ' out'} ({_SYSTEMS[api]})"
+        listened = [i or f"{name} in" for i in inputs]
+        self.title = " and ".join([*listened, output or f"{name} out"]) + f" ({_SYSTEMS[api]})"
         """The ports, in words."""
         # Held for as long as the ports are open: a collected client takes its port with it.
         self._out = self._open(rtmidi.MidiOut, "out", output)
         try:
-            self._ins = [self._open(rtmidi.MidiIn, "in", i) for i in inputs or (None,)]
+            self._ins = [self._open(rtmidi.MidiIn, "in", i) for i in inputs]
         except UserError:
             self._out.delete()
             raise

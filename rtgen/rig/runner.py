@@ -60,7 +60,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     """
     console = Console(stderr=True, highlight=False)
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
-    ports = SystemPorts(find_api(setup.api), setup.name, setup.inputs, setup.output, choose)
+    ports = SystemPorts(find_api(setup.api), setup.name, setup.inputs or (None,), setup.output, choose)
     thru = setup.thru
     if thru is None:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.

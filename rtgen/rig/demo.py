@@ -1,0 +1,249 @@
+"""`rtgen demo`: the instrument plays with a bundled performance, with no MIDI device."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from rich.console import Console
+from rich.live import Live
+
+from rtgen.errors import UserError
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Notice, Session
+from rtgen.music import files
+from rtgen.music.note import Loop
+from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
+from rtgen.rig.daemon import Daemon, News, View
+from rtgen.rig.live import Snapshot
+from rtgen.rig.offline import simulate, with_clock
+from rtgen.rig.performance import TEMPO, performance
+from rtgen.rig.picture import draw
+from rtgen.rig.ports import LoopbackPorts, SystemPorts, find_api
+from rtgen.rig.runner import sentence
+from rtgen.rig.worker import Failed, Ready
+
+_FRAMES_PER_S = 15
+_COUNT_IN_S = 0.2
+"""From the start of the driver to the first clock: time for both sides to be there."""
+Sent = list[tuple[float, bytes]]
+
+
+def demo(
+    preset: Preset, model: Path, bars: int, folder: Path, *, fast: bool, seed: int, device: str, console: Console
+) -> None:
+    """Plays the performance to a session and writes `demo.mid` and `demo.png` into `folder`.
+
+    Args:
+        preset: the musical settings; its tempo gives way to the performance's.
+        model: the `.onnx` file.
+        bars: how long to play.
+        folder: made if it is not there.
+        fast: simulated time instead of real time.
+        seed: of all chance.
+        device: what runs the model.
+        console: where the rolls and the closing sentence are shown.
+
+    Raises:
+        UserError: the model cannot be run, or the folder cannot be written.
+    """
+    preset = preset.changed(tempo=TEMPO)
+    _writable(folder)
+    end = bars * preset.metre.bar
+    played = tuple(e for e in performance(-(-end // preset.length), preset.length) if e.tick < end)
+    timed = with_clock(played, end, TEMPO)
+    session = Session(preset, seed=seed)
+    if fast:
+        sent, notices = _fast(session, timed, model, device, end)
+    else:
+        sent, notices = _live(session, timed, model, device, preset, console)
+    _keep(folder, preset, played, sent, notices)
+    console.print(_summary(preset, bars, folder, notices), highlight=False)
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / "demo.mid.part"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"Folder {folder} cannot be written ({error.strerror}); choose another with --out") from error
+
+
+def _fast(
+    session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int
+) -> tuple[Sent, list[Notice]]:
+    from rtgen.inference.answer import answer
+    from rtgen.inference.model import DEVICES, Model
+
+    network = Model(model, next(d for d in DEVICES if d == device))
+    last = (end + TICKS_PER_CLOCK) * seconds_per_tick(TEMPO)
+    return simulate(session, timed, lambda j: answer(network, j.loop, j.mode, j.knobs, j.seed), last)
+
+
+def _live(
+    session: Session,
+    timed: Sequence[tuple[float, bytes]],
+    model: Path,
+    device: str,
+    preset: Preset,
+    console: Console,
+) -> tuple[Sent, list[Notice]]:
+    """The same in real time, through the worker's process and an in-process pair of ports."""
+    sent: Sent = []
+    news: SimpleQueue[News] = SimpleQueue()
+    ready = threading.Event()
+    started = [0.0]
+    with ExitStack() as stack:
+        heard = _output(console)
+        if heard is not None:
+            stack.callback(heard.close)
+
+        def send(now: float, data: bytes) -> None:
+            sent.append((now - started[0], data))
+            if heard is not None:
+                heard.send(data)
+
+        def tell(item: News) -> None:
+            news.put(item)
+            if isinstance(item, Ready):
+                ready.set()
+
+        ports = LoopbackPorts(send)
+        daemon = Daemon(session, ports, model, device, tell)
+        screen = _Screen(daemon, preset, news, console)
+        daemon.open()
+
+        def drive() -> None:
+            ready.wait()
+            started[0] = time.perf_counter() + _COUNT_IN_S
+            for at, data in timed:
+                time.sleep(max(started[0] + at - time.perf_counter(), 0.0))
+                ports.play(data)
+            daemon.stop()
+
+        threading.Thread(target=drive, name="player", daemon=True).start()
+        screen.start()
+        try:
+            daemon.run()
+        finally:
+            screen.stop()
+    return sent, screen.notices
+
+
+def _output(console: Console) -> SystemPorts | None:
+    """An output of the MIDI system, where one is running, so that the answer can be heard."""
+    try:
+        ports = SystemPorts(find_api("auto"), "rtgen demo", inputs=())
+    except UserError:
+        return None
+    console.print(f"The answer can be heard from {ports.title}", highlight=False)
+    return ports
+
+
+class _Screen:
+    """Shows the rolls from a thread of its own, and keeps the notices."""
+
+    def __init__(self, daemon: Daemon, preset: Preset, news: SimpleQueue[News], console: Console) -> None:
+        self.notices: list[Notice] = []
+        self._daemon = daemon
+        self._preset = preset
+        self._news = news
+        self._console = console
+        self._line = "the model is being loaded"
+        self._played = Loop(preset.length, (), preset.metre.bar)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="screen", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join(2.0)
+        self._hear()
+
+    def _show(self) -> None:
+        if not self._console.is_terminal:
+            while not self._done.wait(1 / _FRAMES_PER_S):
+                for line in self._hear():
+                    self._console.print(line, highlight=False, soft_wrap=True)
+            return
+        with Live(console=self._console, auto_refresh=False) as live:
+            while not self._done.wait(1 / _FRAMES_PER_S):
+                self._hear()
+                live.update(self._snapshot(self._daemon.view), refresh=True)
+
+    def _hear(self) -> list[str]:
+        lines: list[str] = []
+        while True:
+            try:
+                item = self._news.get_nowait()
+            except Empty:
+                return lines
+            if isinstance(item, Notice):
+                self.notices.append(item)
+                if item.what == "call" and item.loop is not None:
+                    self._played = item.loop
+            if isinstance(item, Notice | Ready | Failed):
+                self._line = sentence(item, self._preset)
+                lines.append(self._line)
+
+    def _snapshot(self, view: View) -> Snapshot:
+        length = self._preset.length
+        tick = max(view.tick or 0, 0)
+        # What is captured now; while nothing is, what was captured last stays in view.
+        now = Loop(length, view.played, self._preset.metre.bar) if view.played else self._played
+        calling = self._preset.use == "follow" or tick // length % 2 == 0
+        return Snapshot(
+            "stopped" if view.tick is None else "rolling",
+            view.tempo,
+            tick,
+            tick % length,
+            now,
+            view.answer,
+            listening=calling,
+            answering=self._preset.use == "follow" or not calling,
+            words=(self._preset.name, self._preset.mode, f"distance {self._preset.knobs['distance']:.2f}"),
+            notice=self._line,
+        )
+
+
+def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
+    """Every call with its answer; silence where none came."""
+    answers = {n.loop_index: n.loop for n in notices if n.what in ("answer", "late") and n.loop is not None}
+    calls = [(n.loop_index, n.loop) for n in notices if n.what in ("call", "silence") and n.loop is not None]
+    return [(call, answers.get(index + 1, call.with_notes(()))) for index, call in calls]
+
+
+def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: Sent, notices: Sequence[Notice]) -> None:
+    ticks = 1 / seconds_per_tick(TEMPO)
+    answered = tuple(files.Event(max(round(at * ticks), 0), data) for at, data in sent)
+    markers = [(n.loop_index * preset.length, "answer") for n in notices if n.what in ("answer", "late")]
+    tracks = (files.Track("played", played), files.Track("answered", answered))
+    score = files.Score(tracks, ((0, TEMPO),), ((0, preset.metre),), tuple(markers))
+    files.write(folder / "demo.mid", score)
+    pairs = pairs_of(notices)
+    if pairs:
+        title = f"rtgen demo: {preset.name}"
+        caption = preset.mode if preset.mode == "clean" else f"{preset.mode} {preset.knobs['distance']:.2f}"
+        draw(pairs, folder / "demo.png", title=title, tempo=TEMPO, captions=[caption] * len(pairs))
+
+
+def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice]) -> str:
+    pairs = pairs_of(notices)
+    calls = [call for call, _ in pairs if call.notes]
+    answers = [n for n in notices if n.what in ("answer", "late") and n.loop is not None]
+    late = sum(n.what != "answer" for n in answers)
+    slowest = max((n.seconds for n in answers), default=0.0) * 1e3
+    return (
+        f"In {bars} bars at {TEMPO:g} BPM {len(calls)} loops were played ({sum(map(len, calls))} notes) and "
+        f"{len(answers)} answered by {preset.model} in mode {preset.mode} "
+        f"({sum(len(n.loop) for n in answers if n.loop)} notes; {late} late, the slowest took {slowest:.0f} ms).\n"
+        f"Listen to {folder / 'demo.mid'}, look at {folder / 'demo.png'}."
+    )

@@ -1,0 +1,149 @@
+"""`rtgen doctor`: finds what is wrong with the set-up, and says the cure."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal
+
+from rtgen.errors import UserError
+from rtgen.instrument import midi
+from rtgen.instrument.preset import Preset
+from rtgen.music.time import CLOCKS_PER_BEAT
+from rtgen.rig.ports import SystemPorts, compiled_apis, list_ports, running_apis
+from rtgen.rig.worker import Failed, Ready, Report, Worker
+
+_MODEL_WAIT_S = 30.0
+_LIMIT_S = 0.030
+"""Answers slower than this cost the last notes of a loop: they must go to the model before they are played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Args:
+        subject: what.
+        verdict: `good`, `note` (not in the way of playing) or `bad`.
+        found: what was found, one sentence.
+        cure: the next thing to do; empty if there is none.
+    """
+
+    subject: str
+    verdict: Literal["good", "note", "bad"]
+    found: str
+    cure: str = ""
+
+
+def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) -> list[Finding]:
+    """Looks at everything that playing needs.
+
+    Args:
+        preset: whose model is tried.
+        model: its file.
+        inputs: the inputs to listen to; all there are if none are named.
+        seconds: how long to listen.
+    """
+    findings = [_systems(), _ports()]
+    findings += _listen(inputs, seconds)
+    findings += [_model(preset, model), _scheduling()]
+    return findings
+
+
+def _systems() -> Finding:
+    running = running_apis()
+    if running:
+        return Finding("MIDI systems", "good", f"running: {', '.join(running)}")
+    looked = ", ".join(compiled_apis())
+    cure = "start one, for example a JACK server; 'rtgen demo' and 'rtgen render' need none"
+    return Finding("MIDI systems", "bad", f"none is running (looked for {looked})", cure)
+
+
+def _ports() -> Finding:
+    found = list_ports()
+    ins, outs = ([p.name for p in found if p.direction == d] for d in ("in", "out"))
+    if not found:
+        cure = "plug in a keyboard or start your DAW; 'rtgen run' makes ports of its own that a DAW can use"
+        return Finding("Ports", "note", "no ports of other programs or devices", cure)
+    return Finding("Ports", "good", f"to hear: {', '.join(ins) or 'none'}; to play to: {', '.join(outs) or 'none'}")
+
+
+def _listen(inputs: Sequence[str], seconds: float) -> list[Finding]:
+    running = running_apis()
+    if not running or seconds <= 0:
+        return []
+    api = running[0]
+    names = list(inputs) or [p.name for p in list_ports() if p.system == api and p.direction == "in"]
+    heard: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+    with suppress(UserError):
+        ports = SystemPorts(api, "rtgen doctor", names or (None,), None)
+        ports.open(lambda now, _, data: heard.put((now, data)))
+        time.sleep(seconds)
+        ports.close()
+    messages = [heard.get() for _ in range(heard.qsize())]
+    where = ", ".join(names) or "our own input 'rtgen doctor in'"
+    return [_clock(messages, where, seconds), _notes(messages, where, seconds)]
+
+
+def _clock(messages: list[tuple[float, bytes]], where: str, seconds: float) -> Finding:
+    times = [now for now, data in messages if data[0] == midi.CLOCK]
+    if len(times) < 3:
+        cure = (
+            "in Live: Settings, Link/Tempo/MIDI, switch on Sync for the output that leads to rtgen, and press play; "
+            "or use 'rtgen run --clock internal'"
+        )
+        return Finding("Clock", "note", f"none in {seconds:g} s on {where}", cure)
+    steps = [b - a for a, b in pairwise(times)]
+    period = statistics.median(steps)
+    jitter = max(abs(s - period) for s in steps) * 1e3
+    tempo = 60 / (period * CLOCKS_PER_BEAT)
+    return Finding("Clock", "good", f"{tempo:.1f} BPM, at most {jitter:.1f} ms uneven")
+
+
+def _notes(messages: list[tuple[float, bytes]], where: str, seconds: float) -> Finding:
+    notes = [data for _, data in messages if midi.is_note_on(data)]
+    if not notes:
+        cure = "play a few notes while 'rtgen doctor' listens; in Live: switch on Track for the output to rtgen"
+        return Finding("Notes", "note", f"none in {seconds:g} s on {where}", cure)
+    channels = sorted({(data[0] & 0x0F) + 1 for data in notes})
+    return Finding("Notes", "good", f"{len(notes)} on channel {', '.join(map(str, channels))}")
+
+
+def _model(preset: Preset, model: Path) -> Finding:
+    reports: SimpleQueue[Report] = SimpleQueue()
+    worker = Worker(model, "auto", reports.put)
+    worker.start()
+    try:
+        report = reports.get(timeout=_MODEL_WAIT_S)
+    except Exception:
+        return Finding("Model", "bad", f"{preset.model} did not load in {_MODEL_WAIT_S:g} s", "close other programs")
+    finally:
+        worker.stop()
+    if isinstance(report, Failed):
+        return Finding("Model", "bad", report.reason, "choose another preset with --preset")
+    assert isinstance(report, Ready)
+    took = f"{report.model} answers in {report.seconds * 1e3:.1f} ms on {report.device}"
+    if report.seconds > _LIMIT_S:
+        cure = "close other programs; the last notes of a loop are heard only as far as the model leaves time"
+        return Finding("Model", "note", f"{took}, which is slow", cure)
+    return Finding("Model", "good", took)
+
+
+def _scheduling() -> Finding:
+    if not hasattr(os, "sched_setscheduler"):
+        return Finding("Scheduling", "good", "as the system gives it")
+    policy = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    except OSError:
+        cure = "for steadier timing let your user run real-time threads (group 'audio' or 'realtime', rtprio limit)"
+        return Finding("Scheduling", "note", "real-time priority is not permitted", cure)
+    return Finding("Scheduling", "good", "real-time priority is permitted")
