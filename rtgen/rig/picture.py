@@ -19,7 +19,7 @@ _SAME = 60
 
 # Pixels of the finished picture.
 _WIDTH, _MARGIN, _AXIS, _GAP = 2000, 64, 44, 40
-_HEAD, _STRIP, _ROW, _RULER = 148, 44, 7, 40
+_HEAD, _STRIP, _ROLL, _RULER = 148, 44, 340, 40
 _FINE = 2
 """All is drawn this many times larger and scaled down, which smooths the round corners."""
 
@@ -85,7 +85,8 @@ def draw(
     columns = min(len(pairs), 2)
     lines = -(-len(pairs) // columns)
     width = (_WIDTH - 2 * _MARGIN - _AXIS - (columns - 1) * _GAP) // columns
-    height = _STRIP + (high - low + 1) * _ROW
+    row = min(max(_ROLL // (high - low + 1), 5), 7)  # flatter, and an edge would swallow its note
+    height = _STRIP + (high - low + 1) * row
     line_height = 2 * height + _RULER + _GAP
     canvas = _Canvas(_WIDTH, _HEAD + lines * line_height - _GAP + _MARGIN // 2)
     facts = [f"{tempo:.4g} BPM"] if tempo is not None else []
@@ -98,7 +99,7 @@ def draw(
         length = max(call.length, answer.length)
         same = match(call, answer)
         kept, known = {b for _, b in same}, {a for a, _ in same}
-        panels = [_Panel(canvas, x, y + i * (height + 4), width, low, high, length, call.bar) for i in (0, 1)]
+        panels = [_Panel(canvas, x, y + i * (height + 4), width, row, low, high, length, call.bar) for i in (0, 1)]
         for panel in panels:
             panel.grid(names=column == 0)
         panels[0].caption(f"{number + 1}  played", "" if call.notes else "silence")
@@ -157,18 +158,18 @@ class _Panel:
     """One roll: a loop of `length` ticks between two pitches."""
 
     def __init__(
-        self, canvas: _Canvas, x: float, y: float, width: float, low: int, high: int, length: int, bar: int
+        self, canvas: _Canvas, x: float, y: float, width: float, row: int, low: int, high: int, length: int, bar: int
     ) -> None:
-        self._canvas, self._x, self._y, self._width = canvas, x, y, width
+        self._canvas, self._x, self._y, self._width, self._row_height = canvas, x, y, width, row
         self._low, self._high, self._length, self._bar = low, high, length, bar
         self._top = y + _STRIP
-        self._bottom = self._top + (high - low + 1) * _ROW
+        self._bottom = self._top + (high - low + 1) * self._row_height
 
     def _column(self, tick: float) -> float:
         return self._x + min(max(tick / self._length, 0), 1) * self._width
 
     def _row(self, pitch: int) -> float:
-        return self._top + (self._high - pitch) * _ROW
+        return self._top + (self._high - pitch) * self._row_height
 
     def grid(self, *, names: bool) -> None:
         """The ground: rows of the black keys, lines for beats and bars, the Cs by name if `names`."""
@@ -177,11 +178,11 @@ class _Panel:
         for pitch in range(self._low, self._high + 1):
             y = self._row(pitch)
             if pitch % 12 in (1, 3, 6, 8, 10):
-                draw.box(self._x, y, self._x + self._width, y + _ROW, _BLACK_KEY)
+                draw.box(self._x, y, self._x + self._width, y + self._row_height, _BLACK_KEY)
             elif pitch % 12 == 0:
-                draw.box(self._x, y + _ROW - 1, self._x + self._width, y + _ROW, _BEAT)
+                draw.box(self._x, y + self._row_height - 1, self._x + self._width, y + self._row_height, _BEAT)
                 if names:
-                    draw.text(self._x - 12, y + _ROW / 2 + 1, f"C{pitch // 12 - 1}", 20, _FAINT, "rm")
+                    draw.text(self._x - 12, y + self._row_height / 2 + 1, f"C{pitch // 12 - 1}", 20, _FAINT, "rm")
         for tick in range(PPQN, self._length, PPQN):
             draw.box(self._column(tick), self._top, self._column(tick) + 1, self._bottom, _BEAT)
         for tick in range(self._bar, self._length, self._bar):
@@ -204,7 +205,7 @@ class _Panel:
             y = self._row(note.pitch)
             colour = _shade(fill, note.velocity) if fill else None
 
-            self._canvas.box(x, y - 0.5, max(right, x + 6), y + _ROW + 0.5, colour, radius=3, edge=edge)
+            self._canvas.box(x, y - 0.5, max(right, x + 6), y + self._row_height + 0.5, colour, radius=3, edge=edge)
 
 
 def _shade(colour: Colour, velocity: int) -> Colour:
