@@ -134,6 +134,14 @@ def _load(source: Path | BinaryIO, name: str) -> mido.MidiFile:
         raise UserError(f"{name} is not a readable MIDI file ({reason}); export it again") from error
 
 
+def _text(latin: str) -> str:
+    """Text of a file, which names no encoding: UTF-8 where it is valid, else what mido took it for."""
+    try:
+        return latin.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return latin
+
+
 def read(source: Path | BinaryIO, name: str = "") -> Score:
     """The score in a `.mid` file of type 0 or 1.
 
@@ -162,17 +170,18 @@ def read(source: Path | BinaryIO, name: str = "") -> Score:
             position += message.time
             tick = round(position * scale)
             if message.type == "set_tempo" and message.tempo > 0:
-                tempos[tick] = 60e6 / message.tempo
+                # Whole microseconds a beat hide a round tempo.
+                tempos[tick] = round(60e6 / message.tempo, 3)
             elif message.type == "time_signature" and message.denominator <= 16 and 1 <= message.numerator <= 32:
                 metres[tick] = Metre(message.numerator, message.denominator)
             elif message.type == "marker":
-                markers.append((tick, message.text))
+                markers.append((tick, _text(message.text)))
             elif not message.is_meta and message.type != "sysex":
                 data = bytes(message.bytes())
                 if data[0] < 0xF0:
                     events.append(Event(tick, data))
         if events:
-            tracks.append(Track(track.name or f"Track {number}", tuple(events)))
+            tracks.append(Track(_text(track.name) or f"Track {number}", tuple(events)))
     if not any(_is_note_on(e.data) for t in tracks for e in t.events):
         raise UserError(f"{name} holds no notes; choose a file with music in it")
     return Score(tuple(tracks), tuple(sorted(tempos.items())), tuple(sorted(metres.items())), tuple(markers))
