@@ -111,7 +111,7 @@ def _check(name: str, value: Any) -> Any:
             return float(_number(name, value, MIN_TEMPO, MAX_TEMPO))
         case "metre":
             return value if isinstance(value, Metre) else Metre.parse(str(value))
-        case "name" | "description" | "model":
+        case "description" | "model":
             if not isinstance(value, str) or len(value) > 500:
                 raise ValueError(f"{name} is {value!r}, not a short text")
             return value

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from rtgen.instrument.looper import Looper
+from rtgen.music.note import Note
+
+BAR = 1920
+
+
+def on(pitch: int, velocity: int = 80) -> bytes:
+    return bytes((0x90, pitch, velocity))
+
+
+def off(pitch: int) -> bytes:
+    return bytes((0x80, pitch, 0))
+
+
+def pedal(value: int) -> bytes:
+    return bytes((0xB0, 64, value))
+
+
+Score = list[tuple[int, bytes]]
+
+
+@pytest.mark.parametrize(
+    ("played", "notes"),
+    [
+        ([(10, on(60, 33)), (200, off(60))], [Note(10, 60, 190, 33)]),
+        ([(-12, on(60)), (200, off(60))], [Note(-12, 60, 212)]),
+        ([(0, on(60)), (100, on(60)), (200, off(60))], [Note(0, 60, 100), Note(100, 60, 100)]),
+        ([(0, pedal(127)), (10, on(60)), (50, off(60)), (400, pedal(0))], [Note(10, 60, 390)]),
+        (
+            [(0, on(60)), (10, pedal(127)), (50, off(60)), (90, on(60)), (99, off(60))],
+            [Note(0, 60, 90), Note(90, 60, 1830)],
+        ),
+        ([(0, on(60)), (10, pedal(64)), (20, pedal(0)), (50, off(60))], [Note(0, 60, 50)]),
+        ([(1000, on(60))], [Note(1000, 60, 920)]),
+        ([(0, on(60)), (0, off(60))], [Note(0, 60, 1)]),
+        ([(1925, on(60)), (1930, off(60))], [Note(1919, 60, 1)]),
+        ([(5, off(60))], []),
+    ],
+    ids=[
+        "plain",
+        "early",
+        "again",
+        "pedal",
+        "again under pedal",
+        "pedal up first",
+        "held",
+        "instant",
+        "hair late",
+        "orphan",
+    ],
+)
+def test_what_is_played_is_captured(played: Score, notes: list[Note]) -> None:
+    looper = Looper()
+    looper.begin(0)
+    for tick, message in played:
+        looper.feed(tick, message)
+    assert list(looper.take(BAR, BAR).notes) == notes
+    assert not looper.capturing
+
+
+def test_a_loop_begins_where_it_is_told() -> None:
+    looper = Looper()
+    looper.begin(2 * BAR)
+    looper.feed(2 * BAR + 7, on(60))
+    looper.feed(2 * BAR + 9, off(60))
+    assert looper.take(BAR, BAR).notes == (Note(7, 60, 2),)
+
+
+def test_what_was_struck_before_the_loop_is_not_in_it() -> None:
+    looper = Looper()
+    looper.feed(-100, on(60))
+    looper.begin(0)
+    looper.feed(100, off(60))
+    assert looper.take(BAR, BAR).notes == ()
+
+
+def test_a_pedal_held_since_before_the_loop_sustains_in_it() -> None:
+    looper = Looper()
+    looper.feed(-100, pedal(127))
+    looper.begin(0)
+    looper.feed(0, on(60))
+    looper.feed(10, off(60))
+    looper.feed(500, pedal(0))
+    assert looper.take(BAR, BAR).notes == (Note(0, 60, 500),)
+
+
+def test_a_key_held_across_the_boundary_is_cut_there_and_not_in_the_next_loop() -> None:
+    looper = Looper()
+    looper.begin(0)
+    looper.feed(1800, on(60))
+    first = looper.take(BAR, BAR)
+    looper.begin(BAR)
+    looper.feed(BAR + 100, off(60))
+    assert first.notes == (Note(1800, 60, 120),)
+    assert looper.take(BAR, BAR).notes == ()
+
+
+def test_what_sounds_is_in_view_before_it_ends() -> None:
+    looper = Looper()
+    assert looper.notes(50) == ()
+    looper.begin(0)
+    looper.feed(10, on(60))
+    assert looper.notes(50) == (Note(10, 60, 40),)

@@ -1,0 +1,385 @@
+"""The whole instrument, played like scores: who plays what at which tick, and what comes back."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Event, Notice, Panic, Received, Session, Turned, Used, Warmed
+from rtgen.music.note import Loop, Note
+from tests.instrument.ledger import check
+
+CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))
+BAR = 1920
+TICK_S = 60 / (120 * 480)
+"""Scores are played at 120 BPM."""
+
+
+def on(pitch: int, velocity: int = 80) -> bytes:
+    return bytes((0x90, pitch, velocity))
+
+
+def off(pitch: int) -> bytes:
+    return bytes((0x80, pitch, 0))
+
+
+class Stage:
+    """Plays a session in ticks with a perfect clock, and answers its jobs after `answer_ticks`.
+
+    The answer is the call, an octave up.
+    """
+
+    def __init__(self, *, answer_ticks: int = 5, offset_s: float = 0.0, thru: bool = False, **preset: object) -> None:
+        self.session = Session(
+            Preset().changed(**{"bars": 1, "use": "answer", **preset}), thru=thru, offset_s=offset_s, seed=7
+        )
+        self.answer_ticks = answer_ticks
+        self.sent: list[tuple[int, bytes]] = []
+        self.jobs: list[Job] = []
+        self.notices: list[Notice] = []
+        self._coming: list[tuple[float, Event]] = []
+        self._wake: float | None = None
+        self._origin = 0.0
+        self.tick = 0
+
+    def time(self, tick: float) -> float:
+        return self._origin + tick * TICK_S
+
+    def step(self, time: float, event: Event | None = None) -> None:
+        out = self.session.step(time, event)
+        self.sent += [(round((time - self._origin) / TICK_S), data) for data in out.messages]
+        self.notices += out.notices
+        for job in out.jobs:
+            self.jobs.append(job)
+            up = job.loop.with_notes(replace(n, pitch=n.pitch + 12) for n in job.loop.notes)
+            self._coming.append((time + self.answer_ticks * TICK_S, Answer(up, job.target, job.epoch)))
+        self._wake = out.wake_at
+
+    def receive(self, data: bytes) -> None:
+        self.step(self.time(self.tick), Received(0, data))
+
+    def until(self, tick: int, score: list[tuple[int, bytes]] | None = None, *, clock: bool = True) -> None:
+        """Lets time pass up to a tick, with clocks, what is played, and whatever the session wanted to be woken for."""
+        clocks = [(t, CLOCK) for t in range(-(-self.tick // 20) * 20, tick, 20)] if clock else []
+        for at, data in sorted([*clocks, *(score or [])], key=lambda e: e[0]):
+            self._pass(self.time(at))
+            self.tick = at
+            self.receive(data)
+        self._pass(self.time(tick))
+        self.tick = tick
+
+    def _pass(self, time: float) -> None:
+        while True:
+            self._coming.sort(key=lambda c: c[0])
+            arrives = self._coming[0][0] if self._coming else float("inf")
+            wakes = self._wake if self._wake is not None else float("inf")
+            if min(arrives, wakes) > time - 1e-9:
+                return
+            if arrives <= wakes:
+                self.step(*self._coming.pop(0))
+            else:
+                self.step(wakes)
+
+    @property
+    def notes(self) -> list[tuple[int, int, int]]:
+        """(onset, pitch, duration) of what was sent, in ticks."""
+        begun: dict[int, int] = {}
+        notes = []
+        for tick, data in self.sent:
+            if data[0] & 0xF0 == 0x90:
+                begun[data[1]] = tick
+            elif data[0] & 0xF0 == 0x80:
+                notes.append((begun[data[1]], data[1], tick - begun.pop(data[1])))
+        return sorted(notes)
+
+    def whats(self) -> list[tuple[str, int]]:
+        return [(n.what, n.loop_index) for n in self.notices]
+
+
+CALL = [(0, on(60)), (400, off(60)), (960, on(64)), (1850, off(64))]
+HEARD = [(0, 72, 400), (960, 76, 890)]
+
+
+def at(start: int, events: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    return [(start + tick, data) for tick, data in events]
+
+
+def moved(start: int, notes: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return [(start + onset, pitch, duration) for onset, pitch, duration in notes]
+
+
+def started(**preset: object) -> Stage:
+    stage = Stage(**preset)  # type: ignore[arg-type]
+    stage.receive(START)
+    return stage
+
+
+def test_a_call_is_answered_in_the_next_loop_tick_for_tick() -> None:
+    stage = started()
+    stage.until(3 * BAR, CALL)
+    assert stage.notes == moved(BAR, HEARD)
+    assert stage.jobs[0].loop.notes == (Note(0, 60, 400), Note(960, 64, 890))
+    assert stage.jobs[0].target == BAR
+
+
+def test_what_is_played_during_an_answer_is_not_captured() -> None:
+    stage = started()
+    stage.until(5 * BAR, [*CALL, *at(BAR, CALL), *at(2 * BAR, CALL)])
+    assert stage.notes == moved(BAR, HEARD) + moved(3 * BAR, HEARD)
+    assert [j.target for j in stage.jobs] == [BAR, 3 * BAR]
+
+
+def test_a_silent_call_gets_a_silent_answer() -> None:
+    stage = started()
+    stage.until(4 * BAR, at(2 * BAR, CALL))
+    assert stage.jobs[0].target == 3 * BAR
+    assert ("silence", 0) in stage.whats()
+    assert stage.notes == moved(3 * BAR, HEARD)
+
+
+def test_follow_answers_every_loop_during_the_next() -> None:
+    stage = started(use="follow")
+    stage.until(4 * BAR, [*CALL, *at(BAR, [(0, on(50)), (100, off(50))])])
+    assert stage.notes == [*moved(BAR, HEARD), (2 * BAR, 62, 100)]
+    assert ("silence", 2) in stage.whats()
+
+
+def test_hold_repeats_the_answer_until_released() -> None:
+    stage = started(use="hold")
+    stage.until(4 * BAR, [*CALL, *at(2 * BAR, CALL)])
+    assert stage.notes == [n for bar in (1, 2, 3) for n in moved(bar * BAR, HEARD)]
+    assert len(stage.jobs) == 1
+    stage.step(stage.time(stage.tick), Used("answer"))
+    stage.until(6 * BAR)
+    assert len(stage.notes) == 8  # the round that had begun is played to its end
+
+
+def test_notes_up_to_the_lead_before_the_boundary_are_in_the_answer() -> None:
+    stage = started()
+    stage.step(stage.time(0), Warmed(0.012))
+    lead = stage.session.lead.seconds
+    assert lead < 0.03
+    late = BAR - round(0.03 / TICK_S)
+    stage.until(3 * BAR, [*CALL, (late, on(67)), (late + 10, off(67))])
+    assert (BAR + late, 79, 10) in stage.notes
+
+
+def test_an_early_downbeat_belongs_to_the_loop_that_it_begins() -> None:
+    stage = started(answer_ticks=1)
+    stage.until(4 * BAR, at(2 * BAR, [(-10, on(60)), (300, off(60))]))
+    assert stage.jobs[0].loop.notes == (Note(-10, 60, 310),)
+    assert stage.notes == [(3 * BAR - 10, 72, 310)]
+
+
+def test_a_downbeat_earlier_than_its_answer_sounds_as_early_as_may_be() -> None:
+    stage = started(answer_ticks=1)
+    stage.until(4 * BAR, at(2 * BAR, [(-50, on(60)), (300, off(60))]))
+    (onset, pitch, duration) = stage.notes[0]
+    assert (pitch, onset + duration) == (72, 3 * BAR + 300)
+    assert 3 * BAR - 30 < onset < 3 * BAR
+
+
+def test_the_first_note_of_an_answer_is_on_its_boundary_to_the_millisecond() -> None:
+    stage = started(answer_ticks=1)
+    stage.until(BAR + 100, CALL)
+    first = next(tick for tick, data in stage.sent if data[0] == 0x90)
+    assert first == BAR
+
+
+def test_an_offset_sends_everything_earlier() -> None:
+    stage = started(offset_s=0.01)
+    stage.until(3 * BAR, CALL)
+    shift = round(0.01 / TICK_S)
+    assert stage.notes == [(tick - shift, *rest) for tick, *rest in moved(BAR, HEARD)]
+
+
+def test_a_late_answer_waits_for_the_next_bar() -> None:
+    stage = started(bars=2, answer_ticks=100)
+    stage.until(4 * BAR, [*CALL, *at(BAR, CALL)])
+    assert stage.notes == moved(3 * BAR, HEARD)[:2]
+    assert ("late", 1) in stage.whats()
+
+
+def test_an_answer_whose_turn_is_over_is_not_played() -> None:
+    stage = started(answer_ticks=BAR + 200)
+    stage.until(4 * BAR, CALL)
+    assert stage.notes == []
+    assert ("missed", 1) in stage.whats()
+
+
+def test_in_follow_what_was_sounding_goes_on_until_its_successor_comes() -> None:
+    stage = started(use="follow", bars=2)
+    stage.until(4 * BAR - 100, [*CALL, *at(2 * BAR, CALL)])
+    stage.answer_ticks = 200
+    stage.until(6 * BAR)
+    assert stage.notes == [*moved(2 * BAR, HEARD), *moved(4 * BAR, HEARD)]
+    assert ("late", 2) in stage.whats()
+
+
+def test_stop_in_the_middle_of_a_note_ends_it() -> None:
+    stage = started()
+    stage.until(BAR + 200, CALL)
+    stage.receive(STOP)
+    assert stage.notes == [(BAR, 72, 200)]
+    stage.until(3 * BAR)
+    assert len(stage.notes) == 1
+
+
+def test_an_answer_that_arrives_after_stop_is_void() -> None:
+    stage = started(answer_ticks=200)
+    stage.until(BAR, CALL)
+    stage.receive(STOP)
+    stage._origin, stage.tick = stage.time(BAR), 0
+    stage.receive(START)
+    stage.until(3 * BAR)
+    assert stage.notes == []
+    assert not any(n.what in ("answer", "late") for n in stage.notices)
+
+
+def test_after_locating_it_is_in_the_loop_that_belongs_to_the_bar() -> None:
+    stage = started()
+    stage.until(BAR + 200, CALL)
+    stage.receive(STOP)
+    stage.receive(bytes((0xF2, 48, 0)))  # bar 4: an answer loop
+    stage.receive(CONTINUE)
+    stage._origin, stage.tick = stage.time(stage.tick) - 3 * BAR * TICK_S, 3 * BAR
+    before = len(stage.notes)
+    stage.until(6 * BAR, [*at(3 * BAR, CALL), *at(4 * BAR, CALL)])
+    assert [j.target for j in stage.jobs[1:]] == [5 * BAR]
+    assert stage.notes[before:] == moved(5 * BAR, HEARD)
+
+
+def test_a_tempo_change_moves_answers_with_the_clock() -> None:
+    session = Session(Preset().changed(bars=1), seed=0)
+    tempo_at = [120.0] * 96 + [126.0] * 400
+    sent, now, coming = [], 0.0, None
+    session.step(0.0, Received(0, START))
+    for n, tempo in enumerate(tempo_at[:200]):
+        events: list[Event] = [Received(0, CLOCK)]
+        if n in (0, 12):
+            events.append(Received(0, on(60) if n == 0 else off(60)))
+        for event in events:
+            out = session.step(now, event)
+            sent += [(now, n, m) for m in out.messages]
+            coming = out.jobs[0] if out.jobs else coming
+        following = now + 2.5 / tempo
+        wake = out.wake_at
+        while wake is not None and wake < following:
+            out = session.step(wake)
+            sent += [(wake, n, m) for m in out.messages]
+            coming = out.jobs[0] if out.jobs else coming
+            if coming:
+                loop = Loop(BAR, tuple(Note(i * 240, 60, 120) for i in range(8)))
+                out = session.step(wake + 0.001, Answer(loop, coming.target, coming.epoch))
+                coming = None
+            wake = out.wake_at
+        now = following
+    times = {96 + i * 12: 96 * 2.5 / 120 + i * 12 * 2.5 / 126 for i in range(8)}
+    begun = [time for time, _, m in sent if m[0] == 0x90]
+    for wanted, found in zip(times.values(), begun, strict=True):
+        assert found == pytest.approx(wanted, abs=0.004)
+
+
+def test_thru_sends_on_what_is_played_and_keeps_our_knobs_to_ourselves() -> None:
+    stage = started(thru=True)
+    bend, knob = bytes((0xE0, 0, 64)), bytes((0xB0, 20, 127))
+    stage.until(100, [(0, on(60)), (10, bend), (20, knob), (50, off(60))])
+    assert stage.sent == [(0, on(60)), (10, bend), (50, off(60))]
+    assert stage.session.knobs["distance"] == 1.0
+
+
+def test_keys_held_through_a_stop_go_on_sounding_and_end_with_the_session() -> None:
+    stage = started(thru=True)
+    stage.until(100, [(0, on(60)), (10, bytes((0xB0, 64, 127)))])
+    stage.receive(STOP)
+    assert stage.sent[-1][1] == bytes((0xB0, 64, 127))
+    assert stage.session.end() == [off(60), bytes((0xB0, 64, 0))]
+
+
+def test_panic_silences_and_the_session_goes_on() -> None:
+    stage = started()
+    stage.until(BAR + 200, CALL)
+    stage.step(stage.time(stage.tick), Panic())
+    assert [data for _, data in stage.sent[-4:]] == [off(72), *(bytes((0xB0, n, 0)) for n in (64, 123, 120))]
+
+
+def test_knobs_and_seeds_travel_with_the_job() -> None:
+    stage = started(mode="clean")
+    stage.step(0, Turned("temperature", 0.5))
+    with pytest.raises(ValueError, match="distance is 2"):
+        stage.session.step(0, Turned("distance", 2.0))
+    stage.until(4 * BAR, [*CALL, *at(2 * BAR, CALL)])
+    first, second = stage.jobs
+    assert (first.mode, first.knobs["temperature"]) == ("clean", 0.5)
+    assert first.seed != second.seed
+    again = started(mode="clean")
+    again.until(4 * BAR, [*CALL, *at(2 * BAR, CALL)])
+    assert [j.seed for j in again.jobs] == [first.seed, second.seed]
+
+
+def test_the_lead_follows_what_answers_take() -> None:
+    stage = started(answer_ticks=40)
+    before = stage.session.lead.seconds
+    stage.until(2 * BAR, CALL)
+    assert stage.session.lead.seconds == pytest.approx(max(before, 40 * TICK_S * 1.25 + 0.004), abs=1e-6)
+
+
+def test_an_internal_clock_needs_no_midi_clock() -> None:
+    session = Session(Preset().changed(bars=1, tempo=120), clock="internal")
+    out = session.step(50.0)
+    assert out.wake_at is not None
+    session.step(50.0, Received(0, on(60)))
+    session.step(50.5, Received(0, off(60)))
+    session.step(51.0, Received(0, STOP))  # not its master
+    assert session.step(52.0).jobs[0].loop.notes == (Note(0, 60, 480),)
+
+
+# ---- whatever happens ----------------------------------------------------------------------------------------------
+
+wire = st.one_of(
+    st.sampled_from([CLOCK] * 6 + [START, CONTINUE, STOP]),
+    st.builds(lambda p, v: bytes((0x90, p, v)), st.integers(60, 64), st.integers(0, 127)),
+    st.builds(lambda p: bytes((0x80, p, 0)), st.integers(60, 64)),
+    st.builds(lambda v: bytes((0xB0, 64, v)), st.sampled_from([0, 127])),
+    st.builds(lambda a: bytes((0xF2, a, 0)), st.integers(0, 127)),
+    st.binary(max_size=6),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1.5), wire), max_size=60),
+    st.sampled_from(["answer", "follow", "hold"]),
+    st.booleans(),
+    st.integers(0, 3000),
+)
+def test_no_byte_stream_leaves_a_note_hanging(
+    stream: list[tuple[float, bytes]], use: str, thru: bool, answer_ticks: int
+) -> None:
+    stage = Stage(use=use, thru=thru, answer_ticks=answer_ticks)
+    now = 0.0
+    for wait, data in stream:
+        now += wait
+        stage._pass(now)
+        stage.step(now, Received(0, data))
+        check((data for _, data in stage.sent), ended=False)
+    check([*(data for _, data in stage.sent), *stage.session.end()])
+
+
+@settings(deadline=None)
+@given(st.lists(wire, min_size=1, max_size=25), st.data())
+def test_how_input_is_chunked_changes_nothing(messages: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(messages)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    edges = [0, *cuts, len(stream)]
+    whole, cut = Session(Preset(), thru=True), Session(Preset(), thru=True)
+    expected = whole.step(1.0, Received(0, stream)).messages
+    got = [m for a, b in itertools.pairwise(edges) for m in cut.step(1.0, Received(0, stream[a:b])).messages]
+    assert got == expected
+    assert cut.step(9.0).messages == whole.step(9.0).messages
