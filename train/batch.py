@@ -1,0 +1,140 @@
+"""Notes become the arrays that a network reads, exactly as `rtgen.music.roll.encode` makes them, many loops at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from rtgen.music.roll import bar_phase
+from rtgen.music.time import Grid
+from train.augment import (
+    DURATION,
+    GRID,
+    LOOP,
+    ONSET,
+    PITCH,
+    UNKNOWN,
+    VELOCITY,
+    corrupt,
+    humanise,
+    rotate,
+    scale_velocity,
+    transpose,
+)
+from train.dataset import Notes
+from train.sources.piece import BAR
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A task: what is heard, and what was meant.
+
+    Args:
+        roll: what is heard, hidden cells 0, shape (loops, 4, pitches, steps).
+        mask: 1 where hidden, shape (loops, pitches, steps).
+        phase: `bar_phase`, shape (loops, 4, steps).
+        damage: 0-1 or `UNKNOWN`, shape (loops, 1).
+        target: what was meant, shape of `roll`.
+    """
+
+    roll: Floats
+    mask: Floats
+    phase: Floats
+    damage: Floats
+    target: Floats
+
+
+def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Floats:
+    """The rolls of `count` loops, shape (count, 4, pitches, steps): onset, hold, velocity, micro."""
+    steps = grid.steps(length)
+    # As in Loop.monophonic_by_pitch: of notes on one tick the loudest stays, and a note ends where its pitch starts again.
+    order = np.lexsort((-notes[:, DURATION], -notes[:, VELOCITY], notes[:, ONSET], notes[:, PITCH], notes[:, LOOP]))
+    notes = notes[order]
+    notes = notes[(notes[:, PITCH] >= grid.pitch_low) & (notes[:, PITCH] <= grid.pitch_high)]
+    same = np.all(notes[1:, :3] == notes[:-1, :3], axis=1)
+    notes = notes[np.concatenate([[True], ~same])] if len(notes) else notes
+    loop, row = notes[:, LOOP], notes[:, PITCH] - grid.pitch_low
+    end = np.minimum(notes[:, ONSET] + notes[:, DURATION], length)
+    key = loop * 128 + notes[:, PITCH]
+    follows = np.flatnonzero(key[1:] == key[:-1])
+    end[follows] = np.minimum(end[follows], notes[follows + 1, ONSET])
+    column = np.clip(np.rint(notes[:, ONSET] / grid.step).astype(int), 0, steps - 1)
+    last = np.clip(np.rint(end / grid.step).astype(int), column + 1, steps)
+
+    roll = np.zeros((count, 4, grid.pitches, steps), np.float32)
+    change = np.zeros((count, grid.pitches, steps + 1), np.int16)
+    np.add.at(change, (loop, row, column), 1)
+    np.add.at(change, (loop, row, last), -1)
+    roll[:, 1] = np.cumsum(change, axis=2)[:, :, :steps] > 0
+    # Of two notes in one cell the louder wins, so it is written last; of equals the earlier.
+    quiet_first = np.lexsort((-notes[:, ONSET], notes[:, VELOCITY]))
+    cells = (loop[quiet_first], row[quiet_first], column[quiet_first])
+    roll[:, 0][cells] = 1
+    roll[:, 2][cells] = notes[quiet_first, VELOCITY] / 127
+    roll[:, 3][cells] = np.clip(notes[quiet_first, ONSET] / grid.step - column[quiet_first], -0.5, 0.5)
+    return roll
+
+
+def draw_masks(notes: Notes, count: int, steps: int, rng: Generator, grid: Grid = GRID) -> Floats:
+    """What to hide from each loop, shape (count, pitches, steps): mostly nothing, else a span of time, a band of
+    pitches, some notes with their surroundings, or everything."""
+    mask = np.zeros((count, grid.pitches, steps), np.float32)
+    kinds = rng.choice(["none", "span", "band", "notes", "all"], count, p=[0.6, 0.13, 0.1, 0.15, 0.02])
+    bounds = np.searchsorted(notes[:, LOOP], np.arange(count + 1))
+    for i in np.flatnonzero(kinds != "none"):
+        own = notes[bounds[i] : bounds[i + 1]]
+        if kinds[i] == "all":
+            mask[i] = 1
+        elif kinds[i] == "span":
+            width = int(rng.integers(3, steps // 2 + 1))
+            mask[i][:, (rng.integers(0, steps) + np.arange(width)) % steps] = 1
+        elif kinds[i] == "band" and len(own):
+            low = rng.choice(own[:, PITCH]) - grid.pitch_low - rng.integers(0, 12)
+            mask[i, max(low, 0) : low + int(rng.integers(3, 25))] = 1
+        else:
+            for note in own[rng.random(len(own)) < rng.uniform(0.05, 0.7)]:
+                # Wider than the note, so that the mask does not tell what it hides.
+                row, column = note[PITCH] - grid.pitch_low, note[ONSET] // grid.step
+                low, first = row - rng.integers(0, 6), column - rng.integers(0, 6)
+                end = column + note[DURATION] // grid.step + rng.integers(1, 6)
+                mask[i, max(low, 0) : row + rng.integers(1, 7), max(first, 0) : end] = 1
+    return mask
+
+
+def hide(roll: Floats, mask: Floats) -> Floats:
+    """`roll` with 0 in every plane where `mask` is 1."""
+    return roll * (1 - mask[:, None])
+
+
+def phases(count: int, length: int, grid: Grid = GRID) -> Floats:
+    """The bar phase of each loop, shape (count, 4, steps)."""
+    return np.repeat(bar_phase(length, BAR, grid)[None], count, axis=0)
+
+
+def draw(notes: Notes, count: int, length: int, rng: Generator) -> Batch:
+    """A training batch of `count` loops: varied, damaged by as much as a draw says, and partly hidden.
+
+    A third of the loops is not damaged at all; half of the time the network is not told by how much.
+    """
+    meant = scale_velocity(rotate(transpose(notes, count, rng), count, length, rng), count, rng)
+    meant = meant[np.argsort(meant[:, LOOP], kind="stable")]
+    damage = np.where(rng.random(count) < 0.3, 0, rng.random(count))
+    heard = humanise(corrupt(meant, damage, length, rng), count, damage * (rng.random(count) < 0.5), length, rng)
+    target = rasterise(meant, count, length)
+    mask = draw_masks(meant, count, target.shape[3], rng)
+    told = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]
+    task = Batch(hide(rasterise(heard, count, length), mask), mask, phases(count, length), told, target)
+    return first_bar(task) if rng.random() < 0.15 else task
+
+
+def first_bar(task: Batch, grid: Grid = GRID) -> Batch:
+    """The task without its other bars: in a loop of one bar nothing that repeats has been played twice."""
+    steps = grid.steps(BAR)
+    planes = (task.roll, task.mask, task.phase, task.target)
+    roll, mask, phase, target = (np.ascontiguousarray(x[..., :steps]) for x in planes)
+    return Batch(roll, mask, phase, task.damage, target)

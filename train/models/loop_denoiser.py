@@ -1,0 +1,188 @@
+"""A denoiser of loops: a masked, conditioned, convolutional network that starts as pass-through.
+
+Three steps of the roll are folded into channels, so a bar is 16 frames. Residual blocks of dilated convolutions run along
+time and wrap round, as a loop does; the widest looks one bar to either side. The input is added to the output as logits,
+so the network has only to learn what to change. Damage and hidden cells are inputs, as in conditioned denoising
+autoencoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.augment import UNKNOWN
+
+PLANES = 4
+FOLD = 3
+"""Steps in a frame."""
+CONDITION = 16
+"""Numbers that tell the blocks how damaged the loop is."""
+MIN_STEPS = 48
+"""A bar of 4/4, as far as the widest block looks. Shorter loops are shown repeated, which a circular network cannot tell
+from the loop itself."""
+
+
+class Block(nn.Module):
+    """A residual block: (batch, width, frames) -> the same; circular along frames."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.norm = nn.GroupNorm(1, width)
+        self.condition = nn.Linear(CONDITION, 2 * width)
+        self.across = nn.Conv1d(width, width, 3, dilation=dilation)
+        self.within = nn.Conv1d(width, width, 1)
+        # Zero at first: every block starts as pass-through.
+        nn.init.zeros_(self.within.weight)
+        nn.init.zeros_(self.condition.weight)
+        nn.init.zeros_(self.condition.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """`condition`: (batch, 16)."""
+        scale, shift = self.condition(condition).unsqueeze(2).chunk(2, dim=1)
+        h = F.silu(self.norm(x) * (1 + scale) + shift)
+        h = self.across(wrap(h, self.dilation))
+        return x + self.within(F.silu(h))
+
+
+def wrap(x: Tensor, margin: int) -> Tensor:
+    """`x` with `margin` frames of its other end at either end: (batch, width, frames, ...) -> (.., frames + 2 margin, ..).
+
+    There must be at least `margin` frames.
+    """
+    return torch.cat([x[:, :, -margin:], x, x[:, :, :margin]], dim=2)
+
+
+class Lens(nn.Module):
+    """Looks at every cell closely, with the same eyes at every pitch: (batch, channels, frames, pitches) -> the same.
+
+    The trunk knows the loop as a whole but sees it through few channels. What stood in this very cell a bar, a beat or a
+    step ago, or at the pitches beside it, is seen here, by two-dimensional convolutions.
+    """
+
+    def __init__(self, channels: int, width: int, looks: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self.dilations = [dilation for dilation, _ in looks]
+        self.enter = nn.Conv2d(channels, width, 1)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(width, width, (3, pitches), dilation=(dilation, 1), padding=(0, pitches // 2))
+            for dilation, pitches in looks
+        )
+        self.leave = nn.Conv2d(width, PLANES * FOLD, 1)
+        nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.enter(x))
+        for dilation, layer in zip(self.dilations, self.layers, strict=True):
+            x = x + F.silu(layer(wrap(x, dilation)))
+        return self.leave(x)
+
+
+class LoopDenoiser(nn.Module):
+    """The role `denoiser` of `rtgen.inference.card`.
+
+    Args:
+        width: channels of the blocks.
+        dilations: of each block, in frames.
+        lens: channels of the lens.
+        looks: dilation in frames and kernel in pitches of each of the lens's layers.
+        pitches: rows of the roll.
+    """
+
+    def __init__(
+        self,
+        width: int = 240,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16, 1),
+        lens: int = 16,
+        looks: Sequence[tuple[int, int]] = ((16, 3), (4, 3), (1, 3)),
+        pitches: int = 96,
+    ) -> None:
+        super().__init__()
+        self.pitches = pitches
+        self.enter = nn.Conv1d(((PLANES + 1) * pitches + 4) * FOLD, width, 1)
+        self.damage = nn.Sequential(nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, CONDITION), nn.SiLU())
+        self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
+        self.norm = nn.GroupNorm(1, width)
+        self.leave = nn.Conv1d(width, PLANES * pitches * FOLD, 1)
+        self.lens = Lens((2 * PLANES + 1) * FOLD, lens, looks)
+        # Logits of a cell with and without a note: about what the training data say before any learning.
+        self.gain = nn.Parameter(torch.tensor([8.0, 8.0, 1.0, 1.0]))
+        self.bias = nn.Parameter(torch.tensor([-5.0, -4.0, 0.3, 0.0]))
+
+    def logits(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor) -> Tensor:
+        """What `forward` turns into probabilities; shape (batch, 4, pitches, steps).
+
+        Args:
+            roll: onset, hold, velocity, micro; shape (batch, 4, pitches, steps).
+            mask: 1 where hidden, shape (batch, pitches, steps).
+            phase: `bar_phase`, shape (batch, 4, steps).
+            damage: 0 (trust) to 1, or -1 (judge), shape (batch, 1).
+        """
+        x = self.enter(fold(torch.cat([roll.flatten(1, 2), mask, phase], dim=1)))
+        unknown = (damage < 0).to(damage.dtype)
+        condition = self.damage(torch.cat([damage * (1 - unknown), unknown], dim=1))
+        for block in self.blocks:
+            x = block(x, condition)
+        context = cells(self.leave(F.silu(self.norm(x))), PLANES)
+        heard = cells(fold(torch.cat([roll.flatten(1, 2), mask], dim=1)), PLANES + 1)
+        change = planes_of(context + self.lens(torch.cat([context, heard], dim=1)))
+        return change + self.gain.view(1, PLANES, 1, 1) * _as_logits(roll) + self.bias.view(1, PLANES, 1, 1)
+
+    def forward(
+        self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Onset and hold probabilities, velocity (0-1), micro-timing (±0.5 step); each (batch, pitches, steps)."""
+        onset, hold, velocity, micro = self.logits(roll, mask, phase, damage).unbind(1)
+        return torch.sigmoid(onset), torch.sigmoid(hold), torch.sigmoid(velocity), 0.5 * torch.tanh(micro)
+
+
+def fold(x: Tensor) -> Tensor:
+    """Steps become channels: (batch, channels, steps) -> (batch, channels * 3, frames)."""
+    batch, channels, steps = x.shape
+    return x.reshape(batch, channels, steps // FOLD, FOLD).transpose(2, 3).flatten(1, 2)
+
+
+def cells(x: Tensor, planes: int) -> Tensor:
+    """Pitches become a dimension: (batch, planes * pitches * 3, frames) -> (batch, planes * 3, frames, pitches)."""
+    batch, channels, frames = x.shape
+    x = x.reshape(batch, planes, channels // (planes * FOLD), FOLD, frames)
+    return x.permute(0, 1, 3, 4, 2).flatten(1, 2)
+
+
+def planes_of(x: Tensor) -> Tensor:
+    """Back to a roll: (batch, planes * 3, frames, pitches) -> (batch, planes, pitches, steps)."""
+    batch, channels, frames, pitches = x.shape
+    return x.reshape(batch, channels // FOLD, FOLD, frames, pitches).permute(0, 1, 4, 3, 2).flatten(3)
+
+
+def _as_logits(roll: Tensor) -> Tensor:
+    """The input such that gain 1 and no change give it back: velocity by logit at onsets, micro by its inverse tanh."""
+    onset, hold, velocity, micro = roll.unbind(1)
+    velocity = velocity.clamp(0.02, 0.98)
+    heard = onset * torch.log(velocity / (1 - velocity))
+    return torch.stack([onset, hold, heard, torch.atanh((2 * micro).clamp(-0.95, 0.95))], dim=1)
+
+
+def loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over loops of: cross-entropy of onset and hold, squared error of velocity and micro at onsets.
+
+    Args:
+        logits: shape (batch, 4, pitches, steps).
+        target: likewise, as planes.
+    """
+    onset = F.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0], reduction="sum")
+    hold = F.binary_cross_entropy_with_logits(logits[:, 1], target[:, 1], reduction="sum")
+    velocity = (target[:, 0] * (torch.sigmoid(logits[:, 2]) - target[:, 2]) ** 2).sum()
+    micro = (target[:, 0] * (0.5 * torch.tanh(logits[:, 3]) - target[:, 3]) ** 2).sum()
+    return (onset + 0.2 * hold + 2 * velocity + micro) / len(target)
+
+
+def neutral_damage(batch: int) -> Tensor:
+    """The damage condition for when nothing is known; shape (batch, 1)."""
+    return torch.full((batch, 1), UNKNOWN)

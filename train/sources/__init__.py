@@ -1,0 +1,1 @@
+"""From files to pieces: one reader per format."""
