@@ -208,7 +208,8 @@ def render(
     model = Model(find("models", chosen.model), device)
     if model.remark:
         Console(stderr=True).print(model.remark, highlight=False)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         loops = offline.song_end(score.end, chosen) // chosen.length
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
 

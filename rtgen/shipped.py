@@ -6,13 +6,12 @@ Only the standard library and platformdirs: the real-time process imports this.
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import platformdirs
 
-from rtgen.errors import UserError
+from rtgen.errors import UserError, did_you_mean
 
 Kind = Literal["models", "presets"]
 
@@ -69,8 +68,6 @@ def find(kind: Kind, name: str) -> Path:
     items = {item.name: item.path for item in available(kind)}
     if name in items:
         return items[name]
-    close = get_close_matches(name, items, 1)
-    cure = f"did you mean '{close[0]}'? " if close else ""
-    cure += f"there are {', '.join(items)}" if items else f"there are no {kind} at all"
+    there = f"there are {', '.join(items)}" if items else f"there are no {kind} at all"
     looked = " and ".join(str(folder) for _, folder in folders(kind))
-    raise UserError(f"there is no {one} called '{name}'; {cure} (in {looked})")
+    raise UserError(f"there is no {one} called '{name}'; {there} (in {looked}){did_you_mean(name, items)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from rtgen.errors import UserError
+from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.controls import PARAMETERS
 from rtgen.instrument.job import MODES, Mode
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, Metre
@@ -116,12 +115,6 @@ def _check(name: str, value: Any) -> Any:
                 raise ValueError(f"{name} is {value!r}, not a short text")
             return value
     raise ValueError(f"there is no setting {name!r}{did_you_mean(name, _SETTINGS)}")
-
-
-def did_you_mean(given: object, known: tuple[str, ...]) -> str:
-    """A question that names the known word nearest to `given`, or nothing."""
-    near = difflib.get_close_matches(str(given), known, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def load(path: Path) -> Preset:

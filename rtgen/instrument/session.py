@@ -68,7 +68,7 @@ class Notice:
 
     Args:
         what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer`
-            one that came in time, `late` one that came late, `late by a loop` one whose turn was over.
+            one that came in time, `late` one that came late, `missed` one whose turn was over.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
         seconds: how long the answer took.

@@ -243,7 +243,7 @@ def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice])
     slowest = max((n.seconds for n in answers), default=0.0) * 1e3
     return (
         f"In {bars} bars at {TEMPO:g} BPM {len(calls)} loops were played ({sum(map(len, calls))} notes) and "
-        f"{len(answers)} answered by {preset.model} in mode {preset.mode} "
+        f"{len(answers)} answered by {Path(preset.model).stem} in mode {preset.mode} "
         f"({sum(len(n.loop) for n in answers if n.loop)} notes; {late} late, the slowest took {slowest:.0f} ms).\n"
         f"Listen to {folder / 'demo.mid'}, look at {folder / 'demo.png'}."
     )

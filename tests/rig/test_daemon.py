@@ -1,0 +1,116 @@
+"""The real loop, worker and threads, with ports within the process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Self
+
+import pytest
+
+from rtgen.errors import UserError
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Notice, Session
+from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.ports import LoopbackPorts
+from rtgen.rig.worker import Ready
+from tests.instrument.ledger import check
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
+
+
+class Stage:
+    """A daemon that runs in a thread, and what came of it."""
+
+    def __init__(self, model: Path = TINY, *, thru: bool = False, **preset: object) -> None:
+        self.sent: list[tuple[float, bytes]] = []
+        self.news: SimpleQueue[News] = SimpleQueue()
+        self.ports = LoopbackPorts(lambda now, data: self.sent.append((now, data)))
+        settings = {"bars": 1, "metre": "1/4", "tempo": 240, "distance": 0.0, **preset}
+        session = Session(Preset().changed(**settings), clock="internal", thru=thru)
+        self.daemon = Daemon(session, self.ports, model, "cpu", self.news.put)
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.daemon.run(20)
+        except BaseException as error:
+            self.error = error
+
+    def wait_for(self, wanted: str | type[Ready]) -> News:
+        while True:
+            item = self.news.get(timeout=15)
+            if isinstance(item, Notice) and item.what == wanted:
+                return item
+            if isinstance(wanted, type) and isinstance(item, wanted):
+                return item
+
+    def __enter__(self) -> Self:
+        self.daemon.open()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.daemon.stop()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+def test_a_loop_goes_in_and_the_answer_comes_out_and_nothing_hangs() -> None:
+    with Stage(use="follow") as stage:
+        stage.wait_for(Ready)
+        for _ in range(200):
+            stage.ports.play(bytes((0x90, 60, 90)))  # held, so that the answer sounds when it is stopped
+            time.sleep(0.02)
+            if any(data[0] == 0x90 for _, data in stage.sent):
+                break
+    assert stage.error is None
+    assert check(data for _, data in stage.sent) > 0
+
+
+def test_what_goes_through_is_ended_too() -> None:
+    with Stage(thru=True) as stage:
+        stage.wait_for("rolling")
+        stage.ports.play(bytes((0x90, 64, 90)))
+        stage.ports.play(bytes((0xB0, 64, 127)))
+        time.sleep(0.1)
+    assert [data for _, data in stage.sent] == [
+        bytes((0x90, 64, 90)),
+        bytes((0xB0, 64, 127)),
+        bytes((0x80, 64, 0)),
+        bytes((0xB0, 64, 0)),
+    ]
+
+
+def test_an_error_in_the_loop_still_ends_every_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(thru=True)
+    with stage:
+        stage.wait_for("rolling")
+        stage.ports.play(bytes((0x90, 64, 90)))
+        time.sleep(0.1)
+        monkeypatch.setattr(stage.daemon, "_show", lambda _: 1 / 0)
+        stage.thread.join(10)
+    assert isinstance(stage.error, ZeroDivisionError)
+    assert check(data for _, data in stage.sent) == 1
+
+
+def test_a_model_that_cannot_be_run_ends_the_daemon_with_its_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"")
+    with Stage(broken) as stage:
+        stage.thread.join(15)
+    assert isinstance(stage.error, UserError)
+    assert "broken.onnx" in str(stage.error)
+
+
+def test_the_state_can_be_looked_at_from_outside() -> None:
+    with Stage() as stage:
+        stage.wait_for("rolling")
+        time.sleep(0.3)
+        view = stage.daemon.view
+    assert view.tempo == pytest.approx(240)
+    assert view.tick is not None
+    assert view.tick > 0

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+import pytest
+
+from rtgen.instrument.controls import PARAMETERS
+from rtgen.instrument.job import Answer, Job
+from rtgen.music.note import Loop, Note
+from rtgen.rig.worker import Failed, Ready, Report, Worker
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
+KNOBS = {p.name: p.default for p in PARAMETERS.values()}
+LOOP = Loop(3840, tuple(Note(i * 240, 60 + i, 200) for i in range(16)))
+Reports = SimpleQueue[Report]
+Kind = TypeVar("Kind", bound=Report)
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return SimpleQueue()
+
+
+@pytest.fixture
+def worker(reports: Reports) -> Iterator[Worker]:
+    worker = Worker(TINY, "cpu", reports.put)
+    worker.start()
+    yield worker
+    worker.stop()
+    assert worker.pid is None or not Path(f"/proc/{worker.pid}").exists()
+
+
+def take(reports: Reports, kind: type[Kind]) -> Kind:
+    report = reports.get(timeout=20)
+    assert isinstance(report, kind), report
+    return report
+
+
+def job(target: int, **knobs: float) -> Job:
+    return Job(LOOP, "vary", 5, target, 1, {**KNOBS, **knobs})
+
+
+def test_jobs_are_answered_in_order(worker: Worker, reports: Reports) -> None:
+    ready = take(reports, Ready)
+    assert (ready.model, ready.device) == ("tiny", "cpu")
+    assert 0 < ready.seconds < 5
+    worker.ask(job(3840, distance=0.0))
+    worker.ask(job(7680, distance=0.5))
+    assert take(reports, Answer) == Answer(LOOP, 3840, 1)
+    second = take(reports, Answer)
+    assert (second.target, len(second.loop)) == (7680, 16)
+    assert second.loop != LOOP
+
+
+def test_a_job_that_cannot_be_done_costs_only_itself(worker: Worker, reports: Reports) -> None:
+    take(reports, Ready)
+    worker.ask(Job(LOOP, "vary", 5, 1, 1, {}))  # no knobs at all
+    failed = take(reports, Failed)
+    assert "KeyError" in failed.reason
+    assert not failed.final
+    worker.ask(job(2, distance=0.0))
+    assert take(reports, Answer).target == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_worker_comes_back(worker: Worker, reports: Reports) -> None:
+    take(reports, Ready)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    assert "died" in take(reports, Failed).reason
+    worker.ask(job(1))  # lost, or answered by the next: either way nothing breaks
+    take(reports, Ready)
+    worker.ask(job(2, distance=0.0))
+    assert any(take(reports, Answer).target == 2 for _ in range(2))
+
+
+def test_a_model_that_cannot_be_run_is_the_end_of_it(tmp_path: Path, reports: Reports) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    worker = Worker(broken, "cpu", reports.put)
+    worker.start()
+    failed = take(reports, Failed)
+    assert failed.final
+    assert "not an ONNX model" in failed.reason
+    worker.stop()
+    time.sleep(0.1)
+    assert reports.empty()

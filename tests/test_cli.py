@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rtgen import cli
+from rtgen.music import files
+from rtgen.rig.performance import TEMPO, performance
+
+DATA = Path(__file__).parent / "data"
+TINY = DATA / "tiny.onnx"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process; returns exit status, output and errors, uncoloured and unwrapped."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "1000")
+    # No server of this machine's is to be found.
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", "rtgen-no-such-server")
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rtgen", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capfd.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.mid"
+    files.write(path, files.Score((files.Track("played", performance(8)),), ((0, TEMPO),)))
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(f"model: {TINY}\ndistance: 0.5\n")
+    return path
+
+
+# ---- what goes right ------------------------------------------------------------------------------------------------
+
+
+def test_a_rendered_file_is_the_golden_one(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    """What was played, and the answers that the session, the looper and the answering gave to it once.
+
+    After a change that is meant to change the music: `RTGEN_GOLDEN=write make test`, and look at the difference.
+    """
+    first, second = tmp_path / "1.mid", tmp_path / "2.mid"
+    for target in (first, second):
+        status, out, _ = run("render", song, target, "--preset", tiny, "--seed", "3")
+        assert status == 0
+        assert "4 loops answered" in out
+    assert first.read_bytes() == second.read_bytes()
+    score = files.read(first)
+    assert score.tempos == ((0, TEMPO),)
+    lines = [f"{n.onset:6} {n.pitch:3} {n.duration:5} {n.velocity:3}" for n in score.tracks[1].notes()]
+    golden = DATA / "golden.txt"
+    if os.environ.get("RTGEN_GOLDEN") == "write":
+        golden.write_text("\n".join(lines) + "\n")
+    assert lines == golden.read_text().splitlines()
+
+
+def test_another_seed_gives_another_file(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    for seed in "12":
+        run("render", song, tmp_path / f"{seed}.mid", "--preset", tiny, "--seed", seed)
+    assert (tmp_path / "1.mid").read_bytes() != (tmp_path / "2.mid").read_bytes()
+
+
+@pytest.mark.parametrize("use", ["answer", "follow", "hold"])
+def test_a_rendered_file_answers_at_distance_0_with_what_was_played(
+    run: Run, song: Path, tiny: Path, tmp_path: Path, use: str
+) -> None:
+    target = tmp_path / "out.mid"
+    assert run("render", song, target, "-p", tiny, "--use", use, "--distance", "0")[0] == 0
+    played, answered = (track.notes() for track in files.read(target).tracks)
+    first = [n for n in played if n.onset < 3840]
+    assert [(n.onset + 3840, n.pitch, n.duration, n.velocity) for n in first] == [
+        (n.onset, n.pitch, n.duration, n.velocity) for n in answered if n.onset < 2 * 3840 - 60
+    ]
+
+
+@pytest.mark.parametrize("speed", [["--fast"], []])
+def test_the_demo_makes_music_and_a_picture(run: Run, tiny: Path, tmp_path: Path, speed: list[str]) -> None:
+    bars = "16" if speed else "4"
+    status, out, err = run("demo", "--bars", bars, "-p", tiny, "--out", tmp_path / "new", *speed)
+    assert (status, err) == (0, "")
+    answered = 4 if speed else 1
+    assert f"{answered} loops were played" in out
+    assert f"{answered} answered" in out
+    score = files.read(tmp_path / "new" / "demo.mid")
+    assert [t.name for t in score.tracks] == ["played", "answered"]
+    assert (tmp_path / "new" / "demo.png").read_bytes().startswith(b"\x89PNG")
+    loops = {n.onset // 3840 for n in score.tracks[1].notes()}
+    assert loops == set(range(1, 2 * answered, 2))
+
+
+def test_lists_are_lists_for_a_program_too(run: Run) -> None:
+    for command, key in (("presets", "mode"), ("models", "role"), ("ports", None)):
+        status, out, _ = run(command, "--json")
+        listed = json.loads(out)
+        assert status == 0
+        assert isinstance(listed, list)
+        assert all(key in item for item in listed if key)
+        assert run(command)[0] == 0
+
+
+def test_one_model_or_preset_is_shown_whole(run: Run) -> None:
+    assert json.loads(run("models", TINY, "--json")[1])[0]["data"] == [
+        {"name": "nothing", "licence": "MIT", "credit": ""}
+    ]
+    assert "A test model" in run("models", TINY)[1]
+    assert json.loads(run("presets", "vary", "--json")[1])[0]["bars"] == 2
+
+
+def test_the_doctor_names_what_is_missing_and_the_cure(run: Run, tiny: Path) -> None:
+    status, out, _ = run("doctor", "-p", tiny, "--seconds", "0", "--json")
+    findings = {f["subject"]: f for f in json.loads(out)}
+    assert status == 1
+    assert findings["MIDI systems"]["verdict"] == "bad"
+    assert "rtgen demo" in findings["MIDI systems"]["cure"]
+    assert findings["Model"]["verdict"] in ("good", "note")
+    assert "tiny answers in" in findings["Model"]["found"]
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["render"], ["ports"], ["models"], ["presets"], ["doctor"]])
+def test_help_is_there(run: Run, command: list[str]) -> None:
+    status, out, _ = run(*command, "--help")
+    assert status == 0
+    assert "Usage" in out
+
+
+# ---- what goes wrong: one sentence, the cure, status 2 --------------------------------------------------------------
+
+
+def fails(result: tuple[int, str, str], *parts: str) -> None:
+    status, out, err = result
+    assert status == 2, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.count("\n") == 1, err
+    assert err.startswith("rtgen: ")
+    for part in parts:
+        assert re.search(part, err), err
+
+
+def test_unknown_names(run: Run, tmp_path: Path, song: Path) -> None:
+    fails(run("demo", "--preset", "varry"), "varry", "did you mean 'vary'")
+    fails(run("render", song, "o.mid", "-p", "no/such.yaml"), "no/such.yaml", "check the path")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("model: loop_denoisr\n")
+    fails(run("demo", "-p", wrong), "loop_denoisr", "did you mean 'loop_denoiser'")
+    fails(run("models", "nix"), "nix")
+    fails(run("presets", "nix"), "nix")
+
+
+def test_no_midi_system(run: Run, tiny: Path) -> None:
+    if sys.platform != "linux" or Path("/dev/snd/seq").exists():
+        pytest.skip("this machine has a MIDI system of its own")
+    fails(run("run", "-p", tiny, "--seconds", "1"), "No MIDI system is running", "rtgen demo")
+    fails(run("run", "-p", tiny, "--api", "jack"), "JACK is not running", "start its server")
+    fails(run("run", "-p", tiny, "--api", "winmm"), "winmm does not exist on this platform", "--api")
+
+
+def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
+    fails(run("run", "-p", tiny, "--distance", "7"), "distance is 7; it goes from 0 to 1")
+    fails(run("render", song, "o.mid", "-p", tiny, "--mode", "cleen"), "did you mean 'clean'")
+    fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
+
+
+def test_a_preset_with_a_mistake(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("distence: 0.5\n")
+    fails(run("demo", "-p", path), "distence", "did you mean 'distance'")
+
+
+def test_a_model_that_is_none(run: Run, tmp_path: Path, song: Path) -> None:
+    model, preset = tmp_path / "m.onnx", tmp_path / "p.yaml"
+    model.write_bytes(b"nothing of the kind")
+    preset.write_text(f"model: {model}\n")
+    fails(run("render", song, tmp_path / "o.mid", "-p", preset), "m.onnx is not an ONNX model", "export it again")
+    # In real time it is the worker that finds out.
+    fails(run("demo", "-p", preset, "--out", tmp_path), "m.onnx is not an ONNX model", "export it again")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a readable MIDI file"),
+        (b"MThd" + struct.pack(">IHHh", 6, 2, 0, 96), "type 2"),
+        (b"MThd" + struct.pack(">IHHh", 6, 1, 0, 0), "division of 0"),
+        (b"MThd" + struct.pack(">IHHh", 6, 1, 0, 96), "no notes"),
+    ],
+)
+def test_a_file_that_cannot_be_played(run: Run, tmp_path: Path, tiny: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "in.mid"
+    path.write_bytes(data)
+    fails(run("render", path, tmp_path / "o.mid", "-p", tiny), "in.mid", reason)
+    fails(run("render", tmp_path / "none.mid", tmp_path / "o.mid", "-p", tiny), "none.mid does not exist")
+
+
+def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path, tiny: Path, song: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    fails(run("demo", "-p", tiny, "--out", in_the_way / "sub", "--fast"), "cannot be written", "--out")
+    fails(run("render", song, in_the_way / "o.mid", "-p", tiny), "cannot be written", "choose another folder")
+
+
+def test_mistakes_reach_a_shell_as_status_2() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rtgen", "demo", "--preset", "nix"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("rtgen: ")
+
+
+def test_the_real_time_side_imports_no_numbers() -> None:
+    """Neither numpy nor onnxruntime nor torch, as far as `rtgen run` goes before its loop."""
+    code = (
+        "import sys, rtgen.cli, rtgen.rig.runner, rtgen.rig.demo;"
+        "print([m for m in ('numpy', 'onnxruntime', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
