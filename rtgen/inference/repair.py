@@ -58,12 +58,14 @@ def clean(loop: Loop, roll: Roll, grid: Grid, threshold: float) -> Loop:
 
 
 def _column(note: Note, grid: Grid, roll: Roll) -> int:
-    return min(max(round(note.onset / grid.step), 0), roll.onset.shape[1] - 1)
+    return min(max(round(note.onset / grid.step), 0), int(roll.onset.shape[1]) - 1)
 
 
 def _nearest(note: Note, wanted: dict[tuple[int, int], Note], grid: Grid, roll: Roll) -> tuple[int, int] | None:
-    """Where a note that was not confirmed was meant to be: the same pitch a little earlier or later, or a neighbour
-    pitch at the same time."""
+    """Where a note that was not confirmed was meant to be.
+
+    At the same pitch a little earlier or later, or at a neighbour pitch at the same time.
+    """
     column = _column(note, grid, roll)
     places = [(abs(s), (note.pitch, column + s)) for s in range(-MAX_STEPS, MAX_STEPS + 1) if s]
     places += [(abs(s), (note.pitch + s, column)) for s in range(-MAX_SEMITONES, MAX_SEMITONES + 1) if s]

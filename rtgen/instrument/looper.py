@@ -39,9 +39,12 @@ class Looper:
         self._released.clear()
 
     def feed(self, tick: int, message: bytes) -> None:
-        """Hears a note or pedal message at `tick`; others are passed over."""
+        """Hears a note, the pedal or all-notes-off at `tick`; other messages are passed over."""
         channel = message[0] & 0x0F
-        if message[0] & 0xF0 == 0xB0:
+        if midi.silences(message):
+            for key in [k for k in self._open if k[0] == channel]:
+                self._end(key, tick)
+        elif message[0] & 0xF0 == 0xB0:
             if message[1] == midi.SUSTAIN:
                 self._pedal(tick, channel, message[2] >= 64)
         elif midi.is_note(message):

@@ -35,6 +35,11 @@ def is_note(data: bytes) -> bool:
     return data[0] & 0xF0 in (0x80, 0x90)
 
 
+def silences(data: bytes) -> bool:
+    """Whether `data` ends all notes of its channel, as Live sends it around a stop."""
+    return data[0] & 0xF0 == 0xB0 and data[1] in (ALL_SOUND_OFF, ALL_NOTES_OFF)
+
+
 class Parser:
     """Cuts a byte stream into messages, however the stream is chunked.
 

@@ -52,6 +52,11 @@ class Ledger:
         self._channels.add(channel)
         (self._pedals.add if down else self._pedals.discard)(channel)
 
+    def end_through(self, channel: int) -> list[bytes]:
+        """Ends the notes that went through on a channel."""
+        keys = [key for key, owner in self._sounding.items() if owner == THRU and key[0] == channel]
+        return [message for key in keys for message in self.end(key, THRU)]
+
     def release(self, *, thru: bool) -> list[bytes]:
         """Ends all notes of the player, and with `thru` also those that went through, pedals included."""
         ending = [key for key, owner in self._sounding.items() if thru or owner != THRU]

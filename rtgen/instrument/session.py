@@ -202,6 +202,8 @@ class Session:
             return (
                 self._ledger.begin(key, message[2], THRU) if midi.is_note_on(message) else self._ledger.end(key, THRU)
             )
+        if midi.silences(message):
+            return self._ledger.end_through(channel)  # one by one, so that the ledger still knows all that sounds
         if message[0] & 0xF0 == 0xB0:
             if message[1] in BY_CC:
                 return []  # a knob of ours is not music

@@ -302,6 +302,12 @@ def test_keys_held_through_a_stop_go_on_sounding_and_end_with_the_session() -> N
     assert stage.session.end() == [off(60), bytes((0xB0, 64, 0))]
 
 
+def test_all_notes_off_ends_what_went_through_note_by_note() -> None:
+    stage = started(thru=True)
+    stage.until(100, [(0, on(60)), (0, on(64)), (50, bytes((0xB0, 123, 0))), (60, off(60))])
+    assert [data for _, data in stage.sent] == [on(60), on(64), off(60), off(64)]
+
+
 def test_panic_silences_and_the_session_goes_on() -> None:
     stage = started()
     stage.until(BAR + 200, CALL)
