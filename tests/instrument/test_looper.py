@@ -52,6 +52,7 @@ Score = list[tuple[int, bytes]]
         "instant",
         "hair late",
         "orphan",
+        "all-off",
     ],
 )
 def test_what_is_played_is_captured(played: Score, notes: list[Note]) -> None:
