@@ -1,0 +1,80 @@
+"""What is possible at all: the least that a python-rtmidi program can do, to compare the daemon with.
+
+    python baseline.py echo     sends back what it hears, from the callback
+    python baseline.py sleep    plays a note on every sixteenth of the clock: counts clocks, sleeps until a deadline
+
+Their ports are called as the daemon's, with `echo` or `sleep` for `rtgen`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+
+import rtmidi
+
+_CLOCK, _START = 0xF8, 0xFA
+_CLOCKS_PER_NOTE = 6
+_MEMORY = 48
+
+
+def _ports(name: str) -> tuple[rtmidi.MidiIn, rtmidi.MidiOut]:
+    source = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=f"{name}-in")
+    source.ignore_types(timing=False)
+    sink = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{name}-out")
+    source.open_virtual_port(f"{name} in")
+    sink.open_virtual_port(f"{name} out")
+    return source, sink
+
+
+def echo() -> None:
+    """Sends back what it hears."""
+    source, sink = _ports("echo")
+    source.set_callback(lambda event, _: sink.send_message(event[0]))
+    sys.stdin.read()
+
+
+def sleep() -> None:
+    """Plays a note on every sixteenth, at a deadline reckoned from the last clocks by a straight line."""
+    source, sink = _ports("sleep")
+    clocks: deque[float] = deque(maxlen=_MEMORY)
+    count = 0
+
+    def hear(event: tuple[list[int], float], _: object) -> None:
+        nonlocal count
+        if event[0][0] == _START:
+            count = 0
+            clocks.clear()
+        elif event[0][0] == _CLOCK:
+            clocks.append(time.perf_counter())
+            count += 1
+
+    def deadline(clock: int) -> float:
+        heard, last = list(clocks), count - 1
+        interval = (heard[-1] - heard[0]) / (len(heard) - 1)
+        middle = sum(heard) / len(heard)
+        return middle + (clock - last + (len(heard) - 1) / 2) * interval
+
+    source.set_callback(hear)
+    note = _MEMORY
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if count < note - 1:
+            note = _MEMORY if count < _MEMORY else note
+            time.sleep(0.001)
+            continue
+        time.sleep(max(deadline(note) - time.perf_counter(), 0))
+        sink.send_message([0x90, 60, 100])
+        time.sleep(0.01)
+        sink.send_message([0x80, 60, 0])
+        note += _CLOCKS_PER_NOTE
+
+
+if __name__ == "__main__":
+    # As good as it gets: the callback waits for this thread when it holds the interpreter's lock.
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
+    {"echo": echo, "sleep": sleep}[sys.argv[1]]()

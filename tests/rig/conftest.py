@@ -1,0 +1,143 @@
+"""The JACK rig for tests: one server, clock and probe for all, a daemon for each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop, Note
+from tests.rig.jack_rig import (
+    CLOCK_OUT,
+    PROBE_CLOCK,
+    PROBE_PORTS,
+    Capture,
+    Clock,
+    Probe,
+    Server,
+    TempoMap,
+    missing,
+    wait_until,
+)
+from tests.rig.programs import Program, daemon, preset_file
+from tests.rig.streams import Run, Sounded, runs, sounded
+
+_SETTLE_S = 0.15
+
+
+@dataclass
+class Heard:
+    """What a performance sounded like."""
+
+    capture: Capture
+    runs: list[Run]
+    notes: list[Sounded]
+
+
+@dataclass
+class Rig:
+    """The rig that tests share, at the start of the song, with nothing connected but the clock."""
+
+    server: Server
+    probe: Probe
+
+    def perform(
+        self,
+        tempos: TempoMap,
+        loops: Sequence[tuple[int, Loop]],
+        until: int,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Plays loops at their ticks, from the start of the song until a tick, and stops there.
+
+        Args:
+            tempos: the tempo map.
+            loops: (tick at which it starts, loop).
+            until: tick.
+            meanwhile: called as soon as the transport has been started.
+        """
+        events = [event for start, loop in loops for event in note_events(loop.notes, start=start)]
+        self.probe.conduct(tempos)
+        self.probe.play([(tempos.frame(event.tick), event.data) for event in events])
+        self.probe.start()
+        meanwhile()
+        self.probe.wait_for_frame(tempos.frame(until))
+        self.probe.stop()
+        time.sleep(_SETTLE_S)
+
+    def heard(self) -> Heard:
+        """All since the test began; the notes are safe, or this raises."""
+        time.sleep(_SETTLE_S)
+        capture = self.probe.take()
+        assert not capture.gaps, "the probe missed cycles: this machine is too busy to say anything about the daemon"
+        return Heard(capture, runs(capture.clock), sounded(capture.output))
+
+
+@pytest.fixture(scope="session")
+def _stage() -> Iterator[tuple[Server, Probe]]:
+    if reason := missing():
+        # Where every program is meant to be there, its absence must not pass for success.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no JACK rig: {reason}")
+    with ExitStack() as stack:
+        server = stack.enter_context(Server.start())
+        stack.enter_context(Clock(server))
+        probe = stack.enter_context(Probe(server))
+        probe.connect((CLOCK_OUT, PROBE_CLOCK))
+        yield server, probe
+
+
+@pytest.fixture
+def rig(_stage: tuple[Server, Probe]) -> Iterator[Rig]:
+    """The rig, rewound and with nothing captured yet."""
+    server, probe = _stage
+    # Of a program that was killed the server knows a moment later.
+    wait_until(lambda: probe.ports() == [CLOCK_OUT, *PROBE_PORTS], "the end of the last test's ports")
+    probe.play([])
+    probe.rewind()
+    time.sleep(_SETTLE_S)
+    probe.take()
+    yield Rig(server, probe)
+    probe.rewind()
+
+
+StartDaemon = Callable[..., Program]
+
+
+@pytest.fixture
+def start_daemon(rig: Rig, tmp_path: Path) -> Iterator[StartDaemon]:
+    """Starts the daemon with flags, connects it, and waits until its model is ready; ends it when the test is over.
+
+    After every test the daemon must end of itself with status 0, and leave nothing sounding.
+    """
+    running: list[Program] = []
+
+    def start(*flags: str, wait: bool = True, connect: bool = True) -> Program:
+        program = daemon(rig.server, "--preset", str(preset_file(tmp_path)), "--seed", "1", *flags)
+        running.append(program)
+        if connect:
+            program.attach(rig.probe, CLOCK_OUT)
+        if wait:
+            program.wait_for_line("model ready")
+        return program
+
+    yield start
+    for program in running:
+        try:
+            code = program.end()
+            assert code == 0, f"the daemon ended with {code}:\n{program.said}"
+        finally:
+            program.close()
+    if running:
+        rig.heard()
+
+
+def loop_of(*notes: Note, bars: int = 1) -> Loop:
+    """A loop in 4/4."""
+    return Loop(bars * 1920, notes)

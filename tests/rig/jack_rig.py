@@ -1,0 +1,358 @@
+"""A JACK server, a MIDI clock and a probe to try a MIDI program with, sample by sample.
+
+    with Server.start() as server, Clock(server), Probe(server) as probe:
+        probe.wait_for_ports("echo-in:", "jack_midi_clock:mclk_out")
+        probe.connect(CLOCK_OUT, PROBE_CLOCK)
+        ...
+
+The server is private (a name of its own, the dummy driver), so nothing here touches a server that is in use. The clock
+is `jack_midi_clock`, which follows JACK's transport; the probe is the transport's timebase master and says the tempo.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+RATE = 48_000
+PERIOD = 64
+PROBE_PORTS = PROBE_PLAY, PROBE_OUTPUT, PROBE_CLOCK = "probe:play", "probe:output", "probe:clock"
+CLOCK_OUT = "jack_midi_clock:mclk_out"
+_PROGRAMS = "jackd", "jack_midi_clock"
+_PATIENCE_S = 10.0
+_serial = itertools.count()
+
+
+class RigError(Exception):
+    """The rig itself does not work; nothing is said about what it was to test."""
+
+
+def missing() -> str | None:
+    """What keeps the rig from being set up on this machine, in a sentence; None when nothing does."""
+    absent = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if absent:
+        return f"{' and '.join(absent)} not found; install jackd2 and jack-midi-clock (apt-get install ...)"
+    try:
+        import jack  # noqa: F401
+    except (ImportError, OSError) as error:
+        return f"JACK-Client does not load ({error}); install the test dependencies and libjack"
+    return None
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> float:
+    """Waits until `condition` holds; how long it took, in seconds.
+
+    Raises:
+        RigError: it did not within `patience_s`.
+    """
+    began = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - began > patience_s:
+            raise RigError(f"{what} did not happen within {patience_s:g} s")
+        time.sleep(0.005)
+    return time.perf_counter() - began
+
+
+def end(process: subprocess.Popen[Any], signal_number: int = signal.SIGTERM, patience_s: float = 5.0) -> int:
+    """Ends a process that we started, by force when it does not listen; its exit code."""
+    if process.poll() is None:
+        process.send_signal(signal_number)
+    try:
+        return process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+class Closing:
+    """What can be used in a `with` and is closed at its end."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass
+class Server(Closing):
+    """A private JACK server with the dummy driver.
+
+    Args:
+        name: what clients ask for.
+        period: frames in a cycle.
+        realtime: whether its cycle runs under real-time scheduling.
+        synchronous: whether its cycle waits for every client.
+        process: the server.
+    """
+
+    name: str
+    period: int
+    realtime: bool
+    synchronous: bool
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, period: int = PERIOD, *, synchronous: bool = True) -> Server:
+        """Starts one, without real-time scheduling where that is refused.
+
+        Synchronous, because a server that does not wait drops what a late client should have seen: on a busy machine
+        with two cores one clock in 300, before any program under test is there. One that waits loses nothing, and
+        says so when it was late (`Capture.xruns`).
+
+        Raises:
+            RigError: it does not start either way.
+        """
+        said = ""
+        for flag in "-R", "-r":
+            name = f"rtgen-{os.getpid()}-{next(_serial)}"
+            # Few ports: the server's shared memory would otherwise not fit into a container's 64 MB.
+            engine = ["-n", name, flag, *(["-S"] if synchronous else []), "-p", "128"]
+            process = subprocess.Popen(
+                ["jackd", *engine, "-d", "dummy", "-r", str(RATE), "-p", str(period)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                # Nobody else wants the dummy: do not ask the desktop's session bus for it.
+                env={**os.environ, "JACK_NO_AUDIO_RESERVATION": "1"},
+                start_new_session=True,
+            )
+            server = cls(name, period, flag == "-R", synchronous, process)
+            try:
+                wait_until(server._answers, "the JACK server's start", 5.0)
+                server.realtime = server._has_realtime_thread()
+                return server
+            except RigError:
+                end(process)
+                said = (process.stdout.read() if process.stdout else b"").decode(errors="replace")
+        raise RigError(f"jackd does not start: {said.strip()}")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which every JACK client finds this server and starts no other."""
+        return {**os.environ, "JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1"}
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise RigError("jackd ended")
+        knock = "import jack, sys; jack.Client('knock', no_start_server=True).close()"
+        done = subprocess.run([sys.executable, "-c", knock], env=self.environment, capture_output=True, timeout=10)
+        return done.returncode == 0
+
+    def _has_realtime_thread(self) -> bool:
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        if not tasks.is_dir():
+            return self.realtime
+        return any(os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR) for task in tasks.iterdir())
+
+    def __str__(self) -> str:
+        scheduling = "real-time" if self.realtime else "ordinary"
+        mode = "synchronous" if self.synchronous else "asynchronous"
+        return f"jackd, dummy driver, {RATE} Hz, periods of {self.period} frames, {scheduling} scheduling, {mode}"
+
+    def close(self) -> None:
+        """Ends the server."""
+        end(self.process)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+class Clock(Closing):
+    """`jack_midi_clock`: sends Start, clocks, Stop and song position as JACK's transport moves.
+
+    Args:
+        server: where it runs.
+        jitter: percent of a clock by which it errs on purpose.
+        resync_s: seconds between a song position and the Continue after it.
+    """
+
+    def __init__(self, server: Server, jitter: float = 0.0, resync_s: float = 0.5) -> None:
+        command = ["jack_midi_clock", "-d", str(resync_s), "-J", str(jitter)]
+        self._process = subprocess.Popen(
+            command, env=server.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def close(self) -> None:
+        """Ends it."""
+        # It knows no SIGTERM, and looks for its signals once a second.
+        end(self._process, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What a probe saw, in absolute frames, in order of arrival.
+
+    Args:
+        output: what came out of the program under test.
+        clock: what the MIDI clock sent.
+        played: what the probe itself played.
+        gaps: frames at which the probe had missed a cycle; something may be missing there.
+        xruns: frames at which the server was late, and its frames stood still for a moment.
+    """
+
+    output: list[tuple[int, bytes]] = field(default_factory=list)
+    clock: list[tuple[int, bytes]] = field(default_factory=list)
+    played: list[tuple[int, bytes]] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)
+    xruns: list[int] = field(default_factory=list)
+
+    def __add__(self, other: Capture) -> Capture:
+        """This and what came after it."""
+        return Capture(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+class Probe(Closing):
+    """Conducts, plays and records; `probe.py` in a process of its own."""
+
+    def __init__(self, server: Server) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("probe.py")), "probe"],
+            env=server.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            pickle.dump((method, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            good, reply = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError):
+            raise RigError("the probe is gone") from None
+        if not good:
+            raise RigError(f"{method}: {reply}")
+        return reply
+
+    # Ports
+
+    def ports(self) -> list[str]:
+        """Names of all MIDI ports of the server."""
+        return list(self._ask("ports"))
+
+    def wait_for_ports(self, *prefixes: str, patience_s: float = _PATIENCE_S) -> float:
+        """Waits until a port with each of the prefixes exists; how long it took, in seconds."""
+
+        def all_there() -> bool:
+            ports = self.ports()
+            return all(any(port.startswith(prefix) for port in ports) for prefix in prefixes)
+
+        return wait_until(all_there, f"ports {', '.join(prefixes)}", patience_s)
+
+    def connect(self, *pairs: tuple[str, str]) -> None:
+        """Connects source to destination, as soon as both exist and their clients are active."""
+        for source, destination in pairs:
+            wait_until(
+                lambda s=source, d=destination: self._ask("connect", s, d), f"connecting {source}, {destination}"
+            )
+
+    # Transport
+
+    def conduct(self, tempos: TempoMap) -> None:
+        """Sets the tempo map."""
+        self._ask("conduct", tempos.for_probe)
+
+    def start(self) -> None:
+        """Lets the transport roll from where it is."""
+        self._ask("start")
+
+    def stop(self) -> None:
+        """Stops the transport where it is."""
+        self._ask("stop")
+
+    def locate(self, frame: int) -> None:
+        """Moves the transport."""
+        self._ask("locate", frame)
+
+    def rewind(self) -> None:
+        """Stops the transport and moves it to its start."""
+        self.stop()
+        wait_until(lambda: not self.position()[0], "the transport's stop")
+        self.locate(0)
+        wait_until(lambda: self.position()[1] == 0, "the transport's return")
+
+    def position(self) -> tuple[bool, int]:
+        """Whether the transport rolls, and its frame."""
+        rolls, frame = self._ask("position")
+        return rolls, frame
+
+    def wait_for_frame(self, frame: float) -> None:
+        """Sleeps until the rolling transport has come to a frame."""
+        remaining = frame - self.position()[1]
+        time.sleep(max(remaining / RATE, 0))
+        wait_until(lambda: self.position()[1] >= frame, f"the transport's arrival at frame {frame}")
+
+    # Music
+
+    def play(self, script: Sequence[tuple[int, bytes]]) -> None:
+        """Sets what is played while the transport rolls: (transport frame, message)."""
+        self._ask("play", sorted(script, key=lambda timed: timed[0]))
+
+    def send(self, data: bytes) -> None:
+        """Plays a message at once."""
+        self._ask("send", data)
+
+    def now(self) -> int:
+        """The present absolute frame."""
+        return int(self._ask("now"))
+
+    def take(self) -> Capture:
+        """What was captured since the last time. Ask while nothing matters: a large answer holds the probe up."""
+        return Capture(*self._ask("take"))
+
+    def close(self) -> None:
+        """Leaves the server."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            end(self._process, signal.SIGKILL)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+class TempoMap:
+    """Which tick (480 to the beat) lies at which frame of JACK's transport.
+
+    Args:
+        tempos: (tick, BPM), the first at tick 0, every tick on a MIDI clock (a multiple of 20).
+    """
+
+    def __init__(self, *tempos: tuple[int, float]) -> None:
+        self._segments: list[tuple[float, float, float]] = []
+        frame, last_tick, last_bpm = 0.0, 0, tempos[0][1]
+        for tick, bpm in tempos:
+            frame += _frames(tick - last_tick, last_bpm)
+            last_tick, last_bpm = tick, bpm
+            self._segments.append((frame, tick, bpm))
+
+    @property
+    def for_probe(self) -> list[tuple[int, float, float]]:
+        """(transport frame, beat, BPM) of each change."""
+        return [(round(frame), tick / 480, bpm) for frame, tick, bpm in self._segments]
+
+    def frame(self, tick: float) -> int:
+        """The transport frame of a tick."""
+        frame, start, bpm = next(s for s in reversed(self._segments) if s[1] <= max(tick, 0))
+        return round(frame + _frames(tick - start, bpm))
+
+
+def _frames(ticks: float, bpm: float) -> float:
+    return ticks / 480 * 60 * RATE / bpm

@@ -1,0 +1,209 @@
+"""The probe: conductor, player and recorder in one JACK client, so that all it sees is stamped by one frame clock.
+
+It runs as a process of its own (`Probe` in `jack_rig` starts it and talks to it): a callback that is written in Python
+must not share its interpreter with a test. Requests and replies are pickles on standard input and output, so the file
+needs nothing but JACK-Client.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import sys
+from bisect import bisect_left
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import jack
+
+Timed = tuple[int, bytes]
+"""A frame and the MIDI bytes at it."""
+_TICKS_PER_BEAT = 480.0
+_BEATS_PER_BAR = 4
+
+
+class _Log(NamedTuple):
+    """What is captured; `jack_rig.Capture` says what each is."""
+
+    output: list[Timed]
+    clock: list[Timed]
+    played: list[Timed]
+    gaps: list[int]
+    xruns: list[int]
+
+
+class Tempo(NamedTuple):
+    """A tempo, and from where on it holds."""
+
+    frame: int
+    beat: float
+    bpm: float
+
+
+class ProbeClient:
+    """The JACK client; its public methods are the requests that `Probe` sends."""
+
+    def __init__(self, name: str) -> None:
+        self._client = jack.Client(name, use_exact_name=True, no_start_server=True)
+        self._play = self._client.midi_outports.register("play")
+        self._output = self._client.midi_inports.register("output")
+        self._clock = self._client.midi_inports.register("clock")
+        self._rate = self._client.samplerate
+        self._log = _Log([], [], [], [], [])
+        self._tempos = [Tempo(0, 0.0, 120.0)]
+        self._script: list[Timed] = []
+        self._script_frames: list[int] = []
+        self._next_event = 0
+        self._immediate: list[bytes] = []
+        self._expected_cycle = 0
+        self._expected_position = 0
+        self._client.set_process_callback(self._process)
+        self._client.set_timebase_callback(self._timebase)
+        self._client.set_xrun_callback(self._xrun)
+        self._client.activate()
+
+    # Requests
+
+    def server(self) -> tuple[int, int]:
+        """Frames in a second, frames in a period."""
+        return self._rate, self._client.blocksize
+
+    def ports(self) -> list[str]:
+        """Names of all MIDI ports of the server."""
+        return [port.name for port in self._client.get_ports(is_midi=True)]
+
+    def connect(self, source: str, destination: str) -> bool:
+        """Connects two ports; whether that could be done."""
+        try:
+            self._client.connect(source, destination)
+        except jack.JackError:
+            return False
+        return True
+
+    def conduct(self, tempos: Sequence[tuple[int, float, float]]) -> None:
+        """Sets the tempo map: (transport frame, beat, BPM), in order, the first at frame 0."""
+        self._tempos = [Tempo(*tempo) for tempo in tempos]
+
+    def play(self, script: Sequence[Timed]) -> None:
+        """Sets what is played, in transport frames, in order; it goes out while the transport rolls over it."""
+        frames = [frame for frame, _ in script]
+        self._script, self._script_frames = [], frames
+        self._next_event = bisect_left(frames, self._expected_position)
+        self._script = list(script)
+
+    def send(self, data: bytes) -> None:
+        """Plays one message in the next cycle, whatever the transport does."""
+        self._immediate.append(data)
+
+    def start(self) -> None:
+        """Lets the transport roll."""
+        self._client.transport_start()
+
+    def stop(self) -> None:
+        """Stops the transport where it is."""
+        self._client.transport_stop()
+
+    def locate(self, frame: int) -> None:
+        """Moves the transport."""
+        self._client.transport_locate(frame)
+
+    def position(self) -> tuple[bool, int]:
+        """Whether the transport rolls, and its frame."""
+        state, position = self._client.transport_query_struct()
+        return state == jack.ROLLING, position.frame
+
+    def now(self) -> int:
+        """The present absolute frame."""
+        return int(self._client.frame_time)
+
+    def take(self) -> tuple[list[Any], ...]:
+        """Hands over what was captured. Large captures hold up the callback: ask while nothing matters."""
+        taken, self._log = self._log, _Log([], [], [], [], [])
+        return tuple(taken)
+
+    def close(self) -> None:
+        """Leaves the server."""
+        self._client.deactivate()
+        self._client.close()
+
+    # Callbacks, in JACK's thread
+
+    def _process(self, frames: int) -> None:
+        start = self._client.last_frame_time
+        log = self._log
+        late = start != self._expected_cycle and self._expected_cycle > 0
+        if late:
+            log.gaps.append(start)
+        self._expected_cycle = start + frames
+        log.output.extend((start + at, bytes(data)) for at, data in self._output.incoming_midi_events())
+        log.clock.extend((start + at, bytes(data)) for at, data in self._clock.incoming_midi_events())
+        self._play.clear_buffer()
+        while self._immediate:
+            self._write(start, 0, self._immediate.pop(0))
+        state, position = self._client.transport_query_struct()
+        if state == jack.ROLLING:
+            self._play_script(start, position.frame, frames, late)
+
+    def _play_script(self, start: int, position: int, frames: int, late: bool) -> None:
+        # After a locate the script goes on from there; after a missed cycle what was missed is made good.
+        if position != self._expected_position and not late:
+            self._next_event = bisect_left(self._script_frames, position)
+        self._expected_position = position + frames
+        script = self._script
+        while self._next_event < len(script) and script[self._next_event][0] < position + frames:
+            frame, data = script[self._next_event]
+            self._write(start, max(frame - position, 0), data)
+            self._next_event += 1
+
+    def _write(self, start: int, offset: int, data: bytes) -> None:
+        self._play.write_midi_event(offset, data)
+        self._log.played.append((start + offset, data))
+
+    def _xrun(self, _delay_us: float) -> None:
+        self._log.xruns.append(self._client.last_frame_time)
+
+    def _timebase(self, _state: int, _frames: int, position: Any, _new: bool) -> None:
+        # A change holds from the cycle after its frame. jack_midi_clock reckons from its last clock with the tempo of
+        # the cycle; told the new tempo any earlier, it would reckon a clock that is already past, and leave it out.
+        tempos = self._tempos
+        tempo = tempos[max(bisect_left(tempos, position.frame, key=lambda t: t.frame) - 1, 0)]
+        beats = tempo.beat + (position.frame - tempo.frame) * tempo.bpm / (60 * self._rate)
+        whole = int(beats)
+        position.valid = jack._lib.JackPositionBBT
+        position.bar, position.beat = whole // _BEATS_PER_BAR + 1, whole % _BEATS_PER_BAR + 1
+        position.tick = int((beats - whole) * _TICKS_PER_BEAT)
+        position.bar_start_tick = whole // _BEATS_PER_BAR * _BEATS_PER_BAR * _TICKS_PER_BEAT
+        position.beats_per_bar, position.beat_type = _BEATS_PER_BAR, 4.0
+        position.ticks_per_beat, position.beats_per_minute = _TICKS_PER_BEAT, tempo.bpm
+
+
+def _serve(name: str) -> None:
+    """Answers requests (method, arguments) until standard input ends."""
+    # Neither the collector nor a long turn of this thread may keep the callback waiting.
+    gc.disable()
+    sys.setswitchinterval(0.0002)
+    # The callback waits for the interpreter's lock, so whoever holds it must not be put aside for another program.
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
+    jack.set_info_function(lambda _: None)
+    jack.set_error_function(lambda _: None)
+    requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    client = ProbeClient(name)
+    while True:
+        try:
+            method, arguments = pickle.load(requests)
+        except EOFError:
+            break
+        try:
+            reply = True, getattr(client, method)(*arguments)
+        except Exception as error:
+            reply = False, f"{type(error).__name__}: {error}"
+        pickle.dump(reply, replies)
+        replies.flush()
+    client.close()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -1,0 +1,153 @@
+"""What was captured, read as music: a grid of ticks from the clock, notes from the output, and how far they differ."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rtgen.music.note import Note
+from rtgen.music.time import TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH
+from tests.rig.jack_rig import RATE
+
+CLOCK, START, CONTINUE, STOP, POSITION = 0xF8, 0xFA, 0xFB, 0xFC, 0xF2
+
+
+class UnsafeError(AssertionError):
+    """A stream of notes that would leave a synthesizer sounding, or confuse it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The clock's own grid from a Start or Continue to the Stop after it.
+
+    Args:
+        tick: song position of the first clock.
+        clocks: frame of each clock, 20 ticks apart.
+        stop: frame of the Stop; None when there was none.
+    """
+
+    tick: int
+    clocks: tuple[int, ...]
+    stop: int | None
+
+    def frame(self, tick: float) -> float:
+        """When a tick was due, between clocks by a straight line; at the ends the last interval goes on."""
+        at = (tick - self.tick) / TICKS_PER_CLOCK
+        index = min(max(int(at), 0), len(self.clocks) - 2)
+        before, after = self.clocks[index : index + 2]
+        return before + (at - index) * (after - before)
+
+    def position(self, frame: float) -> float:
+        """The tick that was due at a frame."""
+        index = min(max(bisect_right(self.clocks, frame) - 1, 0), len(self.clocks) - 2)
+        before, after = self.clocks[index : index + 2]
+        return self.tick + (index + (frame - before) / (after - before)) * TICKS_PER_CLOCK
+
+
+def runs(clock: Iterable[tuple[int, bytes]]) -> list[Run]:
+    """Reads a clock as a receiver does: the first clock after Start is tick 0, after Continue the song position."""
+    found: list[Run] = []
+    position, rolling = 0, False
+    start, clocks = 0, list[int]()
+
+    def finish(stop: int | None) -> None:
+        if rolling and len(clocks) > 1:
+            found.append(Run(start, tuple(clocks), stop))
+
+    for frame, data in clock:
+        if data[0] == CLOCK and rolling:
+            clocks.append(frame)
+        elif data[0] == POSITION:
+            position = (data[1] | data[2] << 7) * TICKS_PER_SIXTEENTH
+        elif data[0] in (START, CONTINUE):
+            finish(None)
+            start, clocks, rolling = 0 if data[0] == START else position, [], True
+        elif data[0] == STOP:
+            finish(frame)
+            rolling = False
+            position = start + len(clocks) * TICKS_PER_CLOCK
+    finish(None)
+    return found
+
+
+class Sounded(NamedTuple):
+    """A note that came out; frames are absolute."""
+
+    on: int
+    off: int
+    pitch: int
+    velocity: int
+    channel: int = 0
+
+
+def sounded(output: Iterable[tuple[int, bytes]]) -> list[Sounded]:
+    """The notes of a stream, in order of their note-ons.
+
+    Raises:
+        UnsafeError: a note-on has not exactly one note-off, a note-off no note-on, or a note never ends.
+    """
+    notes: list[Sounded] = []
+    held: dict[tuple[int, int], tuple[int, int]] = {}
+    for frame, data in output:
+        kind, channel = data[0] & 0xF0, data[0] & 0x0F
+        if kind not in (0x80, 0x90):
+            continue
+        key = channel, data[1]
+        if kind == 0x90 and data[2] > 0:
+            if key in held:
+                raise UnsafeError(f"note {data[1]} was struck at {frame} while it sounded since {held[key][0]}")
+            held[key] = frame, data[2]
+        elif key not in held:
+            raise UnsafeError(f"note-off for {data[1]} at {frame}, which did not sound")
+        else:
+            on, velocity = held.pop(key)
+            notes.append(Sounded(on, frame, data[1], velocity, channel))
+    if held:
+        raise UnsafeError(f"still sounding at the end: {sorted(pitch for _, pitch in held)}")
+    return sorted(notes)
+
+
+class Difference(NamedTuple):
+    """How far a note that came out is from the one that was meant, in frames (positive is late)."""
+
+    on: float
+    off: float
+
+
+def within(notes: Iterable[Sounded], run: Run, first: float, last: float) -> list[Sounded]:
+    """The notes that began between two ticks (half a clock earlier counts as on time)."""
+    slack = TICKS_PER_CLOCK / 2
+    return [n for n in notes if run.frame(first - slack) <= n.on < run.frame(last - slack)]
+
+
+def compare(meant: Sequence[Note], heard: Iterable[Sounded], run: Run, start: int) -> list[Difference]:
+    """Pairs the notes that were meant, from tick `start` on, with those heard, pitch by pitch in order.
+
+    Raises:
+        AssertionError: notes are missing or too many, or a velocity differs.
+    """
+    by_pitch: dict[int, list[Sounded]] = defaultdict(list)
+    for note in sorted(heard):
+        by_pitch[note.pitch].append(note)
+    differences = []
+    for pitch in sorted({n.pitch for n in meant} | set(by_pitch)):
+        wanted = sorted(n for n in meant if n.pitch == pitch)
+        got = by_pitch[pitch]
+        assert len(got) == len(wanted), (
+            f"pitch {pitch}: meant at ticks {[start + n.onset for n in wanted]}, "
+            f"heard at {[round(run.position(n.on), 1) for n in got]}"
+        )
+        for want, have in zip(wanted, got, strict=True):
+            assert have.velocity == want.velocity, f"pitch {pitch}: velocity {have.velocity}, not {want.velocity}"
+            differences.append(
+                Difference(have.on - run.frame(start + want.onset), have.off - run.frame(start + want.end))
+            )
+    return differences
+
+
+def milliseconds(frames: float) -> float:
+    """Frames as milliseconds."""
+    return frames * 1000 / RATE

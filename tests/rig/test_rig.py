@@ -1,0 +1,86 @@
+"""The rig itself: what it says about others is worth as much as what is known about it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from rtgen.music.note import Note
+from tests.rig.conftest import Rig
+from tests.rig.jack_rig import PERIOD, TempoMap
+from tests.rig.programs import baseline
+from tests.rig.streams import CONTINUE, POSITION, START, STOP, Run, UnsafeError, compare, runs, sounded
+
+ON, OFF = bytes((0x90, 60, 100)), bytes((0x80, 60, 0))
+
+
+def test_grid_is_what_a_receiver_of_the_clock_would_count() -> None:
+    tick, start, stop = bytes((0xF8,)), bytes((START,)), bytes((STOP,))
+    clock = [(0, tick), (5, start), (10, tick), (20, tick), (30, tick), (33, stop), (40, tick)]
+    clock += [(41, bytes((POSITION, 16, 0))), (50, bytes((CONTINUE,))), (50, tick), (70, tick)]
+    first, second = runs(clock)
+    assert first == Run(0, (10, 20, 30), 33)
+    assert second == Run(1920, (50, 70), None)
+    assert [first.frame(t) for t in (0, 10, 40, 60)] == [10, 15, 30, 40]
+    assert second.position(60) == 1930
+
+
+@pytest.mark.parametrize(
+    ("stream", "complaint"),
+    [
+        ([(0, ON)], "still sounding"),
+        ([(0, OFF)], "did not sound"),
+        ([(0, ON), (5, OFF), (6, OFF)], "did not sound"),
+        ([(0, ON), (5, ON), (6, OFF)], "while it sounded"),
+    ],
+)
+def test_unsafe_notes_are_found(stream: list[tuple[int, bytes]], complaint: str) -> None:
+    with pytest.raises(UnsafeError, match=complaint):
+        sounded(stream)
+
+
+def test_missing_notes_and_wrong_velocities_are_found() -> None:
+    run = Run(0, tuple(range(0, 2000, 20)), None)
+    heard = sounded([(100, ON), (200, OFF)])
+    assert [tuple(d) for d in compare([Note(98, 60, 100, 100)], heard, run, 0)] == [(2, 2)]
+    with pytest.raises(AssertionError, match="velocity 100, not 99"):
+        compare([Note(98, 60, 100, 99)], heard, run, 0)
+    with pytest.raises(AssertionError, match="pitch 60: meant at ticks"):
+        compare([Note(98, 61, 100, 100)], heard, run, 0)
+
+
+@pytest.mark.jack
+def test_probe_plays_and_records_to_the_sample_and_the_clock_follows_its_tempo(rig: Rig) -> None:
+    tempos = TempoMap((0, 120.0), (1000, 174.0), (1920, 60.0))
+    rig.probe.conduct(tempos)
+    with baseline(rig.server, "echo") as echo:
+        echo.attach(rig.probe)
+        rig.probe.play([(480 * i, OFF if i % 2 else ON) for i in range(40)])
+        rig.probe.start()
+        rig.probe.wait_for_frame(tempos.frame(2400))
+        rig.probe.stop()
+        heard = rig.heard()
+    (run,) = heard.runs
+    assert len(run.clocks) > 2400 // 20
+    meant = [tempos.frame(20 * clock) for clock in range(len(run.clocks))]
+    assert [frame - run.clocks[0] for frame in run.clocks] == pytest.approx(meant, abs=2)
+    played = [frame - run.clocks[0] for frame, _ in heard.capture.played]
+    assert played == [480 * i for i in range(40)]
+    latency = [out - into for (into, _), (out, _) in zip(heard.capture.played, heard.capture.output, strict=True)]
+    assert sorted(latency)[20] <= PERIOD
+
+
+@pytest.mark.jack
+def test_after_a_locate_the_clock_says_where_it_goes_on(rig: Rig) -> None:
+    tempos = TempoMap((0, 120.0))
+    rig.probe.conduct(tempos)
+    rig.probe.start()
+    rig.probe.wait_for_frame(tempos.frame(480))
+    rig.probe.locate(tempos.frame(4800))
+    time.sleep(1)
+    rig.probe.stop()
+    first, second = rig.heard().runs
+    assert first.tick == 0
+    assert second.tick >= 4800
+    assert (second.clocks[0] - second.clocks[1]) == -1000
