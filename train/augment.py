@@ -156,9 +156,7 @@ def _misjudge_length(notes: Notes, which: NDArray[np.bool_], length: int, rng: G
     notes[which, DURATION] = np.minimum(duration, length - notes[which, ONSET])
 
 
-def _extra(
-    notes: Notes, rate: NDArray[np.float64], length: int, rng: Generator, grid: Grid
-) -> Notes:
+def _extra(notes: Notes, rate: NDArray[np.float64], length: int, rng: Generator, grid: Grid) -> Notes:
     """Notes nobody meant, each drawn after a note of its loop: beside it in pitch, or somewhere else in time."""
     extra = notes[rng.random(len(notes)) < rate].copy()
     n = len(extra)

@@ -1,4 +1,4 @@
-"""Notes become the arrays that a network reads, exactly as `rtgen.music.roll.encode` makes them, many loops at a time."""
+"""Notes become the arrays that a network reads: what `rtgen.music.roll.encode` makes of a loop, for many at a time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Batch:
 def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Floats:
     """The rolls of `count` loops, shape (count, 4, pitches, steps): onset, hold, velocity, micro."""
     steps = grid.steps(length)
-    # As in Loop.monophonic_by_pitch: of notes on one tick the loudest stays, and a note ends where its pitch starts again.
+    # As in Loop.monophonic_by_pitch: of notes on one tick the loudest stays, a note ends where its pitch starts again.
     order = np.lexsort((-notes[:, DURATION], -notes[:, VELOCITY], notes[:, ONSET], notes[:, PITCH], notes[:, LOOP]))
     notes = notes[order]
     notes = notes[(notes[:, PITCH] >= grid.pitch_low) & (notes[:, PITCH] <= grid.pitch_high)]
@@ -81,8 +81,10 @@ def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Float
 
 
 def draw_masks(notes: Notes, count: int, steps: int, rng: Generator, grid: Grid = GRID) -> Floats:
-    """What to hide from each loop, shape (count, pitches, steps): mostly nothing, else a span of time, a band of
-    pitches, some notes with their surroundings, or everything."""
+    """What to hide from each loop, shape (count, pitches, steps).
+
+    Mostly nothing, else a span of time, a band of pitches, some notes with their surroundings, or everything.
+    """
     mask = np.zeros((count, grid.pitches, steps), np.float32)
     kinds = rng.choice(["none", "span", "band", "notes", "all"], count, p=[0.6, 0.13, 0.1, 0.15, 0.02])
     bounds = np.searchsorted(notes[:, LOOP], np.arange(count + 1))

@@ -113,7 +113,10 @@ def transposition_class(notes: Iterable[Note]) -> str:
 
 
 def split_of(set_name: str, song: str, song_class: str) -> str:
-    """The split of a song: POP909 by number (701 and up test, 651-700 valid), others 5 % each by hash of their class."""
+    """The split of a song.
+
+    POP909 by number: 701 and up test, 651-700 valid. Others by hash of their class: 5 % test, 5 % valid.
+    """
     number = re.search(r"(\d{3})\.mid$", song)
     if set_name == "pop909" and number:
         return "test" if int(number[1]) > 700 else "valid" if int(number[1]) > 650 else "train"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from rtgen.inference.card import METADATA_KEY, PLANES, Card, Condition
 from rtgen.inference.model import Model
 from train import batch, dataset
 from train.augment import GRID, UNKNOWN
-from train.fit import load_checkpoint
+from train.fit import answers, repaired_f1, validation
 from train.models.loop_denoiser import FOLD, MIN_STEPS, LoopDenoiser
 
 OPSET = 18
@@ -27,6 +29,9 @@ PARITY = 2e-4
 """Largest difference between torch and onnxruntime."""
 MAX_MS = 10.0
 """Slowest a loop of two bars may be, at the median on one thread."""
+THRESHOLDS = tuple(round(0.26 + 0.02 * i, 2) for i in range(16))
+HARMLESS = 0.985
+"""Note F1 that undamaged loops must keep."""
 _INPUTS = ("roll", "mask", "phase", "damage")
 
 
@@ -53,9 +58,11 @@ def card_of(saved: dict[str, Any], model: LoopDenoiser) -> Card:
         grid=GRID,
         min_steps=MIN_STEPS,
         step_multiple=FOLD,
-        description="Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden from it.",
+        description="Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
         conditions=(
-            Condition("damage", 1, (UNKNOWN,), "how much to repair: 0 trusts what is played, 1 little of it, -1 judges"),
+            Condition(
+                "damage", 1, (UNKNOWN,), "how much to repair: 0 trusts what is played, 1 little of it, -1 judges"
+            ),
         ),
         data=dataset.card_data(config["sets"]),
         training={
@@ -75,6 +82,18 @@ def card_of(saved: dict[str, Any], model: LoopDenoiser) -> Card:
     )
 
 
+def tune(model: LoopDenoiser, data: Path, sets: Sequence[str]) -> float:
+    """The onset threshold with the best note F1 on damaged validation loops, of those that leave clean ones alone.
+
+    Raises:
+        UserError: there are no such loops.
+    """
+    count, heard, meant = validation(dataset.load(data, "valid", list(sets)))
+    of_heard, of_meant = answers(model, heard, count), answers(model, meant, count)
+    harmless = [t for t in THRESHOLDS if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]
+    return max(harmless or THRESHOLDS, key=lambda t: repaired_f1(of_heard, heard, meant, t))
+
+
 def probe(count: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """Random inputs of the right kind."""
     rng = np.random.default_rng(seed)
@@ -87,8 +106,11 @@ def probe(count: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(x.astype(np.float32)) for x in (batch.hide(roll, mask), mask, phase, damage))
 
 
-def write(model: LoopDenoiser, card: Card, path: Path) -> None:
+def write(model: LoopDenoiser, card: Card, path: Path) -> float:
     """Writes one `.onnx` file with its card, and checks what was written.
+
+    Returns:
+        The largest difference between its answers and those of `model`.
 
     Raises:
         UserError: it cannot be written.
@@ -97,22 +119,26 @@ def write(model: LoopDenoiser, card: Card, path: Path) -> None:
     count, bars = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("frames", min=16, max=4096)
     free = {"roll": {0: count, 3: FOLD * bars}, "mask": {0: count, 2: FOLD * bars}}
     free |= {"phase": {0: count, 2: FOLD * bars}, "damage": {0: count}}
-    program = torch.onnx.export(
-        model,
-        probe(2, 96),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(_INPUTS),
-        output_names=list(PLANES),
-        dynamic_shapes=free,
-        verbose=False,
-    )
+    # The exporter's notices (packages that it could use, how it names dimensions) are of no use to whoever reads this.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            probe(2, 96),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(_INPUTS),
+            output_names=list(PLANES),
+            dynamic_shapes=free,
+            verbose=False,
+        )
     assert program is not None
     proto = program.model_proto
     for value in (*proto.graph.input, *proto.graph.output):
         _name_free_dimensions(value, {**card.inputs(), **card.outputs()}[value.name])
     _save(proto, card, path)
-    check(model, path)
+    return check(model, path)
 
 
 def _name_free_dimensions(value: onnx.ValueInfoProto, shape: Sequence[int | str]) -> None:

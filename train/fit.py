@@ -6,7 +6,7 @@ import csv
 import re
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from math import cos, pi
@@ -123,24 +123,32 @@ def tensors(b: batch.Batch) -> tuple[tuple[Tensor, ...], Tensor]:
 
 
 @torch.no_grad()
-def validate(model: LoopDenoiser, loops: Loops) -> float:
-    """Mean exact note F1 on the first `VALID_LOOPS` of a fixed shuffle, damaged as in the evaluation."""
+def answers(model: LoopDenoiser, notes: dataset.Notes, count: int) -> list[Roll]:
+    """What `model` makes of `count` whole loops when it is to judge the damage for itself."""
+    rolls = torch.from_numpy(batch.rasterise(notes, count, LENGTH))
+    found: list[Roll] = []
+    for roll in torch.split(rolls, 64):
+        phase = torch.from_numpy(batch.phases(len(roll), LENGTH))
+        planes = model(roll, torch.zeros_like(roll[:, 0]), phase, torch.full((len(roll), 1), augment.UNKNOWN))
+        found += [Roll(*parts) for parts in zip(*(p.numpy() for p in planes), strict=True)]
+    return found
+
+
+def repaired_f1(
+    rolls: Sequence[Roll], heard: dataset.Notes, meant: dataset.Notes, threshold: float = VALID_THRESHOLD
+) -> float:
+    """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
+    pairs = zip(dataset.to_loops(heard, len(rolls)), dataset.to_loops(meant, len(rolls)), rolls, strict=True)
+    grid = augment.GRID
+    return float(np.mean([note_f1(clean(played, roll, grid, threshold), goal, grid) for played, goal, roll in pairs]))
+
+
+def validation(loops: Loops) -> tuple[int, dataset.Notes, dataset.Notes]:
+    """A fixed draw of loops, at most `VALID_LOOPS`: how many, damaged as in the evaluation, and as meant."""
     rng = np.random.default_rng(0)
     count = min(VALID_LOOPS, len(loops))
     meant = loops.take(rng.permutation(len(loops))[:count])
-    heard = augment.corrupt(meant, np.full(count, augment.EVALUATION_DAMAGE), LENGTH, rng)
-    scores = []
-    pairs = list(zip(dataset.to_loops(heard, count), dataset.to_loops(meant, count), strict=True))
-    rolls = batch.rasterise(heard, count, LENGTH)
-    for start in range(0, count, 64):
-        roll = torch.from_numpy(rolls[start : start + 64])
-        n = len(roll)
-        phase = torch.from_numpy(batch.phases(n, LENGTH))
-        planes = model(roll, torch.zeros_like(roll[:, 0]), phase, torch.full((n, 1), augment.UNKNOWN))
-        for (played, wanted), *answer in zip(pairs[start : start + n], *(p.numpy() for p in planes), strict=True):
-            repaired = clean(played, Roll(*answer), augment.GRID, VALID_THRESHOLD)
-            scores.append(note_f1(repaired, wanted, augment.GRID))
-    return float(np.mean(scores))
+    return count, augment.corrupt(meant, np.full(count, augment.EVALUATION_DAMAGE), LENGTH, rng), meant
 
 
 class Run:
@@ -162,7 +170,11 @@ class Run:
         self.average = LoopDenoiser(**config.architecture)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
+            self.model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.98),
+            fused=True,
         )
         self.state = State()
         if resume:
@@ -182,10 +194,15 @@ class Run:
 
     def save(self) -> None:
         """Writes `last.pt`, whole or not at all."""
-        parts = {"model": self.model, "average": self.average, "optimiser": self.optimiser}
-        saved = {name: part.state_dict() for name, part in parts.items()}
+        saved = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "state": asdict(self.state),
+            "config": asdict(self.config),
+        }
         partial = self.path.with_suffix(".part")
-        torch.save({**saved, "state": asdict(self.state), "config": asdict(self.config)}, partial)
+        torch.save(saved, partial)
         partial.replace(self.path)
 
     def note(self, **values: float) -> None:
@@ -257,10 +274,12 @@ def fit(
         UserError: the data or the run do not fit.
     """
     train = Sampler(dataset.load(data, "train", list(config.sets)), config.sets)
-    valid = dataset.load(data, "valid", list(config.sets))
+    count, heard, meant = validation(dataset.load(data, "valid", list(config.sets)))
     run = Run(config, folder, resume)
     state, stop = run.state, list[int]()
-    previous = {s: signal.signal(s, lambda number, _frame: stop.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
+    previous = {
+        s: signal.signal(s, lambda number, _frame: stop.append(number)) for s in (signal.SIGTERM, signal.SIGINT)
+    }
     started = time.monotonic() - state.elapsed_s
     checked, losses = state.elapsed_s, list[float]()
     try:
@@ -273,9 +292,13 @@ def fit(
             state.elapsed_s = time.monotonic() - started
             progress(state, losses[-1])
             if state.elapsed_s - checked >= CHECK_EVERY_S or stop or state.elapsed_s >= budget_s:
-                state.valid_f1 = validate(run.average, valid)
+                state.valid_f1 = repaired_f1(answers(run.average, heard, count), heard, meant)
                 run.note(
-                    step=state.step, elapsed_s=state.elapsed_s, rate=rate, loss=float(np.mean(losses)), f1=state.valid_f1
+                    step=state.step,
+                    elapsed_s=state.elapsed_s,
+                    rate=rate,
+                    loss=float(np.mean(losses)),
+                    f1=state.valid_f1,
                 )
                 run.save()
                 checked, losses = state.elapsed_s, []

@@ -1,6 +1,6 @@
 """Note F1: how many notes of one loop are those of another.
 
-The same measure as mir_eval's transcription scores (Raffel et al., 2014), counted in steps of a roll instead of seconds.
+The measure of mir_eval's transcription scores (Raffel et al., 2014), counted in steps of a roll instead of seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def note_f1(estimate: Loop, reference: Loop, grid: Grid, *, tolerance: int = 0, 
         reference: what was meant.
         grid: in whose steps onsets are compared.
         tolerance: steps that an onset may be off.
-        offsets: whether the end counts, too: it may be off by `tolerance` steps or a fifth of the note, if that is more.
+        offsets: whether the end counts, too: up to `tolerance` steps off, or a fifth of the note.
     """
     if not len(estimate) and not len(reference):
         return 1.0

@@ -1,9 +1,8 @@
 """A denoiser of loops: a masked, conditioned, convolutional network that starts as pass-through.
 
-Three steps of the roll are folded into channels, so a bar is 16 frames. Residual blocks of dilated convolutions run along
-time and wrap round, as a loop does; the widest looks one bar to either side. The input is added to the output as logits,
-so the network has only to learn what to change. Damage and hidden cells are inputs, as in conditioned denoising
-autoencoders.
+Three steps of the roll are folded into channels, so a bar is 16 frames. Residual blocks of dilated convolutions run
+along time and wrap round, as a loop does; the widest looks one bar to either side. A lens then looks at every cell more
+closely. The input is added to the output as logits, so the network has only to learn what to change.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ FOLD = 3
 CONDITION = 16
 """Numbers that tell the blocks how damaged the loop is."""
 MIN_STEPS = 48
-"""A bar of 4/4, as far as the widest block looks. Shorter loops are shown repeated, which a circular network cannot tell
-from the loop itself."""
+"""A bar of 4/4, as far as the widest block looks. A circular network cannot tell a loop from the same twice."""
 
 
 class Block(nn.Module):
@@ -46,13 +44,14 @@ class Block(nn.Module):
         scale, shift = self.condition(condition).unsqueeze(2).chunk(2, dim=1)
         h = F.silu(self.norm(x) * (1 + scale) + shift)
         h = self.across(wrap(h, self.dilation))
-        return x + self.within(F.silu(h))
+        result: Tensor = x + self.within(F.silu(h))
+        return result
 
 
 def wrap(x: Tensor, margin: int) -> Tensor:
-    """`x` with `margin` frames of its other end at either end: (batch, width, frames, ...) -> (.., frames + 2 margin, ..).
+    """`x` with `margin` frames of its other end at either end; there must be at least as many.
 
-    There must be at least `margin` frames.
+    (batch, width, frames, ...) -> (batch, width, frames + 2 margin, ...).
     """
     return torch.cat([x[:, :, -margin:], x, x[:, :, :margin]], dim=2)
 
@@ -60,8 +59,13 @@ def wrap(x: Tensor, margin: int) -> Tensor:
 class Lens(nn.Module):
     """Looks at every cell closely, with the same eyes at every pitch: (batch, channels, frames, pitches) -> the same.
 
-    The trunk knows the loop as a whole but sees it through few channels. What stood in this very cell a bar, a beat or a
-    step ago, or at the pitches beside it, is seen here, by two-dimensional convolutions.
+    The trunk knows the loop as a whole but sees it through few channels. What stood in this very cell a bar, a beat or
+    a step ago, or at the pitches beside it, is seen here, by two-dimensional convolutions.
+
+    Args:
+        channels: of what is looked at.
+        width: channels within.
+        looks: dilation in frames and kernel in pitches of each layer.
     """
 
     def __init__(self, channels: int, width: int, looks: Sequence[tuple[int, int]]) -> None:
@@ -78,10 +82,12 @@ class Lens(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, frames, pitches) -> (batch, planes * 3, frames, pitches)."""
         x = F.silu(self.enter(x))
         for dilation, layer in zip(self.dilations, self.layers, strict=True):
             x = x + F.silu(layer(wrap(x, dilation)))
-        return self.leave(x)
+        result: Tensor = self.leave(x)
+        return result
 
 
 class LoopDenoiser(nn.Module):

@@ -119,7 +119,9 @@ def find(paths: Sequence[Path]) -> list[Source]:
             members = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
             found += [Source(path, m) for m in members if m.lower().endswith(SUFFIXES)]
         elif path.suffix == ".zip" and path.is_file():
-            found += [Source(path, m) for m in sorted(_archive(path, os.getpid()).namelist()) if m.lower().endswith(SUFFIXES)]
+            found += [
+                Source(path, m) for m in sorted(_archive(path, os.getpid()).namelist()) if m.lower().endswith(SUFFIXES)
+            ]
         elif path.is_file():
             found.append(Source(path))
         else:
@@ -199,8 +201,8 @@ def seconds_at(ticks: NDArray[np.int64], tempos: Sequence[tuple[int, float]]) ->
 def warp(notes: Sequence[Note], tempos: Sequence[tuple[int, float]], beats: NDArray[np.float64]) -> list[Note]:
     """`notes` with beat number n of `beats` (seconds) at tick 480 n; sorted.
 
-    Before the first and after the last beat the nearest beat's length goes on. Notes before the first beat have negative
-    onsets.
+    Before the first and after the last beat the nearest beat's length goes on. Notes before the first beat have
+    negative onsets.
     """
     ticks = np.array([(n.onset, n.end) for n in notes], np.int64).reshape(-1, 2)
     seconds = seconds_at(ticks, tempos)

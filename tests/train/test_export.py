@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rtgen.errors import UserError
+from rtgen.inference.answer import answer
+from rtgen.inference.model import Model
+from rtgen.music.note import Loop
+from tests.train import songs
+from tests.train.test_fit import TINY
+from train import evaluate, export, fit
+from train.augment import GRID
+from train.models.loop_denoiser import LoopDenoiser, cells, fold, loss, planes_of
+from train.score import note_f1
+
+SAVED = {"config": asdict(replace(TINY, sets={"pop909": 1.0})), "state": asdict(fit.State(10, 60.0))}
+
+
+def shaken(seed: int = 0) -> LoopDenoiser:
+    """A tiny model that is no longer pass-through."""
+    torch.manual_seed(seed)
+    model = LoopDenoiser(**TINY.architecture)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoopDenoiser, Path]:
+    model = shaken()
+    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
+    assert export.write(model, export.card_of(SAVED, model), path) < export.PARITY
+    return model, path
+
+
+def test_folding_and_back() -> None:
+    x = torch.rand(2, 4, 96, 48)
+    assert torch.equal(planes_of(cells(fold(x.flatten(1, 2)), 4)), x)
+
+
+def test_an_untrained_model_passes_through() -> None:
+    roll, mask, phase, damage = export.probe(2, 96)
+    onset, hold, velocity, micro = LoopDenoiser(**TINY.architecture)(roll, mask, phase, damage)
+    assert torch.equal(onset > 0.5, roll[:, 0] > 0.5)
+    assert torch.equal(hold > 0.5, roll[:, 1] > 0.5)
+    assert micro.abs().max() <= 0.5
+    assert velocity.min() >= 0
+
+
+def test_a_loop_has_no_beginning_to_the_network() -> None:
+    model, inputs = shaken(), export.probe(1, 96)
+    turned = [torch.roll(x, 30, dims=-1) if x.dim() > 2 else x for x in inputs]
+    expected = torch.roll(model.logits(*inputs), 30, dims=-1)
+    assert torch.allclose(model.logits(*turned), expected, atol=1e-5)
+
+
+def test_the_loss_falls_where_the_answer_is_right() -> None:
+    target = export.probe(2, 48)[0]
+    right = torch.stack(
+        [20 * target[:, 0] - 10, 20 * target[:, 1] - 10, target[:, 2].clamp(0.01, 0.99), target[:, 3]], 1
+    )
+    right[:, 2] = torch.logit(right[:, 2])
+    assert loss(right, target) < 3
+    assert loss(-right, target) > 100
+
+
+def test_an_export_answers_as_its_model(exported: tuple[LoopDenoiser, Path]) -> None:
+    model, path = exported
+    assert export.check(model, path) < export.PARITY
+    with pytest.raises(RuntimeError, match="differs"):
+        export.check(shaken(1), path)
+
+
+def test_its_card_is_complete(exported: tuple[LoopDenoiser, Path]) -> None:
+    card = Model(exported[1]).card
+    assert [(d.name, d.licence) for d in card.data] == [("pop909", "MIT")]
+    assert card.data[0].credit
+    assert card.training["parameters"] == sum(p.numel() for p in exported[0].parameters())
+    export.rewrite_card(exported[1], metrics={"f1_exact": 0.5})
+    assert Model(exported[1]).card == replace(card, metrics={"f1_exact": 0.5})
+
+
+def test_a_set_that_may_not_be_given_away_is_not_exported() -> None:
+    saved = {**SAVED, "config": asdict(replace(TINY, sets={"lofi-samples": 1.0}))}
+    with pytest.raises(UserError, match="lofi-samples"):
+        export.card_of(saved, shaken())
+
+
+@pytest.mark.parametrize("length", [1440, 1920, 3840, 7680])
+def test_the_daemon_can_play_it_at_any_length(exported: tuple[LoopDenoiser, Path], length: int) -> None:
+    played = Loop(length, tuple(n for n in songs.song(1) if n.end <= length))
+    repaired = answer(Model(exported[1]), played, "clean", {}, 0)
+    assert repaired.length == length
+
+
+def test_evaluation_shows_the_baselines_beside_the_model(exported: tuple[LoopDenoiser, Path]) -> None:
+    meant = [Loop(3840, songs.song(seed, 2)) for seed in range(8)]
+    pairs = [(x.with_notes(x.notes[1:]), x) for x in meant]
+    figures = evaluate.evaluate(Model(exported[1]), pairs)
+    assert list(figures) == ["identity", "nearest sixteenth", "in scale", "loop_denoiser"]
+    expected = np.mean([note_f1(heard, goal, GRID) for heard, goal in pairs])
+    assert figures["identity"]["exact"].mean == pytest.approx(expected)
+    assert figures["identity"]["clean"].mean == 1
+    metrics = evaluate.card_metrics(figures, "loop_denoiser")
+    assert metrics["f1_exact_identity"] == pytest.approx(expected, abs=1e-4)
+    assert metrics["f1_exact_low"] <= metrics["f1_exact"] <= metrics["f1_exact_high"]
