@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     help="Turns MIDI files into models that rtgen plays. The order of work: prepare, fit, export, evaluate.",
 )
 console = Console()
@@ -49,7 +49,7 @@ def prepare(
     A song and its transposed copies always go to the same split; a loop that occurs twice, in whatever key, is kept
     once. Of POP909, songs 651-700 are for validation and 701 upwards for testing.
 
-    [bold]Example[/bold]: rtgen-train prepare pop909.zip my-loops/ --out data/loops
+    Example: rtgen-train prepare pop909.zip my-loops/ --out data/loops
     """
     from train import dataset
     from train.sources import midi
@@ -61,7 +61,7 @@ def prepare(
     if report.skipped:
         skipped = Table("file", "why it was skipped", title=f"{len(report.skipped)} files skipped")
         for name, reason in report.skipped:
-            skipped.add_row(name, reason)
+            skipped.add_row(name, reason.removeprefix(f"{name} "))
         console.print(skipped)
     table = Table("set", "licence", "songs", "not in 4/4", "train", "valid", "test", title=f"loops in {out}")
     for name in sorted(set(report.songs) | set(report.other_metre)):
@@ -86,7 +86,7 @@ def fit(
     measured, a line is added to log.csv and the run is saved to last.pt. SIGTERM or Ctrl-C save, too; what has been
     trained is resumed with --resume. The configurations that come with rtgen lie in train/configs.
 
-    [bold]Example[/bold]: rtgen-train fit loop_denoiser --data data/loops --budget 40m
+    Example: rtgen-train fit loop_denoiser --data data/loops --budget 40m
     """
     import torch
 
@@ -126,7 +126,7 @@ def export(
     What was written is read again as the daemon would read it, compared with the trained model and timed on one thread;
     the command fails unless the card, the answers and the speed are right.
 
-    [bold]Example[/bold]: rtgen-train export runs/loop_denoiser --out models/loop_denoiser.onnx
+    Example: rtgen-train export runs/loop_denoiser --out models/loop_denoiser.onnx
     """
     from dataclasses import replace
 
@@ -168,7 +168,7 @@ def evaluate(
     step (1/12 beat) off, with the ends right as well, and on undamaged loops, beside what doing nothing or little would
     give.
 
-    [bold]Example[/bold]: rtgen-train evaluate models/loop_denoiser.onnx --loops 1000
+    Example: rtgen-train evaluate models/loop_denoiser.onnx --loops 1000
     """
     from rtgen.inference.model import Model
     from train import evaluate as evaluation

@@ -17,6 +17,9 @@ MAX_STEPS = 3
 """A played note may move this far in time."""
 MAX_SEMITONES = 2
 """Or this far in pitch."""
+BENEFIT = 2.5
+"""How much more the odds of a played note count than those of one that nobody played: the player has the benefit of the
+doubt, so that good playing is left alone."""
 SURE_ON, SURE_OFF = 0.7, 0.3
 """Hold probabilities beyond which the network's word on where a note ends counts more than the player's."""
 
@@ -33,10 +36,8 @@ def clean(loop: Loop, roll: Roll, grid: Grid, threshold: float) -> Loop:
     Returns:
         A loop of the same length. Notes outside the grid's pitches are left as played.
     """
-    wanted = {
-        (note.pitch, _column(note, grid, roll)): note
-        for note in decode(roll, grid, loop.length, bar=loop.bar, threshold=threshold).notes
-    }
+    believed = decode(_in_favour_of(loop, roll, grid), grid, loop.length, bar=loop.bar, threshold=threshold)
+    wanted = {(note.pitch, _column(note, grid, roll)): note for note in believed.notes}
     kept: list[Note] = []
     waiting: list[Note] = []
     for note in loop.notes:
@@ -55,6 +56,17 @@ def clean(loop: Loop, roll: Roll, grid: Grid, threshold: float) -> Loop:
             moved = Note(onset, pitch, min(note.duration, loop.length - onset), note.velocity)
             kept.append(_with_sure_end(moved, roll.hold, grid))
     return loop.with_notes([*kept, *wanted.values()]).monophonic_by_pitch()
+
+
+def _in_favour_of(loop: Loop, roll: Roll, grid: Grid) -> Roll:
+    """`roll` with the odds of what was played raised by `BENEFIT`."""
+    onset = roll.onset.copy()
+    for note in loop.notes:
+        if grid.pitch_low <= note.pitch <= grid.pitch_high:
+            cell = note.pitch - grid.pitch_low, _column(note, grid, roll)
+            p = roll.onset[cell]
+            onset[cell] = BENEFIT * p / (1 + (BENEFIT - 1) * p)
+    return replace(roll, onset=onset)
 
 
 def _column(note: Note, grid: Grid, roll: Roll) -> int:

@@ -53,6 +53,13 @@ def test_a_note_of_the_wrong_length_ends_where_the_network_is_sure() -> None:
         assert repaired(played) == MEANT
 
 
+def test_the_player_has_the_benefit_of_the_doubt() -> None:
+    unsure = network(MEANT)
+    unsure.onset[:] *= 0.4
+    assert clean(MEANT, unsure, GRID, 0.5) == MEANT
+    assert clean(Loop(LENGTH), unsure, GRID, 0.5) == Loop(LENGTH)
+
+
 def test_notes_that_the_network_cannot_see_stay() -> None:
     played = MEANT.with_notes([*MEANT.notes, Note(0, 12, 480), Note(100, 125, 100)])
     assert repaired(played) == played

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from rtgen.errors import UserError
 from tests.train import songs
 from train import dataset
-from train.__main__ import app
+from train.__main__ import app, main
 from train.sources import midi
 
 
@@ -83,6 +84,18 @@ def test_a_bad_file_is_skipped_and_listed(tmp_path: Path) -> None:
     assert "1 files skipped" in result.output
     assert "bad.mid" in result.output
     assert dataset.load(tmp_path / "data", "train")
+
+
+def test_a_mistake_is_one_sentence_and_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rtgen-train", "prepare", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert (
+        capsys.readouterr().err == f"{tmp_path / 'none'} does not exist; name a .mid file, a folder or a .zip of them\n"
+    )
 
 
 def test_nothing_to_learn_from_is_a_sentence(tmp_path: Path) -> None:
