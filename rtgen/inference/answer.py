@@ -18,10 +18,17 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Plane, Roll, bar_phase, decode, encode
 from rtgen.music.time import Grid
 
-CANDIDATES = 4
+CANDIDATES = 3
 """Variations that are computed as one batch, of which the best is played."""
 _OUT_OF_KEY = 6.0
 """What a full key lock takes from the log-odds of a note outside the key."""
+
+_MASK_STEPS = 12
+"""Steps that are hidden together."""
+_MIN_STEPS = 2
+"""No new note is shorter."""
+_REACH = 3.0
+"""Log-odds below the likeliest note within which every note may be drawn."""
 
 Cell = tuple[int, int]
 
@@ -94,19 +101,17 @@ class _Attempt:
 
 
 def _mask(rng: np.random.Generator, roll: Roll, share: float) -> Plane:
-    """Hides at least `share` of the notes: half beats in random order, each whole or only above or below its middle."""
+    """Hides at least `share` of the notes: beats in random order, each whole or only above or below its middle."""
     mask = np.zeros_like(roll.onset)
     pitches, steps = mask.shape
-    width = 6
     wanted = share * roll.onset.sum()
-    rows = np.nonzero(roll.onset)[0]
-    split = int(np.median(rows))
+    split = int(np.median(np.nonzero(roll.onset)[0]))
     part = [slice(0, pitches), slice(split, pitches), slice(0, split)][rng.integers(3)]
     for region in (part, slice(0, pitches)):
-        for start in rng.permutation(np.arange(0, steps, width)):
+        for start in rng.permutation(np.arange(0, steps, _MASK_STEPS)):
             if (mask * roll.onset).sum() >= wanted:
                 return mask
-            mask[region, start : start + width] = 1
+            mask[region, start : start + _MASK_STEPS] = 1
     return mask
 
 
@@ -121,39 +126,61 @@ def _exchange(
     rng: np.random.Generator,
     grid: Grid,
 ) -> _Attempt:
-    """Exchanges `wanted` of the hidden notes for the likeliest that the model puts in their place."""
-    hidden = set(zip(*(i.tolist() for i in np.nonzero(roll.onset * mask)), strict=True))
-    belief = _sampled(filled.onset, knobs, scale, rng, grid)
-    belief[(mask == 0) | (roll.onset > 0)] = -np.inf
-    new = _peaks(belief, len(hidden))[:wanted]
+    """Exchanges `wanted` of the hidden notes for some that the model would put in their place."""
     # What the model would least have put where it was goes first.
-    old = sorted(hidden, key=lambda cell: float(filled.onset[cell]))[: len(new)]
+    hidden = _cells(roll.onset * mask)
+    old = sorted(hidden, key=lambda cell: float(filled.onset[cell]))[:wanted]
     gone = {(row + grid.pitch_low, column) for row, column in old}
-    starts = np.zeros_like(filled.onset)
-    for row, column in new:
-        starts[row, column] = 1
-    hold = np.where(starts > 0, 1, filled.hold)
-    added = decode(Roll(starts, hold, filled.velocity, filled.micro), grid, loop.length, bar=loop.bar)
     last = grid.steps(loop.length) - 1
-    kept = [n for n in loop.notes if (n.pitch, min(max(round(n.onset / grid.step), 0), last)) not in gone]
-    notes = loop.with_notes([*kept, *added.notes]).monophonic_by_pitch()
-    return _Attempt(notes, len(new), float(np.mean([belief[c] for c in new])) if new else -np.inf)
+    kept = loop.with_notes(
+        n for n in loop.notes if (n.pitch, min(max(round(n.onset / grid.step), 0), last)) not in gone
+    )
+    # Nothing new where something old is, or was.
+    free = (mask > 0) & (roll.onset == 0) & (encode(kept, grid).hold == 0)
+    belief = _belief(np.where(free, filled.onset, 0), knobs, scale, grid)
+    likely = _likely(belief, 3 * wanted)
+    belief[likely] += rng.gumbel(size=len(likely[0])) * knobs["temperature"]
+    drawn = np.full_like(belief, -np.inf)
+    drawn[likely] = belief[likely]
+    new = _peaks(drawn, len(old))
+    added = _sounded(new, filled, loop, grid)
+    notes = loop.with_notes([*kept.notes, *added.notes]).monophonic_by_pitch()
+    return _Attempt(notes, len(new), float(np.mean([drawn[c] for c in new])) if new else -np.inf)
 
 
-def _sampled(
-    onset: Plane, knobs: Mapping[str, float], scale: key.Key | None, rng: np.random.Generator, grid: Grid
-) -> NDArray[np.float64]:
-    """Log-odds with noise on them, so that taking the largest is to draw (the Gumbel trick: Kool et al., 2019)."""
-    p = np.clip(onset.astype(np.float64), 1e-6, 1 - 1e-6)
-    belief = np.log(p / (1 - p))
+def _cells(plane: Plane) -> list[Cell]:
+    return list(zip(*(i.tolist() for i in np.nonzero(plane)), strict=True))
+
+
+def _belief(onset: Plane, knobs: Mapping[str, float], scale: key.Key | None, grid: Grid) -> NDArray[np.float64]:
+    """Log-odds of notes at the peaks along time, less outside the key; minus infinity elsewhere."""
+    p = np.clip(onset.astype(np.float64), 0, 1 - 1e-6)
+    before, after = np.pad(p, ((0, 0), (1, 0)))[:, :-1], np.pad(p, ((0, 0), (0, 1)))[:, 1:]
+    with np.errstate(divide="ignore"):
+        belief = np.where((p >= before) & (p >= after), np.log(p / (1 - p)), -np.inf)
     if scale is not None:
         outside = np.array([not scale.contains(row + grid.pitch_low) for row in range(grid.pitches)])
         belief[outside] -= _OUT_OF_KEY * knobs["key_lock"]
-    return belief + rng.gumbel(size=belief.shape) * knobs["temperature"]
+    return belief
+
+
+def _likely(belief: NDArray[np.float64], count: int) -> tuple[NDArray[np.intp], ...]:
+    """The cells that may be drawn: those within reach of the likeliest, or the `count` best if these are fewer.
+
+    Without a limit, thousands of cells that are each all but impossible are together as likely as music.
+    """
+    finite = np.sort(belief[np.isfinite(belief)])[::-1]
+    if not len(finite):
+        return np.nonzero(np.zeros_like(belief))
+    floor = min(finite[min(count, len(finite)) - 1], finite[0] - _REACH)
+    return np.nonzero(belief >= floor)
 
 
 def _peaks(belief: NDArray[np.float64], count: int) -> list[Cell]:
-    """The `count` largest cells, none beside another of the same pitch, the largest first."""
+    """The `count` largest cells, none beside another of the same pitch, the largest first.
+
+    With Gumbel noise on log-probabilities this is to draw without replacement (Kool et al., 2019).
+    """
     cells: list[Cell] = []
     taken = belief.copy()
     for _ in range(count):
@@ -163,6 +190,24 @@ def _peaks(belief: NDArray[np.float64], count: int) -> list[Cell]:
         cells.append((row, column))
         taken[row, max(column - 2, 0) : column + 3] = -np.inf
     return cells
+
+
+def _sounded(new: list[Cell], filled: Roll, loop: Loop, grid: Grid) -> Loop:
+    """Notes on cells that were drawn, with the model's length, velocity and timing.
+
+    The hold plane tells how likely any note sounds; less those that begin later, how likely this one still does. It
+    lasts until that is half of what it was at its beginning, but no longer than the longest note that was played.
+    """
+    starts, hold = np.zeros((2, *filled.onset.shape), np.float32)
+    longest = max(round(max(n.duration for n in loop.notes) / grid.step), _MIN_STEPS)
+    for row, column in new:
+        starts[row, column] = 1
+        later = np.cumsum(filled.onset[row, column:]) - filled.onset[row, column]
+        level = max(float(filled.hold[row, column]), float(filled.onset[row, column]))
+        faded = np.nonzero(filled.hold[row, column:] - later < level / 2)[0]
+        length = min(max(int(faded[0]) if len(faded) else longest, _MIN_STEPS), longest)
+        hold[row, column : column + length] = 1
+    return decode(Roll(starts, hold, filled.velocity, filled.micro), grid, loop.length, bar=loop.bar)
 
 
 # ---- loops that are shorter or longer than the model takes ----------------------------------------------------------
