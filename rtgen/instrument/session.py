@@ -151,6 +151,7 @@ class Session:
         self._turn = 0
         self._present: Loop | None = None
         self._asked: dict[int, float] = {}
+        self._early: list[tuple[float, bytes]] = []
 
     # ---- what happens -------------------------------------------------------------------------------------------
 
@@ -194,6 +195,8 @@ class Session:
         # A turn that is due before the note must be taken before it.
         self._advance(now, out)
         self._looper.feed(self.transport.tick_at(now), message)
+        if self.transport.state is State.ARMED:
+            self._early.append((now, message))
 
     def _through(self, message: bytes) -> list[bytes]:
         channel = message[0] & 0x0F
@@ -224,6 +227,7 @@ class Session:
         out.notices.append(Notice("rolling" if change is Change.ROLLED else change.value))
         if change is Change.ROLLED:
             self._roll()
+        self._early.clear()
 
     def _roll(self) -> None:
         """Begins in the loop that belongs to the position."""
@@ -232,6 +236,10 @@ class Session:
         self._turn = index + 1
         if self._captures(index):
             self._looper.begin(index * self.preset.length)
+            # A downbeat may come just before the first clock, or with it: clocks and notes have an order but no time.
+            for then, message in self._early:
+                if (at := self.transport.tick_at(then)) >= tick - PRE_ROLL:
+                    self._looper.feed(at, message)
         elif self.use == "hold" and self._present:
             self._player.replace(self._present, index * self.preset.length, tick)
 

@@ -389,3 +389,10 @@ def test_how_input_is_chunked_changes_nothing(messages: list[bytes], data: st.Da
     got = [m for a, b in itertools.pairwise(edges) for m in cut.step(1.0, Received(0, stream[a:b])).messages]
     assert got == expected
     assert cut.step(9.0).messages == whole.step(9.0).messages
+
+
+def test_a_downbeat_just_before_the_first_clock_is_captured() -> None:
+    session = Session(Preset().changed(bars=1, use="answer"))
+    for time, data in [(0.0, START), (0.001, on(60)), (0.002, CLOCK)]:
+        session.step(time, Received(0, data))
+    assert [n.pitch for n in session.played(0.1)] == [60]
