@@ -21,7 +21,7 @@ from rtgen.inference.card import METADATA_KEY, PLANES, Card, Condition
 from rtgen.inference.model import Model
 from train import batch, dataset
 from train.augment import GRID, UNKNOWN
-from train.fit import answers, repaired_f1, validation
+from train.fit import answers, build, repaired_f1, validation
 from train.models.loop_denoiser import FOLD, MIN_STEPS, LoopDenoiser
 
 OPSET = 18
@@ -29,7 +29,7 @@ PARITY = 2e-4
 """Largest difference between torch and onnxruntime."""
 MAX_MS = 10.0
 """Slowest a loop of two bars may be, at the median on one thread."""
-THRESHOLDS = tuple(round(0.26 + 0.02 * i, 2) for i in range(16))
+THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
 HARMLESS = 0.985
 """Note F1 that undamaged loops must keep."""
 _INPUTS = ("roll", "mask", "phase", "damage")
@@ -37,7 +37,7 @@ _INPUTS = ("roll", "mask", "phase", "damage")
 
 def load_model(saved: dict[str, Any]) -> LoopDenoiser:
     """The averaged weights of a checkpoint, ready to run."""
-    model = LoopDenoiser(**saved["config"]["architecture"])
+    model = build(saved["config"]["architecture"])
     model.load_state_dict(saved["average"])
     return model.eval()
 

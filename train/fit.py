@@ -151,6 +151,18 @@ def validation(loops: Loops) -> tuple[int, dataset.Notes, dataset.Notes]:
     return count, augment.corrupt(meant, np.full(count, augment.EVALUATION_DAMAGE), LENGTH, rng), meant
 
 
+def build(architecture: Mapping[str, Any]) -> LoopDenoiser:
+    """The model that a configuration asks for.
+
+    Raises:
+        UserError: it has no such parts.
+    """
+    try:
+        return LoopDenoiser(**architecture)
+    except TypeError as error:
+        raise UserError(f"the architecture in the configuration is not understood ({error}); correct it") from error
+
+
 class Run:
     """A training run in a folder: its model, optimiser, average of the weights, and log.
 
@@ -166,8 +178,7 @@ class Run:
     def __init__(self, config: Config, folder: Path, resume: bool) -> None:
         self.config, self.path, self.log = config, folder / "last.pt", folder / "log.csv"
         torch.manual_seed(config.seed)
-        self.model = LoopDenoiser(**config.architecture)
-        self.average = LoopDenoiser(**config.architecture)
+        self.model, self.average = build(config.architecture), build(config.architecture)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(),
@@ -305,5 +316,4 @@ def fit(
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    run.save()
     return state

@@ -95,6 +95,8 @@ def test_wrong_settings_are_sentences(tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text("modle: x")
     with pytest.raises(UserError, match="not a configuration"):
         fit.read_config(tmp_path / "odd.yaml")
+    with pytest.raises(UserError, match="not understood"):
+        fit.build({"breadth": 3})
     (tmp_path / "odd.pt").write_bytes(b"nothing")
     with pytest.raises(UserError, match="not a readable checkpoint"):
         fit.load_checkpoint(tmp_path / "odd.pt")
