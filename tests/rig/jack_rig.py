@@ -18,12 +18,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 RATE = 48_000
 PERIOD = 64
@@ -119,28 +120,34 @@ class Server(Closing):
         Raises:
             RigError: it does not start either way.
         """
-        said = ""
-        for flag in "-R", "-r":
-            name = f"rtgen-{os.getpid()}-{next(_serial)}"
-            # Few ports: the server's shared memory would otherwise not fit into a container's 64 MB.
-            engine = ["-n", name, flag, *(["-S"] if synchronous else []), "-p", "128"]
-            process = subprocess.Popen(
-                ["jackd", *engine, "-d", "dummy", "-r", str(RATE), "-p", str(period)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                # Nobody else wants the dummy: do not ask the desktop's session bus for it.
-                env={**os.environ, "JACK_NO_AUDIO_RESERVATION": "1"},
-                start_new_session=True,
-            )
-            server = cls(name, period, flag == "-R", synchronous, process)
-            try:
-                wait_until(server._answers, "the JACK server's start", 5.0)
-                server.realtime = server._has_realtime_thread()
-                return server
-            except RigError:
-                end(process)
-                said = (process.stdout.read() if process.stdout else b"").decode(errors="replace")
-        raise RigError(f"jackd does not start: {said.strip()}")
+        # It tells of every cycle that was late; into a pipe that nobody reads, until it stands still.
+        with tempfile.TemporaryFile() as said:
+            for realtime in True, False:
+                server = cls._launch(period, realtime, synchronous, said)
+                try:
+                    wait_until(server._answers, "the JACK server's start", 5.0)
+                    server.realtime = server._has_realtime_thread()
+                    return server
+                except RigError:
+                    end(server.process)
+            said.seek(0)
+            raise RigError(f"jackd does not start: {said.read().decode(errors='replace').strip()}")
+
+    @classmethod
+    def _launch(cls, period: int, realtime: bool, synchronous: bool, said: IO[bytes]) -> Server:
+        name = f"rtgen-{os.getpid()}-{next(_serial)}"
+        # Few ports: the server's shared memory would otherwise not fit into a container's 64 MB.
+        engine = ["-n", name, "-R" if realtime else "-r", *(["-S"] if synchronous else []), "-p", "128"]
+        driver = ["-d", "dummy", "-r", str(RATE), "-p", str(period)]
+        process = subprocess.Popen(
+            ["jackd", *engine, *driver],
+            stdout=said,
+            stderr=said,
+            # Nobody else wants the dummy: do not ask the desktop's session bus for it.
+            env={**os.environ, "JACK_NO_AUDIO_RESERVATION": "1"},
+            start_new_session=True,
+        )
+        return cls(name, period, realtime, synchronous, process)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -168,8 +175,6 @@ class Server(Closing):
     def close(self) -> None:
         """Ends the server."""
         end(self.process)
-        if self.process.stdout:
-            self.process.stdout.close()
 
 
 class Clock(Closing):
