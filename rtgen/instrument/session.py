@@ -151,7 +151,8 @@ class Session:
         self._turn = 0
         self._present: Loop | None = None
         self._asked: dict[int, float] = {}
-        self._early: list[tuple[float, bytes]] = []
+        self._unplaced: list[tuple[float, bytes]] = []
+        self._from = 0
 
     # ---- what happens -------------------------------------------------------------------------------------------
 
@@ -186,6 +187,7 @@ class Session:
     def _hear(self, now: float, message: bytes, out: Output) -> None:
         if message[0] >= 0xF0:
             self._broke(self.transport.feed(now, message), out)
+            self._place()
             return
         if self._thru:
             out.messages += self._through(message)
@@ -194,9 +196,22 @@ class Session:
             self.knobs[parameter.name] = parameter.from_cc(message[2])
         # A turn that is due before the note must be taken before it.
         self._advance(now, out)
-        self._looper.feed(self.transport.tick_at(now), message)
-        if self.transport.state is State.ARMED:
-            self._early.append((now, message))
+        self._unplaced.append((now, message))
+        self._place()
+
+    def _place(self) -> None:
+        """Hands what was played to the looper, as soon as its ticks can be told.
+
+        A downbeat may come with the first clock or just before it, and not before the second is there a tempo.
+        """
+        state = self.transport.state
+        if state is State.ARMED or (state is State.ROLLING and not self.transport.settled):
+            return
+        for then, message in self._unplaced:
+            tick = self.transport.tick_at(then)
+            if tick >= self._from or not midi.is_note_on(message):
+                self._looper.feed(tick, message)
+        self._unplaced.clear()
 
     def _through(self, message: bytes) -> list[bytes]:
         channel = message[0] & 0x0F
@@ -227,19 +242,15 @@ class Session:
         out.notices.append(Notice("rolling" if change is Change.ROLLED else change.value))
         if change is Change.ROLLED:
             self._roll()
-        self._early.clear()
 
     def _roll(self) -> None:
         """Begins in the loop that belongs to the position."""
         tick = self.transport.tick
         index = tick // self.preset.length
+        self._from = tick - PRE_ROLL
         self._turn = index + 1
         if self._captures(index):
             self._looper.begin(index * self.preset.length)
-            # A downbeat may come just before the first clock, or with it: clocks and notes have an order but no time.
-            for then, message in self._early:
-                if (at := self.transport.tick_at(then)) >= tick - PRE_ROLL:
-                    self._looper.feed(at, message)
         elif self.use == "hold" and self._present:
             self._player.replace(self._present, index * self.preset.length, tick)
 

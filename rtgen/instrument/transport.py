@@ -57,6 +57,11 @@ class ClockFilter:
         self._jitter = 0.0
         self._drift = 0
 
+    @property
+    def locked(self) -> bool:
+        """Whether there were clocks enough to tell their period."""
+        return self._count > 1
+
     def clock(self, now: float) -> None:
         """A clock arrived at `now`."""
         error = now - (self.time + self.period)
@@ -112,6 +117,11 @@ class Transport:
     def time_at(self, tick: int) -> float:
         """When `tick` is, in seconds, as far as can be told now."""
         return self._time + (tick - self._tick) * self._seconds_per_tick
+
+    @property
+    def settled(self) -> bool:
+        """Whether the tempo is known, so that ticks between clocks can be told."""
+        return True
 
     def feed(self, now: float, message: bytes) -> Change | None:
         """Hears a system message that arrived at `now`; says whether the song's time broke."""
@@ -200,6 +210,11 @@ class MidiClock(Transport):
         if self.state is not State.ROLLING or self._last_clock is None:
             return None
         return self._last_clock + self._filter.period * CLOCKS_PER_BEAT
+
+    @property
+    def settled(self) -> bool:
+        """Whether two clocks have come in a row."""
+        return self._filter.locked
 
     @property
     def last_clock(self) -> float | None:

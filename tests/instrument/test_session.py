@@ -393,6 +393,14 @@ def test_how_input_is_chunked_changes_nothing(messages: list[bytes], data: st.Da
 
 def test_a_downbeat_just_before_the_first_clock_is_captured() -> None:
     session = Session(Preset().changed(bars=1, use="answer"))
-    for time, data in [(0.0, START), (0.001, on(60)), (0.002, CLOCK)]:
+    for time, data in [(0.0, START), (0.001, on(60)), (0.002, CLOCK), (0.023, CLOCK)]:
         session.step(time, Received(0, data))
     assert [n.pitch for n in session.played(0.1)] == [60]
+
+
+def test_what_is_played_before_the_second_clock_gets_the_tempo_of_the_song() -> None:
+    session = Session(Preset().changed(bars=1, use="answer", tempo=120))
+    # 60 BPM: a tick lasts 1/480 s.
+    for tick, data in [(0, START), (0, CLOCK), (5, on(60)), (20, CLOCK), (40, CLOCK)]:
+        session.step(tick / 480, Received(0, data))
+    assert [(n.onset, n.pitch) for n in session.played(0.1)] == [(5, 60)]
