@@ -151,7 +151,8 @@ class Session:
         self._turn = 0
         self._present: Loop | None = None
         self._asked: dict[int, float] = {}
-        self._unplaced: list[tuple[float, bytes]] = []
+        # Bounded, for a clock that never comes.
+        self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
         self._from = 0
 
     # ---- what happens -------------------------------------------------------------------------------------------
