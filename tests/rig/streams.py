@@ -115,6 +115,8 @@ class Difference(NamedTuple):
 
     on: float
     off: float
+    at: float
+    """When it was meant to begin."""
 
 
 def within(notes: Iterable[Sounded], run: Run, first: float, last: float) -> list[Sounded]:
@@ -142,9 +144,8 @@ def compare(meant: Sequence[Note], heard: Iterable[Sounded], run: Run, start: in
         )
         for want, have in zip(wanted, got, strict=True):
             assert have.velocity == want.velocity, f"pitch {pitch}: velocity {have.velocity}, not {want.velocity}"
-            differences.append(
-                Difference(have.on - run.frame(start + want.onset), have.off - run.frame(start + want.end))
-            )
+            on, off = run.frame(start + want.onset), run.frame(start + want.end)
+            differences.append(Difference(have.on - on, have.off - off, on))
     return differences
 
 

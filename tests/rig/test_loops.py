@@ -23,14 +23,14 @@ PHRASE = loop_of(
 
 def in_time(differences: list[Difference]) -> bool:
     """Whether all notes began and ended when they were meant to, with room."""
-    return all(abs(milliseconds(d)) <= ROOM_MS for difference in differences for d in difference)
+    return all(abs(milliseconds(late)) <= ROOM_MS for d in differences for late in (d.on, d.off))
 
 
 def assert_plays(heard: Heard, loop: Loop, start: int, run: int = 0) -> None:
     """Asserts that from tick `start` on `loop` was heard, note for note, and nothing else."""
     grid = heard.runs[run]
     differences = compare(loop.notes, within(heard.notes, grid, start, start + loop.length), grid, start)
-    assert in_time(differences), [tuple(round(milliseconds(d), 1) for d in pair) for pair in differences]
+    assert in_time(differences), [(round(milliseconds(d.on), 1), round(milliseconds(d.off), 1)) for d in differences]
 
 
 def assert_silent(heard: Heard, start: int, end: int, run: int = 0) -> None:
@@ -127,5 +127,5 @@ def test_an_offset_plays_early(rig: Rig, start_daemon: StartDaemon) -> None:
     rig.perform(TempoMap((0, 120)), [(0, PHRASE)], 2 * BAR)
     heard = rig.heard()
     (grid,) = heard.runs
-    early = compare(PHRASE.notes, heard.notes, grid, BAR)
-    assert in_time([Difference(d.on + 0.040 * RATE, d.off + 0.040 * RATE) for d in early]), early
+    early, differences = 0.040 * RATE, compare(PHRASE.notes, heard.notes, grid, BAR)
+    assert in_time([Difference(d.on + early, d.off + early, d.at) for d in differences]), differences

@@ -43,7 +43,7 @@ def test_unsafe_notes_are_found(stream: list[tuple[int, bytes]], complaint: str)
 def test_missing_notes_and_wrong_velocities_are_found() -> None:
     run = Run(0, tuple(range(0, 2000, 20)), None)
     heard = sounded([(100, ON), (200, OFF)])
-    assert [tuple(d) for d in compare([Note(98, 60, 100, 100)], heard, run, 0)] == [(2, 2)]
+    assert compare([Note(98, 60, 100, 100)], heard, run, 0) == [(2, 2, 98)]
     with pytest.raises(AssertionError, match="velocity 100, not 99"):
         compare([Note(98, 60, 100, 99)], heard, run, 0)
     with pytest.raises(AssertionError, match="pitch 60: meant at ticks"):
