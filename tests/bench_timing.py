@@ -62,19 +62,19 @@ class Timing:
     Args:
         what: in words.
         events: (signed error or latency, frames of the moments that it comes from).
-        xruns: frames at which the server itself was late: its frames, and with them the clock, stood still.
+        xruns: (frame, milliseconds) at which the server was late: its frames, and with them the clock, stood still.
         remark: what else is to be said.
     """
 
     what: str
     events: list[Event]
-    xruns: list[int]
+    xruns: list[tuple[int, float]]
     remark: str = ""
 
     @property
     def calm(self) -> list[Event]:
         """The events but for those with a moment soon after the server was late."""
-        return [e for e in self.events if not any(-_BEFORE <= at - x <= _AFTER for at in e[1] for x in self.xruns)]
+        return [e for e in self.events if not any(-_BEFORE <= at - x <= _AFTER for at in e[1] for x, _ in self.xruns)]
 
     def figures_ms(self) -> dict[str, float]:
         """The magnitude that half of the events, 99 of 100, and all do not exceed; 99 of 100 while all was calm."""

@@ -62,6 +62,14 @@ class ClockFilter:
         """Whether there were clocks enough to tell their period."""
         return self._count > 1
 
+    def expects(self, now: float) -> bool:
+        """Whether a clock at `now` goes on where the last ones were."""
+        return abs(now - (self.time + self.period)) < max(4 * self._jitter, 0.002)
+
+    def restart(self) -> None:
+        """Forgets where the clocks were, but not how fast."""
+        self._count = 0
+
     def clock(self, now: float) -> None:
         """A clock arrived at `now`."""
         error = now - (self.time + self.period)
@@ -175,6 +183,9 @@ class MidiClock(Transport):
 
     def _clock(self, now: float) -> Change | None:
         self._last_clock = now
+        if self.state is State.ARMED and not self._filter.expects(now):
+            # A song that starts anew need not keep to the beat of the one before.
+            self._filter.restart()
         self._filter.clock(now)
         if self.state is State.STOPPED and not self._lost:
             self._seconds_per_tick = self._filter.period / TICKS_PER_CLOCK

@@ -164,3 +164,16 @@ def test_the_internal_clock_rolls_at_once_and_stays_exact() -> None:
     assert clock.feed(11.0, STOP) is None
     assert clock.time_at(480 * 96 * 60) == pytest.approx(10 + 3600, abs=1e-9)
     assert clock.tick_at(10 + 3600) == 480 * 96 * 60
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.4])
+def test_a_start_off_the_old_beat_begins_a_new_one(share: float) -> None:
+    """As jack_midi_clock does when its transport is moved to the start while it rolls."""
+    clock = MidiClock()
+    clock.feed(0, START)
+    period = 2.5 / 120
+    now = roll(clock, 100) - period + share * period
+    clock.feed(now, START)
+    for i in range(4):
+        clock.feed(now + i * period, CLOCK)
+        assert clock.time_at(20 * i) == pytest.approx(now + i * period, abs=1e-6)

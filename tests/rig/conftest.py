@@ -29,6 +29,7 @@ from tests.rig.programs import Program, daemon, preset_file
 from tests.rig.streams import Run, Sounded, runs, sounded
 
 _SETTLE_S = 0.15
+_ROOM_MS = 10.0
 
 
 @dataclass
@@ -38,6 +39,15 @@ class Heard:
     capture: Capture
     runs: list[Run]
     notes: list[Sounded]
+
+    @property
+    def room_ms(self) -> float:
+        """How far a note may be off: 10 ms, and for as long as the server itself was late.
+
+        While it is, its frames stand still, and with them the clock, but not the time that the daemon goes by. That is
+        so when a note is captured and again when its answer sounds.
+        """
+        return _ROOM_MS + 2 * max((late for _, late in self.capture.xruns), default=0.0)
 
 
 @dataclass

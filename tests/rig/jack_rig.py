@@ -207,14 +207,14 @@ class Capture:
         clock: what the MIDI clock sent.
         played: what the probe itself played.
         gaps: frames at which the probe had missed a cycle; something may be missing there.
-        xruns: frames at which the server was late, and its frames stood still for a moment.
+        xruns: (frame, milliseconds) at which the server was late, and for how long its frames stood still.
     """
 
     output: list[tuple[int, bytes]] = field(default_factory=list)
     clock: list[tuple[int, bytes]] = field(default_factory=list)
     played: list[tuple[int, bytes]] = field(default_factory=list)
     gaps: list[int] = field(default_factory=list)
-    xruns: list[int] = field(default_factory=list)
+    xruns: list[tuple[int, float]] = field(default_factory=list)
 
     def __add__(self, other: Capture) -> Capture:
         """This and what came after it."""

@@ -31,7 +31,7 @@ class _Log(NamedTuple):
     clock: list[Timed]
     played: list[Timed]
     gaps: list[int]
-    xruns: list[int]
+    xruns: list[tuple[int, float]]
 
 
 class Tempo(NamedTuple):
@@ -161,8 +161,8 @@ class ProbeClient:
         self._play.write_midi_event(offset, data)
         self._log.played.append((start + offset, data))
 
-    def _xrun(self, _delay_us: float) -> None:
-        self._log.xruns.append(self._client.last_frame_time)
+    def _xrun(self, delay_us: float) -> None:
+        self._log.xruns.append((self._client.last_frame_time, delay_us / 1000))
 
     def _timebase(self, _state: int, _frames: int, position: Any, _new: bool) -> None:
         # A change holds from the cycle after its frame. jack_midi_clock reckons from its last clock with the tempo of

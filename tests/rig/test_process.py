@@ -14,8 +14,7 @@ from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.jack_rig import RATE, TempoMap, wait_until
 from tests.rig.music import BAR
 from tests.rig.programs import Program, libraries, workers
-from tests.rig.streams import milliseconds
-from tests.rig.test_loops import PHRASE, ROOM_MS, assert_plays
+from tests.rig.test_loops import PHRASE, assert_plays
 
 pytestmark = pytest.mark.jack
 HEAVY = "numpy", "onnxruntime", "torch"
@@ -91,16 +90,6 @@ def test_a_dead_worker_is_replaced_and_the_music_goes_on(rig: Rig, start_daemon:
     def kill() -> None:
         os.kill(before, signal.SIGKILL)
 
-    rig.perform(TempoMap((0, 60)), [(0, PHRASE), (2 * BAR, PHRASE)], 4 * BAR, meanwhile=kill)
+    rig.perform(TempoMap((0, 90)), [(0, PHRASE), (2 * BAR, PHRASE)], 4 * BAR, meanwhile=kill)
     assert workers(program.process.pid) != [before]
     assert_plays(rig.heard(), PHRASE, 3 * BAR)
-
-
-def test_two_loops_in_a_row_are_in_time_right_after_the_start(rig: Rig, start_daemon: StartDaemon) -> None:
-    """The first answer of all is as good as any: nothing is loaded or measured only then."""
-    start_daemon("--bars", "1", "--no-thru")
-    rig.perform(TempoMap((0, 174)), [(0, PHRASE)], 2 * BAR)
-    heard = rig.heard()
-    assert_plays(heard, PHRASE, BAR)
-    first = min(n.on for n in heard.notes)
-    assert abs(milliseconds(first - heard.runs[0].frame(BAR))) <= ROOM_MS

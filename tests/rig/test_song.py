@@ -8,10 +8,10 @@ import pytest
 
 from rtgen.music.note import Note
 from tests.rig.conftest import Rig, StartDaemon, loop_of
-from tests.rig.jack_rig import RATE, TempoMap
+from tests.rig.jack_rig import TempoMap
 from tests.rig.music import BAR, made_loop
 from tests.rig.streams import compare, milliseconds
-from tests.rig.test_loops import PHRASE, ROOM_MS, assert_plays, assert_silent
+from tests.rig.test_loops import PHRASE, assert_plays, assert_silent
 
 pytestmark = pytest.mark.jack
 LONG = loop_of(Note(0, 50, 1900, 90), Note(0, 62, 1900, 91))
@@ -31,7 +31,7 @@ def test_tempo_changes_in_a_call_and_in_an_answer(rig: Rig, start_daemon: StartD
     ):
         # A new tempo is known when a few of its clocks have come.
         just_changed = any(0 <= length + note.onset - change < 480 for change in changes)
-        assert abs(milliseconds(difference.on)) <= (40 if just_changed else ROOM_MS), (note, difference)
+        assert abs(milliseconds(difference.on)) <= heard.room_ms + (30 if just_changed else 0), (note, difference)
 
 
 def _by_pitch(note: Note) -> tuple[int, int]:
@@ -59,7 +59,7 @@ def test_stop_ends_what_sounds_and_starting_again_begins_anew(rig: Rig, start_da
     assert first.stop is not None
     cut = [n for n in heard.notes if n.on < first.stop]
     assert [(n.pitch, n.velocity) for n in cut] == [(50, 90), (62, 91)]
-    assert all(abs(milliseconds(n.off - first.stop)) <= ROOM_MS for n in cut)
+    assert all(abs(milliseconds(n.off - first.stop)) <= heard.room_ms for n in cut)
     assert [n for n in heard.notes if first.stop <= n.on < second.frame(BAR - 10)] == []
     assert_plays(heard, PHRASE, BAR, run=1)
 
@@ -97,7 +97,7 @@ def test_locate_goes_on_at_the_right_place(rig: Rig, start_daemon: StartDaemon) 
     assert there <= second.tick < there + BAR
     cut = [n for n in heard.notes if n.on < first.stop]
     assert [n.pitch for n in cut] == [50, 62]
-    assert all(n.off - first.stop <= RATE * ROOM_MS / 1000 for n in cut)
+    assert all(milliseconds(n.off - first.stop) <= heard.room_ms for n in cut)
     assert [n for n in heard.notes if first.stop <= n.on < second.frame(there + 2 * BAR - 10)] == []
     assert_plays(heard, PHRASE, there + 2 * BAR, run=1)
 
