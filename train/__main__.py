@@ -179,7 +179,7 @@ def evaluate(
     figures = evaluation.evaluate(played, pairs)
     metrics = evaluation.card_metrics(figures, played.card.name)
     if card:
-        rewrite_card(model, metrics={**metrics, "loops": len(pairs)})
+        rewrite_card(model, metrics={**metrics, "loops": len(pairs), "ms_a_loop": round(played.seconds(51) * 1e3, 2)})
     if as_json:
         print(json.dumps(metrics, indent=2))
         return

@@ -76,8 +76,10 @@ def card_of(saved: dict[str, Any], model: LoopDenoiser) -> Card:
                 "rtgen-train prepare " + " ".join(f"{name}.zip" for name in config["sets"]) + " --out data/loops",
                 f"rtgen-train fit {config['model']} --data data/loops --budget {round(state['elapsed_s'] / 60)}m",
                 f"rtgen-train export runs/{config['model']} --data data/loops",
-                f"rtgen-train evaluate models/{config['model']}.onnx --data data/loops --card",
+                f"rtgen-train evaluate models/{config['model']}.onnx --data data/loops --loops 1000 --card",
             ],
+            "limits": "trained on loops of one and two bars in 4/4, without drums; "
+            "most of what it leaves unrepaired are slips to a neighbour pitch and missed notes",
         },
     )
 
