@@ -137,10 +137,18 @@ def write(model: LoopDenoiser, card: Card, path: Path) -> float:
         )
     assert program is not None
     proto = program.model_proto
+    _forget_origin(proto)
     for value in (*proto.graph.input, *proto.graph.output):
         _name_free_dimensions(value, {**card.inputs(), **card.outputs()}[value.name])
     _save(proto, card, path)
     return check(model, path)
+
+
+def _forget_origin(proto: onnx.ModelProto) -> None:
+    """Takes out the stack traces that the exporter leaves at every node, with paths of the machine that it ran on."""
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer, *proto.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def _name_free_dimensions(value: onnx.ValueInfoProto, shape: Sequence[int | str]) -> None:

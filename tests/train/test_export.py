@@ -86,6 +86,12 @@ def test_its_card_is_complete(exported: tuple[LoopDenoiser, Path]) -> None:
     assert Model(exported[1]).card == replace(card, metrics={"f1_exact": 0.5})
 
 
+def test_it_tells_nothing_of_the_machine_that_made_it(exported: tuple[LoopDenoiser, Path]) -> None:
+    data = exported[1].read_bytes()
+    assert str(Path(__file__).parents[2]).encode() not in data
+    assert b".py" not in data
+
+
 def test_a_set_that_may_not_be_given_away_is_not_exported() -> None:
     saved = {**SAVED, "config": asdict(replace(TINY, sets={"lofi-samples": 1.0}))}
     with pytest.raises(UserError, match="lofi-samples"):
