@@ -282,13 +282,19 @@ def show(figures: Figures, console: Console) -> None:
     """The figures for a person."""
     table = Table(title=f"{figures.server}\n{figures.music}", box=None, title_justify="left", pad_edge=False)
     table.add_column("late by, or off its tick by (ms)")
-    for title in "events", "p50", "p99", "max", "p99 calm", "= periods", "xruns":
+    for title in "events", "p50", "p99", "max", "p99 calm", "= periods", "calm", "xruns":
         table.add_column(title, justify="right")
     table.add_column("")
     for t in figures.timings:
         ms = t.figures_ms()
         periods = f"{ms['p99 calm'] / figures.period_ms:.2f}"
-        columns = [str(len(t.events)), *(f"{value:.2f}" for value in ms.values()), periods, str(len(t.xruns))]
+        columns = [
+            str(len(t.events)),
+            *(f"{value:.2f}" for value in ms.values()),
+            periods,
+            str(len(t.calm)),
+            str(len(t.xruns)),
+        ]
         table.add_row(t.what, *columns, t.remark)
     console.print(table)
     console.print("calm: without what was played or heard within 1.5 s after the server itself was late (an xrun).")
