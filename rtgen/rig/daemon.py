@@ -12,7 +12,8 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 
 from rtgen.errors import UserError
-from rtgen.instrument.session import Event, Notice, Received, Session, Warmed
+from rtgen.instrument.events import Event, Notice, Received, Warmed
+from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
 from rtgen.rig.ports import Ports
 from rtgen.rig.worker import Failed, Ready, Report, Worker

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.live import Live
 
 from rtgen.errors import UserError
+from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import Notice, Session
+from rtgen.instrument.session import Session
 from rtgen.music import files
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick

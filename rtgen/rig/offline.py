@@ -8,9 +8,10 @@ from itertools import count
 from math import ceil
 
 from rtgen.instrument import midi
+from rtgen.instrument.events import Event, Notice, Received
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import Event, Notice, Received, Session
+from rtgen.instrument.session import Session
 from rtgen.music import files
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick

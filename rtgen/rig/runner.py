@@ -17,8 +17,9 @@ from rich.live import Live
 from rich.prompt import IntPrompt
 from rich.text import Text
 
+from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import Notice, Session
+from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.ports import Api, SystemPorts, find_api

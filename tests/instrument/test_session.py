@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtgen.instrument.events import Event, Notice, Panic, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import Event, Notice, Panic, Received, Session, Turned, Used, Warmed
+from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
 from tests.instrument.ledger import check
 

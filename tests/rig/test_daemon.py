@@ -11,8 +11,9 @@ from typing import Self
 import pytest
 
 from rtgen.errors import UserError
+from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import Notice, Session
+from rtgen.instrument.session import Session
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.ports import LoopbackPorts
 from rtgen.rig.worker import Ready

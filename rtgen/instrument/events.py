@@ -1,0 +1,76 @@
+"""What can happen to the instrument, and what it asks for in return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.preset import Use
+from rtgen.music.note import Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Bytes arrived at an input port."""
+
+    port: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A parameter was set."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The player chose when answers are heard; to release a hold is to choose another use."""
+
+    use: Use
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """The model is ready, and has taken `seconds` for an answer."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panic:
+    """The player pressed panic."""
+
+
+Event = Received | Answer | Turned | Used | Warmed | Panic
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth telling the player.
+
+    Args:
+        what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer`
+            one that came in time, `late` one that came late, `missed` one whose turn was over.
+        loop_index: which loop of the song it is about.
+        loop: the notes of it.
+        seconds: how long the answer took.
+    """
+
+    what: Literal["rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed"]
+    loop_index: int = 0
+    loop: Loop | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again."""
+
+    messages: list[bytes] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    wake_at: float | None = None
