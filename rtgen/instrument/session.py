@@ -85,6 +85,7 @@ class Session:
         self._turn = 0
         self._present: Loop | None = None
         self._asked: dict[int, float] = {}
+        self._awaited: int | None = None
         # Bounded, for a clock that never comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
         self._from = 0
@@ -171,6 +172,7 @@ class Session:
             return
         self._epoch += 1
         self._asked.clear()
+        self._awaited = None
         self._player.clear()
         self._looper.cancel()
         out.messages += self._ledger.release(thru=False)
@@ -195,12 +197,18 @@ class Session:
         if self.transport.state is State.ROLLING:
             while now >= self._turn_at():
                 self._take_turn(now, out)
+            if self._awaited is not None and now >= self._patience_ends(self._awaited):
+                if self._awaited in self._asked:
+                    self._go_on(self._awaited)
+                self._awaited = None
         out.messages += self._player.due(now + self._offset, self.transport.time_at)
 
     def _wake_at(self) -> float | None:
         if self.transport.state is not State.ROLLING:
             return None
         times = [self._turn_at()]
+        if self._awaited is not None:
+            times.append(self._patience_ends(self._awaited))
         if (tick := self._player.next_tick()) is not None:
             times.append(self.transport.time_at(tick) - self._offset)
         if (deadline := self.transport.deadline) is not None:
@@ -234,10 +242,20 @@ class Session:
                 self._present = None
             out.notices.append(Notice("call" if call.notes else "silence", index - 1, call))
         if self.use != "answer":
-            # Until its successor comes, what was sounding goes on.
-            self._player.replace(self._present or Loop(length), index * length, index * length)
+            if call is not None and call.notes:
+                self._awaited = index * length
+            else:
+                self._go_on(index * length)
         if self._captures(index):
             self._looper.begin(index * length)
+
+    def _patience_ends(self, target: int) -> float:
+        """Until when an answer may still begin on its boundary, in seconds."""
+        return self.transport.time_at(target) - self._offset + _SLACK_S
+
+    def _go_on(self, start: int) -> None:
+        """Plays the present answer again: until its successor comes, what was sounding goes on."""
+        self._player.replace(self._present or Loop(self.preset.length), start, start)
 
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
@@ -251,7 +269,7 @@ class Session:
             return
         self.lead.measured(now - asked)
         self._present = answer.loop
-        late = now + self._offset > self.transport.time_at(answer.target) + _SLACK_S
+        late = now > self._patience_ends(answer.target)
         from_tick = answer.target
         if late:
             bar = self.preset.metre.bar

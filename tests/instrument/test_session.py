@@ -219,8 +219,17 @@ def test_in_follow_what_was_sounding_goes_on_until_its_successor_comes() -> None
     stage.until(4 * BAR - 100, [*CALL, *at(2 * BAR, CALL)])
     stage.answer_ticks = 200
     stage.until(6 * BAR)
-    assert stage.notes == [*moved(2 * BAR, HEARD), *moved(4 * BAR, HEARD)]
+    # For as long as an answer may still be in time the old loop holds its breath.
+    assert stage.notes == [*moved(2 * BAR, HEARD), (4 * BAR + 10, 72, 390), *moved(4 * BAR, HEARD)[1:]]
     assert ("late", 2) in stage.whats()
+
+
+def test_in_follow_the_old_loop_does_not_sound_for_a_moment_before_an_answer_that_is_just_in_time() -> None:
+    stage = started(use="follow")
+    stage.until(2 * BAR - 100, [*CALL, *at(BAR, [(0, on(50)), (100, off(50))])])
+    stage.answer_ticks = round(stage.session.lead.seconds / TICK_S) + 6
+    stage.until(3 * BAR)
+    assert [(pitch, onset) for onset, pitch, _ in stage.notes if onset >= 2 * BAR] == [(62, 2 * BAR + 6)]
 
 
 def test_stop_in_the_middle_of_a_note_ends_it() -> None:
