@@ -52,4 +52,6 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
     )
 }
+HOLD_CC = 23
+"""The control change that is a switch: from 64 up the present answer is held, below that it is released."""
 BY_CC: Mapping[int, Parameter] = {p.cc: p for p in PARAMETERS.values()}

@@ -9,7 +9,7 @@ from collections import deque
 from typing import Literal
 
 from rtgen.instrument import midi
-from rtgen.instrument.controls import BY_CC, PARAMETERS
+from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS
 from rtgen.instrument.events import Event, Notice, Output, Panic, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.looper import Looper
@@ -127,13 +127,20 @@ class Session:
             return
         if self._thru:
             out.messages += self._through(message)
-        if message[0] & 0xF0 == 0xB0 and message[1] in BY_CC:
-            parameter = BY_CC[message[1]]
-            self.knobs[parameter.name] = parameter.from_cc(message[2])
+        if message[0] & 0xF0 == 0xB0:
+            self._turn_control(message[1], message[2])
         # A turn that is due before the note must be taken before it.
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
+
+    def _turn_control(self, number: int, value: int) -> None:
+        if number == HOLD_CC:
+            released: Use = "answer" if self.preset.use == "hold" else self.preset.use
+            self.use = "hold" if value >= 64 else released
+        elif number in BY_CC:
+            parameter = BY_CC[number]
+            self.knobs[parameter.name] = parameter.from_cc(value)
 
     def _place(self) -> None:
         """Hands what was played to the looper, as soon as its ticks can be told.
@@ -159,7 +166,7 @@ class Session:
         if midi.silences(message):
             return self._ledger.end_through(channel)  # one by one, so that the ledger still knows all that sounds
         if message[0] & 0xF0 == 0xB0:
-            if message[1] in BY_CC:
+            if message[1] in BY_CC or message[1] == HOLD_CC:
                 return []  # a knob of ours is not music
             if message[1] == midi.SUSTAIN:
                 self._ledger.pedal(channel, message[2] >= 64)

@@ -59,7 +59,7 @@ def demo(
     timed = with_clock(played, end, TEMPO)
     session = Session(preset, seed=seed)
     if fast:
-        sent, notices = _fast(session, timed, model, device, end)
+        sent, notices = _fast(session, timed, model, device, end, console)
     else:
         sent, notices = _live(session, timed, model, device, preset, console)
     _keep(folder, preset, played, sent, notices)
@@ -77,12 +77,14 @@ def _writable(folder: Path) -> None:
 
 
 def _fast(
-    session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int
+    session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int, console: Console
 ) -> tuple[Sent, list[Notice]]:
     from rtgen.inference.answer import answer
     from rtgen.inference.model import DEVICES, Model
 
     network = Model(model, next(d for d in DEVICES if d == device))
+    if network.remark:
+        console.print(network.remark, highlight=False)
     last = (end + TICKS_PER_CLOCK) * seconds_per_tick(TEMPO)
     return simulate(session, timed, lambda j: answer(network, j.loop, j.mode, j.knobs, j.seed), last)
 

@@ -161,6 +161,18 @@ def test_hold_repeats_the_answer_until_released() -> None:
     assert len(stage.notes) == 8  # the round that had begun is played to its end
 
 
+def test_a_switch_on_the_keyboard_holds_and_releases() -> None:
+    stage = started(thru=True)
+    hold, release = bytes((0xB0, 23, 127)), bytes((0xB0, 23, 0))
+    stage.until(
+        5 * BAR, [*CALL, (BAR + 100, hold), (3 * BAR + 100, release), *at(4 * BAR, [(0, on(50)), (9, off(50))])]
+    )
+    answers = [n for n in stage.notes if n[1] in (72, 76)]
+    assert answers == [n for bar in (1, 2, 3) for n in moved(bar * BAR, HEARD)]
+    assert [j.target for j in stage.jobs] == [BAR, 5 * BAR]
+    assert (0xB0, 23) not in {tuple(data[:2]) for _, data in stage.sent}
+
+
 def test_notes_up_to_the_lead_before_the_boundary_are_in_the_answer() -> None:
     stage = started()
     stage.step(stage.time(0), Warmed(0.012))
