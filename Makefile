@@ -35,13 +35,15 @@ lint: $(VENV)/develop.stamp  ## ruff and mypy
 bench: $(VENV)/develop.stamp  ## measure timing on this machine
 	$(BIN)/python -m tests.bench_timing
 
-# Without a wheel for this machine python-rtmidi is compiled, which takes a compiler and two headers.
+# Without a wheel for this machine python-rtmidi is compiled, which takes a compiler and two headers. The wheel brings
+# JACK's library and not ALSA's, whose package has two names; the one with the headers needs it under either.
 $(VENV)/runtime.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: rtgen needs Python 3.11 or later, $(PYTHON) is older; say make PYTHON=python3.12, or what yours is called")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	@$(PIP) --only-binary python-rtmidi python-rtmidi 2>/dev/null || { $(call system_packages,g++ libasound2-dev libjack-jackd2-dev pkg-config $(PYTHON)-dev); }
 	$(PIP) --editable .
+	@$(BIN)/python -c 'import rtmidi' 2>/dev/null || { $(call system_packages,libasound2-dev); }
 	@touch $@
 
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp

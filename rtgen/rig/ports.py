@@ -11,9 +11,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, Protocol, get_args
 
-import rtmidi
-
 from rtgen.errors import UserError
+
+try:
+    import rtmidi
+except ImportError as error:
+    raise UserError(
+        f"The MIDI library cannot be loaded ({error}); on Debian 'apt-get install libasound2-dev' brings what it "
+        "lacks, elsewhere install ALSA's library, or python-rtmidi again"
+    ) from error
 
 Api = Literal["auto", "jack", "alsa", "core", "winmm"]
 APIS: tuple[Api, ...] = get_args(Api)
