@@ -43,10 +43,6 @@ class Ledger:
         del self._sounding[key]
         return [midi.note_off(*key)]
 
-    def sounds(self, key: _Key, owner: int) -> bool:
-        """Whether the owner's note sounds."""
-        return self._sounding.get(key) == owner
-
     def pedal(self, channel: int, down: bool) -> None:
         """Remembers that a sustain pedal went through."""
         self._channels.add(channel)

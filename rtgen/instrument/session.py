@@ -183,9 +183,11 @@ class Session:
         self._player.clear()
         self._looper.cancel()
         out.messages += self._ledger.release(thru=False)
-        out.notices.append(Notice("rolling" if change is Change.ROLLED else change.value))
         if change is Change.ROLLED:
+            out.notices.append(Notice("rolling", self.transport.tick // self.preset.length))
             self._roll()
+        else:
+            out.notices.append(Notice(change.value))
 
     def _roll(self) -> None:
         """Begins in the loop that belongs to the position."""

@@ -227,11 +227,6 @@ class MidiClock(Transport):
         """Whether two clocks have come in a row."""
         return self._filter.locked
 
-    @property
-    def last_clock(self) -> float | None:
-        """When the last clock came, in seconds; None before the first."""
-        return self._last_clock
-
 
 class InternalClock(Transport):
     """Our own clock at a fixed tempo; rolls from the first moment it is told of. MIDI clock is not heard.
@@ -253,5 +248,5 @@ class InternalClock(Transport):
 
     @property
     def deadline(self) -> float | None:
-        """At once while stopped, never after."""
+        """None: our own clock neither stops nor gets lost."""
         return None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 from rtgen.errors import UserError
 
@@ -22,7 +22,6 @@ except ImportError as error:
     ) from error
 
 Api = Literal["auto", "jack", "alsa", "core", "winmm"]
-APIS: tuple[Api, ...] = get_args(Api)
 Receive = Callable[[float, int, bytes], None]
 """Called with the arrival time (`perf_counter` seconds), the number of the input, and the bytes."""
 Choose = Callable[[str, list[str]], str]

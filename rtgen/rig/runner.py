@@ -156,7 +156,7 @@ def _notice(item: Notice, preset: Preset) -> str:
     bars = f"bars {first}-{first + preset.bars - 1}" if preset.bars > 1 else f"bar {first}"
     notes = f"{len(item.loop)} notes" if item.loop is not None else ""
     words: dict[str, Any] = {
-        "rolling": "rolling",
+        "rolling": f"rolling, in {bars}",
         "stopped": "stopped",
         "lost": "the clock stopped coming; stopped until it is back",
         "located": "located",

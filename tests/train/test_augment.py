@@ -25,7 +25,6 @@ def many(count: int = COUNT) -> Notes:
 
 
 MEANT = many()
-HALF = np.full(COUNT, 0.5)
 
 notes = st.builds(
     Note, st.integers(-20, LENGTH - 1), st.integers(20, 123), st.integers(1, LENGTH), st.integers(1, 127)

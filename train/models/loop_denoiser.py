@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.augment import UNKNOWN
-
 PLANES = 4
 FOLD = 3
 """Steps in a frame."""
@@ -187,8 +185,3 @@ def loss(logits: Tensor, target: Tensor) -> Tensor:
     velocity = (target[:, 0] * (torch.sigmoid(logits[:, 2]) - target[:, 2]) ** 2).sum()
     micro = (target[:, 0] * (0.5 * torch.tanh(logits[:, 3]) - target[:, 3]) ** 2).sum()
     return (onset + 0.2 * hold + 2 * velocity + micro) / len(target)
-
-
-def neutral_damage(batch: int) -> Tensor:
-    """The damage condition for when nothing is known; shape (batch, 1)."""
-    return torch.full((batch, 1), UNKNOWN)
