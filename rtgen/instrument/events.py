@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rtgen.instrument.job import Answer, Job
-from rtgen.instrument.preset import Use
+from rtgen.instrument.preset import Preset, Use
 from rtgen.music.note import Loop
 
 
@@ -45,7 +45,31 @@ class Panic:
     """The player pressed panic."""
 
 
-Event = Received | Answer | Turned | Used | Warmed | Panic
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """A port came back, or went.
+
+    Args:
+        direction: whether we hear it or play to it.
+        port: its number among the inputs; 0 for the output.
+        name: what it is called.
+        there: whether it is there now.
+    """
+
+    direction: Literal["in", "out"]
+    port: int
+    name: str
+    there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The player chose another preset; it takes over at the next boundary, or at once when nothing rolls."""
+
+    preset: Preset
+
+
+Event = Received | Answer | Turned | Used | Warmed | Panic | Plugged | Chosen
 
 
 @dataclass(frozen=True, slots=True)

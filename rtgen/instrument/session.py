@@ -11,11 +11,13 @@ from typing import Literal
 from rtgen.instrument import midi
 from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS
 from rtgen.instrument.events import Event, Notice, Output, Panic, Received, Turned, Used, Warmed
+from rtgen.instrument.internal_clock import InternalClock
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.looper import Looper
+from rtgen.instrument.midi_clock import MidiClock
 from rtgen.instrument.player import THRU, Ledger, Player
 from rtgen.instrument.preset import Preset, Use
-from rtgen.instrument.transport import Change, InternalClock, MidiClock, State, Transport
+from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.note import Loop, Note
 
 PRE_ROLL = 60

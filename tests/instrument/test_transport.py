@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.transport import Change, ClockFilter, InternalClock, MidiClock, State, Transport
+from rtgen.instrument.follower import ClockFollower
+from rtgen.instrument.internal_clock import InternalClock
+from rtgen.instrument.midi_clock import MidiClock
+from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.time import TICKS_PER_CLOCK
 
 CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))
@@ -136,7 +139,7 @@ def jittered(tempo: float, clocks: int, jitter_s: float, seed: int) -> tuple[lis
 def test_jitter_is_smoothed(tempo: float) -> None:
     errors = []
     for seed in range(5):
-        follower = ClockFilter(0.02)
+        follower = ClockFollower(0.02)
         for true, heard in zip(*jittered(tempo, 400, 0.002, seed), strict=True):
             follower.clock(heard)
             errors.append((follower.time - true) ** 2)
@@ -146,7 +149,7 @@ def test_jitter_is_smoothed(tempo: float) -> None:
 
 
 def test_a_new_tempo_is_caught() -> None:
-    follower = ClockFilter(0.02)
+    follower = ClockFollower(0.02)
     time = 0.0
     for _ in range(100):
         time += 2.5 / 120

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rtgen.music.files import note_events
-from rtgen.music.note import Loop, Note
-from tests.rig.jack_rig import (
+from rtgen.bench.programs import Program, daemon, preset_file
+from rtgen.bench.server import (
     CLOCK_OUT,
     PROBE_CLOCK,
     PROBE_PORTS,
@@ -25,8 +24,9 @@ from tests.rig.jack_rig import (
     missing,
     wait_until,
 )
-from tests.rig.programs import Program, daemon, preset_file
-from tests.rig.streams import Run, Sounded, runs, sounded
+from rtgen.bench.streams import Run, Sounded, runs, sounded
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop, Note
 
 _SETTLE_S = 0.15
 _ROOM_MS = 10.0

@@ -1,4 +1,4 @@
-"""Loops to play: real music that no model was trained on, where it is there, and loops of our own."""
+"""Real music to play, that no model was trained on, where it is there."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from rtgen.bench.music import BAR, playable
 from rtgen.music.files import Score, read
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN
 
-BAR = 4 * PPQN
 _GRID = PPQN // 12
 _POP909 = Path(__file__).parents[2].parent / "shared" / "data" / "pop909.zip"
 _NOT_TRAINED_ON = range(701, 801)
@@ -65,7 +65,7 @@ def _windows(score: Score, beats: str, bars: int) -> Iterator[Loop]:
     for first in downbeats:
         origin = first * PPQN
         snapped = [(_snap(on - origin), _snap(off - origin), n) for on, off, n in notes]
-        yield _playable(
+        yield playable(
             length,
             [
                 Note(on, n.pitch, max(min(off, length) - on, _GRID), n.velocity)
@@ -93,32 +93,6 @@ def _snap(tick: float) -> int:
     return round(tick / _GRID) * _GRID
 
 
-def _playable(length: int, notes: list[Note]) -> Loop:
-    """Without notes on the last beat's end, where a note counts as early for the next loop."""
-    return Loop(length, tuple(n for n in notes if n.onset <= length - PPQN // 4)).monophonic_by_pitch()
-
-
 def _plays_well(loop: Loop) -> bool:
     """Whether a loop begins on its downbeat, and has enough notes, none too short for a MIDI cable."""
     return len(loop) >= 8 and loop.notes[0].onset == 0
-
-
-def made_loop(seed: int, bars: int = 2) -> Loop:
-    """A loop of our own: a bass on the beats, chords and a line off the grid, so that every tick is put to the test."""
-    rng = random.Random(seed)
-    length = bars * BAR
-    root = rng.randrange(36, 48)
-    notes = [Note(0, root, 400, 90)]
-    notes += [
-        Note(beat * PPQN + rng.randrange(-12, 13), root, rng.randrange(100, 400), rng.randrange(60, 120))
-        for beat in range(1, bars * 4)
-    ]
-    for beat in range(0, bars * 4, 2):
-        onset = beat * PPQN + rng.randrange(0, 20)
-        notes += [Note(onset + 3 * i, root + 12 + step, 700, 70 + i) for i, step in enumerate((0, 4, 7))]
-    for sixteenth in rng.sample(range(bars * 16), bars * 6):
-        onset = max(sixteenth * PPQN // 4 + rng.randrange(-15, 16), 0)
-        notes.append(
-            Note(onset, root + 24 + rng.choice((0, 2, 4, 7, 9)), rng.randrange(40, 240), rng.randrange(30, 127))
-        )
-    return _playable(length, [n for n in notes if n.onset >= 0])

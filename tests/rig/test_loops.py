@@ -1,17 +1,18 @@
 """The daemon in tempo with a real clock: loops are played into its port, and its answers are captured by the sample.
 
-Music is asserted exactly, time with room (10 ms) for a busy machine; `python -m tests.bench_timing` has the figures.
+Music is asserted exactly, time with room (10 ms) for a busy machine; `rtgen bench` has the figures.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.server import TempoMap
+from rtgen.bench.streams import Difference, compare, milliseconds, within
 from rtgen.music.note import Loop, Note
 from tests.rig.conftest import Heard, Rig, StartDaemon, loop_of
-from tests.rig.jack_rig import TempoMap
-from tests.rig.music import BAR, made_loop, pop909_loops, pop909_missing
-from tests.rig.streams import Difference, compare, milliseconds, within
+from tests.rig.music import pop909_loops, pop909_missing
 
 pytestmark = pytest.mark.jack
 

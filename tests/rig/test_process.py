@@ -9,11 +9,11 @@ import time
 
 import pytest
 
+from rtgen.bench.music import BAR
+from rtgen.bench.programs import Program, libraries, workers
+from rtgen.bench.server import RATE, TempoMap, wait_until
 from rtgen.music.note import Note
 from tests.rig.conftest import Rig, StartDaemon, loop_of
-from tests.rig.jack_rig import RATE, TempoMap, wait_until
-from tests.rig.music import BAR
-from tests.rig.programs import Program, libraries, workers
 from tests.rig.test_loops import PHRASE, assert_plays
 
 pytestmark = pytest.mark.jack

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
+from rtgen.bench.programs import baseline
+from rtgen.bench.server import PERIOD, TempoMap
+from rtgen.bench.streams import CONTINUE, POSITION, START, STOP, Run, UnsafeError, compare, runs, sounded
 from rtgen.music.note import Note
 from tests.rig.conftest import Rig
-from tests.rig.jack_rig import PERIOD, TempoMap
-from tests.rig.programs import baseline
-from tests.rig.streams import CONTINUE, POSITION, START, STOP, Run, UnsafeError, compare, runs, sounded
 
 ON, OFF = bytes((0x90, 60, 100)), bytes((0x80, 60, 0))
 

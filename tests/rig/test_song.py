@@ -6,11 +6,11 @@ import time
 
 import pytest
 
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.server import TempoMap
+from rtgen.bench.streams import compare, milliseconds
 from rtgen.music.note import Note
 from tests.rig.conftest import Rig, StartDaemon, loop_of
-from tests.rig.jack_rig import TempoMap
-from tests.rig.music import BAR, made_loop
-from tests.rig.streams import compare, milliseconds
 from tests.rig.test_loops import PHRASE, assert_plays, assert_silent
 
 pytestmark = pytest.mark.jack

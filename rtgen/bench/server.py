@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -80,6 +81,7 @@ class Closing:
     """What can be used in a `with` and is closed at its end."""
 
     def close(self) -> None:
+        """Ends what it stands for."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -263,9 +265,7 @@ class Probe(Closing):
     def connect(self, *pairs: tuple[str, str]) -> None:
         """Connects source to destination, as soon as both exist and their clients are active."""
         for source, destination in pairs:
-            wait_until(
-                lambda s=source, d=destination: self._ask("connect", s, d), f"connecting {source}, {destination}"
-            )
+            wait_until(partial(self._ask, "connect", source, destination), f"connecting {source}, {destination}")
 
     # Transport
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rtgen.bench.server import RATE
 from rtgen.music.note import Note
 from rtgen.music.time import TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH
-from tests.rig.jack_rig import RATE
 
 CLOCK, START, CONTINUE, STOP, POSITION = 0xF8, 0xFA, 0xFB, 0xFC, 0xF2
 

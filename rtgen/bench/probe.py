@@ -1,6 +1,6 @@
 """The probe: conductor, player and recorder in one JACK client, so that all it sees is stamped by one frame clock.
 
-It runs as a process of its own (`Probe` in `jack_rig` starts it and talks to it): a callback that is written in Python
+It runs as a process of its own (`Probe` in `server` starts it and talks to it): a callback that is written in Python
 must not share its interpreter with a test. Requests and replies are pickles on standard input and output, so the file
 needs nothing but JACK-Client.
 """
@@ -25,7 +25,7 @@ _BEATS_PER_BAR = 4
 
 
 class _Log(NamedTuple):
-    """What is captured; `jack_rig.Capture` says what each is."""
+    """What is captured; `server.Capture` says what each is."""
 
     output: list[Timed]
     clock: list[Timed]

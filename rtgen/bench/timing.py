@@ -25,9 +25,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rtgen.music.files import note_events
-from rtgen.music.note import Loop
-from tests.rig.jack_rig import (
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.programs import Program, baseline, daemon, preset_file, unique_set_mb, workers
+from rtgen.bench.server import (
     CLOCK_OUT,
     PROBE_CLOCK,
     RATE,
@@ -39,9 +39,9 @@ from tests.rig.jack_rig import (
     missing,
     wait_until,
 )
-from tests.rig.music import BAR, made_loop, pop909_loops, pop909_missing
-from tests.rig.programs import Program, baseline, daemon, preset_file, unique_set_mb, workers
-from tests.rig.streams import compare, milliseconds, runs, sounded, within
+from rtgen.bench.streams import compare, milliseconds, runs, sounded, within
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop
 
 TEMPOS = 60, 120, 174
 BARS = 2
@@ -140,7 +140,7 @@ class Bench:
         return self.probe.take()
 
 
-def latency(bench: Bench, what: str, program: Program) -> Timing:
+def latency(bench: Bench, what: str) -> Timing:
     """How long a message takes through a program, while the clock runs."""
     count = 200 if bench.quick else 1000
     # A stride that meets every place within a period alike.
@@ -148,7 +148,9 @@ def latency(bench: Bench, what: str, program: Program) -> Timing:
     script = [(f, bytes((0x80 if i % 2 else 0x90, 60, 64))) for i, f in enumerate(frames)]
     capture = bench.perform(TempoMap((0, 120.0)), script, frames[-1] + 4000)
     notes = [(f, data) for f, data in capture.output if data[0] < 0xF0]
-    late = [(float(out - into), (into,)) for (into, _), (out, _) in zip(capture.played, notes, strict=True)]
+    late: list[Event] = [
+        (float(out - into), (into,)) for (into, _), (out, _) in zip(capture.played, notes, strict=True)
+    ]
     return Timing(what, late, capture.xruns)
 
 
@@ -231,29 +233,28 @@ def starts(bench: Bench) -> dict[str, list[float]]:
             bench.probe.wait_for_ports(program.input, program.output)
             times["ports open"].append(time.perf_counter() - program.started)
             times["model ready"].append(program.wait_for_line("model ready"))
-        wait_until(lambda p=program: p.input not in bench.probe.ports(), "the end of its ports")
+        gone = program.input
+        wait_until(lambda: gone not in bench.probe.ports(), "the end of its ports")  # noqa: B023, awaited at once
     return times
 
 
 def measure(bench: Bench, say: Console) -> Figures:
     """Everything, one after the other."""
-    real = pop909_missing() is None
-    music = "songs of POP909 that no model was trained on" if real else "loops of our own"
     period_ms = milliseconds(bench.server.period)
-    figures = Figures(str(bench.server), period_ms, f"loops of {BARS} bars, {music}")
+    figures = Figures(str(bench.server), period_ms, f"loops of {BARS} bars")
     count = 2 if bench.quick else 6
 
     def done(timing: Timing) -> None:
         figures.timings.append(timing)
         say.print(f"{timing.what}: {len(timing.events)} events", style="dim", highlight=False)
 
-    with bench.playing(baseline(bench.server, "echo")) as program:
-        done(latency(bench, "through a bare echo", program))
+    with bench.playing(baseline(bench.server, "echo")):
+        done(latency(bench, "through a bare echo"))
     with bench.playing(bench.daemon("--thru")) as program:
         program.wait_for_line("model ready")
-        done(latency(bench, "through rtgen", program))
+        done(latency(bench, "through rtgen"))
     for bpm in TEMPOS:
-        loops = pop909_loops(count, BARS, bpm) if real else [made_loop(bpm + i, BARS) for i in range(count)]
+        loops = [made_loop(bpm + i, BARS) for i in range(count)]
         done(metronome(bench, bpm))
         done(answers(bench, bpm, loops, figures.memory_mb))
     done(variations(bench, TEMPOS[-1], loops))

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.rig.jack_rig import PROBE_OUTPUT, PROBE_PLAY, Closing, Probe, RigError, Server, end, wait_until
+from rtgen.bench.server import PROBE_OUTPUT, PROBE_PLAY, Closing, Probe, RigError, Server, end, wait_until
 
 _REPOSITORY = Path(__file__).parents[2]
 
