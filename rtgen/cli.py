@@ -129,9 +129,16 @@ def run(
             help="Send on what is played. By default so where named ports are used and in and out are not the same.",
         ),
     ] = None,
-    offset_ms: Annotated[
+    clock_offset_ms: Annotated[
+        float,
+        typer.Option(min=-500, max=500, help="The clock comes this much late (early, if negative).", metavar="X"),
+    ] = 0.0,
+    output_offset_ms: Annotated[
         float, typer.Option(min=-500, max=500, help="Play this much earlier (later, if negative).", metavar="X")
     ] = 0.0,
+    send_clock: Annotated[
+        bool, typer.Option("--send-clock", help="With the internal clock: send it on, with Start, Stop and position.")
+    ] = False,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
     ] = None,
@@ -146,11 +153,25 @@ def run(
     """
     from rtgen.rig import runner
 
+    if send_clock and clock != "internal":
+        raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
     chosen = _preset(preset, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
     runner.run(
         chosen,
         find("models", chosen.model),
-        runner.Setup(tuple(inputs or ()), output, api, name, clock, _seed(seed), device, thru, offset_ms / 1e3),
+        runner.Setup(
+            inputs=tuple(inputs or ()),
+            output=output,
+            api=api,
+            name=name,
+            clock=clock,
+            seed=_seed(seed),
+            device=device,
+            thru=thru,
+            clock_offset_s=clock_offset_ms / 1e3,
+            output_offset_s=output_offset_ms / 1e3,
+            send_clock=send_clock,
+        ),
         seconds,
         quiet,
     )

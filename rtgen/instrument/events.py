@@ -78,16 +78,27 @@ class Notice:
 
     Args:
         what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer`
-            one that came in time, `late` one that came late, `missed` one whose turn was over.
+            one that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on
+            another input than the one that is followed; `overslept` that the machine slept or stood still; `preset`
+            that another one took over; `unplugged` and `plugged` that a port went and came back.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
-        seconds: how long the answer took.
+        seconds: how long the answer took, or the machine slept.
+        lead_s: how long before its boundary the loop went to the model.
+        port: number of the input it is about.
+        name: of the port, or of the preset.
     """
 
-    what: Literal["rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed"]
+    what: Literal[
+        "rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed",
+        "foreign", "overslept", "preset", "unplugged", "plugged",
+    ]  # fmt: skip
     loop_index: int = 0
     loop: Loop | None = None
     seconds: float = 0.0
+    lead_s: float = 0.0
+    port: int = 0
+    name: str = ""
 
 
 @dataclass(slots=True)

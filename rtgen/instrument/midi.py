@@ -25,6 +25,16 @@ def control(channel: int, number: int, value: int) -> bytes:
     return bytes((0xB0 | channel, number, value))
 
 
+def song_position(data: bytes) -> int:
+    """The sixteenths since the start that a song position message tells."""
+    return data[1] | data[2] << 7
+
+
+def to_song_position(sixteenths: int) -> bytes:
+    """The song position message; past its end (2^14 sixteenths, 1,024 bars of 4/4) it begins anew."""
+    return bytes((SONG_POSITION, sixteenths & 0x7F, sixteenths >> 7 & 0x7F))
+
+
 def is_note_on(data: bytes) -> bool:
     """Whether `data` starts a note (a note-on of velocity 0 ends one)."""
     return data[0] & 0xF0 == 0x90 and data[2] > 0

@@ -22,15 +22,35 @@ class Ledger:
 
     A pitch sounds once on a channel: struck again it is ended first, and the end of the earlier note is then no longer
     sent, whoever's it was.
+
+    While the output is unplugged nothing begins, and what sounded is owed its end until it is back.
     """
 
     def __init__(self) -> None:
         self._sounding: dict[_Key, int] = {}
         self._pedals: set[int] = set()
         self._channels: set[int] = set()
+        self._owed: list[bytes] | None = None
+
+    @property
+    def plugged(self) -> bool:
+        """Whether there is an output."""
+        return self._owed is None
+
+    def unplug(self) -> None:
+        """The output has gone."""
+        if self._owed is None:
+            self._owed = self.release(thru=True)
+
+    def plug(self) -> list[bytes]:
+        """The output is back: the messages that end what sounded when it went."""
+        owed, self._owed = self._owed or [], None
+        return owed
 
     def begin(self, key: _Key, velocity: int, owner: int) -> list[bytes]:
-        """The messages that begin a note on (channel, pitch)."""
+        """The messages that begin a note on (channel, pitch); none while there is no output."""
+        if not self.plugged:
+            return []
         messages = [midi.note_off(*key)] if key in self._sounding else []
         self._sounding[key] = owner
         self._channels.add(key[0])
@@ -45,6 +65,8 @@ class Ledger:
 
     def pedal(self, channel: int, down: bool) -> None:
         """Remembers that a sustain pedal went through."""
+        if not self.plugged:
+            return
         self._channels.add(channel)
         (self._pedals.add if down else self._pedals.discard)(channel)
 
@@ -67,6 +89,8 @@ class Ledger:
     def panic(self) -> list[bytes]:
         """Ends all that is known to sound, then whatever else may, on the channels used."""
         messages = self.release(thru=True)
+        if not self.plugged:
+            return messages
         for channel in sorted(self._channels):
             messages += [midi.control(channel, n, 0) for n in (midi.SUSTAIN, midi.ALL_NOTES_OFF, midi.ALL_SOUND_OFF)]
         return messages
@@ -79,7 +103,7 @@ class _Due:
     tick: int
     begins: bool
     owner: int
-    pitch: int
+    key: _Key
     velocity: int = 0
 
 
@@ -88,12 +112,12 @@ class Player:
 
     Args:
         ledger: shared with whatever else sends notes to the same port.
-        channel: 0-15, on which it plays.
+        channel: 0-15, on which it plays; may be set, and holds for what is planned from then on.
     """
 
     def __init__(self, ledger: Ledger, channel: int = 0) -> None:
         self._ledger = ledger
-        self._channel = channel
+        self.channel = channel
         self._queue: list[_Due] = []
         self._owner = THRU
 
@@ -107,16 +131,16 @@ class Player:
             if due.begins and due.tick < from_tick:
                 kept.append(due)
             elif not due.begins:
-                kept.append(_Due(min(due.tick, from_tick), False, due.owner, due.pitch))
+                kept.append(_Due(min(due.tick, from_tick), False, due.owner, due.key))
         # An end whose beginning was dropped finds nothing in the ledger, and sends nothing.
         self._queue = kept
         earliest = from_tick - start if from_tick > start else -loop.length
         for note in loop.notes:
             if note.onset >= earliest:
                 self._owner += 1
-                begin, end = start + note.onset, start + note.end
-                self._queue.append(_Due(begin, True, self._owner, note.pitch, note.velocity))
-                self._queue.append(_Due(end, False, self._owner, note.pitch))
+                begin, end, key = start + note.onset, start + note.end, (self.channel, note.pitch)
+                self._queue.append(_Due(begin, True, self._owner, key, note.velocity))
+                self._queue.append(_Due(end, False, self._owner, key))
         heapq.heapify(self._queue)
 
     def next_tick(self) -> int | None:
@@ -128,11 +152,10 @@ class Player:
         messages: list[bytes] = []
         while self._queue and time_at(self._queue[0].tick) <= now:
             due = heapq.heappop(self._queue)
-            key = (self._channel, due.pitch)
             if not due.begins:
-                messages += self._ledger.end(key, due.owner)
+                messages += self._ledger.end(due.key, due.owner)
             elif now - time_at(due.tick) <= LATE_S:
-                messages += self._ledger.begin(key, due.velocity, due.owner)
+                messages += self._ledger.begin(due.key, due.velocity, due.owner)
         return messages
 
     def clear(self) -> None:

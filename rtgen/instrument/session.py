@@ -10,13 +10,14 @@ from typing import Literal
 
 from rtgen.instrument import midi
 from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS
-from rtgen.instrument.events import Event, Notice, Output, Panic, Received, Turned, Used, Warmed
-from rtgen.instrument.internal_clock import InternalClock
+from rtgen.instrument.events import Chosen, Event, Notice, Output, Panic, Plugged, Received, Turned, Used, Warmed
+from rtgen.instrument.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.midi_clock import MidiClock
 from rtgen.instrument.player import THRU, Ledger, Player
 from rtgen.instrument.preset import Preset, Use
+from rtgen.instrument.sources import ClockSources
 from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.note import Loop, Note
 
@@ -24,6 +25,8 @@ PRE_ROLL = 60
 """Ticks before a call from which notes count as its early downbeat (a 32nd note)."""
 _SLACK_S = 0.010
 """An answer this late still begins on its boundary: its first notes are late by less than one hears."""
+_ASLEEP_S = 1.0
+"""Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
 
 
 class Lead:
@@ -58,7 +61,9 @@ class Session:
         clock: `midi` follows the input's clock, `internal` rolls at the preset's tempo from the first step.
         thru: whether what is played also goes to the output.
         seed: of everything random; job n of a session has a seed that follows from it and n.
-        offset_s: messages leave this much earlier (later, if negative) than their tick.
+        clock_offset_s: the clock comes this much late (early, if negative).
+        output_offset_s: messages leave this much earlier (later, if negative) than their tick.
+        send_clock: whether the internal clock is sent to the output.
     """
 
     def __init__(
@@ -68,9 +73,12 @@ class Session:
         clock: Literal["midi", "internal"] = "midi",
         thru: bool = False,
         seed: int = 0,
-        offset_s: float = 0.0,
+        clock_offset_s: float = 0.0,
+        output_offset_s: float = 0.0,
+        send_clock: bool = False,
     ) -> None:
         self.transport: Transport = (MidiClock if clock == "midi" else InternalClock)(preset.tempo)
+        self.transport.offset_s = clock_offset_s
         self.preset = preset
         self.knobs = dict(preset.knobs)
         self.use: Use = preset.use
@@ -82,14 +90,19 @@ class Session:
         self._thru = thru
         self._seed = seed
         self._jobs = 0
-        self._offset = offset_s
+        self._offset = output_offset_s
+        self._sources = ClockSources()
+        self._clock_out = ClockOut() if send_clock else None
+        self._chosen: Preset | None = None
+        self._wake: float | None = None
         self._epoch = 0
         self._turn = 0
         self._present: Loop | None = None
-        self._asked: dict[int, float] = {}
+        self._asked: dict[int, tuple[float, float]] = {}
         self._awaited: int | None = None
         # Bounded, for a clock that never comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
+        self._down: dict[int, set[tuple[int, int]]] = {}
         self._from = 0
 
     # ---- what happens -------------------------------------------------------------------------------------------
@@ -97,11 +110,13 @@ class Session:
     def step(self, now: float, event: Event | None = None) -> Output:
         """Takes in what happened at `now` (seconds on any steady clock), and lets time pass up to then."""
         out = Output()
-        self._broke(self.transport.expire(now), out)
+        if self._wake is not None and now > self._wake + _ASLEEP_S:
+            self._oversleep(now, now - self._wake, out)
+        self._broke(now, self.transport.expire(now), out)
         match event:
             case Received():
                 for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
-                    self._hear(now, message, out)
+                    self._hear(now, event.port, message, out)
             case Answer():
                 self._take_answer(now, event, out)
             case Turned():
@@ -113,8 +128,14 @@ class Session:
             case Panic():
                 self._player.clear()
                 out.messages += self._ledger.panic()
+            case Plugged():
+                self._plug(now, event, out)
+            case Chosen():
+                self._chosen = event.preset
+                if self.transport.state is not State.ROLLING:
+                    self._switch(now, out)
         self._advance(now, out)
-        out.wake_at = self._wake_at()
+        out.wake_at = self._wake = self._wake_at()
         return out
 
     def end(self) -> list[bytes]:
@@ -122,11 +143,15 @@ class Session:
         self._player.clear()
         return self._ledger.release(thru=True)
 
-    def _hear(self, now: float, message: bytes, out: Output) -> None:
+    def _hear(self, now: float, port: int, message: bytes, out: Output) -> None:
         if message[0] >= 0xF0:
-            self._broke(self.transport.feed(now, message), out)
-            self._place()
+            if self._sources.admits(now, port, message, self.transport.state is not State.STOPPED):
+                self._broke(now, self.transport.feed(now, message), out)
+                self._place()
+            elif self._sources.is_news(now, port):
+                out.notices.append(Notice("foreign", port=port))
             return
+        self._remember(port, message)
         if self._thru:
             out.messages += self._through(message)
         if message[0] & 0xF0 == 0xB0:
@@ -135,6 +160,14 @@ class Session:
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
+
+    def _remember(self, port: int, message: bytes) -> None:
+        """Keeps in mind which keys of an input are down."""
+        key = (message[0] & 0x0F, message[1])
+        if midi.is_note_on(message):
+            self._down.setdefault(port, set()).add(key)
+        elif midi.is_note(message) and port in self._down:
+            self._down[port].discard(key)
 
     def _turn_control(self, number: int, value: int) -> None:
         if number == HOLD_CC:
@@ -160,6 +193,8 @@ class Session:
 
     def _through(self, message: bytes) -> list[bytes]:
         channel = message[0] & 0x0F
+        if not self._ledger.plugged:
+            return []
         if midi.is_note(message):
             key = (channel, message[1])
             return (
@@ -174,9 +209,29 @@ class Session:
                 self._ledger.pedal(channel, message[2] >= 64)
         return [message]
 
+    def _plug(self, now: float, event: Plugged, out: Output) -> None:
+        """A port came or went."""
+        if event.direction == "out":
+            if event.there:
+                out.messages += self._ledger.plug()
+            else:
+                self._ledger.unplug()
+        elif not event.there:
+            # A keyboard that is gone holds no key and no pedal.
+            for channel, pitch in sorted(self._down.pop(event.port, ())):
+                self._hear(now, event.port, midi.note_off(channel, pitch), out)
+            for channel in range(16):
+                self._hear(now, event.port, midi.control(channel, midi.SUSTAIN, 0), out)
+        out.notices.append(Notice("plugged" if event.there else "unplugged", port=event.port, name=event.name))
+
     # ---- breaks in the song's time --------------------------------------------------------------------------------
 
-    def _broke(self, change: Change | None, out: Output) -> None:
+    def _oversleep(self, now: float, gap: float, out: Output) -> None:
+        """The machine slept: what was due then is not played now."""
+        out.notices.append(Notice("overslept", seconds=gap))
+        self._broke(now, self.transport.skip(now, gap), out)
+
+    def _broke(self, now: float, change: Change | None, out: Output) -> None:
         if change is None:
             return
         self._epoch += 1
@@ -185,15 +240,19 @@ class Session:
         self._player.clear()
         self._looper.cancel()
         out.messages += self._ledger.release(thru=False)
+        if self._chosen is not None:
+            self._switch(now, out)
+        tick = self.transport.tick
+        if self._clock_out is not None:
+            out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
-            out.notices.append(Notice("rolling", self.transport.tick // self.preset.length))
-            self._roll()
+            out.notices.append(Notice("rolling", tick // self.preset.length))
+            self._enter(tick)
         else:
             out.notices.append(Notice(change.value))
 
-    def _roll(self) -> None:
+    def _enter(self, tick: int) -> None:
         """Begins in the loop that belongs to the position."""
-        tick = self.transport.tick
         index = tick // self.preset.length
         self._from = tick - PRE_ROLL
         self._turn = index + 1
@@ -201,6 +260,17 @@ class Session:
             self._looper.begin(index * self.preset.length)
         elif self.use == "hold" and self._present:
             self._player.replace(self._present, index * self.preset.length, tick)
+
+    def _switch(self, now: float, out: Output) -> None:
+        """The chosen preset takes over. An answer of another length than its loops' is not kept."""
+        assert self._chosen is not None
+        preset, self._chosen = self._chosen, None
+        if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
+            self._present = None
+        self.preset, self.use, self.knobs = preset, preset.use, dict(preset.knobs)
+        self._player.channel = preset.channel - 1
+        self.transport.set_tempo(now, preset.tempo)
+        out.notices.append(Notice("preset", name=preset.name))
 
     # ---- time passes ----------------------------------------------------------------------------------------------
 
@@ -212,7 +282,9 @@ class Session:
                 if self._awaited in self._asked:
                     self._go_on(self._awaited)
                 self._awaited = None
-        out.messages += self._player.due(now + self._offset, self.transport.time_at)
+        if self._clock_out is not None:
+            out.messages += self._clock_out.due(now, self._leaves_at)
+        out.messages += self._player.due(now, self._leaves_at)
 
     def _wake_at(self) -> float | None:
         if self.transport.state is not State.ROLLING:
@@ -220,11 +292,15 @@ class Session:
         times = [self._turn_at()]
         if self._awaited is not None:
             times.append(self._patience_ends(self._awaited))
-        if (tick := self._player.next_tick()) is not None:
-            times.append(self.transport.time_at(tick) - self._offset)
+        ticks = [self._player.next_tick(), self._clock_out.next_tick() if self._clock_out is not None else None]
+        times += [self._leaves_at(tick) for tick in ticks if tick is not None]
         if (deadline := self.transport.deadline) is not None:
             times.append(deadline)
         return min(times)
+
+    def _leaves_at(self, tick: int) -> float:
+        """When a message for a tick is sent, in seconds."""
+        return self.transport.time_at(tick) - self._offset
 
     def _captures(self, index: int) -> bool:
         """Whether what is played in a loop is captured."""
@@ -244,21 +320,27 @@ class Session:
     def _take_turn(self, now: float, out: Output) -> None:
         """Ends the present loop and prepares the next, whose index is `_turn`."""
         index, length = self._turn, self.preset.length
+        start = index * length
         self._turn += 1
         call = self._looper.take(length, self.preset.metre.bar) if self._looper.capturing else None
+        if self._chosen is not None:
+            self._switch(now, out)
+            if length != self.preset.length:
+                # Its loops begin elsewhere: what sounds ends, and the first of them may be under way.
+                self._player.replace(Loop(length), start, start)
+                self._enter(start)
+                return
         if call is not None:
             if call.notes:
-                out.jobs.append(self._ask(call, index * length, now))
+                out.jobs.append(self._ask(call, start, now))
+                self._awaited = start
             elif self.use == "follow":
                 self._present = None
             out.notices.append(Notice("call" if call.notes else "silence", index - 1, call))
-        if self.use != "answer":
-            if call is not None and call.notes:
-                self._awaited = index * length
-            else:
-                self._go_on(index * length)
+        if self.use != "answer" and self._awaited != start:
+            self._go_on(start)
         if self._captures(index):
-            self._looper.begin(index * length)
+            self._looper.begin(start)
 
     def _patience_ends(self, target: int) -> float:
         """Until when an answer may still begin on its boundary, in seconds."""
@@ -270,7 +352,7 @@ class Session:
 
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
-        self._asked[target] = now
+        self._asked[target] = (now, self.lead.seconds)
         seed = (self._seed << 24) + self._jobs
         return Job(call, self.preset.mode, seed, target, self._epoch, dict(self.knobs))
 
@@ -278,7 +360,8 @@ class Session:
         asked = self._asked.pop(answer.target, None) if answer.epoch == self._epoch else None
         if asked is None:
             return
-        self.lead.measured(now - asked)
+        then, lead = asked
+        self.lead.measured(now - then)
         self._present = answer.loop
         late = now > self._patience_ends(answer.target)
         from_tick = answer.target
@@ -290,7 +373,7 @@ class Session:
             self._player.replace(answer.loop, answer.target, from_tick)
         else:
             what = "missed"
-        out.notices.append(Notice(what, answer.target // self.preset.length, answer.loop, now - asked))
+        out.notices.append(Notice(what, answer.target // self.preset.length, answer.loop, now - then, lead))
 
     # ---- for whoever looks on -------------------------------------------------------------------------------------
 

@@ -33,6 +33,9 @@ class Transport:
 
     state = State.STOPPED
 
+    offset_s = 0.0
+    """By how many seconds what tells us the time comes late; the player's correction, negative if it comes early."""
+
     def __init__(self, tempo: float) -> None:
         self._tick = 0
         self._time = 0.0
@@ -50,11 +53,11 @@ class Transport:
 
     def tick_at(self, time: float) -> int:
         """The tick nearest to `time`, in seconds."""
-        return self._tick + round((time - self._time) / self._seconds_per_tick)
+        return self._tick + round((time + self.offset_s - self._time) / self._seconds_per_tick)
 
     def time_at(self, tick: int) -> float:
         """When `tick` is, in seconds, as far as can be told now."""
-        return self._time + (tick - self._tick) * self._seconds_per_tick
+        return self._time - self.offset_s + (tick - self._tick) * self._seconds_per_tick
 
     @property
     def settled(self) -> bool:
@@ -73,3 +76,13 @@ class Transport:
     def deadline(self) -> float | None:
         """When `expire` wants to be called at the latest."""
         raise NotImplementedError
+
+    def skip(self, now: float, gap: float) -> Change | None:
+        """Learns that nothing happened for `gap` seconds until `now`: the machine slept, or stood still.
+
+        Says whether the song's time broke.
+        """
+        return None
+
+    def set_tempo(self, now: float, tempo: float) -> None:
+        """Takes a new tempo (BPM) from `now` on, if it is ours to choose."""

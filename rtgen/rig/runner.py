@@ -39,7 +39,9 @@ class Setup:
         seed: of all chance.
         device: what runs the model.
         thru: whether what is played is sent on; None decides by the ports.
-        offset_s: seconds by which messages leave early.
+        clock_offset_s: seconds by which the clock comes late.
+        output_offset_s: seconds by which messages leave early.
+        send_clock: whether the internal clock goes to the output.
     """
 
     inputs: tuple[str, ...]
@@ -50,7 +52,9 @@ class Setup:
     seed: int
     device: str
     thru: bool | None
-    offset_s: float
+    clock_offset_s: float
+    output_offset_s: float
+    send_clock: bool
 
 
 def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
@@ -66,7 +70,15 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     if thru is None:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
         thru = bool(setup.inputs) and setup.output not in setup.inputs
-    session = Session(preset, clock=setup.clock, thru=thru, seed=setup.seed, offset_s=setup.offset_s)
+    session = Session(
+        preset,
+        clock=setup.clock,
+        thru=thru,
+        seed=setup.seed,
+        clock_offset_s=setup.clock_offset_s,
+        output_offset_s=setup.output_offset_s,
+        send_clock=setup.send_clock,
+    )
     news: SimpleQueue[News | None] = SimpleQueue()
     daemon = Daemon(session, ports, model, setup.device, news.put)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -162,8 +174,13 @@ def _notice(item: Notice, preset: Preset) -> str:
         "located": "located",
         "call": f"heard {bars}: {notes}",
         "silence": f"heard {bars}: silence",
-        "answer": f"answering in {bars}: {notes}, {item.seconds * 1e3:.1f} ms",
+        "answer": f"answering in {bars}: {notes}, {item.seconds * 1e3:.1f} ms (lead {item.lead_s * 1e3:.0f} ms)",
         "late": f"the answer for {bars} came late ({item.seconds * 1e3:.0f} ms); it begins at the next bar",
         "missed": f"the answer for {bars} came too late to be played ({item.seconds * 1e3:.0f} ms)",
+        "foreign": f"input {item.port + 1} sends a clock too; it is not followed, as another one is",
+        "overslept": f"this machine slept, or stood still, for {item.seconds:.0f} s",
+        "preset": f"preset {item.name}",
+        "unplugged": f"{item.name} has gone; it is waited for",
+        "plugged": f"{item.name} is back",
     }
     return str(words[item.what])

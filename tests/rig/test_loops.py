@@ -125,7 +125,7 @@ def test_thru_needs_no_clock(rig: Rig, start_daemon: StartDaemon) -> None:
 
 
 def test_an_offset_plays_early(rig: Rig, start_daemon: StartDaemon) -> None:
-    start_daemon("--bars", "1", "--offset-ms", "40", "--no-thru")
+    start_daemon("--bars", "1", "--output-offset-ms", "40", "--no-thru")
     rig.perform(TempoMap((0, 120)), [(0, PHRASE)], 2 * BAR)
     heard = rig.heard()
     (grid,) = heard.runs

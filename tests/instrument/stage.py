@@ -1,0 +1,117 @@
+"""A stage to play a session on, in ticks: who plays what when, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from rtgen.instrument.events import Event, Notice, Received
+from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Session
+
+CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))
+BAR = 1920
+TICK_S = 60 / (120 * 480)
+"""Scores are played at 120 BPM."""
+
+
+def on(pitch: int, velocity: int = 80) -> bytes:
+    return bytes((0x90, pitch, velocity))
+
+
+def off(pitch: int) -> bytes:
+    return bytes((0x80, pitch, 0))
+
+
+_OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_clock"
+
+
+class Stage:
+    """Plays a session in ticks with a perfect clock, and answers its jobs after `answer_ticks`.
+
+    The answer is the call, an octave up. Settings are the session's or the preset's.
+    """
+
+    def __init__(self, *, answer_ticks: int = 5, **settings: Any) -> None:
+        own = {name: settings.pop(name) for name in list(settings) if name in _OF_THE_SESSION}
+        self.session = Session(Preset().changed(**{"bars": 1, "use": "answer", **settings}), seed=7, **own)
+        self.answer_ticks = answer_ticks
+        self.sent: list[tuple[int, bytes]] = []
+        self.jobs: list[Job] = []
+        self.notices: list[Notice] = []
+        self._coming: list[tuple[float, Event]] = []
+        self._wake: float | None = None
+        self._origin = 0.0
+        self.tick = 0
+
+    def time(self, tick: float) -> float:
+        return self._origin + tick * TICK_S
+
+    def step(self, time: float, event: Event | None = None) -> None:
+        out = self.session.step(time, event)
+        self.sent += [(round((time - self._origin) / TICK_S), data) for data in out.messages]
+        self.notices += out.notices
+        for job in out.jobs:
+            self.jobs.append(job)
+            up = job.loop.with_notes(replace(n, pitch=n.pitch + 12) for n in job.loop.notes)
+            self._coming.append((time + self.answer_ticks * TICK_S, Answer(up, job.target, job.epoch)))
+        self._wake = out.wake_at
+
+    def receive(self, data: bytes, port: int = 0) -> None:
+        self.step(self.time(self.tick), Received(port, data))
+
+    def until(self, tick: int, score: list[tuple[int, bytes]] | None = None, *, clock: bool = True) -> None:
+        """Lets time pass up to a tick, with clocks, what is played, and whatever the session wanted to be woken for."""
+        clocks = [(t, CLOCK) for t in range(-(-self.tick // 20) * 20, tick, 20)] if clock else []
+        for at, data in sorted([*clocks, *(score or [])], key=lambda e: e[0]):
+            self._pass(self.time(at))
+            self.tick = at
+            self.receive(data)
+        self._pass(self.time(tick))
+        self.tick = tick
+
+    def _pass(self, time: float) -> None:
+        while True:
+            self._coming.sort(key=lambda c: c[0])
+            arrives = self._coming[0][0] if self._coming else float("inf")
+            wakes = self._wake if self._wake is not None else float("inf")
+            if min(arrives, wakes) > time - 1e-9:
+                return
+            if arrives <= wakes:
+                self.step(*self._coming.pop(0))
+            else:
+                self.step(wakes)
+
+    @property
+    def notes(self) -> list[tuple[int, int, int]]:
+        """(onset, pitch, duration) of what was sent, in ticks."""
+        begun: dict[int, int] = {}
+        notes = []
+        for tick, data in self.sent:
+            if data[0] & 0xF0 == 0x90:
+                begun[data[1]] = tick
+            elif data[0] & 0xF0 == 0x80:
+                notes.append((begun[data[1]], data[1], tick - begun.pop(data[1])))
+        return sorted(notes)
+
+    def whats(self) -> list[tuple[str, int]]:
+        return [(n.what, n.loop_index) for n in self.notices]
+
+
+CALL = [(0, on(60)), (400, off(60)), (960, on(64)), (1850, off(64))]
+HEARD = [(0, 72, 400), (960, 76, 890)]
+
+
+def at(start: int, events: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    return [(start + tick, data) for tick, data in events]
+
+
+def moved(start: int, notes: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return [(start + onset, pitch, duration) for onset, pitch, duration in notes]
+
+
+def started(**settings: Any) -> Stage:
+    stage = Stage(**settings)
+    stage.receive(START)
+    return stage
