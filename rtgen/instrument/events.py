@@ -69,7 +69,30 @@ class Chosen:
     preset: Preset
 
 
-Event = Received | Answer | Turned | Used | Warmed | Panic | Plugged | Chosen
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Where an Ableton Link session is.
+
+    Args:
+        at: when it was there, in seconds as those of `Session.step`.
+        beat: the beat (quarter note) that it was at; multiples of `bar` are bar lines.
+        bar: beats to the bar.
+        tempo: BPM.
+        playing: whether it plays; never, unless somebody in it has switched on start/stop sync.
+        since: the beat at which it began to play, or will.
+        peers: how many others are in it.
+    """
+
+    at: float
+    beat: float
+    bar: float
+    tempo: float
+    playing: bool
+    since: float
+    peers: int
+
+
+Event = Received | Answer | Turned | Used | Warmed | Panic | Plugged | Chosen | Linked
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +103,20 @@ class Notice:
         what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer`
             one that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on
             another input than the one that is followed; `overslept` that the machine slept or stood still; `preset`
-            that another one took over; `unplugged` and `plugged` that a port went and came back.
+            that another one took over; `unplugged` and `plugged` that a port went and came back; `linked` that others
+            came into the Link session, or left it.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
         seconds: how long the answer took, or the machine slept.
         lead_s: how long before its boundary the loop went to the model.
         port: number of the input it is about.
         name: of the port, or of the preset.
+        peers: how many others are in the Link session.
     """
 
     what: Literal[
         "rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed",
-        "foreign", "overslept", "preset", "unplugged", "plugged",
+        "foreign", "overslept", "preset", "unplugged", "plugged", "linked",
     ]  # fmt: skip
     loop_index: int = 0
     loop: Loop | None = None
@@ -99,6 +124,7 @@ class Notice:
     lead_s: float = 0.0
     port: int = 0
     name: str = ""
+    peers: int = 0
 
 
 @dataclass(slots=True)

@@ -10,9 +10,22 @@ from typing import Literal
 
 from rtgen.instrument import midi
 from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS
-from rtgen.instrument.events import Chosen, Event, Notice, Output, Panic, Plugged, Received, Turned, Used, Warmed
+from rtgen.instrument.events import (
+    Chosen,
+    Event,
+    Linked,
+    Notice,
+    Output,
+    Panic,
+    Plugged,
+    Received,
+    Turned,
+    Used,
+    Warmed,
+)
 from rtgen.instrument.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.midi_clock import MidiClock
 from rtgen.instrument.player import THRU, Ledger, Player
@@ -27,6 +40,9 @@ _SLACK_S = 0.010
 """An answer this late still begins on its boundary: its first notes are late by less than one hears."""
 _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
+
+
+_CLOCKS = {"midi": MidiClock, "internal": InternalClock, "link": LinkClock}
 
 
 class Lead:
@@ -58,7 +74,8 @@ class Session:
 
     Args:
         preset: the musical settings.
-        clock: `midi` follows the input's clock, `internal` rolls at the preset's tempo from the first step.
+        clock: `midi` follows the input's clock, `internal` rolls at the preset's tempo from the first step, `link`
+            follows an Ableton Link session, as `Linked` tells of it.
         thru: whether what is played also goes to the output.
         seed: of everything random; job n of a session has a seed that follows from it and n.
         clock_offset_s: the clock comes this much late (early, if negative).
@@ -70,14 +87,14 @@ class Session:
         self,
         preset: Preset,
         *,
-        clock: Literal["midi", "internal"] = "midi",
+        clock: Literal["midi", "internal", "link"] = "midi",
         thru: bool = False,
         seed: int = 0,
         clock_offset_s: float = 0.0,
         output_offset_s: float = 0.0,
         send_clock: bool = False,
     ) -> None:
-        self.transport: Transport = (MidiClock if clock == "midi" else InternalClock)(preset.tempo)
+        self.transport: Transport = _CLOCKS[clock](preset.tempo)
         self.transport.offset_s = clock_offset_s
         self.preset = preset
         self.knobs = dict(preset.knobs)
@@ -103,6 +120,7 @@ class Session:
         # Bounded, for a clock that never comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
         self._down: dict[int, set[tuple[int, int]]] = {}
+        self._peers = 0
         self._from = 0
 
     # ---- what happens -------------------------------------------------------------------------------------------
@@ -134,6 +152,8 @@ class Session:
                 self._chosen = event.preset
                 if self.transport.state is not State.ROLLING:
                     self._switch(now, out)
+            case Linked():
+                self._link(now, event, out)
         self._advance(now, out)
         out.wake_at = self._wake = self._wake_at()
         return out
@@ -224,6 +244,16 @@ class Session:
                 self._hear(now, event.port, midi.control(channel, midi.SUSTAIN, 0), out)
         out.notices.append(Notice("plugged" if event.there else "unplugged", port=event.port, name=event.name))
 
+    def _link(self, now: float, event: Linked, out: Output) -> None:
+        """The Link session told where it is."""
+        assert isinstance(self.transport, LinkClock)
+        if event.peers != self._peers:
+            self._peers = event.peers
+            out.notices.append(Notice("linked", peers=event.peers))
+        self._broke(now, self.transport.follow(event), out)
+        self._broke(now, self.transport.expire(now), out)
+        self._place()
+
     # ---- breaks in the song's time --------------------------------------------------------------------------------
 
     def _oversleep(self, now: float, gap: float, out: Output) -> None:
@@ -288,7 +318,7 @@ class Session:
 
     def _wake_at(self) -> float | None:
         if self.transport.state is not State.ROLLING:
-            return None
+            return self.transport.deadline
         times = [self._turn_at()]
         if self._awaited is not None:
             times.append(self._patience_ends(self._awaited))
