@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -16,6 +13,7 @@ from rtgen.instrument.events import Event, Notice, Received, Warmed
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
 from rtgen.rig.ports import Ports
+from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.worker import Failed, Ready, Report, Worker
 
 _VIEW_S = 0.05
@@ -61,6 +59,7 @@ class Daemon:
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
         self._inbox: SimpleQueue[tuple[float, Event | Report | None]] = SimpleQueue()
+        self._housekeeping = Housekeeping()
         self._stopping = False
 
     def open(self) -> None:
@@ -82,6 +81,7 @@ class Daemon:
             UserError: the model cannot be run.
         """
         prefer_this_thread()
+        self._housekeeping.start()
         end = perf_counter() + seconds if seconds is not None else float("inf")
         try:
             self._loop(end)
@@ -91,6 +91,7 @@ class Daemon:
             finally:
                 self._ports.close()
                 self._worker.stop()
+                self._housekeeping.stop()
 
     def _loop(self, end: float) -> None:
         view_at = 0.0
@@ -100,6 +101,7 @@ class Daemon:
             if now >= end:
                 return
             timeout = min(end, wake_at if wake_at is not None else end) - now
+            self._housekeeping.idle(timeout, now)
             try:
                 now, event = self._inbox.get(timeout=None if timeout == float("inf") else max(timeout, 0.0))
             except Empty:
@@ -136,13 +138,3 @@ class Daemon:
     def _show(self, now: float) -> None:
         session = self._session
         self.view = View(session.transport.tempo, session.position(now), session.played(now), session.present)
-
-
-def prefer_this_thread() -> None:
-    """Lets the calling thread run before others where the system permits it, quietly not where it does not."""
-    # How long another thread of this process may keep the interpreter while a deadline passes.
-    sys.setswitchinterval(0.0005)
-    if hasattr(os, "sched_setscheduler"):
-        with suppress(OSError):
-            policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO) + 4))
