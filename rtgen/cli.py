@@ -139,6 +139,7 @@ def run(
     send_clock: Annotated[
         bool, typer.Option("--send-clock", help="With the internal clock: send it on, with Start, Stop and position.")
     ] = False,
+    log: Annotated[Path | None, typer.Option(help="Write what happens to a file as well.", metavar="FILE")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
     ] = None,
@@ -171,6 +172,7 @@ def run(
             clock_offset_s=clock_offset_ms / 1e3,
             output_offset_s=output_offset_ms / 1e3,
             send_clock=send_clock,
+            log=log,
         ),
         seconds,
         quiet,
@@ -359,6 +361,47 @@ def doctor(
         _out.print(table)
     if any(f.verdict == "bad" for f in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less of everything: under a minute.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print for a program: one object.")] = False,
+    loops: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="Loops to answer in time; 1000 take half an hour.", metavar="N"),
+    ] = None,
+    over: Annotated[
+        Literal["auto", "jack", "pipes"], typer.Option(help="A JACK server of its own, or pipes between processes.")
+    ] = "auto",
+    period: Annotated[
+        int | None, typer.Option(help="Frames in a period of the JACK server; 64 by default.", metavar="FRAMES")
+    ] = None,
+    asynchronous: Annotated[
+        bool, typer.Option("--asynchronous", help="Let the JACK server wait for nobody, and lose what comes late.")
+    ] = False,
+) -> None:
+    """Measure timing on this machine, beside what a Python program can do at best.
+
+    Runs over a JACK server of its own with jack_midi_clock, which stamps every message by the sample, where these are
+    installed; else over pipes. It takes about eight minutes: do nothing else with the machine meanwhile.
+    """
+    import time
+    from dataclasses import replace
+
+    from rtgen.bench import run as benching
+    from rtgen.bench.measures import QUICK, Amount
+    from rtgen.bench.stage import open_stage
+
+    began = time.perf_counter()
+    amount = QUICK if quick else Amount()
+    amount = replace(amount, loops=loops or amount.loops)
+    with open_stage(over, period, not asynchronous) as stage:
+        figures = benching.measure(stage, amount, Console(stderr=True))
+    if as_json:
+        _print_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
+    else:
+        benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
 
 
 def _print_json(value: Any) -> None:

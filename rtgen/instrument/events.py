@@ -110,7 +110,8 @@ class Notice:
         seconds: how long the answer took, or the machine slept.
         lead_s: how long before its boundary the loop went to the model.
         port: number of the input it is about.
-        name: of the port, or of the preset.
+        name: of the port.
+        preset: the one that took over.
         peers: how many others are in the Link session.
     """
 
@@ -124,6 +125,7 @@ class Notice:
     lead_s: float = 0.0
     port: int = 0
     name: str = ""
+    preset: Preset | None = None
     peers: int = 0
 
 

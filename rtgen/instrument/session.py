@@ -300,7 +300,7 @@ class Session:
         self.preset, self.use, self.knobs = preset, preset.use, dict(preset.knobs)
         self._player.channel = preset.channel - 1
         self.transport.set_tempo(now, preset.tempo)
-        out.notices.append(Notice("preset", name=preset.name))
+        out.notices.append(Notice("preset", preset=preset))
 
     # ---- time passes ----------------------------------------------------------------------------------------------
 

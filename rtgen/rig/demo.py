@@ -25,7 +25,7 @@ from rtgen.rig.offline import simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
 from rtgen.rig.ports import LoopbackPorts, SystemPorts, find_api
-from rtgen.rig.runner import sentence
+from rtgen.rig.telling import sentence
 from rtgen.rig.worker import Failed, Ready
 
 _FRAMES_PER_S = 15
