@@ -33,7 +33,7 @@ lint: $(VENV)/develop.stamp  ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(VENV)/develop.stamp  ## measure timing on this machine
-	$(BIN)/python -m rtgen.bench.timing
+	$(BIN)/rtgen bench
 
 # Without a wheel for this machine python-rtmidi is compiled, which takes a compiler and two headers. The wheel brings
 # JACK's library and not ALSA's, whose package has two names; the one with the headers needs it under either.

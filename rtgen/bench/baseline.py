@@ -1,9 +1,10 @@
-"""What is possible at all: the least that a python-rtmidi program can do, to compare the daemon with.
+"""What is possible at all: the least that a Python program can do, to compare the daemon with.
 
-    python baseline.py echo     sends back what it hears, from the callback
-    python baseline.py sleep    plays a note on every sixteenth of the clock: counts clocks, sleeps until a deadline
+    python -m rtgen.bench.baseline echo jack    sends back what it hears, from the callback
+    python -m rtgen.bench.baseline sleep jack   plays a note on every sixteenth: counts clocks, sleeps until a deadline
 
-Their ports are called as the daemon's, with `echo` or `sleep` for `rtgen`.
+Their ports are called as the daemon's, with `echo` or `sleep` for `rtgen`. With `pipe` for `jack` they speak over
+standard input and output instead, as `pipe.py` says.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-
-import rtmidi
+from typing import Any
 
 _CLOCK, _START = 0xF8, 0xFA
 _CLOCKS_PER_NOTE = 6
 _MEMORY = 48
 
 
-def _ports(name: str) -> tuple[rtmidi.MidiIn, rtmidi.MidiOut]:
+def _ports(name: str, over: str) -> tuple[Any, Any]:
+    if over == "pipe":
+        from rtgen.bench.pipe import BarePorts
+
+        pipes = BarePorts()
+        return pipes, pipes
+    import rtmidi
+
     source = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=f"{name}-in")
     source.ignore_types(timing=False)
     sink = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=f"{name}-out")
@@ -30,16 +37,18 @@ def _ports(name: str) -> tuple[rtmidi.MidiIn, rtmidi.MidiOut]:
     return source, sink
 
 
-def echo() -> None:
+def echo(over: str) -> None:
     """Sends back what it hears."""
-    source, sink = _ports("echo")
+    source, sink = _ports("echo", over)
     source.set_callback(lambda event, _: sink.send_message(event[0]))
-    sys.stdin.read()
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
 
 
-def sleep() -> None:
+def sleep(over: str) -> None:
     """Plays a note on every sixteenth, at a deadline reckoned from the last clocks by a straight line."""
-    source, sink = _ports("sleep")
+    source, sink = _ports("sleep", over)
     clocks: deque[float] = deque(maxlen=_MEMORY)
     count = 0
 
@@ -77,4 +86,4 @@ if __name__ == "__main__":
     # As good as it gets: the callback waits for this thread when it holds the interpreter's lock.
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
-    {"echo": echo, "sleep": sleep}[sys.argv[1]]()
+    {"echo": echo, "sleep": sleep}[sys.argv[1]](sys.argv[2])

@@ -1,39 +1,48 @@
-"""The programs under test, as processes with JACK ports: the daemon, and the baselines it is compared with."""
+"""The programs under test, as processes: the daemon, and the baselines it is compared with."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from rtgen.bench import pipe
 from rtgen.bench.server import PROBE_OUTPUT, PROBE_PLAY, Closing, Probe, RigError, Server, end, wait_until
+from rtgen.errors import UserError
+from rtgen.shipped import find
 
-_REPOSITORY = Path(__file__).parents[2]
+_TINY = Path(__file__).parents[2] / "tests" / "data" / "tiny.onnx"
 
 
 class Program(Closing):
-    """A process with the ports `NAME-in:NAME in` and `NAME-out:NAME out`.
+    """A process, and what it says on standard error.
+
+    With JACK its ports are `NAME-in:NAME in` and `NAME-out:NAME out`.
 
     Args:
-        server: where it runs.
         name: of its ports.
-        command: what is run.
+        command: what is run, after `python`.
+        environment: None is ours.
+        stdout: as in `subprocess.Popen`.
     """
 
-    def __init__(self, server: Server, name: str, command: list[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str] | None = None,
+        stdout: int = subprocess.DEVNULL,
+    ) -> None:
         self.input, self.output = f"{name}-in:{name} in", f"{name}-out:{name} out"
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=_REPOSITORY,
-            env=server.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE
         )
         self.log: list[tuple[float, str]] = []
         """What it said: (seconds since its start, line)."""
@@ -43,7 +52,7 @@ class Program(Closing):
     def _read(self) -> None:
         assert self.process.stderr
         for line in self.process.stderr:
-            self.log.append((time.perf_counter() - self.started, line.rstrip()))
+            self.log.append((time.perf_counter() - self.started, line.decode(errors="replace").rstrip()))
 
     @property
     def said(self) -> str:
@@ -78,28 +87,86 @@ class Program(Closing):
     def close(self) -> None:
         """Ends it, and closes the pipes."""
         self.end()
-        for pipe in (self.process.stdin, self.process.stderr):
-            if pipe:
-                pipe.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+
+
+class Piped(Program):
+    """A program that takes and sends MIDI over its standard input and output (`pipe.py`)."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        super().__init__(name, command, stdout=subprocess.PIPE)
+        self.sent: list[tuple[float, bytes]] = []
+        """What it has sent, with the seconds of the steady clock at which it did."""
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout
+        self.sent.extend(pipe.messages(self.process.stdout.fileno()))
+
+    def play(self, data: bytes) -> float:
+        """Plays a message to it; the moment at which that was, in seconds."""
+        assert self.process.stdin
+        at = time.perf_counter()
+        os.write(self.process.stdin.fileno(), pipe.pack(at, data))
+        return at
+
+    def close(self) -> None:
+        """Ends it, when all that it has sent is here."""
+        self.end()
+        self._listener.join(1)
+        super().close()
 
 
 def baseline(server: Server, kind: str) -> Program:
-    """The bare `echo` or the bare `sleep` of `baseline.py`."""
-    return Program(server, kind, [str(Path(__file__).with_name("baseline.py")), kind])
+    """The bare `echo` or the bare `sleep` of `baseline.py`, on a JACK server."""
+    return Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
 
 
 def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:
-    """The daemon itself."""
-    return Program(server, name, ["-m", "rtgen", "run", "--api", "jack", "--name", name, *flags])
+    """The daemon itself, on a JACK server."""
+    return Program(name, ["-m", "rtgen", "run", "--api", "jack", "--name", name, *flags], server.environment)
+
+
+def model_file() -> Path:
+    """The shipped model, or in a checkout that has none the tests' own.
+
+    Raises:
+        UserError: there is neither.
+    """
+    try:
+        return find("models", "loop_denoiser")
+    except UserError:
+        if _TINY.is_file():
+            return _TINY
+        raise
 
 
 def preset_file(folder: Path) -> Path:
-    """The preset that tests run with: its model is the shipped one, or in a checkout that has none the tests' own."""
-    shipped = _REPOSITORY / "models" / "loop_denoiser.onnx"
-    model = shipped if shipped.is_file() else _REPOSITORY / "tests" / "data" / "tiny.onnx"
+    """A preset to measure and test with: at distance 0 an answer is what was played."""
     preset = folder / "test.yaml"
-    preset.write_text(f"model: {model}\nmode: vary\ndistance: 0\nuse: answer\nbars: 2\n", "utf-8")
+    preset.write_text(f"model: {model_file()}\nmode: vary\ndistance: 0\nuse: answer\nbars: 2\n", "utf-8")
     return preset
+
+
+@contextmanager
+def load(model: Path) -> Iterator[None]:
+    """Keeps every core busy with a process of ordinary priority, and a model answering all the time."""
+    # They end with their parent, whatever happens to it.
+    spin = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    sum(range(10000))"
+    commands = [["-c", spin] for _ in range(os.cpu_count() or 1)]
+    commands.append(["-m", "rtgen.bench.answers", "--forever", str(model)])
+    running = [subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL) for command in commands]
+    try:
+        yield
+    finally:
+        for process in running:
+            end(process, signal.SIGKILL)
+
+
+# ---- what a process costs (Linux) -----------------------------------------------------------------------------------
 
 
 def workers(pid: int) -> list[int]:
@@ -122,3 +189,8 @@ def unique_set_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))]
     return sum(kilobytes) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of a core that the threads of a process have used so far, to the nanosecond (Linux)."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9

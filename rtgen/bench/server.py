@@ -34,6 +34,8 @@ CLOCK_OUT = "jack_midi_clock:mclk_out"
 _PROGRAMS = "jackd", "jack_midi_clock"
 _PATIENCE_S = 10.0
 _serial = itertools.count()
+Timed = tuple[float, bytes]
+"""A frame and the MIDI bytes at it."""
 
 
 class RigError(Exception):
@@ -44,11 +46,11 @@ def missing() -> str | None:
     """What keeps the rig from being set up on this machine, in a sentence; None when nothing does."""
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
     if absent:
-        return f"{' and '.join(absent)} not found; install jackd2 and jack-midi-clock (apt-get install ...)"
+        return f"{' and '.join(absent)} not found; on Debian: apt-get install jackd2 jack-midi-clock"
     try:
         import jack  # noqa: F401
     except (ImportError, OSError) as error:
-        return f"JACK-Client does not load ({error}); install the test dependencies and libjack"
+        return f"JACK-Client does not load ({error}); pip install 'rtgen[bench]', and JACK's library"
     return None
 
 
@@ -212,11 +214,11 @@ class Capture:
         xruns: (frame, milliseconds) at which the server was late, and for how long its frames stood still.
     """
 
-    output: list[tuple[int, bytes]] = field(default_factory=list)
-    clock: list[tuple[int, bytes]] = field(default_factory=list)
-    played: list[tuple[int, bytes]] = field(default_factory=list)
-    gaps: list[int] = field(default_factory=list)
-    xruns: list[tuple[int, float]] = field(default_factory=list)
+    output: list[Timed] = field(default_factory=list)
+    clock: list[Timed] = field(default_factory=list)
+    played: list[Timed] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    xruns: list[tuple[float, float]] = field(default_factory=list)
 
     def __add__(self, other: Capture) -> Capture:
         """This and what came after it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rtgen.bench.server import RATE
+from rtgen.bench.server import RATE, Timed
 from rtgen.music.note import Note
 from rtgen.music.time import TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH
 
@@ -30,8 +30,8 @@ class Run:
     """
 
     tick: int
-    clocks: tuple[int, ...]
-    stop: int | None
+    clocks: tuple[float, ...]
+    stop: float | None
 
     def frame(self, tick: float) -> float:
         """When a tick was due, between clocks by a straight line; at the ends the last interval goes on."""
@@ -47,13 +47,13 @@ class Run:
         return self.tick + (index + (frame - before) / (after - before)) * TICKS_PER_CLOCK
 
 
-def runs(clock: Iterable[tuple[int, bytes]]) -> list[Run]:
+def runs(clock: Iterable[Timed]) -> list[Run]:
     """Reads a clock as a receiver does: the first clock after Start is tick 0, after Continue the song position."""
     found: list[Run] = []
     position, rolling = 0, False
-    start, clocks = 0, list[int]()
+    start, clocks = 0, list[float]()
 
-    def finish(stop: int | None) -> None:
+    def finish(stop: float | None) -> None:
         if rolling and len(clocks) > 1:
             found.append(Run(start, tuple(clocks), stop))
 
@@ -76,21 +76,21 @@ def runs(clock: Iterable[tuple[int, bytes]]) -> list[Run]:
 class Sounded(NamedTuple):
     """A note that came out; frames are absolute."""
 
-    on: int
-    off: int
+    on: float
+    off: float
     pitch: int
     velocity: int
     channel: int = 0
 
 
-def sounded(output: Iterable[tuple[int, bytes]]) -> list[Sounded]:
+def sounded(output: Iterable[Timed]) -> list[Sounded]:
     """The notes of a stream, in order of their note-ons.
 
     Raises:
         UnsafeError: a note-on has not exactly one note-off, a note-off no note-on, or a note never ends.
     """
     notes: list[Sounded] = []
-    held: dict[tuple[int, int], tuple[int, int]] = {}
+    held: dict[tuple[int, int], tuple[float, int]] = {}
     for frame, data in output:
         kind, channel = data[0] & 0xF0, data[0] & 0x0F
         if kind not in (0x80, 0x90):

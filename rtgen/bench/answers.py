@@ -1,0 +1,102 @@
+"""How long answers take, in a process of its own: numpy and the model stay out of the one that measures time.
+
+    python -m rtgen.bench.answers --count 200 MODEL.onnx ...    prints a JSON list of samples
+    python -m rtgen.bench.answers --forever MODEL.onnx          answers at a worker's priority until it is ended
+
+`python -m train.eager` does the first beside the same weights in torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rtgen.bench.music import made_loop
+from rtgen.inference.answer import answer
+from rtgen.inference.model import Model, Tensor
+from rtgen.instrument.controls import PARAMETERS
+from rtgen.instrument.job import MODES
+
+_WARM_UP = 3
+
+
+class Watched(Model):
+    """A model that tells how long its network took."""
+
+    network_s = 0.0
+    """Of the runs since this was last set to 0."""
+
+    def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As `Model.run`."""
+        began = time.perf_counter()
+        try:
+            return self.compute(inputs)
+        finally:
+            self.network_s += time.perf_counter() - began
+
+    def compute(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is timed."""
+        return super().run(inputs)
+
+
+def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[str, Any]]:
+    """Times of whole answers (encode, network, decode, rank) to loops of two bars, the contenders in turn.
+
+    Args:
+        contenders: what runs the network, and a model.
+        count: of answers of each mode.
+
+    Returns:
+        `engine`, `model`, `mode`, and the milliseconds of every answer: `whole_ms`, and of these `network_ms`.
+    """
+    knobs = {p.name: p.default for p in PARAMETERS.values()}
+    found: list[dict[str, Any]] = []
+    for mode in MODES:
+        times: dict[str, list[tuple[float, float]]] = {engine: [] for engine, _ in contenders}
+        for i in range(-_WARM_UP, count):
+            loop = made_loop(max(i, 0))
+            for engine, model in contenders:
+                model.network_s = 0.0
+                began = time.perf_counter()
+                answer(model, loop, mode, knobs, seed=max(i, 0))
+                times[engine].append((time.perf_counter() - began, model.network_s))
+        for engine, model in contenders:
+            whole, network = zip(*times[engine][_WARM_UP:], strict=True)
+            ms = {"whole_ms": [s * 1e3 for s in whole], "network_ms": [s * 1e3 for s in network]}
+            found.append({"engine": engine, "model": model.card.name, "mode": mode, **ms})
+    return found
+
+
+def forever(model: Model) -> None:
+    """Answers one loop after the other for as long as our parent lives."""
+    if hasattr(os, "nice"):
+        os.nice(5)
+    knobs = {p.name: p.default for p in PARAMETERS.values()}
+    parent, loop = os.getppid(), made_loop(0)
+    while os.getppid() == parent:
+        answer(model, loop, "vary", knobs, seed=1)
+
+
+def main() -> None:
+    """Measures, or keeps busy."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--forever", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.forever:
+        forever(Model(arguments.models[0]))
+    else:
+        found: list[dict[str, Any]] = []
+        for path in arguments.models:
+            found += samples([("onnxruntime", Watched(path))], arguments.count)
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""The measurements that need a stage: each plays to rtgen and to its baseline, and returns rows."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtgen.bench.figures import Event, Row, Take
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.programs import Program, cpu_s, load, model_file, unique_set_mb, workers
+from rtgen.bench.server import RATE, Capture, TempoMap, Timed
+from rtgen.bench.stage import Script, Stage
+from rtgen.bench.streams import Run, runs, sounded, within
+from rtgen.bench.targets import BUSY, IDLE, LOOPS, MEMORY, PORTS, REAL_TIME, REST, ROLLING, RTGEN, START, STILL, THRU
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop
+
+_BUSY_TEMPO = 174
+_STRIDE = 241
+"""Frames between messages: it meets every place within a period alike."""
+_LOST_FRAMES = 0.5 * RATE
+_KEPT_FRAMES = 0.020 * RATE
+"""A note of a variation that begins or ends farther than this from one that was played is another note."""
+_SIXTEENTH = 120
+_ASIDE_S = 0.5
+"""Before what is measured at rest, and after: what begins and ends is no rest."""
+_ANSWERED = re.compile(r"^(answering|the answer for).*?([\d.]+) ms")
+_LEAD = re.compile(r"lead ([\d.]+) ms")
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is measured.
+
+    Args:
+        rounds: of thru, rtgen and echo in turn.
+        messages: a round.
+        tempos: of the loops, in turn.
+        loops: at these tempos together.
+        busy_loops: with both cores busy.
+        beats: of the baseline, at each tempo and with both cores busy.
+        starts: of the daemon.
+        rest_s: at rest.
+        answers: of each mode and model.
+    """
+
+    rounds: int = 3
+    messages: int = 1000
+    tempos: tuple[int, ...] = (60, 90, 120, 150, 180, 240)
+    loops: int = 60
+    busy_loops: int = 32
+    beats: int = 16
+    starts: int = 10
+    rest_s: float = 10.0
+    answers: int = 200
+
+
+QUICK = Amount(1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20)
+"""For a whole bench within a minute."""
+
+
+# ---- through --------------------------------------------------------------------------------------------------------
+
+
+def thru(stage: Stage, amount: Amount) -> list[Row]:
+    """How long a message takes through rtgen and through a bare echo, in turns, while the clock runs."""
+    takes: dict[str, list[Take]] = {"daemon": [], "echo": []}
+    for _ in range(amount.rounds):
+        for what, settings in ("daemon", {"thru": True}), ("echo", {}):
+            with stage.playing(what, **settings) as program:
+                takes[what].append(latencies(_thru(stage, program, amount.messages)))
+    return [
+        Row.timed(THRU, RTGEN, takes["daemon"], remark=_lost(takes["daemon"])),
+        Row.timed(THRU, "bare echo", takes["echo"], baseline=True, remark=_lost(takes["echo"])),
+    ]
+
+
+def _thru(stage: Stage, program: Program, count: int) -> Capture:
+    def tick(message: int) -> float:
+        return (4000 + _STRIDE * message) * 960 / RATE
+
+    script = [(tick(i), bytes((0x80 if i % 2 else 0x90, i // 2 % 128, 64))) for i in range(count)]
+    return stage.perform(program, TempoMap((0, 120.0)), script, round(tick(count)) + 240)
+
+
+def latencies(capture: Capture) -> Take:
+    """How long each message took that came back."""
+    back: dict[bytes, deque[float]] = defaultdict(deque)
+    for at, data in capture.output:
+        back[data[:2]].append(at)  # an end may have lost its velocity
+    events: list[Event] = []
+    for at, data in capture.played:
+        heard = back[data[:2]]
+        while heard and heard[0] < at:
+            heard.popleft()
+        if heard and heard[0] - at < _LOST_FRAMES:
+            events.append((heard.popleft() - at, (at,)))
+    return Take(events, capture.xruns, len(capture.played) - len(events))
+
+
+def _lost(takes: Iterable[Take]) -> str:
+    lost = sum(take.lost for take in takes)
+    return f"{lost} lost" if lost else ""
+
+
+# ---- notes on the grid ----------------------------------------------------------------------------------------------
+
+
+def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
+    """Loops of a bar at 60 to 240 BPM, answered while the next is played: how far notes are off, and what was late.
+
+    Args:
+        stage: what carries the MIDI.
+        amount: how much.
+        counts: gets `loops`, `in_time` and `late`.
+    """
+    each = -(-amount.loops // len(amount.tempos))
+    changes = {i * each: bpm for i, bpm in enumerate(amount.tempos) if i * each < amount.loops}
+    tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changes.items()))
+    played = [made_loop(seed, 1) for seed in range(amount.loops)]
+    with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program:
+        capture = stage.perform(program, tempos, _script(played), (len(played) + 1) * BAR)
+        lines = [line for _, line in program.log]
+    # In the bar after a change the tempo is being learnt.
+    notes = kept(capture, played, leave_out=changes)
+    counts |= tally(lines, len(played))
+    every = ", ".join(map(str, changes.values()))
+    with stage.playing("sleep") as program:
+        steps = [(i * amount.beats * 480, bpm) for i, bpm in enumerate(amount.tempos)]
+        bare = sixteenths(stage.perform(program, TempoMap(*steps), [], len(steps) * amount.beats * 480), steps)
+    return [
+        Row.timed(IDLE, RTGEN, [notes], remark=f"at {every} BPM; {_kept(notes)}"),
+        Row.timed(IDLE, "bare sleeping loop", [bare], baseline=True),
+        *_answered(lines, counts, ""),
+    ]
+
+
+def busy(stage: Stage, amount: Amount) -> list[Row]:
+    """The same while a model answers all the time and every core is busy."""
+    tempos = TempoMap((0, _BUSY_TEMPO))
+    played = [made_loop(seed, 1) for seed in range(amount.busy_loops)]
+    with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program, load(model_file()):
+        capture = stage.perform(program, tempos, _script(played), (len(played) + 1) * BAR)
+        lines = [line for _, line in program.log]
+    notes = kept(capture, played)
+    with stage.playing("sleep") as program, load(model_file()):
+        bare = sixteenths(stage.perform(program, tempos, [], 3 * amount.beats * 480), [(0, _BUSY_TEMPO)])
+    return [
+        Row.timed(BUSY, RTGEN, [notes], remark=f"at {_BUSY_TEMPO} BPM; {_kept(notes)}"),
+        Row.timed(BUSY, "bare sleeping loop", [bare], baseline=True),
+        *_answered(lines, tally(lines, len(played)), ", all busy"),
+    ]
+
+
+def _script(played: Sequence[Loop]) -> Script:
+    events = [e for i, loop in enumerate(played) for e in note_events(loop.notes, start=i * BAR)]
+    return [(e.tick, e.data) for e in sorted(events, key=lambda e: e.tick)]
+
+
+def kept(capture: Capture, played: Sequence[Loop], leave_out: Iterable[int] = ()) -> Take:
+    """How far those notes are off that the answers kept of what was played a bar before.
+
+    Args:
+        capture: of a performance that was followed.
+        played: the loop of each bar.
+        leave_out: numbers of loops whose answers, or which themselves, do not count.
+    """
+    (grid,) = runs(capture.clock)
+    notes = sounded(capture.output)
+    left_out = {*leave_out, *(i - 1 for i in leave_out)}
+    events: list[Event] = []
+    meant_at_all = 0
+    for i, loop in enumerate(played):
+        if i in left_out:
+            continue
+        start = (i + 1) * BAR
+        heard = {(n.pitch, n.velocity): n for n in reversed(within(notes, grid, start, start + BAR))}
+        meant_at_all += len(loop)
+        for note in loop.notes:
+            on, off, before = (grid.frame(tick + start) for tick in (note.onset, note.end, note.onset - BAR))
+            came = heard.get((note.pitch, note.velocity))
+            if came and max(abs(came.on - on), abs(came.off - off)) < _KEPT_FRAMES:
+                events.append((came.on - on, (on, before)))
+    return Take(events, capture.xruns, meant_at_all - len(events))
+
+
+def sixteenths(capture: Capture, steps: Sequence[tuple[int, float]]) -> Take:
+    """How far notes are from the nearest sixteenth, but for a bar after each change of tempo."""
+    (grid,) = runs(capture.clock)
+    ons = [n.on for n in sounded(_closed(capture.output)) if not _unsettled(grid, n.on, steps)]
+    meant = [round(grid.position(on) / _SIXTEENTH) * _SIXTEENTH for on in ons]
+    return Take([(on - grid.frame(tick), (on,)) for on, tick in zip(ons, meant, strict=True)], capture.xruns)
+
+
+def _unsettled(grid: Run, frame: float, steps: Sequence[tuple[int, float]]) -> bool:
+    return any(0 <= grid.position(frame) - tick < BAR for tick, _ in steps)
+
+
+def _closed(output: Sequence[Timed]) -> Sequence[Timed]:
+    """Without a last note that a baseline was kept from ending."""
+    return output[:-1] if len(output) % 2 else output
+
+
+def _kept(take: Take) -> str:
+    return f"{len(take.events)} notes kept of {len(take.events) + take.lost}"
+
+
+def tally(lines: Iterable[str], played: int) -> dict[str, int]:
+    """How many loops were played, answered in time, and answered late, too late or never, by what the daemon said."""
+    told = [found.group(1) for line in lines if (found := _ANSWERED.match(line))]
+    in_time = told.count("answering")
+    return {"loops": played, "in_time": in_time, "late": played - in_time}
+
+
+def _answered(lines: Sequence[str], counts: dict[str, int], when: str) -> list[Row]:
+    took = [float(found.group(2)) for line in lines if (found := _ANSWERED.match(line))]
+    leads = [float(found.group(1)) for line in lines if (found := _LEAD.search(line))]
+    words = f"{counts['loops']} loops, {counts['in_time']} answered in time, {counts['late']} late"
+    rows = [Row(LOOPS, f"from job to answer{when}", took, remark=words)]
+    if leads:
+        rows.append(Row(LOOPS, f"lead chosen{when}", leads))
+    return rows
+
+
+# ---- the process ----------------------------------------------------------------------------------------------------
+
+
+def starts(stage: Stage, amount: Amount) -> list[Row]:
+    """From the start of the process until its ports are there, and until its model is ready."""
+    ports, ready, bare = list[float](), list[float](), list[float]()
+    for _ in range(amount.starts):
+        with stage.start("daemon", {}) as program:
+            ports.append(stage.ports_opened(program) * 1e3)
+            ready.append(program.wait_for_line("model ready") * 1e3)
+        with stage.start("echo", {}) as program:
+            bare.append(stage.ports_opened(program) * 1e3)
+    return [
+        Row(START, PORTS, ports),
+        Row(START, "ports open, bare echo", bare, baseline=True),
+        Row(START, "model ready", ready),
+    ]
+
+
+def rest(stage: Stage, amount: Amount) -> list[Row]:
+    """Memory of each process, and what they use of a core while nobody plays (Linux; elsewhere nothing)."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        return []
+    memory: list[Row] = []
+    shares: list[Row] = []
+    for what in "daemon", "echo":
+        bare = what == "echo"
+        with stage.playing(what) as program:
+            names = {program.process.pid: "bare echo" if bare else REAL_TIME}
+            names |= dict.fromkeys(workers(program.process.pid), "worker")
+            still = _shares(names, amount.rest_s)
+            until = round((amount.rest_s + 2 * _ASIDE_S) * 960)
+            clock = threading.Thread(target=stage.perform, args=(program, TempoMap((0, 120.0)), [], until))
+            clock.start()
+            rolling = _shares(names, amount.rest_s)
+            clock.join()
+            memory += [Row(MEMORY, name, [unique_set_mb(pid)], "MB", bare) for pid, name in names.items()]
+        for state, found in (STILL, still), (ROLLING, rolling):
+            shares += [Row(REST, f"{state}: {name}", [found[pid]], "%", bare) for pid, name in names.items()]
+    return [*memory, *shares]
+
+
+def _shares(pids: Iterable[int], seconds: float) -> dict[int, float]:
+    """Percent of a core that processes use, from a moment on when nothing is just beginning."""
+    time.sleep(_ASIDE_S)
+    began, used = time.perf_counter(), {pid: cpu_s(pid) for pid in pids}
+    time.sleep(seconds)
+    took = time.perf_counter() - began
+    return {pid: 100 * (cpu_s(pid) - before) / took for pid, before in used.items()}

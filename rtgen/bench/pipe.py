@@ -1,0 +1,105 @@
+"""MIDI over standard input and output, for a machine without a MIDI server: each message with the time of its sending.
+
+    python -m rtgen.bench.pipe '{"preset": "vary.yaml", "use": "follow"}'
+
+is the daemon with such ports: the same session, loop and worker as in `rtgen run`, and nothing of rtmidi. The times are
+those of the system's steady clock, which all processes share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+
+_HEAD = struct.Struct("<dB")
+
+
+def pack(at: float, data: bytes) -> bytes:
+    """A message on the wire: seconds, length, bytes (255 at most)."""
+    return _HEAD.pack(at, len(data)) + data
+
+
+def messages(descriptor: int) -> Iterator[tuple[float, bytes]]:
+    """The messages that come from a file descriptor, with the times of their sending, until it ends."""
+    buffer = b""
+    while chunk := os.read(descriptor, 1 << 16):
+        buffer += chunk
+        while len(buffer) >= _HEAD.size:
+            at, length = _HEAD.unpack_from(buffer)
+            if len(buffer) < _HEAD.size + length:
+                break
+            yield at, buffer[_HEAD.size : _HEAD.size + length]
+            buffer = buffer[_HEAD.size + length :]
+
+
+def output() -> Callable[[float, bytes], None]:
+    """Takes standard output for messages; whatever else is printed goes to standard error from then on."""
+    descriptor = os.dup(1)
+    os.dup2(2, 1)
+
+    def send(at: float, data: bytes) -> None:
+        os.write(descriptor, pack(at, data))
+
+    return send
+
+
+def _play(settings: dict[str, object]) -> None:
+    from queue import SimpleQueue
+
+    from rich.console import Console
+
+    from rtgen.instrument import preset as presets
+    from rtgen.instrument.session import Session
+    from rtgen.rig.daemon import Daemon, News
+    from rtgen.rig.ports import LoopbackPorts
+    from rtgen.rig.telling import Teller
+
+    send = output()
+    preset = presets.load(Path(str(settings.pop("preset"))))
+    thru, seed = bool(settings.pop("thru", False)), int(str(settings.pop("seed", 0)))
+    preset = preset.changed(**settings)
+    ports = LoopbackPorts(send)
+    news: SimpleQueue[News | None] = SimpleQueue()
+    daemon = Daemon(Session(preset, thru=thru, seed=seed), ports, Path(preset.model), "cpu", news.put)
+    signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
+
+    def listen() -> None:
+        for _, data in messages(0):
+            ports.play(data)
+        daemon.stop()
+
+    daemon.open()
+    with Teller(Console(stderr=True, highlight=False), daemon, preset, news, None, False) as teller:
+        teller.say("ports open")
+        threading.Thread(target=listen, daemon=True).start()
+        daemon.run()
+
+
+class BarePorts:
+    """The least that can hear and send over these pipes, called as rtmidi's ports are."""
+
+    def __init__(self) -> None:
+        self._send = output()
+        self.send_message = lambda data: self._send(perf_counter(), bytes(data))
+        print("ports open", file=sys.stderr, flush=True)
+
+    def set_callback(self, hear: Callable[[tuple[list[int], float], object], None]) -> None:
+        """Calls `hear` from a thread of its own with all that comes; the process ends when nothing more can."""
+
+        def listen() -> None:
+            for _, data in messages(0):
+                hear((list(data), 0.0), None)
+            os._exit(0)
+
+        threading.Thread(target=listen, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _play(json.loads(sys.argv[1]))

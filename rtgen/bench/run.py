@@ -1,0 +1,169 @@
+"""`rtgen bench`: all measurements in order, the table, and JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rtgen import __version__
+from rtgen.bench import measures
+from rtgen.bench.figures import Figures, Row
+from rtgen.bench.measures import Amount
+from rtgen.bench.programs import model_file
+from rtgen.bench.stage import Stage
+from rtgen.bench.targets import targets
+from rtgen.shipped import available
+
+ANSWERS = "an answer, one thread"
+_PACKAGES = "onnxruntime", "python-rtmidi", "numpy", "JACK-Client", "torch"
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}
+Step = tuple[str, Callable[[], list[Row]]]
+
+
+def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
+    """Everything, one after the other; how far it is shows on `say`.
+
+    Args:
+        stage: what carries the MIDI.
+        amount: how much is measured.
+        say: a console on standard error.
+    """
+    figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
+    steps: list[Step] = [
+        ("thru", lambda: measures.thru(stage, amount)),
+        ("loops", lambda: measures.loops(stage, amount, figures.counts)),
+        ("notes with everything busy", lambda: measures.busy(stage, amount)),
+        ("starts", lambda: measures.starts(stage, amount)),
+        ("rest", lambda: measures.rest(stage, amount)),
+        ("answers", lambda: answers(amount.answers)),
+    ]
+    # Drawn seldom: the clock of a stage without a server is in this process.
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=say, transient=True, refresh_per_second=2, disable=not say.is_terminal) as progress:
+        task = progress.add_task("", total=len(steps))
+        for name, step in steps:
+            progress.update(task, description=name)
+            began = time.perf_counter()
+            figures.rows += step()
+            progress.advance(task)
+            if not say.is_terminal:
+                say.print(f"{name}: {time.perf_counter() - began:.0f} s", highlight=False)
+    return figures
+
+
+def answers(count: int) -> list[Row]:
+    """How long an answer takes, in each mode and with each shipped model, and with the same weights in torch.
+
+    Raises:
+        RuntimeError: the process that measures it fails.
+    """
+    models = [str(item.path) for item in available("models")] or [str(model_file())]
+    beside = all(find_spec(package) for package in ("torch", "onnx", "train"))
+    module = "train.eager" if beside else "rtgen.bench.answers"
+    command = [sys.executable, "-m", module, "--count", str(count), *models]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr.strip()}")
+    return answer_rows(json.loads(done.stdout), "" if beside else "torch is not installed: nothing to compare it with")
+
+
+def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
+    """Rows of what `answers.samples` gives."""
+    rows = []
+    for sample in samples:
+        bare = sample["engine"] != "onnxruntime"
+        name = f"{sample['model']}, {sample['mode']}"
+        suffix = f", {sample['engine']}" if bare else ""
+        rows.append(Row(ANSWERS, f"{name}: whole{suffix}", sample["whole_ms"], baseline=bare, remark=remark))
+        rows.append(Row(ANSWERS, f"{name}: network{suffix}", sample["network_ms"], baseline=bare))
+        remark = ""
+    return rows
+
+
+# ---- what is said of it ---------------------------------------------------------------------------------------------
+
+
+def as_dict(figures: Figures, *, quick: bool, took_s: float) -> dict[str, Any]:
+    """All of it for a program. Units are in the names; what is not known is None."""
+    versions = {name.lower(): found for name in _PACKAGES if (found := _version(name))}
+    return {
+        "rtgen": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": quick,
+        "took_s": round(took_s, 1),
+        "machine": {
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        },
+        "versions": versions,
+        "stage": {
+            "kind": figures.kind,
+            "title": figures.stage,
+            "period_ms": figures.period_ms,
+            "missing": figures.missing,
+        },
+        "rows": [row.as_dict() for row in figures.rows],
+        "answers_in_time": dict(figures.counts),
+        "targets": [{"what": t.what, "found": t.found, "met": t.met} for t in targets(figures)],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def show(figures: Figures, console: Console) -> None:
+    """All of it for a person."""
+    console.print(f"[bold]{escape(figures.stage)}[/]", highlight=False, soft_wrap=True)
+    if figures.missing:
+        console.print(f"For times by the sample over a real MIDI server: {escape(figures.missing)}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for title in "count", "p50", "p95", "p99", "max", "p99 calm", "xruns":
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", style="dim", overflow="fold")
+    # A unit has its rows together, so that it stands once.
+    for section, rows in groupby(figures.rows, key=lambda row: row.section):
+        first, *others = rows
+        table.add_row(f"[bold]{section}[/] ({first.unit})")
+        for row in (first, *others):
+            table.add_row(*_cells(row), style="dim" if row.baseline else None)
+    console.print(table)
+    if any(row.xruns for row in figures.rows):
+        console.print(
+            "calm: without what was played or heard within 1.5 s after the server itself was late (an xrun)",
+            soft_wrap=True,
+        )
+    console.print("\n[bold]Targets[/]")
+    grid = Table.grid(padding=(0, 1))
+    for target in targets(figures):
+        grid.add_row(_MARKS[target.met], target.what, f"[dim]{target.found}[/]")
+    console.print(grid)
+
+
+def _cells(row: Row) -> list[str]:
+    digits = 0 if row.unit == "ms" and row.figures["p50"] >= 100 else 2
+    if len(row.values) == 1:
+        return [f"  {row.what}", "", f"{row.values[0]:.{digits}f}", "", "", "", "", "", row.remark]
+    numbers = [f"{value:.{digits}f}" if value == value else "-" for value in row.figures.values()]
+    spoilt = [f"{row.p99_calm:.{digits}f}", str(row.xruns)] if row.calm is not None else ["", ""]
+    return [f"  {row.what}", str(len(row.values)), *numbers, *spoilt, row.remark]

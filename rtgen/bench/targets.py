@@ -1,0 +1,67 @@
+"""The targets, and whether a run met them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rtgen.bench.figures import Figures, Row, Target, quantile
+from rtgen.bench.server import RATE
+
+THRU, IDLE, BUSY = "thru", "notes, idle", "notes, model and both cores busy"
+LOOPS, START, MEMORY, REST = "answers in time", "start", "memory of its own", "share of a core at rest"
+RTGEN, PORTS, REAL_TIME = "rtgen", "ports open", "real-time process"
+STILL, ROLLING = "no clock", "clock, nobody plays"
+_ROOM_MS = 0.5
+_FRAME_MS = 1000 / RATE
+_LOOPS, _PORTS_MS, _MEMORY_MB, _REST_PERCENT = 1000, 500, 40, 1.0
+
+
+def targets(figures: Figures) -> list[Target]:
+    """Every target that something was measured for."""
+    return [*_timing(figures), *_loops(figures), *_machine(figures)]
+
+
+def _timing(figures: Figures) -> Iterator[Target]:
+    period = figures.period_ms
+    row, echo = figures.find(THRU, RTGEN), figures.find(THRU, "bare echo")
+    if row and echo:
+        ours, bare = (quantile(r.calm or r.values, 0.5) for r in (row, echo))
+        same = None if period is None else ours <= bare + _FRAME_MS
+        yield Target("thru at p50 equal to the bare echo", f"{ours:.2f} ms, echo {bare:.2f} ms", same)
+        more = row.p99_calm - echo.p99_calm
+        found = f"{row.p99_calm:.2f} ms, echo {echo.p99_calm:.2f} ms{_all(row)}"
+        yield Target("thru at p99 within one period of it", found, None if period is None else more <= period)
+    for section in IDLE, BUSY:
+        if row := figures.find(section, RTGEN):
+            limit = None if period is None else period + _ROOM_MS
+            words = "" if limit is None else f" ({limit:.2f} ms)"
+            met = None if limit is None else row.p99_calm <= limit
+            yield Target(f"{section}: p99 within one period + 0.5 ms{words}", f"{row.p99_calm:.2f} ms{_all(row)}", met)
+
+
+def _all(row: Row) -> str:
+    return f"; {row.figures['p99']:.2f} ms with what {row.xruns} xruns spoilt" if row.xruns else ""
+
+
+def _loops(figures: Figures) -> Iterator[Target]:
+    if counts := figures.counts:
+        late, loops = counts["late"], counts["loops"]
+        # Too few loops can show that the target is missed, and not that it is met.
+        met = False if late else True if loops >= _LOOPS else None
+        more = "" if loops >= _LOOPS else f"; for all of it: rtgen bench --loops {_LOOPS}"
+        found = f"{late} late in {loops}{more}"
+        yield Target(f"no late answer in {_LOOPS} loops at 60 to 240 BPM", found, met)
+
+
+def _machine(figures: Figures) -> Iterator[Target]:
+    if row := figures.find(START, PORTS):
+        longest = row.figures["max"]
+        yield Target("ports open within 0.5 s", f"{longest / 1e3:.2f} s at most", longest <= _PORTS_MS)
+    if row := figures.find(MEMORY, REAL_TIME):
+        most = row.figures["max"]
+        yield Target(f"real-time process under {_MEMORY_MB} MB", f"{most:.1f} MB", most < _MEMORY_MB)
+    for state in STILL, ROLLING:
+        shares = [r for r in figures.rows if r.section == REST and not r.baseline and r.what.startswith(f"{state}:")]
+        if shares:
+            total = sum(r.values[0] for r in shares)
+            yield Target(f"at rest under 1 % of a core ({state})", f"{total:.2f} %", total < _REST_PERCENT)

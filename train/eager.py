@@ -1,0 +1,106 @@
+"""The weights of an export in torch once more, to time onnxruntime against torch as it comes: `rtgen bench`.
+
+    python -m train.eager --count 200 MODEL.onnx ...
+
+prints what `rtgen.bench.answers` does, with a further sample of torch for every model that could be built again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from rtgen.bench.answers import Watched, samples
+from rtgen.errors import UserError
+from rtgen.inference.card import METADATA_KEY, Card
+from rtgen.inference.model import Model, Tensor
+from train.export import PARITY, probe
+from train.fit import build
+from train.models.loop_denoiser import LoopDenoiser
+
+_INPUTS = ("roll", "mask", "phase", "damage")
+
+
+def rebuild(path: Path) -> LoopDenoiser:
+    """The torch model of an `.onnx` that `rtgen-train export` wrote.
+
+    Raises:
+        UserError: it is of another make.
+    """
+    proto = onnx.load(path)
+    card = Card.from_metadata({p.key: p.value for p in proto.metadata_props}, str(path))
+    try:
+        model = build(card.training["config"]["architecture"])
+    except KeyError:
+        raise UserError(f"{path}: its card ({METADATA_KEY}) names no architecture, so torch cannot run it") from None
+    found = {i.name: torch.from_numpy(np.array(numpy_helper.to_array(i))) for i in proto.graph.initializer}
+    # What the export reshaped is no longer called by its name; it stands in the order of its use, as it was declared.
+    wanted = model.state_dict()
+    nameless = [t for name, t in found.items() if name not in wanted and t.dtype == torch.float32]
+    state = {}
+    for name, parameter in wanted.items():
+        tensor = found.get(name)
+        if tensor is None:
+            tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
+            if tensor is None:
+                raise UserError(f"{path} holds no weights called {name!r}, so torch cannot run it")
+            nameless = [t for t in nameless if t is not tensor]
+        state[name] = tensor.reshape(parameter.shape)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+class Eager(Watched):
+    """A model whose network runs in torch, one thread.
+
+    Raises:
+        UserError: it cannot be built, or answers differently.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._torch = rebuild(path)
+        super().__init__(path)
+        inputs = {name: x.numpy() for name, x in zip(_INPUTS, probe(2, 96), strict=True)}
+        meant, found = Model(path).run(inputs), self.compute(inputs)
+        worst = max(float(np.abs(meant[plane] - found[plane]).max()) for plane in meant)
+        if not worst < PARITY:
+            raise UserError(f"{path} differs from the torch model of its weights by {worst:.1e}")
+
+    def compute(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As `Model.run`, in torch."""
+        batch = len(inputs["roll"])
+        defaults = {c.name: np.tile(np.asarray(c.default, np.float32), (batch, 1)) for c in self.card.conditions}
+        every = {**defaults, **inputs}
+        with torch.inference_mode():
+            planes = self._torch(*(torch.from_numpy(every[name]) for name in _INPUTS))
+        return dict(zip(self.card.outputs(), (plane.numpy() for plane in planes), strict=True))
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found: list[dict[str, Any]] = []
+    for path in arguments.models:
+        contenders: list[tuple[str, Watched]] = [("onnxruntime", Watched(path))]
+        try:
+            contenders.append(("torch eager", Eager(path)))
+        except UserError as error:
+            print(error, file=sys.stderr)
+        found += samples(contenders, arguments.count)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
