@@ -113,7 +113,8 @@ def run(
     api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="The MIDI system.")] = "auto",
     name: Annotated[str, typer.Option(help="What other programs see the ports as.")] = "rtgen",
     clock: Annotated[
-        Literal["midi", "internal"], typer.Option(help="Follow the input's MIDI clock, or keep our own.")
+        Literal["midi", "internal", "link"],
+        typer.Option(help="Follow the input's MIDI clock, keep our own, or follow Ableton Link."),
     ] = "midi",
     tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
     bars: BarsOption = None,

@@ -67,6 +67,10 @@ class Daemon:
         self._ports.open(lambda now, port, data: self._inbox.put((now, Received(port, data))))
         self._worker.start()
 
+    def hear(self, event: Event) -> None:
+        """Takes in what happened elsewhere than at a port, just now; from any thread."""
+        self._inbox.put((perf_counter(), event))
+
     def stop(self) -> None:
         """Asks `run` to return; safe in a signal handler and from any thread."""
         self._stopping = True

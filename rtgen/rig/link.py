@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 from rtgen.errors import UserError
 from rtgen.instrument.events import Linked
@@ -46,11 +46,12 @@ class LinkPeer:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Joins the session, half a second from now."""
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leaves it."""
         self._ended.set()
         self._thread.join(2.0)

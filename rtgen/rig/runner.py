@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
+from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.log import Log
 from rtgen.rig.ports import Api, SystemPorts, find_api
@@ -44,7 +46,7 @@ class Setup:
     output: str | None
     api: Api
     name: str
-    clock: Literal["midi", "internal"]
+    clock: Literal["midi", "internal", "link"]
     seed: int
     device: str
     thru: bool | None
@@ -58,7 +60,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     """Plays until SIGINT, SIGTERM, or for so many seconds.
 
     Raises:
-        UserError: the ports or the model are not there, or the log cannot be written.
+        UserError: the ports, the model or Link's library are not there, or the log cannot be written.
     """
     log = Log(setup.log) if setup.log else None
     console = Console(stderr=True, highlight=False)
@@ -81,10 +83,18 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     daemon = Daemon(session, ports, model, setup.device, news.put)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
+    link = _link(session, daemon) if setup.clock == "link" else nullcontext()
     daemon.open()
-    with Teller(console, daemon, preset, news, log, quiet) as teller:
+    with Teller(console, daemon, preset, news, log, quiet) as teller, link:
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
         daemon.run(seconds)
+
+
+def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
+    # Only whoever asks for it has the library.
+    from rtgen.rig.link import LinkPeer
+
+    return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
 
 
 def _ask(question: str, names: list[str]) -> str:

@@ -145,5 +145,6 @@ def _notice(item: Notice, preset: Preset) -> str:
         "preset": f"preset {preset.name}",
         "unplugged": f"{item.name} has gone; it is waited for",
         "plugged": f"{item.name} is back",
+        "linked": f"Link: {item.peers} other{'s' * (item.peers != 1)} in the session",
     }
     return str(words[item.what])
