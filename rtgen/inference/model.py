@@ -55,6 +55,9 @@ class Model:
 
         Args:
             inputs: float32 arrays as in `Card.inputs`, all with the same batch size.
+
+        Raises:
+            UserError: what comes out is not numbers.
         """
         batch = len(next(iter(inputs.values())))
         feed = {
@@ -64,6 +67,9 @@ class Model:
         }
         names = list(self.card.outputs())
         values = self._session.run(names, {**feed, **inputs})
+        for name, value in zip(names, values, strict=True):
+            if not np.isfinite(value).all():
+                raise UserError(f"{self.path}: output {name!r} holds values that are no numbers; train it again")
         return dict(zip(names, values, strict=True))
 
     def seconds(self, runs: int = 5) -> float:
@@ -88,7 +94,7 @@ class Model:
             raise UserError(f"{self.path} is not an ONNX model that can be run; export it again") from error
 
     def _choose(self, device: Device) -> None:
-        there = ["cpu", *(d for d, p in _PROVIDERS.items() if d != "cpu" and p in ort.get_available_providers())]
+        there = devices_here()
         if device == "auto":
             speeds: dict[str, tuple[float, ort.InferenceSession]] = {}
             for name in there:
@@ -144,6 +150,8 @@ class Model:
         steps = self._whole(steps)
         try:
             outputs = self.run(self._probe(steps))
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(f"{self.path} does not run on the shapes that its card names; export it again") from error
         sizes = {"batch": 1, "steps": steps}
@@ -154,8 +162,12 @@ class Model:
                     f"{self.path}: output {name!r} comes out as {outputs[name].shape}, its card says {exact}; "
                     "export it again"
                 )
-            if not np.isfinite(outputs[name]).all():
-                raise UserError(f"{self.path}: output {name!r} holds values that are no numbers; train it again")
+
+
+def devices_here() -> list[str]:
+    """The devices that onnxruntime can use on this machine, the CPU first."""
+    there = ort.get_available_providers()
+    return ["cpu", *(device for device, provider in _PROVIDERS.items() if device != "cpu" and provider in there)]
 
 
 def _fits(wanted: Shape, found: list[int | str | None]) -> bool:

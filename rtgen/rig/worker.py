@@ -1,236 +1,262 @@
-"""The process that answers: it receives a job and returns an answer, so that the model never holds up the music.
+"""The worker: keeps a process that answers, sees to it that it does, and replaces it when it does not.
 
-The two ends speak JSON, a line a message, over the worker's standard input and output. A worker whose input ends, ends.
+The real-time loop only ever puts a job into a queue. All else is decided in one thread, which waits for what the
+processes say, and for the moment at which one of them should have said something.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
-from typing import IO, Any
+from queue import Empty, SimpleQueue
+from time import perf_counter
 
-from rtgen.errors import UserError
-from rtgen.instrument.job import Answer, Job, Mode
-from rtgen.music.note import Loop, Note
+from rtgen.instrument.job import Answer, Job
+from rtgen.rig.process import Process
+from rtgen.rig.wire import Failed, Ready, Report, Said, Skipped
 
-_RESTARTS = 3
-"""A worker that dies this often within `_WITHIN_S` is not started again."""
-_WITHIN_S = 30.0
+__all__ = ["Failed", "Ready", "Report", "Worker"]
 
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The model is loaded and warm.
-
-    Args:
-        model: its name.
-        device: what runs it.
-        seconds: the longest of a few whole answers.
-        remark: a sentence for the player, or nothing.
-    """
-
-    model: str
-    device: str
-    seconds: float
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The worker could not do what was asked.
-
-    Args:
-        reason: one sentence.
-        final: whether it has given up.
-    """
-
-    reason: str
-    final: bool = False
-
-
-Report = Ready | Answer | Failed
+LOAD_S, RELOAD_S = 60.0, 15.0
+"""A process that is not ready after this long hangs. The first use of a graphics card may take half a minute; a model
+that has been ready before has that behind it."""
+ANSWER_S = 1.0
+"""A process that does not answer for this long hangs, or for four times what the model has shown to need."""
+RESTARTS = 3
+"""A model whose process dies more often than this is set aside."""
+FORGIVE_S = 30.0
+"""A death is forgotten after this long, if the model has answered since."""
+RETRY_S = 30.0
+"""A model that dies too often, with no other to take its place, is tried again after this long."""
+BAD_ANSWERS = 3
+"""A model that cannot answer so many loops in a row is set aside, if there is another."""
+STALE_S = 1.0
+"""A job that waited this long for a process is not worth answering."""
+_WARMED_ON = 3840
+"""Ticks of the loop that `Ready.seconds` is about."""
 
 
 class Worker:
-    """The worker process, seen from the real-time process, which never waits for it.
+    """The worker, seen from the real-time process, which never waits for it.
+
+    To change the model, as to go back to an earlier one, a second process is started: the first answers until the
+    second is ready.
 
     Args:
         model: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
-        report: called, from a thread of the worker's, with whatever it has to say.
+        report: called, from threads of the worker's, with whatever it has to say.
     """
 
     def __init__(self, model: Path, device: str, report: Callable[[Report], None]) -> None:
-        self._command = [sys.executable, "-m", "rtgen.rig.worker", str(model), device]
+        self._device = device
         self._report = report
         self._stopping = False
-        self._process: subprocess.Popen[str] | None = None
+        # What is to be done in the worker's thread, which alone changes what follows.
+        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread = threading.Thread(target=self._keep, name="worker", daemon=True)
+        self._serving: Process | None = None
+        self._coming: Process | None = None
+        self._models = [model]
+        # Those that can be gone back to; the last is the one that answers, or last did.
+        self._names: dict[Path, str] = {}
+        self._deaths: dict[Path, list[float]] = {}
+        self._waiting: tuple[float, Job] | None = None
+        self._unanswered = self._bad = 0
+        self._seconds = 0.0
+        self._patience = ANSWER_S
+        self._ready_by = self._answer_by = self._retry_at = inf
 
     def start(self) -> None:
         """Starts the process; `Ready` follows."""
         self._thread.start()
 
     def ask(self, job: Job) -> None:
-        """Sends a job. If the worker is dead the job is lost, and the music goes on with what there is."""
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with suppress(OSError, ValueError):
-                process.stdin.write(_line(_from_job(job)))
-                process.stdin.flush()
+        """Sends a job, and never waits.
+
+        The job is lost if the process dies over it. While there is no process the newest job waits, for a moment.
+        """
+        process = self._serving
+        self._events.put(partial(self._asked, perf_counter(), job, process))
+        if process is not None:
+            process.ask(job)
+
+    def use(self, model: Path) -> None:
+        """Has another model answer as soon as it is ready, and never waits; `Ready` or `Failed` follows."""
+        self._events.put(partial(self._choose, model))
 
     def stop(self) -> None:
-        """Ends the process."""
+        """Ends the processes."""
         self._stopping = True
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with suppress(OSError):
-                process.stdin.close()
-            try:
-                process.wait(1.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._events.put(lambda: None)
+        if self._thread.is_alive():
+            self._thread.join()
 
     @property
     def pid(self) -> int | None:
-        """Process id, while there is one."""
-        return self._process.pid if self._process else None
+        """Process id of what answers, or else of what is about to; None while there is neither."""
+        process = self._serving or self._coming
+        return process.pid if process else None
+
+    # ---- the worker's thread --------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        """Starts the process, hears it out, and starts it again when it dies."""
-        deaths: list[float] = []
+        self._begin(self._models[-1])
         while not self._stopping:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-            )
-            assert self._process.stdout is not None
-            gave_up = self._hear(self._process.stdout)
-            status = self._process.wait()
-            if self._stopping or gave_up:
-                return
-            deaths = [t for t in deaths if time.monotonic() - t < _WITHIN_S] + [time.monotonic()]
-            if len(deaths) > _RESTARTS:
-                self._report(
-                    Failed(f"The model's process died {len(deaths)} times (status {status}); run it again", True)
-                )
-                return
-            self._report(Failed(f"The model's process died (status {status}); it is being started again"))
+            deadline = min(self._ready_by, self._answer_by, self._retry_at)
+            try:
+                self._events.get(timeout=None if deadline == inf else max(deadline - perf_counter(), 0.0))()
+            except Empty:
+                self._watch(perf_counter())
+        for process in (self._serving, self._coming):
+            if process is not None:
+                process.kill()
+                process.wait()
 
-    def _hear(self, stream: IO[str]) -> bool:
-        """Passes on what the process says until it ends; says whether it gave up of its own accord."""
-        gave_up = False
-        for line in stream:
-            report = _to_report(json.loads(line))
-            gave_up = gave_up or (isinstance(report, Failed) and report.final)
-            self._report(report)
-        return gave_up
+    def _watch(self, now: float) -> None:
+        """Looks who should have said something by now."""
+        if self._serving is not None and now >= self._answer_by:
+            self._serving.kill()
+            self._lost(self._serving, f"has not answered for {self._patience:.1f} s and was stopped")
+        if self._coming is not None and now >= self._ready_by:
+            self._coming.kill()
+            self._lost(self._coming, "was not ready in time and was stopped")
+        if now >= self._retry_at:
+            self._begin(self._models[-1])
 
-
-# ---- what goes over the wire ----------------------------------------------------------------------------------------
-
-
-def _line(message: dict[str, Any]) -> str:
-    return json.dumps(message, separators=(",", ":")) + "\n"
-
-
-def _from_loop(loop: Loop) -> dict[str, Any]:
-    return {
-        "length": loop.length,
-        "bar": loop.bar,
-        "notes": [(n.onset, n.pitch, n.duration, n.velocity) for n in loop.notes],
-    }
-
-
-def _to_loop(fields: dict[str, Any]) -> Loop:
-    return Loop(fields["length"], tuple(Note(*note) for note in fields["notes"]), fields["bar"])
-
-
-def _from_job(job: Job) -> dict[str, Any]:
-    return {
-        "loop": _from_loop(job.loop),
-        "mode": job.mode,
-        "seed": job.seed,
-        "target": job.target,
-        "epoch": job.epoch,
-        "knobs": dict(job.knobs),
-    }
-
-
-def _to_report(message: dict[str, Any]) -> Report:
-    match message.pop("kind"):
-        case "ready":
-            return Ready(**message)
-        case "answer":
-            return Answer(_to_loop(message["loop"]), message["target"], message["epoch"])
-        case _:
-            return Failed(**message)
-
-
-# ---- the process itself ---------------------------------------------------------------------------------------------
-
-
-def _example() -> Loop:
-    """Two bars of chords and melody, as many notes as a busy player's, to warm the model with."""
-    notes = [Note(i * 240, 60 + i % 12, 240) for i in range(16)]
-    notes += [Note(i * 960, pitch, 960) for i in range(4) for pitch in (36, 48, 52, 55)]
-    return Loop(3840, tuple(notes))
-
-
-def main(model_path: str, device: str) -> int:
-    """Answers jobs from standard input until it ends."""
-    # The terminal's Ctrl-C reaches every process; ours ends when its input does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(5)
-    # Whatever a library prints must not end up among the messages.
-    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def say(kind: str, **fields: Any) -> None:
-        messages.write(_line({"kind": kind, **fields}))
-        messages.flush()
-
-    from rtgen.inference.answer import answer
-    from rtgen.inference.model import DEVICES, Model
-    from rtgen.instrument.controls import PARAMETERS
-    from rtgen.instrument.job import MODES
-
-    def timed(loop: Loop, mode: Mode) -> float:
-        knobs = {p.name: p.default for p in PARAMETERS.values()}
-        start = time.perf_counter()
-        answer(model, loop, mode, knobs, seed=0)
-        return time.perf_counter() - start
-
-    try:
-        model = Model(Path(model_path), next(d for d in DEVICES if d == device))
-        for mode in MODES:
-            timed(_example(), mode)
-        longest = max(timed(_example(), mode) for mode in MODES for _ in range(3))
-    except UserError as error:
-        say("failed", reason=str(error), final=True)
-        return 2
-    say("ready", model=model.card.name, device=model.device, seconds=longest, remark=model.remark)
-    for line in sys.stdin:
-        job = json.loads(line)
+    def _begin(self, model: Path) -> None:
+        """Starts a process with a model; what answers goes on until it is ready."""
+        self._abandon()
+        self._retry_at = inf
+        self._ready_by = perf_counter() + (RELOAD_S if model in self._names else LOAD_S)
         try:
-            loop = answer(model, _to_loop(job["loop"]), job["mode"], job["knobs"], job["seed"])
-        except Exception as error:
-            # One loop that the model cannot answer must not cost the next ones.
-            say("failed", reason=f"The model could not answer this loop ({type(error).__name__}: {error})")
+            self._coming = Process(model, self._device, hurry=self._serving is None, hear=self._said)
+        except OSError as error:
+            self._died(model, f"could not be started ({error.strerror})")
+
+    def _abandon(self) -> None:
+        """Ends a process that is not ready yet."""
+        if self._coming is not None:
+            self._coming.kill()
+        self._coming, self._ready_by = None, inf
+
+    def _choose(self, model: Path) -> None:
+        present = self._coming or self._serving
+        if present is None or present.model != model:
+            self._deaths.pop(model, None)
+            if self._serving is not None and self._serving.model == model:
+                self._abandon()
+            else:
+                self._begin(model)
+
+    # ---- what is said ---------------------------------------------------------------------------------------------
+
+    def _said(self, process: Process, said: Said | None) -> None:
+        """Called in a thread of the process: an answer goes on at once, what follows from it is for our own thread."""
+        if isinstance(said, Answer):
+            self._report(said)
+        self._events.put(partial(self._heard, process, said))
+
+    def _asked(self, at: float, job: Job, process: Process | None) -> None:
+        if self._serving is None:
+            self._waiting = (at, job)
+        elif process is not self._serving:
+            self.ask(job)  # it was on its way when the process changed
         else:
-            say("answer", loop=_from_loop(loop), target=job["target"], epoch=job["epoch"])
-    return 0
+            self._patience = max(ANSWER_S, 4 * self._seconds * max(1.0, job.loop.length / _WARMED_ON))
+            self._unanswered += 1
+            if self._unanswered == 1:
+                self._answer_by = perf_counter() + self._patience
 
+    def _heard(self, process: Process, said: Said | None) -> None:
+        match said:
+            case _ if process not in (self._serving, self._coming):
+                pass
+            case None:
+                self._lost(process, f"died ({process.status})")
+            case Ready() if process is self._coming:
+                self._take_over(process, said)
+            case Failed() if process is self._coming:
+                self._abandon()
+                self._set_aside(process.model, said.reason)
+            case Answer() | Failed() | Skipped() if process is self._serving:
+                self._unanswered = max(self._unanswered - 1, 0)
+                self._answer_by = perf_counter() + self._patience if self._unanswered else inf
+                self._judge(process.model, said)
 
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    def _take_over(self, process: Process, ready: Ready) -> None:
+        if self._serving is not None:
+            self._serving.leave()
+        self._serving, self._coming = process, None
+        self._ready_by = self._answer_by = inf
+        self._unanswered = self._bad = 0
+        self._seconds = ready.seconds
+        self._models = [*(m for m in self._models if m != process.model), process.model]
+        self._names[process.model] = ready.model
+        self._report(ready)
+        if self._waiting is not None and perf_counter() - self._waiting[0] < STALE_S:
+            self.ask(self._waiting[1])
+        self._waiting = None
+
+    def _judge(self, model: Path, said: Answer | Failed | Skipped) -> None:
+        """Thinks better or worse of the model that answers."""
+        if isinstance(said, Answer):
+            self._bad = 0
+            now = perf_counter()
+            self._deaths[model] = [at for at in self._deaths.get(model, []) if now - at < FORGIVE_S]
+        elif isinstance(said, Failed):
+            self._report(said)
+            self._bad += 1
+            if self._bad == BAD_ANSWERS and len(self._models) > 1:
+                self._set_aside(model, f"Model {self._name(model)} could not answer {BAD_ANSWERS} loops in a row")
+
+    # ---- what is done about it ------------------------------------------------------------------------------------
+
+    def _lost(self, process: Process, how: str) -> None:
+        """A process is no more; what it was asked is not answered."""
+        if process is self._serving:
+            self._serving, self._answer_by = None, inf
+        else:
+            self._coming, self._ready_by = None, inf
+        self._died(process.model, how)
+
+    def _died(self, model: Path, how: str) -> None:
+        """Starts a model's process again, unless it does nothing but die."""
+        deaths = self._deaths.setdefault(model, [])
+        deaths.append(perf_counter())
+        what = f"The process of model {self._name(model)} {how}"
+        if len(deaths) > RESTARTS:
+            self._set_aside(model, f"{what}, for the {len(deaths)}th time")
+        elif self._coming is not None:
+            self._report(Failed(f"{what}; {self._name(self._coming.model)} is about to take over"))
+        else:
+            self._report(Failed(f"{what}; it is started again, and the music goes on meanwhile"))
+            self._begin(model)
+
+    def _set_aside(self, model: Path, why: str) -> None:
+        """Uses another model, if there is one.
+
+        Args:
+            model: which cannot be used.
+            why: a sentence without its end.
+        """
+        others = [m for m in self._models if m != model]
+        present = self._serving or self._coming
+        if present is not None and present.model != model:
+            self._models = others
+            self._report(Failed(f"{why}; {self._name(present.model)} answers instead"))
+        elif others:
+            self._models = others
+            self._report(Failed(f"{why}; {self._name(others[-1])} takes its place"))
+            self._begin(others[-1])
+        elif not self._names:
+            self._report(Failed(why, final=True))
+        else:
+            self._report(Failed(f"{why}; the music goes on without answers, and it is tried again in {RETRY_S:.0f} s"))
+            self._retry_at = perf_counter() + RETRY_S
+
+    def _name(self, model: Path) -> str:
+        return self._names.get(model, model.stem)

@@ -52,8 +52,8 @@ def test_jobs_are_answered_in_order(worker: Worker, reports: Reports) -> None:
     assert (ready.model, ready.device) == ("tiny", "cpu")
     assert 0 < ready.seconds < 5
     worker.ask(job(3840, distance=0.0))
-    worker.ask(job(7680, distance=0.5))
     assert take(reports, Answer) == Answer(LOOP, 3840, 1)
+    worker.ask(job(7680, distance=0.5))
     second = take(reports, Answer)
     assert (second.target, len(second.loop)) == (7680, 16)
     assert second.loop != LOOP

@@ -1,0 +1,189 @@
+"""The process that answers: it receives jobs on its standard input, and says answers on its standard output.
+
+It ends when its input does, whatever it is at; it takes no more memory than it is allowed; and of several jobs that
+wait it answers the newest, as the others come too late anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING
+
+from rtgen.errors import UserError
+from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.music.note import Loop, Note
+from rtgen.rig import wire
+from rtgen.rig.wire import Failed, Ready, Said, Skipped
+
+if TYPE_CHECKING:
+    from rtgen.inference.model import Model
+
+_NICE = 5
+_MEMORY = {False: 2 * 2**30, True: 16 * 2**30}
+"""Bytes that the process may take, without and with a graphics card: CUDA maps much that it never uses."""
+_TOO_SLOW_S = 5.0
+"""Whatever takes longer to answer two bars is of no use to a player."""
+_WARM_S = 0.5
+"""Warming goes through every mode four times, or until it took this long."""
+_GRACE_S = 2.0
+"""How long an answer may still take when the input has ended."""
+
+
+def main(model_path: str, device: str, patience: str) -> int:
+    """Answers jobs from standard input until it ends.
+
+    Args:
+        model_path: the `.onnx` file.
+        device: as in `rtgen.inference.model.Device`.
+        patience: `hurry` loads the model at normal priority, for the player waits for it; `gently` does not.
+    """
+    # The terminal's Ctrl-C reaches every process; ours ends when its input does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    jobs: SimpleQueue[str | None] = SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin, jobs), daemon=True).start()
+    # Whatever a library prints must not end up among the messages.
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(said: Said) -> None:
+        messages.write(wire.from_said(said))
+        messages.flush()
+
+    with suppress(OSError):  # nobody listens any more
+        if patience == "gently":
+            _make_way()
+        try:
+            model = _load(Path(model_path), device, say)
+            seconds = _warm(model)
+        except UserError as error:
+            say(Failed(str(error), final=True))
+            return 2
+        _make_way()
+        say(Ready(model.card.name, model.device, seconds, model.remark))
+        while (line := _newest(jobs, say)) is not None:
+            say(_answered(model, line))
+    return 0
+
+
+def _listen(stream: IO[str], jobs: SimpleQueue[str | None]) -> None:
+    """Passes on the lines of the input; when it ends the process does, even if the model never returns."""
+    with suppress(OSError, ValueError):
+        for line in stream:
+            jobs.put(line)
+    jobs.put(None)
+    time.sleep(_GRACE_S)
+    os._exit(0)
+
+
+def _newest(jobs: SimpleQueue[str | None], say: wire.Say) -> str | None:
+    """The newest job that waits, once there is one; None at the end of the input."""
+    line = jobs.get()
+    while not jobs.empty():
+        after = jobs.get()
+        if after is None:
+            jobs.put(None)  # the last job is still answered
+            return line
+        say(Skipped())
+        line = after
+    return line
+
+
+def _load(path: Path, device: str, say: wire.Say) -> Model:
+    from rtgen.inference.model import DEVICES, Model, devices_here
+
+    gpu = device != "cpu" and len(devices_here()) > 1
+    _cap_memory(_MEMORY[gpu], path.stem, say)
+    return Model(path, next(d for d in DEVICES if d == device))
+
+
+def _warm(model: Model) -> float:
+    """Answers an example in every mode until it goes at its usual speed; the longest of those answers, in seconds.
+
+    Raises:
+        UserError: the model is too slow to play with.
+    """
+    from rtgen.inference.answer import answer
+    from rtgen.instrument.controls import PARAMETERS
+
+    knobs = {p.name: p.default for p in PARAMETERS.values()}
+    times: list[float] = []
+    while len(times) < 4 * len(MODES) and (len(times) < len(MODES) or sum(times) < _WARM_S):
+        for mode in MODES:
+            start = time.perf_counter()
+            answer(model, _example(), mode, knobs, seed=0)
+            times.append(time.perf_counter() - start)
+            if times[-1] > _TOO_SLOW_S:
+                raise UserError(
+                    f"Model {model.card.name} takes {times[-1]:.1f} s for an answer, which no music waits for; "
+                    "choose a smaller one, or another device"
+                )
+    # The first of every mode is slow, and stands for the others only where there are none.
+    return max(times[len(MODES) :] or times)
+
+
+def _example() -> Loop:
+    """Two bars of chords and melody, as many notes as a busy player's, to warm the model with."""
+    notes = [Note(i * 240, 60 + i % 12, 240) for i in range(16)]
+    notes += [Note(i * 960, pitch, 960) for i in range(4) for pitch in (36, 48, 52, 55)]
+    return Loop(3840, tuple(notes))
+
+
+def _answered(model: Model, line: str) -> Said:
+    """The answer to a job, or why there is none: one loop that cannot be answered must not cost the next ones."""
+    from rtgen.inference.answer import answer
+
+    try:
+        job: Job = wire.to_job(line)
+        return Answer(answer(model, job.loop, job.mode, job.knobs, job.seed), job.target, job.epoch)
+    except UserError as error:
+        return Failed(str(error))
+    except Exception as error:
+        if isinstance(error, MemoryError) or "alloc" in str(error):
+            return Failed(f"Model {model.card.name} ran out of memory on this loop; play a shorter one or change it")
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Failed(f"Model {model.card.name} could not answer this loop ({reason})")
+
+
+def _make_way() -> None:
+    """Lets the real-time process, and all else that makes sound, go first."""
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+
+
+def _cap_memory(limit: int, name: str, say: wire.Say) -> None:
+    """Sees to it that a model that wants more memory than `limit` (bytes) fails, and nothing else does.
+
+    On Linux it gets no more, which fails the one answer. Where the system cannot refuse, a thread ends the process.
+    """
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        # Not the address space: CUDA and others map far more of that than they use.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    elif sys.platform != "win32":
+        threading.Thread(target=_watch_memory, args=(limit, name, say), daemon=True).start()
+
+
+def _watch_memory(limit: int, name: str, say: wire.Say) -> None:
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit < limit:
+        time.sleep(0.1)
+    with suppress(OSError):
+        say(Failed(f"Model {name} takes more than {limit >> 20} MB of memory"))
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

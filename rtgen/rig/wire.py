@@ -1,0 +1,129 @@
+"""What the real-time process and the worker process say to each other: JSON, a line a message.
+
+Neither end trusts the other to be whole: what cannot be understood is None, and never an exception.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from rtgen.instrument.job import Answer, Job
+from rtgen.music.note import Loop, Note
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded and warm.
+
+    Args:
+        model: its name.
+        device: what runs it.
+        seconds: the longest of a few whole answers.
+        remark: a sentence for the player, or nothing.
+    """
+
+    model: str
+    device: str
+    seconds: float
+    remark: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.seconds) and self.seconds > 0):
+            raise ValueError(f"{self.seconds} is no time for an answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker could not do what was asked.
+
+    Args:
+        reason: one sentence.
+        final: whether it has given up; on the wire, whether it is the model that cannot be run at all.
+    """
+
+    reason: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A job was not answered, as a newer one had come."""
+
+
+Report = Ready | Answer | Failed
+Said = Report | Skipped
+Say = Callable[[Said], None]
+
+
+def from_job(job: Job) -> str:
+    """A job as a line."""
+    fields = {"mode": job.mode, "seed": job.seed, "target": job.target, "epoch": job.epoch, "knobs": dict(job.knobs)}
+    return _line({"loop": _from_loop(job.loop), **fields})
+
+
+def to_job(line: str) -> Job:
+    """A job from its line.
+
+    Raises:
+        Exception: it is none.
+    """
+    fields = json.loads(line)
+    return Job(**{**fields, "loop": _to_loop(fields["loop"])})
+
+
+def from_said(said: Said) -> str:
+    """What the worker process says, as a line."""
+    match said:
+        case Answer():
+            return _line({"kind": "answer", "loop": _from_loop(said.loop), "target": said.target, "epoch": said.epoch})
+        case Skipped():
+            return _line({"kind": "skipped"})
+        case Failed():
+            return _line({"kind": "failed", "reason": said.reason, "final": said.final})
+        case Ready():
+            fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
+            return _line({"kind": "ready", **fields})
+
+
+def to_said(line: str) -> Said | None:
+    """What a line of the worker process says; None for a line that says nothing we know."""
+    try:
+        fields = json.loads(line)
+        match fields.pop("kind"):
+            case "answer":
+                return Answer(_to_loop(fields["loop"]), _whole(fields["target"]), _whole(fields["epoch"]))
+            case "skipped":
+                return Skipped()
+            case "failed":
+                return Failed(str(fields["reason"]), bool(fields["final"]))
+            case "ready":
+                model, device, remark = (str(fields[name]) for name in ("model", "device", "remark"))
+                return Ready(model, device, fields["seconds"], remark)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass
+    return None
+
+
+def _line(message: dict[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":")) + "\n"
+
+
+def _from_loop(loop: Loop) -> dict[str, Any]:
+    notes = [(n.onset, n.pitch, n.duration, n.velocity) for n in loop.notes]
+    return {"length": loop.length, "bar": loop.bar, "notes": notes}
+
+
+def _to_loop(fields: dict[str, Any]) -> Loop:
+    notes = (Note(*map(_whole, note)) for note in fields["notes"])
+    return Loop(_whole(fields["length"]), tuple(notes), _whole(fields["bar"]))
+
+
+def _whole(value: object) -> int:
+    """A position must be whole: a float would drift."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
