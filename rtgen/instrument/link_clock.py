@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, floor
 
 from rtgen.instrument.events import Linked
 from rtgen.instrument.transport import Change, State, Transport
@@ -90,7 +90,7 @@ class LinkClock(Transport):
         error = (event.beat - self._origin) * PPQN - expected
         if abs(error) > _JUMP or event.bar != self._bar:
             # Beats are counted by each for himself, and only their place in the bar is common: bars are kept.
-            bars = max(round((event.beat - expected / PPQN) / event.bar), -ceil(-event.beat / event.bar))
+            bars = min(round((event.beat - expected / PPQN) / event.bar), floor(event.beat / event.bar))
             self._origin, self._bar = bars * event.bar, event.bar
             error = (event.beat - self._origin) * PPQN - expected
         small = abs(error) * self._seconds_per_tick < _SLEW_S and event.tempo == self._told
