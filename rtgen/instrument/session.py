@@ -28,9 +28,10 @@ from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.midi_clock import MidiClock
-from rtgen.instrument.player import THRU, Ledger, Player
+from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.sources import ClockSources
+from rtgen.instrument.thru import Hands, Thru
 from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.note import Loop, Note
 
@@ -104,7 +105,7 @@ class Session:
         self._ledger = Ledger()
         self._player = Player(self._ledger, preset.channel - 1)
         self._parsers: dict[int, midi.Parser] = {}
-        self._thru = thru
+        self._thru = Thru(self._ledger) if thru else None
         self._seed = seed
         self._jobs = 0
         self._offset = output_offset_s
@@ -119,7 +120,7 @@ class Session:
         self._awaited: int | None = None
         # Bounded, for a clock that never comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
-        self._down: dict[int, set[tuple[int, int]]] = {}
+        self._hands = Hands()
         self._peers = 0
         self._from = 0
 
@@ -161,7 +162,8 @@ class Session:
     def end(self) -> list[bytes]:
         """The messages that end everything that sounds; the last thing to be sent before the port closes."""
         self._player.clear()
-        return self._ledger.release(thru=True)
+        stop = self._clock_out.changed(Change.STOPPED, 0) if self._clock_out is not None else []
+        return self._ledger.release(thru=True) + stop
 
     def _hear(self, now: float, port: int, message: bytes, out: Output) -> None:
         if message[0] >= 0xF0:
@@ -171,23 +173,15 @@ class Session:
             elif self._sources.is_news(now, port):
                 out.notices.append(Notice("foreign", port=port))
             return
-        self._remember(port, message)
-        if self._thru:
-            out.messages += self._through(message)
+        self._hands.feed(port, message)
+        if self._thru is not None:
+            out.messages += self._thru.feed(message)
         if message[0] & 0xF0 == 0xB0:
             self._turn_control(message[1], message[2])
         # A turn that is due before the note must be taken before it.
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
-
-    def _remember(self, port: int, message: bytes) -> None:
-        """Keeps in mind which keys of an input are down."""
-        key = (message[0] & 0x0F, message[1])
-        if midi.is_note_on(message):
-            self._down.setdefault(port, set()).add(key)
-        elif midi.is_note(message) and port in self._down:
-            self._down[port].discard(key)
 
     def _turn_control(self, number: int, value: int) -> None:
         if number == HOLD_CC:
@@ -211,24 +205,6 @@ class Session:
                 self._looper.feed(tick, message)
         self._unplaced.clear()
 
-    def _through(self, message: bytes) -> list[bytes]:
-        channel = message[0] & 0x0F
-        if not self._ledger.plugged:
-            return []
-        if midi.is_note(message):
-            key = (channel, message[1])
-            return (
-                self._ledger.begin(key, message[2], THRU) if midi.is_note_on(message) else self._ledger.end(key, THRU)
-            )
-        if midi.silences(message):
-            return self._ledger.end_through(channel)  # one by one, so that the ledger still knows all that sounds
-        if message[0] & 0xF0 == 0xB0:
-            if message[1] in BY_CC or message[1] == HOLD_CC:
-                return []  # a knob of ours is not music
-            if message[1] == midi.SUSTAIN:
-                self._ledger.pedal(channel, message[2] >= 64)
-        return [message]
-
     def _plug(self, now: float, event: Plugged, out: Output) -> None:
         """A port came or went."""
         if event.direction == "out":
@@ -238,10 +214,8 @@ class Session:
                 self._ledger.unplug()
         elif not event.there:
             # A keyboard that is gone holds no key and no pedal.
-            for channel, pitch in sorted(self._down.pop(event.port, ())):
-                self._hear(now, event.port, midi.note_off(channel, pitch), out)
-            for channel in range(16):
-                self._hear(now, event.port, midi.control(channel, midi.SUSTAIN, 0), out)
+            for message in self._hands.let_go(event.port):
+                self._hear(now, event.port, message, out)
         out.notices.append(Notice("plugged" if event.there else "unplugged", port=event.port, name=event.name))
 
     def _link(self, now: float, event: Linked, out: Output) -> None:

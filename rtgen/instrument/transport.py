@@ -77,7 +77,7 @@ class Transport:
         """When `expire` wants to be called at the latest."""
         raise NotImplementedError
 
-    def skip(self, now: float, gap: float) -> Change | None:
+    def skip(self, now: float, gap: float) -> Change | None:  # noqa: ARG002
         """Learns that nothing happened for `gap` seconds until `now`: the machine slept, or stood still.
 
         Says whether the song's time broke.

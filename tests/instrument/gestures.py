@@ -1,0 +1,126 @@
+"""Bytes as a story for a session: what a fuzzer and a property test make up, both read by the same reader.
+
+Whatever the bytes are, the session must not raise, must keep every note's end, and must ask to be woken in the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Turned, Used, Warmed
+from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.instrument.preset import USES, Preset
+from rtgen.instrument.session import Session
+
+_STEPS_S = 0.0, 0.001, 0.0208333, 0.0208333, 0.05, 0.5, 3.0, 4000.0
+_PRESETS = [
+    Preset().changed(bars=bars, metre=metre, use=use, mode=mode, channel=channel)
+    for bars, metre in ((1, "1/4"), (1, "4/4"), (2, "7/8"))
+    for use in USES
+    for mode, channel in zip(MODES, (1, 9), strict=False)
+]
+
+
+class Story:
+    """A session, what is told to it, and what is sounding.
+
+    Args:
+        clock: 0 for MIDI clock, else our own.
+        offset_ms: output offset.
+    """
+
+    def __init__(self, clock: int = 0, offset_ms: int = 0) -> None:
+        self.session = Session(
+            _PRESETS[0],
+            clock="internal" if clock else "midi",
+            thru=True,
+            output_offset_s=offset_ms / 1e3,
+            send_clock=bool(clock),
+        )
+        self.now = 0.0
+        self.jobs: list[Job] = []
+        self.sounding: set[tuple[int, int]] = set()
+        self._wake: float | None = None
+
+    def tell(self, event: Event | None) -> None:
+        """Something happens now."""
+        self._take(self.session.step(self.now, event))
+
+    def hear(self, data: bytes, port: int = 0) -> None:
+        """Bytes arrive."""
+        self.tell(Received(port, data))
+
+    def wait(self, seconds: float) -> None:
+        """Time passes; the session is woken when it asked for it, or is not woken for hours at all."""
+        until = self.now + seconds
+        while seconds < 1000 and self._wake is not None and self._wake < until:
+            self.now = max(self.now, self._wake)
+            self.tell(None)
+        self.now = until
+
+    def answer(self, which: int, up: int) -> None:
+        """The worker answers one of the jobs, perhaps one of long ago."""
+        if self.jobs:
+            job = self.jobs.pop(which % len(self.jobs))
+            notes = [replace(n, pitch=min(n.pitch + up % 12, 127)) for n in job.loop.notes]
+            self.tell(Answer(job.loop.with_notes(notes).monophonic_by_pitch(), job.target, job.epoch))
+
+    def end(self) -> None:
+        """The last messages; nothing sounds after them, if there is an output to send them to."""
+        self.tell(Plugged("out", 0, "port", True))
+        self._check(self.session.end())
+        assert not self.sounding, f"still sounding: {self.sounding}"
+
+    def _take(self, out: Output) -> None:
+        self._check(out.messages)
+        self.jobs = (self.jobs + out.jobs)[-8:]
+        assert out.wake_at is None or out.wake_at > self.now, "asks to be woken in the past"
+        self._wake = out.wake_at
+
+    def _check(self, messages: Iterable[bytes]) -> None:
+        for data in messages:
+            kind = data[0] & 0xF0
+            assert data[0] >= 0x80
+            assert all(byte < 0x80 for byte in data[1:])
+            if kind not in (0x80, 0x90):
+                continue
+            key = (data[0] & 0x0F, data[1])
+            if kind == 0x90 and data[2]:
+                assert key not in self.sounding, f"{key} struck while it sounds"
+                self.sounding.add(key)
+            else:
+                assert key in self.sounding, f"an end for {key}, which does not sound"
+                self.sounding.remove(key)
+
+
+def read(story: Story, data: bytes) -> None:
+    """Tells a story: each gesture is a byte, and what it takes."""
+    at = 0
+    while at < len(data):
+        kind, value = data[at] % 16, data[at] // 16
+        at += 1
+        match kind:
+            case 0 | 1 | 2:
+                story.wait(_STEPS_S[value % len(_STEPS_S)])
+            case 3 | 4:
+                for _ in range(value * 8):
+                    story.hear(b"\xf8")
+                    story.wait(0.0208333)
+            case 5:
+                story.hear((b"\xfa", b"\xfb", b"\xfc", b"\xff")[value % 4], port=value // 8)
+            case 6 | 7 | 8 | 9:
+                size = value % 8 + 1
+                story.hear(data[at : at + size], port=value // 8)
+                at += size
+            case 10 | 11:
+                story.answer(value, value)
+            case 12:
+                story.tell(Chosen(_PRESETS[value % len(_PRESETS)]))
+            case 13:
+                story.tell(Plugged(("in", "out")[value % 2], value // 8, "port", value // 2 % 2 == 0))  # type: ignore[arg-type]
+            case 14:
+                story.tell(Used(USES[value % 3]) if value < 9 else Turned("distance", value / 15))
+            case _:
+                story.tell(Panic() if value % 2 else Warmed(value / 10))
+    story.end()

@@ -1,0 +1,109 @@
+"""Whatever happens, in whatever order: a state machine over the session, and stories that a fuzzer found."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from rtgen.instrument.events import Chosen, Panic, Plugged, Turned, Used, Warmed
+from rtgen.instrument.preset import USES, Preset
+from tests.instrument.gestures import Story, read
+
+PORTS = st.integers(0, 1)
+MESSAGES = st.one_of(
+    st.builds(lambda c, p, v: bytes((0x90 | c, p, v)), st.integers(0, 2), st.integers(58, 64), st.integers(0, 127)),
+    st.builds(lambda c, p: bytes((0x80 | c, p, 0)), st.integers(0, 2), st.integers(58, 64)),
+    st.builds(lambda c, v: bytes((0xB0 | c, 64, v)), st.integers(0, 2), st.sampled_from((0, 127))),
+    st.builds(lambda n, v: bytes((0xB0, n, v)), st.sampled_from((1, 20, 23, 120, 123)), st.integers(0, 127)),
+    st.builds(lambda a, b: bytes((0xF2, a, b)), st.integers(0, 127), st.integers(0, 127)),
+    st.builds(lambda v: bytes((0xE0, 0, v)), st.integers(0, 127)),
+    st.just(b"\xf0" + bytes(200) + b"\xf7"),
+)
+
+
+class Anything(RuleBasedStateMachine):
+    """All that can happen to a session; `Story` holds every step against the rules."""
+
+    @initialize(clock=st.integers(0, 1), offset_ms=st.sampled_from((0, 0, 30, -30)))
+    def begin(self, clock: int, offset_ms: int) -> None:
+        self.story = Story(clock, offset_ms)
+
+    @rule(data=MESSAGES, port=PORTS)
+    def message(self, data: bytes, port: int) -> None:
+        self.story.hear(data, port)
+
+    @rule(pitches=st.sets(st.integers(58, 64), min_size=1), port=PORTS)
+    def chord(self, pitches: set[int], port: int) -> None:
+        for pitch in pitches:
+            self.story.hear(bytes((0x90, pitch, 80)), port)
+
+    @rule(data=MESSAGES, cut=st.integers(0, 3), port=PORTS)
+    def prefix(self, data: bytes, cut: int, port: int) -> None:
+        self.story.hear(data[:cut], port)
+
+    @rule(data=MESSAGES, at=st.integers(0, 3), byte=st.integers(0, 255), port=PORTS)
+    def corruption(self, data: bytes, at: int, byte: int, port: int) -> None:
+        self.story.hear(data[:at] + bytes((byte,)) + data[at + 1 :], port)
+
+    @rule(byte=st.sampled_from((0xFA, 0xFB, 0xFC, 0xFF)), port=PORTS)
+    def command(self, byte: int, port: int) -> None:
+        self.story.hear(bytes((byte,)), port)
+
+    @rule(count=st.integers(1, 120), period=st.sampled_from((0.0208333, 0.0208333, 0.01, 0.004)), port=PORTS)
+    def clocks(self, count: int, period: float, port: int) -> None:
+        for _ in range(count):
+            self.story.hear(b"\xf8", port)
+            self.story.wait(period)
+
+    @rule(seconds=st.floats(0, 5))
+    def wait(self, seconds: float) -> None:
+        self.story.wait(seconds)
+
+    @rule()
+    def sleep(self) -> None:
+        self.story.wait(3600.0)
+
+    @rule(which=st.integers(0, 7), up=st.integers(0, 11))
+    def answer(self, which: int, up: int) -> None:
+        self.story.answer(which, up)
+
+    @rule(use=st.sampled_from(USES), bars=st.sampled_from((1, 1, 2)), metre=st.sampled_from(("1/4", "4/4", "7/8")))
+    def choose(self, use: str, bars: int, metre: str) -> None:
+        self.story.tell(Chosen(Preset().changed(use=use, bars=bars, metre=metre, channel=bars)))
+
+    @rule(direction=st.sampled_from(("in", "out")), port=PORTS, there=st.booleans())
+    def plug(self, direction: str, port: int, there: bool) -> None:
+        self.story.tell(Plugged(direction, port, "port", there))  # type: ignore[arg-type]
+
+    @rule(event=st.sampled_from([*map(Used, USES), Panic(), Warmed(0.3), Turned("distance", 1.0)]))
+    def event(self, event: Used | Panic | Warmed | Turned) -> None:
+        self.story.tell(event)
+
+    def teardown(self) -> None:
+        if hasattr(self, "story"):
+            self.story.end()
+
+
+TestAnything = Anything.TestCase
+TestAnything.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@given(st.binary(max_size=300), st.integers(0, 1))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_a_story(data: bytes, clock: int) -> None:
+    read(Story(clock), data)
+
+
+FOUND = [
+    # The output goes while a note sounds, and the song ends before it is back.
+    b"\x05" + bytes(7) + b"\x1f\x97\x97\x97\x97\x72\x2e\x3d",
+]
+"""What the fuzzer (`tests/fuzz.py`) found, and what was mended."""
+
+
+@pytest.mark.parametrize("data", FOUND)
+@pytest.mark.parametrize("clock", [0, 1])
+def test_what_the_fuzzer_found(data: bytes, clock: int) -> None:
+    read(Story(clock), data)
