@@ -149,7 +149,7 @@ def busy(stage: Stage, amount: Amount) -> list[Row]:
         lines = [line for _, line in program.log]
     notes = kept(capture, played)
     with stage.playing("sleep") as program, load(model_file()):
-        bare = sixteenths(stage.perform(program, tempos, [], 3 * amount.beats * 480), [(0, _BUSY_TEMPO)])
+        bare = sixteenths(stage.perform(program, tempos, [], 2 * amount.beats * 480), [(0, _BUSY_TEMPO)])
     return [
         Row.timed(BUSY, RTGEN, [notes], remark=f"at {_BUSY_TEMPO} BPM; {_kept(notes)}"),
         Row.timed(BUSY, "bare sleeping loop", [bare], baseline=True),
@@ -179,11 +179,12 @@ def kept(capture: Capture, played: Sequence[Loop], leave_out: Iterable[int] = ()
         if i in left_out:
             continue
         start = (i + 1) * BAR
-        heard = {(n.pitch, n.velocity): n for n in reversed(within(notes, grid, start, start + BAR))}
+        heard = within(notes, grid, start, start + BAR)
         meant_at_all += len(loop)
         for note in loop.notes:
             on, off, before = (grid.frame(tick + start) for tick in (note.onset, note.end, note.onset - BAR))
-            came = heard.get((note.pitch, note.velocity))
+            same = [n for n in heard if (n.pitch, n.velocity) == (note.pitch, note.velocity)]
+            came = min(same, key=lambda n: abs(n.on - on), default=None)
             if came and max(abs(came.on - on), abs(came.off - off)) < _KEPT_FRAMES:
                 events.append((came.on - on, (on, before)))
     return Take(events, capture.xruns, meant_at_all - len(events))

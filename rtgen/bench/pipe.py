@@ -59,6 +59,7 @@ def _play(settings: dict[str, object]) -> None:
     from rtgen.instrument.session import Session
     from rtgen.rig.daemon import Daemon, News
     from rtgen.rig.ports import LoopbackPorts
+    from rtgen.rig.realtime import prefer_this_thread
     from rtgen.rig.telling import Teller
 
     send = output()
@@ -71,6 +72,7 @@ def _play(settings: dict[str, object]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
 
     def listen() -> None:
+        prefer_this_thread()  # as a MIDI system's own threads are
         for _, data in messages(0):
             ports.play(data)
         daemon.stop()

@@ -26,10 +26,9 @@ from rtgen.bench.figures import Figures, Row
 from rtgen.bench.measures import Amount
 from rtgen.bench.programs import model_file
 from rtgen.bench.stage import Stage
-from rtgen.bench.targets import targets
+from rtgen.bench.targets import ANSWERS, SECTIONS, targets
 from rtgen.shipped import available
 
-ANSWERS = "an answer, one thread"
 _PACKAGES = "onnxruntime", "python-rtmidi", "numpy", "JACK-Client", "torch"
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}
 Step = tuple[str, Callable[[], list[Row]]]
@@ -63,6 +62,7 @@ def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
             progress.advance(task)
             if not say.is_terminal:
                 say.print(f"{name}: {time.perf_counter() - began:.0f} s", highlight=False)
+    figures.rows.sort(key=lambda row: SECTIONS.index(row.section))
     return figures
 
 
@@ -141,7 +141,6 @@ def show(figures: Figures, console: Console) -> None:
     for title in "count", "p50", "p95", "p99", "max", "p99 calm", "xruns":
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", style="dim", overflow="fold")
-    # A unit has its rows together, so that it stands once.
     for section, rows in groupby(figures.rows, key=lambda row: row.section):
         first, *others = rows
         table.add_row(f"[bold]{section}[/] ({first.unit})")

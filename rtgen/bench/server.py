@@ -114,8 +114,8 @@ class Server(Closing):
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, period: int = PERIOD, *, synchronous: bool = True) -> Server:
-        """Starts one, without real-time scheduling where that is refused.
+    def start(cls, period: int = PERIOD, *, synchronous: bool = True, name: str | None = None) -> Server:
+        """Starts one, without real-time scheduling where that is refused; under the name of one that ended, if given.
 
         Synchronous, because a server that does not wait drops what a late client should have seen: on a busy machine
         with two cores one clock in 300, before any program under test is there. One that waits loses nothing, and
@@ -127,7 +127,9 @@ class Server(Closing):
         # It tells of every cycle that was late; into a pipe that nobody reads, until it stands still.
         with tempfile.TemporaryFile() as said:
             for realtime in True, False:
-                server = cls._launch(period, realtime, synchronous, said)
+                server = cls._launch(
+                    name or f"rtgen-{os.getpid()}-{next(_serial)}", period, realtime, synchronous, said
+                )
                 try:
                     wait_until(server._answers, "the JACK server's start", 5.0)
                     server.realtime = server._has_realtime_thread()
@@ -138,8 +140,7 @@ class Server(Closing):
             raise RigError(f"jackd does not start: {said.read().decode(errors='replace').strip()}")
 
     @classmethod
-    def _launch(cls, period: int, realtime: bool, synchronous: bool, said: IO[bytes]) -> Server:
-        name = f"rtgen-{os.getpid()}-{next(_serial)}"
+    def _launch(cls, name: str, period: int, realtime: bool, synchronous: bool, said: IO[bytes]) -> Server:
         # Few ports: the server's shared memory would otherwise not fit into a container's 64 MB.
         engine = ["-n", name, "-R" if realtime else "-r", *(["-S"] if synchronous else []), "-p", "128"]
         driver = ["-d", "dummy", "-r", str(RATE), "-p", str(period)]

@@ -8,7 +8,10 @@ from rtgen.bench.figures import Figures, Row, Target, quantile
 from rtgen.bench.server import RATE
 
 THRU, IDLE, BUSY = "thru", "notes, idle", "notes, model and both cores busy"
-LOOPS, START, MEMORY, REST = "answers in time", "start", "memory of its own", "share of a core at rest"
+FOLLOWER, ANSWERS, LOOPS = "clock follower, simulated", "an answer, one thread", "answers in time"
+START, MEMORY, REST = "start", "memory of its own", "share of a core at rest"
+SECTIONS = THRU, IDLE, BUSY, FOLLOWER, LOOPS, ANSWERS, START, MEMORY, REST
+"""In the order of the table."""
 RTGEN, PORTS, REAL_TIME = "rtgen", "ports open", "real-time process"
 STILL, ROLLING = "no clock", "clock, nobody plays"
 _ROOM_MS = 0.5
@@ -61,7 +64,11 @@ def _machine(figures: Figures) -> Iterator[Target]:
         most = row.figures["max"]
         yield Target(f"real-time process under {_MEMORY_MB} MB", f"{most:.1f} MB", most < _MEMORY_MB)
     for state in STILL, ROLLING:
-        shares = [r for r in figures.rows if r.section == REST and not r.baseline and r.what.startswith(f"{state}:")]
-        if shares:
-            total = sum(r.values[0] for r in shares)
-            yield Target(f"at rest under 1 % of a core ({state})", f"{total:.2f} %", total < _REST_PERCENT)
+        ours, bare = (
+            sum(r.values[0] for r in figures.rows if r.section == REST and r.baseline is b and r.what.startswith(state))
+            for b in (False, True)
+        )
+        if bare:
+            # A JACK client has a thread that wakes in every period, whatever it is for.
+            found = f"{ours - bare:.2f} %: {ours:.2f} % less the echo's {bare:.2f} %"
+            yield Target(f"{state}: under 1 % of a core beyond the bare echo", found, ours - bare < _REST_PERCENT)

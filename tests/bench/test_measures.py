@@ -1,0 +1,78 @@
+"""What is read out of a performance: made-up ones, of which all is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtgen.bench.measures import kept, latencies, sixteenths, tally
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.run import answer_rows
+from rtgen.bench.server import Capture, TempoMap
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop, Note
+
+TEMPOS = TempoMap((0, 120.0))
+ON, OFF = b"\x90\x3c\x40", b"\x80\x3c\x00"
+
+
+def clock(bars: int) -> list[tuple[float, bytes]]:
+    ticks = [(float(TEMPOS.frame(tick)), b"\xf8") for tick in range(0, bars * BAR, 20)]
+    return [(0.0, b"\xfa"), *ticks, (float(TEMPOS.frame(bars * BAR)), b"\xfc")]
+
+
+def output(loop: Loop, start: int, late: float) -> list[tuple[float, bytes]]:
+    return [(TEMPOS.frame(e.tick) + late, e.data) for e in note_events(loop.notes, start=start)]
+
+
+def test_latency_is_from_a_message_to_the_same_one() -> None:
+    played = [(100.0, ON), (200.0, b"\x80\x3c\x40"), (300.0, b"\x90\x3d\x40")]
+    take = latencies(Capture(output=[(50.0, ON), (164.0, ON), (210.0, OFF)], played=played))
+    assert take.events == [(64.0, (100.0,)), (10.0, (200.0,))]
+    assert take.lost == 1
+
+
+def test_notes_that_were_kept_are_compared_and_others_are_not() -> None:
+    loops = [made_loop(seed, 1) for seed in range(3)]
+    other = loops[1].with_notes([Note(n.onset, n.pitch, n.duration, n.velocity - 1) for n in loops[1].notes])
+    heard = [*output(loops[0], BAR, 7), *output(other, 2 * BAR, 0), *output(loops[2], 3 * BAR, -4)]
+    take = kept(Capture(output=heard, clock=clock(5)), loops)
+    assert len(take.events) == len(loops[0]) + len(loops[2])
+    assert take.lost == len(loops[1])
+    assert {round(error) for error, _ in take.events[: len(loops[0])]} == {7}
+    assert {round(error) for error, _ in take.events[len(loops[0]) :]} == {-4}
+
+
+def test_loops_around_a_change_of_tempo_are_left_out() -> None:
+    loops = [made_loop(seed, 1) for seed in range(4)]
+    heard = [e for i, loop in enumerate(loops) for e in output(loop, (i + 1) * BAR, 0)]
+    take = kept(Capture(output=heard, clock=clock(6)), loops, leave_out=[2])
+    assert len(take.events) + take.lost == len(loops[0]) + len(loops[3])
+
+
+def test_sixteenths_are_measured_from_the_bar_after_a_change_on() -> None:
+    ons = [(TEMPOS.frame(tick) + 5.0, ON) for tick in range(0, 2 * BAR, 120)]
+    heard = sorted([*ons, *((at + 10, OFF) for at, _ in ons)])
+    take = sixteenths(Capture(output=heard, clock=clock(3)), [(0, 120.0)])
+    assert [error for error, _ in take.events] == pytest.approx([5.0] * 16)
+
+
+def test_what_is_not_answered_in_time_is_late() -> None:
+    said = [
+        "model ready: tiny on cpu, 2.2 ms an answer.",
+        "heard bar 1: 11 notes",
+        "answering in bar 2: 11 notes, 8.3 ms",
+        "the answer for bar 3 came late (80 ms); it begins at the next bar",
+        "the answer for bar 4 came too late to be played (3000 ms)",
+    ]
+    assert tally(said, 5) == {"loops": 5, "in_time": 1, "late": 4}
+
+
+def test_torch_is_a_baseline() -> None:
+    sample = {"model": "m", "mode": "clean", "whole_ms": [2.0], "network_ms": [1.0]}
+    rows = answer_rows([{**sample, "engine": "onnxruntime"}, {**sample, "engine": "torch eager"}], "")
+    assert [(r.what, r.values, r.baseline) for r in rows] == [
+        ("m, clean: whole", [2.0], False),
+        ("m, clean: network", [1.0], False),
+        ("m, clean: whole, torch eager", [2.0], True),
+        ("m, clean: network, torch eager", [1.0], True),
+    ]
