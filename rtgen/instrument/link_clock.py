@@ -13,8 +13,8 @@ _SLEW_S = 0.005
 _GAIN = 0.2
 _JUMP = PPQN // 2
 """Ticks from which on a jump is another place in the song. A change of tempo is heard of late, and jumps by less."""
-_ROOM_BEATS = 0.1
-"""A start this much after a bar line is meant on it."""
+_ROOM_BEATS = 0.001
+"""A start this much after a bar line is meant on it; some microseconds are lost between two peers' clocks."""
 
 
 class LinkClock(Transport):

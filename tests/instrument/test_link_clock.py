@@ -78,7 +78,7 @@ def test_a_start_in_the_bar_rolls_at_the_next_bar_and_a_stop_stops_at_once() -> 
     friends.playing = False
     assert watch(clock, friends, 3.0, 3.5) == [Change.STOPPED]
     assert clock.state is State.STOPPED  # although there is somebody: who has started once is obeyed
-    friends.play(4.001)  # meant on the bar line, and told of a little late
+    friends.play(4.0002)  # meant on the bar line
     assert watch(clock, friends, 4.1, 4.12) == [Change.ROLLED]
     assert clock.time_at(0) == pytest.approx(4.0)
     assert clock.tick == pytest.approx(96, abs=1)

@@ -1,0 +1,93 @@
+"""Ableton Link, between two peers that are alone in a network of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from rtgen.errors import UserError
+from rtgen.rig.link import LinkPeer
+from tests.instrument.ledger import check
+from tests.rig.link_session import BAR, SECOND
+
+_ALONE = ["unshare", "--map-root-user", "--net"]
+
+
+def no_network_of_our_own() -> str | None:
+    """Why there can be none; None if there can."""
+    if shutil.which(_ALONE[0]) is None:
+        return "there is no 'unshare' (Linux, util-linux)"
+    done = subprocess.run([*_ALONE, "true"], capture_output=True, text=True)
+    return f"a network namespace is refused: {done.stderr.strip()}" if done.returncode else None
+
+
+@pytest.fixture(scope="module")
+def song() -> dict[str, Any]:
+    pytest.importorskip("link", reason="the extra 'link' is not installed")
+    if reason := no_network_of_our_own():
+        pytest.skip(reason)
+    command = [*_ALONE, sys.executable, "-m", "tests.rig.link_session"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_it_follows_start_and_stop_and_goes_on_alone(song: dict[str, Any]) -> None:
+    assert [what for what, _ in song["told"]] == [
+        *("linked", "rolling", "located", "rolling", "stopped", "rolling", "linked")
+    ]
+    assert (song["told"][0][1], song["told"][-1][1]) == (1, 0)
+    # By the leader's own count its song begins at 0, both times.
+    assert song["begun"] == pytest.approx(0, abs=0.03)
+    assert song["again"] == pytest.approx(0, abs=0.03)
+    assert song["stopped"] == pytest.approx(3.9 * BAR, abs=0.2)
+    assert song["goes_on"]
+
+
+def test_its_beat_is_the_others_beat(song: dict[str, Any]) -> None:
+    errors = sorted(map(abs, song["clock_ms"]))
+    print(
+        f"{len(errors)} times: {statistics.median(errors) * 1e3:.1f} us off at the median, {errors[-1]:.3f} ms at most"
+    )
+    assert len(errors) > 300
+    assert statistics.median(errors) < 0.1
+    assert errors[-1] < 2.0
+    assert song["tempo"] == pytest.approx(SECOND, abs=0.01)
+    late = [error for after, error in song["after_change_ms"] if after > 0.1]
+    assert late
+    assert all(abs(error) < 0.5 for error in late), late
+
+
+def test_what_was_played_is_answered_on_the_leaders_beat(song: dict[str, Any]) -> None:
+    begun = [(beat, data[1]) for beat, data in song["sent"] if data[0] == 0x90]
+    assert [pitch for _, pitch in begun] == [60, 61, 62, 63] * 2
+    off = [(beat - BAR - played) * 60e3 / 100 for (beat, _), played in zip(begun, song["played"], strict=True)]
+    print("off by", ", ".join(f"{ms:.2f}" for ms in off), "ms")
+    assert all(abs(ms) < 10 for ms in off), off
+    assert statistics.median(map(abs, off)) < 3
+    assert check(bytes(data) for _, data in song["sent"]) == 8
+
+
+def test_it_leaves_at_once(song: dict[str, Any]) -> None:
+    assert song["left_in_s"] < 0.5
+    assert not song["hangs"]
+    assert song["leader_ended_with"] == 0
+
+
+def test_without_the_library_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "link", None)
+    with pytest.raises(UserError, match=r"pip install rtgen\[link\]"):
+        LinkPeer(120.0, lambda: 4.0, lambda _: None)
+
+
+def test_nobody_loads_the_library_who_does_not_ask_for_it() -> None:
+    loads = (
+        "import sys, rtgen.cli, rtgen.rig.runner; sys.exit('link' in sys.modules or 'rtgen.rig.link' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", loads]).returncode == 0
