@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rtgen.bench import pipe
-from rtgen.bench.server import PROBE_OUTPUT, PROBE_PLAY, Closing, Probe, RigError, Server, end, wait_until
+from rtgen.bench.server import (
+    PROBE_OUTPUT,
+    PROBE_PLAY,
+    Closing,
+    Probe,
+    RigError,
+    Server,
+    end,
+    ending_with_us,
+    wait_until,
+)
 from rtgen.errors import UserError
 from rtgen.shipped import find
 
@@ -42,7 +52,12 @@ class Program(Closing):
         self.input, self.output = f"{name}-in:{name} in", f"{name}-out:{name} out"
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE
+            [sys.executable, *command],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            preexec_fn=ending_with_us(signal.SIGTERM),
         )
         self.log: list[tuple[float, str]] = []
         """What it said: (seconds since its start, line)."""
@@ -154,11 +169,14 @@ def preset_file(folder: Path) -> Path:
 @contextmanager
 def load(model: Path) -> Iterator[None]:
     """Keeps every core busy with a process of ordinary priority, and a model answering all the time."""
-    # They end with their parent, whatever happens to it.
+    # Where the system does not end them with us, they look for themselves.
     spin = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    sum(range(10000))"
     commands = [["-c", spin] for _ in range(os.cpu_count() or 1)]
     commands.append(["-m", "rtgen.bench.answers", "--forever", str(model)])
-    running = [subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL) for command in commands]
+    running = [
+        subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, preexec_fn=ending_with_us())
+        for command in commands
+    ]
     try:
         yield
     finally:
