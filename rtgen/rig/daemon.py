@@ -64,7 +64,7 @@ class Daemon:
 
     def open(self) -> None:
         """Opens the ports and starts the worker; the music need not wait for the model."""
-        self._ports.open(lambda now, port, data: self._inbox.put((now, Received(port, data))))
+        self._ports.open(lambda now, port, data: self._inbox.put((now, Received(port, data))), self.hear)
         self._worker.start()
 
     def hear(self, event: Event) -> None:

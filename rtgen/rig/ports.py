@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Literal, Protocol
 
 from rtgen.errors import UserError
+from rtgen.instrument.events import Plugged
+from rtgen.rig.jack import Onlooker, Room
 
 try:
     import rtmidi
@@ -24,6 +28,8 @@ except ImportError as error:
 Api = Literal["auto", "jack", "alsa", "core", "winmm"]
 Receive = Callable[[float, int, bytes], None]
 """Called with the arrival time (`perf_counter` seconds), the number of the input, and the bytes."""
+Changed = Callable[[Plugged], None]
+"""Called when a port went or is back."""
 Choose = Callable[[str, list[str]], str]
 """Asks the player which of several ports is meant."""
 
@@ -33,14 +39,17 @@ _RTMIDI = {
     "core": rtmidi.API_MACOSX_CORE,
     "winmm": rtmidi.API_WINDOWS_MM,
 }
+_LOOK_S = 0.2
+"""How often ports that may go are looked for."""
+_FLUSH_S = 0.002
 _SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
 
 
 class Ports(Protocol):
     """Inputs and an output, wherever they lead."""
 
-    def open(self, receive: Receive) -> None:
-        """Opens them; from then on `receive` is called, from a thread of the system's."""
+    def open(self, receive: Receive, changed: Changed) -> None:
+        """Opens them; from then on `receive` is called, from a thread of the system's, and `changed` from another."""
 
     def send(self, data: bytes) -> None:
         """Sends a message."""
@@ -73,11 +82,11 @@ def _hushed() -> Iterator[None]:
         os.close(null)
 
 
-def _client(kind: Any, api: str, name: str) -> Any:
+def _client(kind: Any, api: str, name: str, *, hushed: bool = True) -> Any:
     """An rtmidi client of one system; None where that system is not running."""
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
     try:
-        with _hushed():
+        with _hushed() if hushed else nullcontext():
             return kind(_RTMIDI[api], name)
     except (rtmidi.SystemError, rtmidi.RtMidiError, RuntimeError):
         return None
@@ -158,8 +167,48 @@ def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = 
     raise UserError(f"{wanted!r} may be any of the MIDI {kind}s {', '.join(map(repr, several))}; give more of its name")
 
 
+@dataclass(slots=True)
+class _Way:
+    """A port that we have, or would like to have.
+
+    Args:
+        direction: whether we hear it or play to it.
+        number: among the inputs; 0 for the output.
+        named: the port of another program or a device that it leads to; None for a virtual one.
+        title: what it is called.
+        client: of rtmidi; None while there is no system.
+        there: whether it leads anywhere now.
+    """
+
+    direction: Literal["in", "out"]
+    number: int
+    named: str | None
+    title: str
+    client: Any = None
+    there: bool = True
+
+
+_ADDRESS = {"alsa": re.compile(r" \d+:\d+$"), "winmm": re.compile(r" \d+$")}
+"""What some systems append to a name, and what is another when the port comes back."""
+
+
+def same_port(name: str, names: Sequence[str], api: str) -> int | None:
+    """The index of the port that was called `name` when it was last there; None when it is not there."""
+    if name in names:
+        return names.index(name)
+    if (address := _ADDRESS.get(api)) is None:
+        return None
+    bare = [address.sub("", n) for n in names]
+    wanted = address.sub("", name)
+    return bare.index(wanted) if wanted in bare else None
+
+
 class SystemPorts:
     """Ports of the system: virtual ones of our own, or those that are named.
+
+    A named port that goes is looked out for, and taken up again under its name, whatever its place in the list. When a
+    JACK server ends, all ports go with it, and are opened anew on the next server of that name. What is sent in the
+    meantime is dropped.
 
     Args:
         api: the MIDI system, as from `find_api`.
@@ -180,51 +229,182 @@ class SystemPorts:
         output: str | None = None,
         choose: Choose | None = None,
     ) -> None:
-        self._api, self._name, self._choose = api, name, choose
-        listened = [i or f"{name} in" for i in inputs]
-        self.title = " and ".join([*listened, output or f"{name} out"]) + f" ({_SYSTEMS[api]})"
+        self._api, self._name = api, name
+        self._ways = [_Way("out", 0, output, output or f"{name} out")]
+        self._ways += [_Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
+        self.title = " and ".join([*(way.title for way in self._ways[1:]), self._ways[0].title])
+        self.title += f" ({_SYSTEMS[api]})"
         """The ports, in words."""
-        # Held for as long as the ports are open: a collected client takes its port with it.
-        self._out = self._open(rtmidi.MidiOut, "out", output)
+        self._receive: Receive | None = None
+        self._changed: Changed = lambda _: None
+        self._server: Onlooker | None = None
+        # The one client that is sent to, guarded: it must not be closed while a message is on its way into it.
+        self._out: Any = None
+        self._lock = threading.Lock()
+        self._room = Room()
+        self._wake = threading.Event()
+        self._closing = False
+        self._watcher = threading.Thread(target=self._watch, name="ports", daemon=True)
         try:
-            self._ins = [self._open(rtmidi.MidiIn, "in", i) for i in inputs]
-        except UserError:
-            self._out.delete()
+            if not self._look_on():
+                raise UserError(f"MIDI system {_SYSTEMS[api]} has stopped; start it again")
+            for way in self._ways:
+                self._create(way)
+                index = None
+                if way.named is not None:
+                    index = match(way.named, way.client.get_ports(), f"{way.direction}put", choose)
+                self._lead(way, index)
+        except BaseException:
+            self._delete_all()
             raise
 
-    def open(self, receive: Receive) -> None:
-        """Listens from now on."""
-        for number, client in enumerate(self._ins):
-            client.ignore_types(sysex=True, timing=False, active_sense=True)
-            client.set_callback(_callback(number, receive))
+    def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:
+        """Listens from now on, and tells when a port goes or is back."""
+        self._receive, self._changed = receive, changed
+        for way in self._ways:
+            self._listen(way)
+        self._watcher.start()
 
     def send(self, data: bytes) -> None:
-        """Sends a message."""
-        self._out.send_message(data)
+        """Sends a message, or drops it while the output is gone. Neither waits nor raises."""
+        with self._lock:
+            if self._out is None:
+                return
+            if self._server is None or self._room.take(self._server.cycle, data):
+                self._out.send_message(data)
+            else:
+                self._wake.set()
 
     def close(self) -> None:
         """Listens no more, and closes the ports."""
-        for client in self._ins:
-            client.cancel_callback()
-            client.delete()
-        self._out.delete()
+        self._closing = True
+        self._wake.set()
+        if self._watcher.ident is not None:
+            self._watcher.join(5.0)
+        for _ in range(50):
+            self._flush()
+            if not self._room.waiting:
+                break
+            sleep(_FLUSH_S)
+        self._delete_all()
 
-    def _open(self, kind: Any, direction: str, wanted: str | None) -> Any:
+    # ---- opening ------------------------------------------------------------------------------------------------
+
+    def _look_on(self) -> bool:
+        """Sees to it that a system's end is noticed, where it can end; whether there is a system."""
+        if self._api != "jack":
+            return True
+        try:
+            self._server = Onlooker(f"{self._name}-watch", self._wake.set)
+        except ConnectionError:
+            return False
+        return True
+
+    def _create(self, way: _Way) -> None:
+        kind = rtmidi.MidiOut if way.direction == "out" else rtmidi.MidiIn
         # JACK names a port by its client first, the others by the port alone: both must tell in from out.
-        client = _client(kind, self._api, f"{self._name}-{direction}" if self._api == "jack" else self._name)
-        if client is None:
+        jack = self._api == "jack"
+        way.client = _client(kind, self._api, f"{self._name}-{way.direction}" if jack else self._name, hushed=not jack)
+        if way.client is None:
             raise UserError(f"MIDI system {_SYSTEMS[self._api]} has stopped; start it again")
-        title = f"{self._name} {direction}"
-        if wanted is not None:
-            names = client.get_ports()
-            client.open_port(match(wanted, names, "input" if direction == "in" else "output", self._choose), title)
+
+    def _lead(self, way: _Way, index: int | None) -> None:
+        """Lets a port lead to the one of that index, or wait for others to connect."""
+        title = f"{self._name} {way.direction}"
+        if index is not None:
+            way.named = way.client.get_ports()[index]
+            way.client.open_port(index, title)
         elif self._api == "winmm":
             raise UserError(
                 "Windows has no virtual MIDI ports of its own; create two with loopMIDI and name them by --in and --out"
             )
         else:
-            client.open_virtual_port(title)
-        return client
+            way.client.open_virtual_port(title)
+        if way.direction == "out":
+            with self._lock:
+                self._out, self._room = way.client, Room()
+
+    def _listen(self, way: _Way) -> None:
+        if way.direction == "in" and self._receive is not None:
+            way.client.ignore_types(sysex=True, timing=False, active_sense=True)
+            way.client.set_callback(_callback(way.number, self._receive))
+
+    def _delete_all(self) -> None:
+        with self._lock:
+            self._out = None
+        for way in self._ways:
+            if way.direction == "in" and way.client is not None:
+                way.client.cancel_callback()
+        # A callback may be waiting for this thread's turn to end; to delete its client now would wait for it in vain.
+        sleep(0.005)
+        for way in reversed(self._ways):
+            if way.client is not None:
+                way.client.delete()
+                way.client = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    # ---- watching -----------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """No system tells of a port that went: it is looked for, from a thread of its own."""
+        while not self._closing:
+            # It may go while we are about to use it; the next look will tell.
+            with suppress(rtmidi.RtMidiError, RuntimeError, UserError):
+                self._look()
+            self._wake.wait(_FLUSH_S if self._room.waiting else self._patience())
+            self._wake.clear()
+
+    def _patience(self) -> float | None:
+        """How long until the next look; None when whatever happens wakes us."""
+        complete = all(way.client is not None for way in self._ways)
+        return None if complete and not any(way.named for way in self._ways) else _LOOK_S
+
+    def _look(self) -> None:
+        if self._api == "jack" and not (self._server and self._server.alive):
+            self._lost()
+            if self._closing or not self._look_on():
+                return
+        for way in self._ways:
+            if way.client is None:
+                self._create(way)
+            self._find(way)
+        self._flush()
+
+    def _lost(self) -> None:
+        """The server has ended: all its clients must be gone before there is another."""
+        for way in self._ways:
+            self._tell(way, there=False)
+        if self._server is not None:
+            self._delete_all()
+
+    def _find(self, way: _Way) -> None:
+        """Notices that a port went, or takes it up again."""
+        index = None if way.named is None else same_port(way.named, way.client.get_ports(), self._api)
+        here = way.named is None or index is not None
+        if way.there and not here:
+            self._tell(way, there=False)
+        elif here and not way.there:
+            way.client.close_port()  # which forgets the callback too
+            self._lead(way, index)
+            self._listen(way)
+            self._tell(way, there=True)
+
+    def _tell(self, way: _Way, *, there: bool) -> None:
+        """Says that a port went or is back; to an output that went nothing is sent any more."""
+        if way.direction == "out" and not there:
+            with self._lock:
+                self._out = None
+        if way.there != there:
+            way.there = there
+            self._changed(Plugged(way.direction, way.number, way.title, there))
+
+    def _flush(self) -> None:
+        with self._lock:
+            if self._out is not None and self._server is not None and self._server.alive:
+                for data in self._room.late(self._server.cycle):
+                    self._out.send_message(data)
 
 
 def _callback(number: int, receive: Receive) -> Callable[[tuple[list[int], float], Any], None]:
@@ -246,8 +426,8 @@ class LoopbackPorts:
         self._sent = sent
         self._receive: Receive | None = None
 
-    def open(self, receive: Receive) -> None:
-        """Passes on what is played from now on."""
+    def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:  # noqa: ARG002
+        """Passes on what is played from now on; these ports never go."""
         self._receive = receive
 
     def play(self, data: bytes) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rtgen.errors import UserError
-from rtgen.rig.ports import match
+from rtgen.rig.jack import Room
+from rtgen.rig.ports import match, same_port
 
 NAMES = ["Keystation 49 MK3 MIDI 1", "Keystation 49 MK3 MIDI 2", "IAC Driver Bus 1", "iac"]
 
@@ -24,3 +25,30 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
         match("nord", NAMES, "output")
     with pytest.raises(UserError, match="there are: none"):
         match("nord", [], "output")
+
+
+def test_a_port_is_known_again_by_its_name_whatever_its_place_or_address() -> None:
+    assert same_port("peer:out", ["other:out", "peer:out"], "jack") == 1
+    assert same_port("Keys:Keys MIDI 1 20:0", ["Through 14:0", "Keys:Keys MIDI 1 24:0"], "alsa") == 1
+    assert same_port("Keys 1", ["Through 0", "Keys 2"], "winmm") == 1
+    assert same_port("Keys 1", ["Keys 2", "Keys 1"], "winmm") == 1
+    assert same_port("Keys 1", ["Keys 2"], "core") is None
+    assert same_port("peer:out", ["peer:out 2"], "jack") is None
+
+
+def test_what_is_too_much_for_a_cycle_waits_for_the_next_in_order() -> None:
+    room = Room()
+    messages = [bytes((0x90, n % 128, 1 + n // 128)) for n in range(3000)]
+    sent = [m for m in messages if room.take(0, m)]
+    fit = len(sent)
+    assert sum(len(m) + 4 for m in sent) <= Room.BYTES
+    assert sent == messages[:fit]
+    assert list(room.late(0)) == []
+    sent += room.late(1)
+    assert len(sent) == 2 * fit
+    assert not room.take(2, b"\xf8"), "what came later does not overtake"
+    for cycle in 2, 3, 4:
+        sent += room.late(cycle)
+    assert sent == [*messages, b"\xf8"]
+    assert not room.waiting
+    assert room.take(5, b"\xf8")

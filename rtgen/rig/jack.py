@@ -1,0 +1,123 @@
+"""What rtmidi does not say about a JACK server: that it ended, and that its cycles go on.
+
+rtmidi lists the ports of a server that is dead as if it lived, and hangs the whole program when more is sent to it than
+its buffer holds. So a client of our own looks on: without ports and never activated, so that the server's cycle knows
+nothing of it. It speaks to the same libjack that rtmidi has loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+
+_NO_START_SERVER = 1
+_Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_library: ctypes.CDLL | None = None
+
+
+def _load() -> ctypes.CDLL:
+    global _library
+    if _library is None:
+        import rtmidi._rtmidi
+
+        # Its dependencies are searched as well: whatever libjack it is linked with is found.
+        library = ctypes.CDLL(rtmidi._rtmidi.__file__)
+        client = ctypes.c_void_p
+        library.jack_client_open.restype = client
+        library.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+        library.jack_client_close.argtypes = [client]
+        library.jack_on_info_shutdown.argtypes = [client, _Shutdown, ctypes.c_void_p]
+        library.jack_last_frame_time.argtypes = [client]
+        library.jack_last_frame_time.restype = ctypes.c_uint32
+        if sys.platform != "win32":
+            # What libjack says we say better, and it goes on for minutes when a server died. `strlen` takes a string
+            # and does nothing with it, without our interpreter.
+            nothing = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
+            library.jack_set_error_function(nothing)
+            library.jack_set_info_function(nothing)
+        _library = library
+    return _library
+
+
+class Onlooker:
+    """A client that only looks on.
+
+    All clients of a dead server must be closed before another is opened: libjack frees what they still use.
+
+    Args:
+        name: of the client.
+        ended: called when the server ends, from a thread of libjack's.
+
+    Raises:
+        ConnectionError: there is no server.
+    """
+
+    def __init__(self, name: str, ended: Callable[[], None]) -> None:
+        self._jack = _load()
+        self.alive = True
+        """Whether the server has not ended."""
+        self._ended = ended
+        # Held for as long as libjack may call it.
+        self._callback = _Shutdown(self._shut_down)
+        os.environ.setdefault("JACK_NO_START_SERVER", "1")
+        self._client = self._jack.jack_client_open(name.encode(), _NO_START_SERVER, None)
+        if not self._client:
+            raise ConnectionError("no JACK server")
+        self._jack.jack_on_info_shutdown(self._client, self._callback, None)
+
+    def _shut_down(self, _code: int, _reason: bytes, _data: int) -> None:
+        self.alive = False
+        self._ended()
+
+    @property
+    def cycle(self) -> int:
+        """The frame at which the present cycle began; stands still with the server."""
+        return int(self._jack.jack_last_frame_time(self._client))
+
+    def close(self) -> None:
+        """Leaves the server."""
+        self._jack.jack_client_close(self._client)
+
+
+class Room:
+    """How much more may be sent to JACK in its present cycle.
+
+    rtmidi keeps what is sent in a buffer of 16 KB until the next cycle takes it, and when that is full waits, with the
+    whole program. So what is too much for a cycle waits here instead, in order; no note-off is lost that way.
+    """
+
+    # Half of it: a cycle may be left out where the server does not wait for its clients.
+    BYTES = 8192
+
+    def __init__(self) -> None:
+        self._cycle: int | None = None
+        self._left = self.BYTES
+        self._waiting: deque[bytes] = deque()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for a later cycle."""
+        return bool(self._waiting)
+
+    def take(self, cycle: int, data: bytes) -> bool:
+        """Whether a message may be sent at once; else it is kept for `late`."""
+        if not self._waiting and self._fits(cycle, data):
+            return True
+        self._waiting.append(data)
+        return False
+
+    def late(self, cycle: int) -> Iterator[bytes]:
+        """What was kept and may be sent now."""
+        while self._waiting and self._fits(cycle, self._waiting[0]):
+            yield self._waiting.popleft()
+
+    def _fits(self, cycle: int, data: bytes) -> bool:
+        if cycle != self._cycle:
+            self._cycle, self._left = cycle, self.BYTES
+        if len(data) + 4 > self._left:  # each goes with its length
+            return False
+        self._left -= len(data) + 4
+        return True
