@@ -340,17 +340,30 @@ def doctor(
     inputs: Annotated[
         list[str] | None, typer.Option("--in", help="Input to listen to; all by default.", metavar="PORT")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option("--out", help="Output that --calibrate plays to.", metavar="PORT")
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Measure how long notes take out and back in, and propose an offset."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find out what is wrong with the set-up, and the cure.
 
     Looks for MIDI systems and ports, listens for clock and notes, and times the model. Exit status 1 if something
     stands in the way of playing.
-    """
-    from rtgen.rig.doctor import examine
 
-    chosen = _preset(preset)
-    findings = examine(chosen, find("models", chosen.model), inputs or [], seconds)
+    With --calibrate it plays quiet notes on channel 16 instead, for which the output must lead back into the input: by
+    a cable, a port of IAC or loopMIDI, or a connection in JACK. Without --in and --out it makes ports of its own.
+    """
+    from rtgen.rig.doctor import examine, examine_round_trip
+
+    if calibrate:
+        findings = examine_round_trip(inputs or [], output, seconds)
+    else:
+        chosen = _preset(preset)
+        findings = examine(chosen, find("models", chosen.model), inputs or [], seconds)
     if as_json:
         _print_json([asdict(f) for f in findings])
     else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import statistics
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,12 +17,20 @@ from rtgen.errors import UserError
 from rtgen.instrument import midi
 from rtgen.instrument.preset import Preset
 from rtgen.music.time import CLOCKS_PER_BEAT
-from rtgen.rig.ports import SystemPorts, compiled_apis, list_ports, running_apis
+from rtgen.rig import calibrate
+from rtgen.rig.ports import SystemPorts, compiled_apis, find_api, list_ports, running_apis
+from rtgen.rig.realtime import Scheduling, prefer_this_thread
 from rtgen.rig.worker import Failed, Ready, Report, Worker
 
 _MODEL_WAIT_S = 30.0
 _LIMIT_S = 0.030
 """Answers slower than this cost the last notes of a loop: they must go to the model before they are played."""
+
+Heard = tuple[float, int, bytes]
+"""When a message came, at which input, and what it was."""
+
+
+Verdict = Literal["good", "note", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Finding:
     """
 
     subject: str
-    verdict: Literal["good", "note", "bad"]
+    verdict: Verdict
     found: str
     cure: str = ""
 
@@ -55,6 +63,25 @@ def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) 
     findings += _listen(inputs, seconds)
     findings += [_model(preset, model), _scheduling()]
     return findings
+
+
+def examine_round_trip(inputs: Sequence[str], output: str | None, seconds: float) -> list[Finding]:
+    """Measures how long a note takes out of the output and back into the inputs.
+
+    Args:
+        inputs: names of the inputs; none for a virtual one.
+        output: name of the output; None for a virtual one.
+        seconds: how long to wait for the first note to come back.
+
+    Raises:
+        UserError: the ports are not there.
+    """
+    name = "rtgen doctor"
+    ports = SystemPorts(find_api("auto"), name, inputs or (None,), output)
+    trips = calibrate.measure(ports, seconds)
+    found, cure = calibrate.sentences(trips, inputs or [f"{name} in"], output or f"{name} out")
+    verdict: Verdict = "good" if trips.seconds and not trips.lost else "note" if trips.seconds else "bad"
+    return [Finding("Round trip", verdict, found, cure)]
 
 
 def _systems() -> Finding:
@@ -81,39 +108,56 @@ def _listen(inputs: Sequence[str], seconds: float) -> list[Finding]:
         return []
     api = running[0]
     names = list(inputs) or [p.name for p in list_ports() if p.system == api and p.direction == "in"]
-    heard: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+    heard: SimpleQueue[Heard] = SimpleQueue()
     with suppress(UserError):
         ports = SystemPorts(api, "rtgen doctor", names or (None,), None)
-        ports.open(lambda now, _, data: heard.put((now, data)))
+        ports.open(lambda now, port, data: heard.put((now, port, data)))
         time.sleep(seconds)
         ports.close()
     messages = [heard.get() for _ in range(heard.qsize())]
-    where = ", ".join(names) or "our own input 'rtgen doctor in'"
-    return [_clock(messages, where, seconds), _notes(messages, where, seconds)]
+    names = names or ["rtgen doctor in"]
+    return [_clock(messages, names, seconds), _notes(messages, names, seconds)]
 
 
-def _clock(messages: list[tuple[float, bytes]], where: str, seconds: float) -> Finding:
-    times = [now for now, data in messages if data[0] == midi.CLOCK]
-    if len(times) < 3:
+def _clock(messages: list[Heard], names: Sequence[str], seconds: float) -> Finding:
+    times: dict[int, list[float]] = {}
+    for now, port, data in messages:
+        if data[0] == midi.CLOCK:
+            times.setdefault(port, []).append(now)
+    clocks = {names[port]: _tempo(heard) for port, heard in sorted(times.items()) if len(heard) > 2}
+    if not clocks:
         cure = (
             "in Live: Settings, Link/Tempo/MIDI, switch on Sync for the output that leads to rtgen, and press play; "
-            "or use 'rtgen run --clock internal'"
+            "or use 'rtgen run --clock internal' or '--clock link'"
         )
-        return Finding("Clock", "note", f"none in {seconds:g} s on {where}", cure)
+        return Finding("Clock", "note", f"none in {seconds:g} s on {', '.join(names)}", cure)
+    if len(clocks) > 1:
+        found = " and ".join(f"on {name!r} ({tempo})" for name, tempo in clocks.items())
+        cure = (
+            "switch off Sync for all but one of them, or name that one by 'rtgen run --in'; else the one that is "
+            "started first is followed"
+        )
+        return Finding("Clock", "note", f"comes {len(clocks)} times: {found}", cure)
+    ((name, tempo),) = clocks.items()
+    return Finding("Clock", "good", f"{tempo}, on {name!r}")
+
+
+def _tempo(times: list[float]) -> str:
+    """Tempo and evenness of clocks at these times."""
     steps = [b - a for a, b in pairwise(times)]
     middle = statistics.median(steps)
     # A mean, as times come in whole periods of an audio server; without the gap that a stop leaves.
     period = statistics.fmean(s for s in steps if s < 2 * middle)
     jitter = max(abs(s - period) for s in steps) * 1e3
     tempo = 60 / (period * CLOCKS_PER_BEAT)
-    return Finding("Clock", "good", f"{tempo:.1f} BPM, at most {jitter:.1f} ms uneven")
+    return f"{tempo:.1f} BPM, at most {jitter:.1f} ms uneven"
 
 
-def _notes(messages: list[tuple[float, bytes]], where: str, seconds: float) -> Finding:
-    notes = [data for _, data in messages if midi.is_note_on(data)]
+def _notes(messages: list[Heard], names: Sequence[str], seconds: float) -> Finding:
+    notes = [data for _, _, data in messages if midi.is_note_on(data)]
     if not notes:
         cure = "play a few notes while 'rtgen doctor' listens; in Live: switch on Track for the output to rtgen"
-        return Finding("Notes", "note", f"none in {seconds:g} s on {where}", cure)
+        return Finding("Notes", "note", f"none in {seconds:g} s on {', '.join(names)}", cure)
     channels = sorted({(data[0] & 0x0F) + 1 for data in notes})
     return Finding("Notes", "good", f"{len(notes)} on channel {', '.join(map(str, channels))}")
 
@@ -139,13 +183,13 @@ def _model(preset: Preset, model: Path) -> Finding:
 
 
 def _scheduling() -> Finding:
-    if not hasattr(os, "sched_setscheduler"):
-        return Finding("Scheduling", "good", "as the system gives it")
-    policy = os.sched_getscheduler(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
-        os.sched_setscheduler(0, policy, os.sched_param(0))
-    except OSError:
-        cure = "for steadier timing let your user run real-time threads (group 'audio' or 'realtime', rtprio limit)"
-        return Finding("Scheduling", "note", "real-time priority is not permitted", cure)
-    return Finding("Scheduling", "good", "real-time priority is permitted")
+    # In a thread that ends, as ours need not be preferred.
+    got: list[Scheduling] = []
+    thread = threading.Thread(target=lambda: got.append(prefer_this_thread()))
+    thread.start()
+    thread.join()
+    (scheduling,) = got
+    if not scheduling.real_time:
+        cure = f"for steadier timing {scheduling.cure}"
+        return Finding("Scheduling", "note", "real-time priority is not permitted; the model's is lower", cure)
+    return Finding("Scheduling", "good", f"real-time priority is permitted ({scheduling.name}); the model's is lower")
