@@ -24,7 +24,7 @@ _BUSY_TEMPO = 174
 _STRIDE = 241
 """Frames between messages: it meets every place within a period alike."""
 _LOST_FRAMES = 0.5 * RATE
-_KEPT_FRAMES = 0.020 * RATE
+_ANOTHER_FRAMES = 0.020 * RATE
 """A note of a variation that begins or ends farther than this from one that was played is another note."""
 _SIXTEENTH = 120
 _ASIDE_S = 0.5
@@ -127,14 +127,14 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
         capture = stage.perform(program, tempos, _script(played), (len(played) + 1) * BAR)
         lines = [line for _, line in program.log]
     # In the bar after a change the tempo is being learnt.
-    notes = kept(capture, played, leave_out=changes)
+    notes = kept(capture, played, stage.period_ms, leave_out=changes)
     counts |= tally(lines, len(played))
     every = ", ".join(map(str, changes.values()))
     with stage.playing("sleep") as program:
         steps = [(i * amount.beats * 480, bpm) for i, bpm in enumerate(amount.tempos)]
         bare = sixteenths(stage.perform(program, TempoMap(*steps), [], len(steps) * amount.beats * 480), steps)
     return [
-        Row.timed(IDLE, RTGEN, [notes], remark=f"at {every} BPM; {_kept(notes)}"),
+        Row.timed(IDLE, RTGEN, [notes], remark=f"at {every} BPM; {_kept(notes, capture)}"),
         Row.timed(IDLE, "bare sleeping loop", [bare], baseline=True),
         *_answered(lines, counts, ""),
     ]
@@ -147,11 +147,11 @@ def busy(stage: Stage, amount: Amount) -> list[Row]:
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program, load(model_file()):
         capture = stage.perform(program, tempos, _script(played), (len(played) + 1) * BAR)
         lines = [line for _, line in program.log]
-    notes = kept(capture, played)
+    notes = kept(capture, played, stage.period_ms)
     with stage.playing("sleep") as program, load(model_file()):
         bare = sixteenths(stage.perform(program, tempos, [], 2 * amount.beats * 480), [(0, _BUSY_TEMPO)])
     return [
-        Row.timed(BUSY, RTGEN, [notes], remark=f"at {_BUSY_TEMPO} BPM; {_kept(notes)}"),
+        Row.timed(BUSY, RTGEN, [notes], remark=f"at {_BUSY_TEMPO} BPM; {_kept(notes, capture)}"),
         Row.timed(BUSY, "bare sleeping loop", [bare], baseline=True),
         *_answered(lines, tally(lines, len(played)), ", all busy"),
     ]
@@ -162,16 +162,20 @@ def _script(played: Sequence[Loop]) -> Script:
     return [(e.tick, e.data) for e in sorted(events, key=lambda e: e.tick)]
 
 
-def kept(capture: Capture, played: Sequence[Loop], leave_out: Iterable[int] = ()) -> Take:
+def kept(
+    capture: Capture, played: Sequence[Loop], period_ms: float | None = None, leave_out: Iterable[int] = ()
+) -> Take:
     """How far those notes are off that the answers kept of what was played a bar before.
 
     Args:
         capture: of a performance that was followed.
         played: the loop of each bar.
+        period_ms: of the server; what is captured and what sounds may each be off by one.
         leave_out: numbers of loops whose answers, or which themselves, do not count.
     """
     (grid,) = runs(capture.clock)
     notes = sounded(capture.output)
+    another = _ANOTHER_FRAMES + (period_ms or 0.0) * RATE / 1000
     left_out = {*leave_out, *(i - 1 for i in leave_out)}
     events: list[Event] = []
     meant_at_all = 0
@@ -185,9 +189,9 @@ def kept(capture: Capture, played: Sequence[Loop], leave_out: Iterable[int] = ()
             on, off, before = (grid.frame(tick + start) for tick in (note.onset, note.end, note.onset - BAR))
             same = [n for n in heard if (n.pitch, n.velocity) == (note.pitch, note.velocity)]
             came = min(same, key=lambda n: abs(n.on - on), default=None)
-            if came and max(abs(came.on - on), abs(came.off - off)) < _KEPT_FRAMES:
+            if came and max(abs(came.on - on), abs(came.off - off)) < another:
                 events.append((came.on - on, (on, before)))
-    return Take(events, capture.xruns, meant_at_all - len(events))
+    return _sound(Take(events, capture.xruns, meant_at_all - len(events)), capture)
 
 
 def sixteenths(capture: Capture, steps: Sequence[tuple[int, float]]) -> Take:
@@ -195,7 +199,14 @@ def sixteenths(capture: Capture, steps: Sequence[tuple[int, float]]) -> Take:
     (grid,) = runs(capture.clock)
     ons = [n.on for n in sounded(_closed(capture.output)) if not _unsettled(grid, n.on, steps)]
     meant = [round(grid.position(on) / _SIXTEENTH) * _SIXTEENTH for on in ons]
-    return Take([(on - grid.frame(tick), (on,)) for on, tick in zip(ons, meant, strict=True)], capture.xruns)
+    errors: list[Event] = [(on - grid.frame(tick), (on,)) for on, tick in zip(ons, meant, strict=True)]
+    return _sound(Take(errors, capture.xruns), capture)
+
+
+def _sound(take: Take, capture: Capture) -> Take:
+    """Without what came after the probe missed a cycle: a clock may have gone by unseen, and with it the grid."""
+    first = min(capture.gaps, default=float("inf"))
+    return Take([e for e in take.events if max(e[1]) < first], take.xruns, take.lost)
 
 
 def _unsettled(grid: Run, frame: float, steps: Sequence[tuple[int, float]]) -> bool:
@@ -207,8 +218,9 @@ def _closed(output: Sequence[Timed]) -> Sequence[Timed]:
     return output[:-1] if len(output) % 2 else output
 
 
-def _kept(take: Take) -> str:
-    return f"{len(take.events)} notes kept of {len(take.events) + take.lost}"
+def _kept(take: Take, capture: Capture) -> str:
+    gap = "; none after the probe missed a cycle" if capture.gaps else ""
+    return f"{len(take.events)} notes kept of {len(take.events) + take.lost}{gap}"
 
 
 def tally(lines: Iterable[str], played: int) -> dict[str, int]:

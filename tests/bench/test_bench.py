@@ -15,7 +15,7 @@ from rtgen.bench.measures import Amount
 from rtgen.bench.server import missing
 from rtgen.bench.targets import ANSWERS, BUSY, IDLE, LOOPS, MEMORY, PORTS, REST, RTGEN, START, THRU
 
-TINY = Amount(1, 20, (240,), loops=1, busy_loops=1, beats=5, starts=1, rest_s=0.2, answers=2)
+TINY = Amount(1, 20, (300,), loops=1, busy_loops=1, beats=5, starts=1, rest_s=0.2, answers=2)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -24,7 +24,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(measures, "QUICK", TINY)
     monkeypatch.setattr(measures, "_ASIDE_S", 0.1)
-    monkeypatch.setattr(measures, "_BUSY_TEMPO", 240)
+    monkeypatch.setattr(measures, "_BUSY_TEMPO", 300)
     monkeypatch.setattr(stage, "_SETTLE_S", 0.15)
 
     def run(*words: str) -> tuple[int, str, str]:

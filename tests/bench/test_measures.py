@@ -42,6 +42,13 @@ def test_notes_that_were_kept_are_compared_and_others_are_not() -> None:
     assert {round(error) for error, _ in take.events[len(loops[0]) :]} == {-4}
 
 
+def test_nothing_is_said_of_what_came_after_the_probe_missed_a_cycle() -> None:
+    loops = [made_loop(seed, 1) for seed in range(2)]
+    heard = [e for i, loop in enumerate(loops) for e in output(loop, (i + 1) * BAR, 0)]
+    take = kept(Capture(output=heard, clock=clock(4), gaps=[TEMPOS.frame(2 * BAR) - 100]), loops)
+    assert len(take.events) == len(loops[0])
+
+
 def test_loops_around_a_change_of_tempo_are_left_out() -> None:
     loops = [made_loop(seed, 1) for seed in range(4)]
     heard = [e for i, loop in enumerate(loops) for e in output(loop, (i + 1) * BAR, 0)]
