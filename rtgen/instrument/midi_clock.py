@@ -11,8 +11,10 @@ from rtgen.music.time import CLOCKS_PER_BEAT, TICKS_PER_CLOCK, TICKS_PER_SIXTEEN
 class MidiClock(Transport):
     """Follows MIDI clock, Start, Continue, Stop and Song Position.
 
-    Positions are counted in clocks and interpolated between them. A clock that stops coming without a Stop is held at
-    its tempo for a beat; then the transport stops, and rolls on from there if the clock comes back.
+    Positions are counted in clocks and interpolated between them. Clocks that got lost are counted, those that come
+    twice are not (`ClockFollower`), so a position may move by several clocks at once, or back. A clock that stops
+    coming without a Stop is held at its tempo for a beat; then the transport stops, and rolls on from there if the
+    clock comes back.
 
     Args:
         tempo: BPM that is taken until two clocks have told the real one.
@@ -21,7 +23,7 @@ class MidiClock(Transport):
     def __init__(self, tempo: float = 120.0) -> None:
         super().__init__(tempo)
         self._follower = ClockFollower(self._seconds_per_tick * TICKS_PER_CLOCK)
-        self._next_tick = 0
+        self._first_tick = self._next_tick = 0
         self._last_clock: float | None = None
         self._lost = False
 
@@ -31,7 +33,7 @@ class MidiClock(Transport):
         if kind == midi.CLOCK:
             return self._clock(now)
         if kind == midi.START:
-            return self._arm(0)
+            return None if self._again(now) else self._arm(0)
         if kind == midi.CONTINUE:
             return self._arm(self._next_tick) if self.state is not State.ROLLING else None
         if kind in (midi.STOP, midi.SYSTEM_RESET):
@@ -46,20 +48,28 @@ class MidiClock(Transport):
 
     def _clock(self, now: float) -> Change | None:
         self._last_clock = now
-        if self.state is State.ARMED and not self._follower.expects(now):
+        if self._lost or (self.state is State.ARMED and not self._follower.expects(now)):
             # A song that starts anew need not keep to the beat of the one before.
             self._follower.restart()
-        self._follower.clock(now)
-        if self.state is State.STOPPED and not self._lost:
-            self._seconds_per_tick = self._follower.period / TICKS_PER_CLOCK
-            return None
-        self._tick, self._time = self._next_tick, self._follower.time
+        moved = self._follower.clock(now)
         self._seconds_per_tick = self._follower.period / TICKS_PER_CLOCK
-        self._next_tick += TICKS_PER_CLOCK
+        if self.state is State.STOPPED and not self._lost:
+            return None
+        self._time = self._follower.time
+        if self.state is State.ROLLING:
+            self._tick = max(self._tick + moved * TICKS_PER_CLOCK, self._first_tick)
+        else:
+            self._tick = self._first_tick = self._next_tick
+        self._next_tick = self._tick + TICKS_PER_CLOCK
         if self.state is State.ROLLING:
             return None
         self.state, self._lost = State.ROLLING, False
         return Change.ROLLED
+
+    def _again(self, now: float) -> bool:
+        """Whether a Start is the same as the last one, from a source that is connected twice."""
+        started = self.state is State.ROLLING and self._tick == 0
+        return started and self._follower.doubled and now - self._time < 0.5 * self._follower.period
 
     def _arm(self, tick: int) -> Change | None:
         was_rolling = self.state is State.ROLLING
@@ -89,3 +99,25 @@ class MidiClock(Transport):
     def settled(self) -> bool:
         """Whether two clocks have come in a row."""
         return self._follower.locked
+
+    # ---- for whoever looks on -------------------------------------------------------------------------------------
+
+    @property
+    def lost_clocks(self) -> int:
+        """How many clocks never came."""
+        return self._follower.lost
+
+    @property
+    def extra_clocks(self) -> int:
+        """How many clocks were one too many: another source got in, or the same one is connected twice."""
+        return self._follower.extra
+
+    @property
+    def doubled(self) -> bool:
+        """Whether every clock is coming twice at present."""
+        return self._follower.doubled
+
+    @property
+    def lumps_s(self) -> float:
+        """The period in whose multiples clocks arrive, seconds; 0 when they come one by one."""
+        return self._follower.lumps_s
