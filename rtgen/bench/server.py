@@ -81,7 +81,7 @@ def end(process: subprocess.Popen[Any], signal_number: int = signal.SIGTERM, pat
         return process.wait()
 
 
-def ending_with_us(signal_number: int = signal.SIGKILL) -> Callable[[], None] | None:
+def ending_with_us(signal_number: int) -> Callable[[], None] | None:
     """For `preexec_fn`: the process ends with the thread that starts it, even if that is killed (Linux).
 
     Of the servers that are left over, JACK allows eight on a machine.
@@ -89,7 +89,7 @@ def ending_with_us(signal_number: int = signal.SIGKILL) -> Callable[[], None] | 
     if sys.platform != "linux":
         return None
     # Found before the fork: afterwards there is only this one call.
-    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, int(signal_number))
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal_number)
 
 
 class Closing:
@@ -212,7 +212,7 @@ class Clock(Closing):
             env=server.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=ending_with_us(),
+            preexec_fn=ending_with_us(signal.SIGKILL),
         )
 
     def close(self) -> None:
