@@ -114,7 +114,7 @@ def run(
     name: Annotated[str, typer.Option(help="What other programs see the ports as.")] = "rtgen",
     clock: Annotated[
         Literal["midi", "internal", "link"],
-        typer.Option(help="Follow the input's MIDI clock, keep our own, or follow Ableton Link."),
+        typer.Option(help="Follow the input's MIDI clock, keep our own, or follow Ableton Link (extra 'link')."),
     ] = "midi",
     tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
     bars: BarsOption = None,

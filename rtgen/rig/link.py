@@ -10,7 +10,7 @@ from typing import Any, Self
 from rtgen.errors import UserError
 from rtgen.instrument.events import Linked
 
-_LOOK_S = 0.02
+_LOOK_S = 0.03
 _TELL_S = 0.1
 """How often it is told that nothing changed."""
 _SETTLE_S = 0.5

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rtgen.instrument.events import Linked, Received
 from rtgen.instrument.job import Answer
@@ -189,3 +191,40 @@ def test_a_loop_that_is_played_to_the_beat_is_answered_on_it() -> None:
     (on, off) = ((at, friends.beat(at)) for at, message in sent)
     assert on[1] == pytest.approx(13.0, abs=0.01)
     assert off[1] == pytest.approx(13.4, abs=0.01)
+
+
+_told = st.builds(
+    Linked,
+    at=st.just(0.0),
+    beat=st.floats(-100, 1e6),
+    bar=st.sampled_from((0.5, 1.5, 3.0, 4.0, 3.5)),
+    tempo=st.floats(20, 999),
+    playing=st.booleans(),
+    since=st.floats(-100, 1e6),
+    peers=st.integers(0, 3),
+)
+_pauses = st.floats(0.0001, 3.0)
+_notes = st.builds(
+    lambda kind, pitch: Received(0, bytes((kind, pitch, 64))), st.sampled_from((0x80, 0x90)), st.integers(60, 63)
+)
+
+
+@given(st.lists(st.tuples(_pauses, st.one_of(_told, _notes)), max_size=40))
+def test_whatever_a_session_says_every_note_ends(happens: list[tuple[float, Linked | Received]]) -> None:
+    session = Session(Preset().changed(bars=1, metre="1/4", use="follow"), clock="link", thru=True)
+    sent: list[bytes] = []
+    now, wake = 0.0, None
+    for pause, event in happens:
+        until, steps = now + pause, 0
+        while wake is not None and wake < until:
+            now, steps = max(now, wake), steps + 1
+            out = session.step(now)
+            sent += out.messages
+            for job in out.jobs:
+                sent += session.step(now, Answer(job.loop, job.target, job.epoch)).messages
+            wake = session.step(now).wake_at
+            assert steps < 2000, "it wants to be woken again and again"
+        now = until
+        out = session.step(now, replace(event, at=now) if isinstance(event, Linked) else event)
+        sent, wake = sent + out.messages, out.wake_at
+    check(sent + session.end())
