@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import perf_counter
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Event, Notice, Received, Warmed
+from rtgen.instrument.events import Event, Notice, Warmed
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
+from rtgen.rig.inbox import Dropped, Inbox
 from rtgen.rig.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.worker import Failed, Ready, Report, Worker
 
+_OVERDUE_S = 0.1
+"""What is overdue by more than this waits for what came in before it: this process stood still."""
 _VIEW_S = 0.05
 """How often the state is shown to whoever looks on."""
 
@@ -37,7 +40,7 @@ class View:
     answer: Loop | None
 
 
-News = Notice | Ready | Failed
+News = Notice | Ready | Failed | Dropped
 
 
 class Daemon:
@@ -58,23 +61,23 @@ class Daemon:
         self._ports = ports
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
-        self._inbox: SimpleQueue[tuple[float, Event | Report | None]] = SimpleQueue()
+        self._inbox = Inbox()
         self._housekeeping = Housekeeping()
         self._stopping = False
 
     def open(self) -> None:
         """Opens the ports and starts the worker; the music need not wait for the model."""
-        self._ports.open(lambda now, port, data: self._inbox.put((now, Received(port, data))), self.hear)
+        self._ports.open(self._inbox.receive, self.hear)
         self._worker.start()
 
     def hear(self, event: Event) -> None:
         """Takes in what happened elsewhere than at a port, just now; from any thread."""
-        self._inbox.put((perf_counter(), event))
+        self._inbox.put(perf_counter(), event)
 
     def stop(self) -> None:
         """Asks `run` to return; safe in a signal handler and from any thread."""
         self._stopping = True
-        self._inbox.put((perf_counter(), None))
+        self._inbox.put(perf_counter(), None)
 
     def run(self, seconds: float | None = None) -> None:
         """The real-time loop, until `stop`, or for so many seconds.
@@ -104,6 +107,8 @@ class Daemon:
             now = perf_counter()
             if now >= end:
                 return
+            if wake_at is not None and wake_at <= now < wake_at + _OVERDUE_S:
+                wake_at = self._step(now, None)  # what is due goes before what waits
             timeout = min(end, wake_at if wake_at is not None else end) - now
             self._housekeeping.idle(timeout, now)
             try:
@@ -114,6 +119,8 @@ class Daemon:
             if now >= view_at:
                 view_at = now + _VIEW_S
                 self._show(now)
+                if (dropped := self._inbox.dropped(now)) is not None:
+                    self._tell(dropped)
 
     def _step(self, now: float, event: Event | Report | None) -> float | None:
         if isinstance(event, Ready):
@@ -137,7 +144,7 @@ class Daemon:
             self._ports.send(message)
 
     def _reported(self, report: Report) -> None:
-        self._inbox.put((perf_counter(), report))
+        self._inbox.put(perf_counter(), report)
 
     def _show(self, now: float) -> None:
         session = self._session

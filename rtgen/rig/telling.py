@@ -16,6 +16,7 @@ from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.inbox import Dropped
 from rtgen.rig.log import Log
 from rtgen.rig.worker import Failed, Ready
 
@@ -121,6 +122,9 @@ def sentence(item: News, preset: Preset) -> str:
             return f"model ready: {item.model} on {item.device}, {item.seconds * 1e3:.1f} ms an answer.{remark}"
         case Failed():
             return item.reason
+        case Dropped():
+            what = " and ".join(f"{count} {kind}" for kind, count in sorted(item.counts.items()))
+            return f"more comes in than can be played: {what} dropped"
         case Notice():
             return _notice(item, preset)
     raise TypeError(item)
