@@ -209,7 +209,7 @@ class Day:
             case 15:
                 put(now, Received(0, bytes(rng.randrange(256) for _ in range(rng.randrange(40)))))
                 put(now, Warmed(rng.uniform(0.001, 0.1)))
-            case 16 if rng.random() < 0.02:
+            case 16 if rng.random() < 0.005:
                 return 3600.0
         return 0.0
 
