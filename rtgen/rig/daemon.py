@@ -9,7 +9,8 @@ from queue import Empty
 from time import perf_counter
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Event, Notice, Warmed
+from rtgen.instrument.events import Chosen, Event, Notice, Warmed
+from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox
@@ -73,6 +74,11 @@ class Daemon:
     def hear(self, event: Event) -> None:
         """Takes in what happened elsewhere than at a port, just now; from any thread."""
         self._inbox.put(perf_counter(), event)
+
+    def choose(self, preset: Preset, model: Path) -> None:
+        """Has another preset played, and its model answer as soon as it is ready; from any thread."""
+        self.hear(Chosen(preset))
+        self._worker.use(model)
 
     def stop(self) -> None:
         """Asks `run` to return; safe in a signal handler and from any thread."""

@@ -10,13 +10,15 @@ from typing import Self
 
 import pytest
 
+from rtgen.bench.server import wait_until
 from rtgen.errors import UserError
 from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.ports import LoopbackPorts
-from rtgen.rig.worker import Ready
+from rtgen.rig.worker import Failed, Ready
+from tests.data.make_faulty import faulty
 from tests.instrument.ledger import check
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -41,7 +43,7 @@ class Stage:
         except BaseException as error:
             self.error = error
 
-    def wait_for(self, wanted: str | type[Ready]) -> News:
+    def wait_for(self, wanted: str | type[Ready | Failed]) -> News:
         while True:
             item = self.news.get(timeout=15)
             if isinstance(item, Notice) and item.what == wanted:
@@ -115,3 +117,26 @@ def test_the_state_can_be_looked_at_from_outside() -> None:
     assert view.tempo == pytest.approx(240)
     assert view.tick is not None
     assert view.tick > 0
+
+
+def test_a_preset_is_chosen_with_its_model_while_it_plays(tmp_path: Path) -> None:
+    with Stage(use="follow") as stage:
+        stage.wait_for(Ready)
+        chosen = Preset(name="other", use="follow", tempo=200).changed(metre="1/4", bars=1)
+        stage.daemon.choose(chosen, faulty(tmp_path, "well"))
+        notice = stage.wait_for("preset")
+        assert isinstance(notice, Notice)
+        assert notice.preset == chosen
+        ready = stage.wait_for(Ready)
+        assert isinstance(ready, Ready)
+        assert ready.model == "well"
+        stage.daemon.choose(chosen, tmp_path / "nothing.onnx")
+        failed = stage.wait_for(Failed)
+        assert isinstance(failed, Failed)
+        assert "nothing.onnx cannot be read" in failed.reason
+        assert stage.thread.is_alive()
+        stage.ports.play(bytes((0x90, 60, 90)))
+        stage.wait_for("answer")
+        wait_until(lambda: any(data[0] == 0x90 for _, data in stage.sent), "the answer")
+    assert stage.error is None
+    assert check(data for _, data in stage.sent) > 0
