@@ -90,19 +90,26 @@ def likeliest(clocks: Sequence[Clock], noise: float, least: int = 2) -> tuple[fl
         noise: variance of their times.
         least: how many at the end the new period holds for at least.
     """
-    fits: list[tuple[float, Line]] = []
-    for onset in range(max(min(4, len(clocks) - least + 1), 1)):
-        line, cost = clocks[0].before, 0.0
-        for i, clock in enumerate(clocks):
-            if i == onset:
-                # Nothing is known of the new period, so its first clock is no surprise wherever it is.
-                line = Line(line.time, line.period, line.var, 0.0, line.period**2)
-            ahead = line.ahead(clock.steps)
-            if i != onset:
-                cost += (clock.time - ahead.time) ** 2 / (ahead.var + noise)
-            line = ahead.towards(clock.time, noise)
-        fits.append((cost, line))
-    return min(fits)
+    onsets = range(max(min(4, len(clocks) - least + 1), 1))
+    return min(_changing(clocks, noise, onset) for onset in onsets)
+
+
+def steady(clocks: Sequence[Clock], noise: float) -> float:
+    """How badly a line fits the clocks that keeps its period, as `likeliest` tells it."""
+    return _changing(clocks, noise, None)[0]
+
+
+def _changing(clocks: Sequence[Clock], noise: float, onset: int | None) -> tuple[float, Line]:
+    line, cost = clocks[0].before, 0.0
+    for i, clock in enumerate(clocks):
+        if i == onset:
+            # Nothing is known of the new period, so its first clock is no surprise wherever it is.
+            line = Line(line.time, line.period, line.var, 0.0, line.period**2)
+        ahead = line.ahead(clock.steps)
+        if i != onset:
+            cost += (clock.time - ahead.time) ** 2 / (ahead.var + noise)
+        line = ahead.towards(clock.time, noise)
+    return cost, line
 
 
 class Drift:

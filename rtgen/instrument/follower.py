@@ -6,7 +6,7 @@ from collections import deque
 from itertools import pairwise
 from math import copysign, sqrt
 
-from rtgen.instrument.estimate import LONGEST_S, SHORTEST_S, Clock, Drift, Line, likeliest
+from rtgen.instrument.estimate import LONGEST_S, SHORTEST_S, Clock, Drift, Line, likeliest, steady
 from rtgen.instrument.lumps import Lumps, in_pairs, is_audio_period
 
 _JITTER_S = 0.001
@@ -15,6 +15,8 @@ _OFF_S = 0.001
 """By which the best of clocks may be off."""
 _LEARN = 10
 """Clocks after which it is: until then every one is believed."""
+_WORTH = 9.0
+"""By how much (errors in standard deviations, squared) another tempo must explain clocks better than chance does."""
 _HALVES = 12
 """Clocks halfway between ours after which it is our tempo that has doubled, and not another clock that got in."""
 
@@ -146,7 +148,7 @@ class ClockFollower:
 
     def _room(self, line: Line) -> float:
         """How far a clock may be off before it is taken for another."""
-        jitter = min(max(4 * sqrt(line.var + self._jitter), _OFF_S), 0.45 * line.period)
+        jitter = min(max(4 * sqrt(line.var + self._jitter), _OFF_S), 0.6 * line.period)
         return max(jitter, 0.75 * self._lumps.period)
 
     def _follow(self, now: float, line: Line) -> int:
@@ -194,7 +196,12 @@ class ClockFollower:
             first = self._past[0].before._replace(var=self._jitter, cov=0.0, pvar=(2 * line.period) ** 2)
             self._line = first.through(((clock.time, clock.steps) for clock in self._past), self._jitter)
         if self._count > _LEARN and (leaning := self._drift.add(error / sqrt(variance))):
-            self._line = likeliest([*self._past][-leaning - 1 :], self._jitter)[1]
+            leant = [*self._past][-leaning - 1 :]
+            cost, retimed = likeliest(leant, self._jitter)
+            self._drift.reset()
+            if steady(leant, self._jitter) - cost < _WORTH:
+                return clocks
+            self._line = retimed
             self.relocks += 1
             past = [*self._past]
             self._settle()
@@ -273,7 +280,8 @@ class ClockFollower:
         changed = sqrt(cost / (count - 1))
         if min(shifted, changed) > 3.5:
             return self._give_up(times) if count >= 6 else 0
-        if changed < shifted:
+        # Another tempo is the likelier of two things that explain the same; in lumps they can hardly be told apart.
+        if changed < shifted + (0.0 if self._lumps.period else 0.5):
             self._line = retimed
             self.relocks += 1
             self._settle()
