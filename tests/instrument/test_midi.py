@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,3 +50,65 @@ def test_what_comes_out_is_well_formed(data: bytes) -> None:
     for message in parse(data):
         assert message[0] >= 0x80
         assert all(byte < 0x80 for byte in message[1:])
+
+
+def wire_message() -> st.SearchStrategy[bytes]:
+    """A message as the wire carries it, in full."""
+    data = st.integers(0, 127)
+    three = st.tuples(st.integers(0x80, 0xEF).filter(lambda s: s & 0xF0 not in (0xC0, 0xD0)), data, data)
+    two = st.tuples(st.integers(0xC0, 0xDF), data)
+    position = st.tuples(st.just(0xF2), data, data)
+    return st.one_of(three, two, position).map(bytes)
+
+
+REAL_TIME = st.sampled_from([b"\xf8", b"\xfa", b"\xfb", b"\xfc"])
+EXCLUSIVE = st.binary(max_size=30).map(lambda d: b"\xf0" + bytes(b & 0x7F for b in d) + b"\xf7")
+STREAM = st.lists(st.one_of(wire_message(), REAL_TIME, EXCLUSIVE), max_size=20)
+
+
+@given(STREAM)
+def test_every_valid_stream_comes_out_as_it_went_in(stream: list[bytes]) -> None:
+    assert parse(b"".join(stream)) == [m for m in stream if m[0] != 0xF0]
+
+
+@given(STREAM, st.data())
+def test_a_prefix_gives_a_prefix(stream: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(stream)
+    cut = data.draw(st.integers(0, len(whole)))
+    some = parse(whole[:cut])
+    assert some == parse(whole)[: len(some)]
+
+
+@given(STREAM, st.data())
+def test_real_time_bytes_anywhere_change_nothing_else(stream: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(stream)
+    at = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5)))
+    edges = [0, *at, len(whole)]
+    disturbed = b"\xf8".join(whole[a:b] for a, b in itertools.pairwise(edges))
+    got = parse(disturbed)
+    assert [m for m in got if m != b"\xf8"] == [m for m in parse(whole) if m != b"\xf8"]
+    assert got.count(b"\xf8") == parse(whole).count(b"\xf8") + len(at)
+
+
+@given(STREAM, st.data())
+def test_a_corrupted_byte_spoils_no_more_than_it_must(stream: list[bytes], data: st.DataObject) -> None:
+    whole = bytearray(b"".join(stream))
+    for at in data.draw(st.lists(st.integers(0, max(len(whole) - 1, 0)), max_size=4)) if whole else []:
+        whole[at] = data.draw(st.integers(0, 255))
+    # Whatever came before: what begins with a status byte of its own is understood again.
+    end = bytes((0x80, 60, 0))
+    assert parse(bytes(whole), end)[-1] == end
+
+
+def test_an_endless_exclusive_message_takes_no_memory() -> None:
+    parser = Parser()
+    piece = bytes(1000)
+    parser.feed(b"\xf0")
+    tracemalloc.start()
+    for _ in range(1000):
+        assert parser.feed(piece) == []
+        assert parser.feed(b"\xf8") == [b"\xf8"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000
+    assert parser.feed(b"\xf7\x90\x3c\x40") == [b"\x90\x3c\x40"]
