@@ -355,7 +355,8 @@ def doctor(
     stands in the way of playing.
 
     With --calibrate it plays quiet notes on channel 16 instead, for which the output must lead back into the input: by
-    a cable, a port of IAC or loopMIDI, or a connection in JACK. Without --in and --out it makes ports of its own.
+    a cable, a port of IAC or loopMIDI, or a connection in JACK. Without --in and --out it makes ports of its own, for
+    you to connect within --seconds.
     """
     from rtgen.rig.doctor import examine, examine_round_trip
 

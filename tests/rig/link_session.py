@@ -27,8 +27,9 @@ from rtgen.instrument.session import Session
 from rtgen.instrument.transport import State
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
-from rtgen.rig.link import LinkPeer, look
+from rtgen.rig.link import look
 from rtgen.rig.ports import LoopbackPorts
+from rtgen.rig.runner import _link
 
 BAR = 2.0
 FIRST, SECOND = 100.0, 140.0
@@ -140,8 +141,9 @@ def perform() -> dict[str, object]:
         times = []
         for i in range(4):
             leader.wait_for_beat(call + i / 2)
+            at = time.perf_counter()
             ports.play(bytes((0x90, 60 + i, 90)))
-            times.append(leader.beat)
+            times.append(leader.beat_at(at))
             leader.wait_for_beat(call + i / 2 + 0.25)
             ports.play(bytes((0x80, 60 + i, 0)))
         return times
@@ -149,14 +151,15 @@ def perform() -> dict[str, object]:
     daemon.open()
     thread = threading.Thread(target=daemon.run, args=(60,), daemon=True)
     thread.start()
-    with LinkPeer(200.0, lambda: BAR, daemon.hear):
+    with _link(session, daemon):
         wait_for("linked")
         wait_for("rolling")
         leader.heard = compare
         leader.wait_for_beat(leader.beat + 0.3)
         leader.tell("start")
         wait_for("located")
-        begun = wait_for("rolling")
+        wait_for("rolling")
+        begun = leader.beat_at(transport.time_at(0))
         played = play(0.0)
         leader.wait_for_beat(BAR + 0.7)
         changed = time.perf_counter()
@@ -166,7 +169,8 @@ def perform() -> dict[str, object]:
         leader.tell("stop")
         stopped = wait_for("stopped")
         leader.tell("start")
-        again = wait_for("rolling")
+        wait_for("rolling")
+        again = leader.beat_at(transport.time_at(0))
         tempo = transport.tempo
         code = leader.end()
         wait_for("linked")
