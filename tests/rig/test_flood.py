@@ -1,0 +1,141 @@
+"""Far more MIDI than anybody plays: the timing stays, memory stays, and what is dropped is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty
+
+import pytest
+
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.programs import unique_set_mb
+from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, Server, TempoMap, end
+from rtgen.bench.streams import compare, milliseconds, within
+from rtgen.instrument.preset import Preset
+from rtgen.music.files import note_events
+from rtgen.rig.daemon import News
+from rtgen.rig.inbox import Dropped
+from rtgen.rig.telling import sentence
+from tests.instrument.ledger import check
+from tests.rig.conftest import Rig, StartDaemon
+from tests.rig.test_daemon import Stage
+
+RATE = 10_000
+LENGTH = 2 * BAR
+TEMPOS = TempoMap((0, 120))
+LOOP_S = 4.0
+OWN, PLAYED = 0, 5
+
+
+@contextmanager
+def flood(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """`flood.py`, ready to begin."""
+    command = [sys.executable, str(Path(__file__).with_name("flood.py")), "flood", str(RATE)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, env=server.environment, stdin=pipe, stdout=pipe, text=True)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def quantiles(errors: list[float]) -> tuple[float, float]:
+    ordered = sorted(map(abs, errors))
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+
+
+@pytest.mark.jack
+@pytest.mark.parametrize(
+    "loops", [pytest.param(2, id="seconds"), pytest.param(15, id="minute", marks=[pytest.mark.long])]
+)
+def test_ten_thousand_messages_a_second_change_neither_timing_nor_memory(
+    rig: Rig, start_daemon: StartDaemon, loops: int
+) -> None:
+    loop = made_loop(3, 2)
+    calm = range(2, 4)
+    flooded = range(4, 4 + loops)
+    script = [(TEMPOS.frame(e.tick), e.data) for e in note_events(loop.notes)]
+    first, last = TEMPOS.frame(calm.start * LENGTH) + 4000, TEMPOS.frame(flooded.stop * LENGTH)
+    for frame in range(first, last - 4000, 2401):  # notes that go through, at every place within a period
+        script += [(frame, bytes((0x90 | PLAYED, 60, 64))), (frame + 900, bytes((0x80 | PLAYED, 60, 64)))]
+    with flood(rig.server) as flooder:
+        rig.probe.wait_for_ports("flood:out")
+        ports = ["--in", PROBE_PLAY, "--in", CLOCK_OUT, "--in", "flood:out", "--out", PROBE_OUTPUT]
+        program = start_daemon(*ports, "--bars", "2", "--use", "hold", "--thru", connect=False)
+        rig.probe.conduct(TEMPOS)
+        rig.probe.play(sorted(script))
+        rig.probe.start()
+        rig.probe.wait_for_frame(TEMPOS.frame(flooded.start * LENGTH))
+        before_mb = unique_set_mb(program.process.pid)
+        flooder.stdin.write("\n")
+        flooder.stdin.flush()
+        rig.probe.wait_for_frame(last)
+        flooder.stdin.close()
+        after_mb = unique_set_mb(program.process.pid)
+        rig.probe.stop()
+        sent = json.loads(flooder.stdout.read())
+        time.sleep(0.5)
+        heard = rig.heard()  # every note that began has ended
+
+    assert sent["messages"] > 0.9 * RATE * LOOP_S * loops
+    assert sent["exclusive"] >= 1_000_000
+    assert after_mb < before_mb + 3
+    (grid,) = heard.runs
+    own = [n for n in heard.notes if n.channel == OWN]
+    on_grid, through = [], []
+    into = [f for f, data in heard.capture.played if data[0] & 0x0F == PLAYED]
+    out = [f for f, data in heard.capture.output if data[0] & 0x0F == PLAYED]
+    for part in calm, flooded:
+        on_grid.append(
+            quantiles(
+                [
+                    milliseconds(d.on)
+                    for i in part
+                    for d in compare(loop.notes, within(own, grid, i * LENGTH, (i + 1) * LENGTH), grid, i * LENGTH)
+                ]
+            )
+        )
+        border = range(int(grid.frame(part.start * LENGTH)), int(grid.frame(part.stop * LENGTH)))
+        through.append(quantiles([milliseconds(b - a) for a, b in zip(into, out, strict=True) if a in border]))
+    late = max((ms for _, ms in heard.capture.xruns), default=0.0)
+    print(f"\nerror on the grid, ms (p50, p99): calm {on_grid[0]}, flooded {on_grid[1]}")
+    print(f"through, ms (p50, p99): calm {through[0]}, flooded {through[1]}; worst xrun {late:.1f} ms")
+    print(f"memory {before_mb:.1f} MB before, {after_mb:.1f} MB after; sent {sent}")
+    for before, during in (on_grid, through):
+        assert during[0] < before[0] + 1.0
+        assert during[1] < before[1] + 3.0 + 2 * late
+
+
+def test_what_is_dropped_is_counted_and_shown_and_no_note_is_stuck() -> None:
+    news: list[News] = []
+    with Stage(thru=True) as stage:
+        stage.wait_for("rolling")
+        for n in range(60_000):
+            pitch = n % 100
+            stage.ports.play(bytes((0x93, pitch, 64)))
+            stage.ports.play(bytes((0xB3, 1 + n % 3, n % 128)))
+            stage.ports.play(bytes((0x83, pitch, 0)))
+        time.sleep(1.5)
+        stage.ports.play(bytes((0x93, 101, 64)))
+        time.sleep(0.3)
+    assert stage.error is None
+    while True:
+        try:
+            news.append(stage.news.get(timeout=0))
+        except Empty:
+            break
+    dropped = [item for item in news if isinstance(item, Dropped)]
+    assert dropped
+    assert "dropped" in sentence(dropped[0], Preset())
+    lost = sum(item.counts.get("notes", 0) for item in dropped)
+    sent = [data for _, data in stage.sent]
+    check(sent)
+    begun = sum(data[0] == 0x93 and data[1] <= 100 for data in sent)
+    assert begun + lost == 60_000, "each was played, or counted"
+    assert bytes((0x93, 101, 64)) in sent, "it hears as before"
