@@ -42,6 +42,7 @@ class Row:
         calm: those of the values that the server's own lateness does not spoil; None where it could not.
         xruns: how often the server was late meanwhile.
         remark: what else is to be said.
+        more: the same for machines, units in the names.
     """
 
     section: str
@@ -52,6 +53,7 @@ class Row:
     calm: list[float] | None = None
     xruns: int = 0
     remark: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def timed(cls, section: str, what: str, takes: Sequence[Take], *, baseline: bool = False, remark: str = "") -> Row:
@@ -78,7 +80,7 @@ class Row:
         numbers = {f"{k}{suffix}": None if v is None or v != v else round(v, 4) for k, v in figures.items()}
         counts = {"count": len(self.values), "count_calm": len(self.values if self.calm is None else self.calm)}
         words = {"section": self.section, "what": self.what, "baseline": self.baseline, "remark": self.remark}
-        return {**words, **counts, **numbers, "xruns": self.xruns}
+        return {**words, **counts, **numbers, "xruns": self.xruns, **self.more}
 
 
 @dataclass

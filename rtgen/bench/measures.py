@@ -47,6 +47,7 @@ class Amount:
         starts: of the daemon.
         rest_s: at rest.
         answers: of each mode and model.
+        seeds: of the simulated clocks.
     """
 
     rounds: int = 3
@@ -58,9 +59,10 @@ class Amount:
     starts: int = 10
     rest_s: float = 10.0
     answers: int = 200
+    seeds: int = 60
 
 
-QUICK = Amount(1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20)
+QUICK = Amount(1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20, seeds=12)
 """For a whole bench within a minute."""
 
 

@@ -26,7 +26,7 @@ from rtgen.bench.figures import Figures, Row
 from rtgen.bench.measures import Amount
 from rtgen.bench.programs import model_file
 from rtgen.bench.stage import Stage
-from rtgen.bench.targets import ANSWERS, SECTIONS, targets
+from rtgen.bench.targets import ANSWERS, FOLLOWER, SECTIONS, targets
 from rtgen.shipped import available
 
 _PACKAGES = "onnxruntime", "python-rtmidi", "numpy", "JACK-Client", "torch"
@@ -50,6 +50,7 @@ def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
         ("starts", lambda: measures.starts(stage, amount)),
         ("rest", lambda: measures.rest(stage, amount)),
         ("answers", lambda: answers(amount.answers)),
+        ("clock follower", lambda: follower(amount.seeds)),
     ]
     # Drawn seldom: the clock of a stage without a server is in this process.
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -92,6 +93,31 @@ def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
         rows.append(Row(ANSWERS, f"{name}: whole{suffix}", sample["whole_ms"], baseline=bare, remark=remark))
         rows.append(Row(ANSWERS, f"{name}: network{suffix}", sample["network_ms"], baseline=bare))
         remark = ""
+    return rows
+
+
+def follower(seeds: int) -> list[Row]:
+    """How far the clock follower is from the truth in simulation; what simpler ones are is in the remarks."""
+    from rtgen.bench.follower import RTGEN, simulate
+
+    rows = []
+    for scenario, together in groupby(simulate(seeds=seeds), key=lambda result: result.scenario):
+        results = {result.follower: result for result in together}
+        ours = results[RTGEN]
+        rms = {name: result.rms_ms for name, result in results.items()}
+        words = ["rms " + ", ".join(f"{value:.2f}" + (f" ({n})" if n != RTGEN else "") for n, value in rms.items())]
+        if ours.clocks_median is not None:
+            words.append(f"within 1 ms after {ours.clocks_median} clocks")
+        if ours.miscounted:
+            words.append(f"miscounted in {ours.miscounted} of {ours.runs}")
+        more = {
+            "rms_ms": {name: round(value, 4) for name, value in rms.items()},
+            "clocks_to_1_ms_median": ours.clocks_median,
+            "clocks_to_1_ms_rms": ours.clocks_rms,
+            "miscounted": ours.miscounted,
+            "runs": ours.runs,
+        }
+        rows.append(Row(FOLLOWER, scenario, list(ours.errors_ms), remark="; ".join(words), more=more))
     return rows
 
 

@@ -14,6 +14,8 @@ SECTIONS = THRU, IDLE, BUSY, FOLLOWER, LOOPS, ANSWERS, START, MEMORY, REST
 """In the order of the table."""
 RTGEN, PORTS, REAL_TIME = "rtgen", "ports open", "real-time process"
 STILL, ROLLING = "no clock", "clock, nobody plays"
+JITTER, STEP = "jitter of ±2 ms, 120 BPM", "the same, 120 to 126 BPM"
+_RMS_MS, _CLOCKS = 0.4, 12
 _ROOM_MS = 0.5
 _FRAME_MS = 1000 / RATE
 _LOOPS, _PORTS_MS, _MEMORY_MB, _REST_PERCENT = 1000, 500, 40, 1.0
@@ -21,7 +23,7 @@ _LOOPS, _PORTS_MS, _MEMORY_MB, _REST_PERCENT = 1000, 500, 40, 1.0
 
 def targets(figures: Figures) -> list[Target]:
     """Every target that something was measured for."""
-    return [*_timing(figures), *_loops(figures), *_machine(figures)]
+    return [*_timing(figures), *_follower(figures), *_loops(figures), *_machine(figures)]
 
 
 def _timing(figures: Figures) -> Iterator[Target]:
@@ -44,6 +46,17 @@ def _timing(figures: Figures) -> Iterator[Target]:
 
 def _all(row: Row) -> str:
     return f"; {row.figures['p99']:.2f} ms with what {row.xruns} xruns spoilt" if row.xruns else ""
+
+
+def _follower(figures: Figures) -> Iterator[Target]:
+    if row := figures.find(FOLLOWER, JITTER):
+        rms = row.more["rms_ms"][RTGEN]
+        yield Target(f"clock follower, {JITTER}: {_RMS_MS} ms rms", f"{rms:.2f} ms", rms <= _RMS_MS)
+    if row := figures.find(FOLLOWER, STEP):
+        middle, rms = row.more["clocks_to_1_ms_median"], row.more["clocks_to_1_ms_rms"]
+        met = middle is not None and middle <= _CLOCKS
+        found = f"{middle} at the median of all runs, {rms} by their rms"
+        yield Target(f"clock follower, 120 to 126 BPM: within 1 ms again in {_CLOCKS} clocks", found, met)
 
 
 def _loops(figures: Figures) -> Iterator[Target]:

@@ -13,9 +13,23 @@ from rtgen import cli
 from rtgen.bench import measures, stage
 from rtgen.bench.measures import Amount
 from rtgen.bench.server import missing
-from rtgen.bench.targets import ANSWERS, BUSY, IDLE, LOOPS, MEMORY, PORTS, REST, RTGEN, START, THRU
+from rtgen.bench.targets import (
+    ANSWERS,
+    BUSY,
+    FOLLOWER,
+    IDLE,
+    JITTER,
+    LOOPS,
+    MEMORY,
+    PORTS,
+    REST,
+    RTGEN,
+    START,
+    STEP,
+    THRU,
+)
 
-TINY = Amount(1, 20, (300,), loops=1, busy_loops=1, beats=5, starts=1, rest_s=0.2, answers=2)
+TINY = Amount(1, 20, (300,), loops=1, busy_loops=1, beats=5, starts=1, rest_s=0.2, answers=2, seeds=1)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -82,6 +96,8 @@ def _check(report: dict) -> None:
     assert set(report["machine"]) == {"cores", "python", "platform"}
     rows = {(row["section"], row["what"]): row for row in report["rows"]}
     sections = {section for section, _ in rows}
+    assert {(FOLLOWER, JITTER), (FOLLOWER, STEP)} <= set(rows)
+    assert set(rows[FOLLOWER, JITTER]["rms_ms"]) > {RTGEN}
     on_linux = {MEMORY, REST} if sys.platform == "linux" else set()
     assert sections >= {THRU, LOOPS, ANSWERS, START} | on_linux
     for what in RTGEN, "bare echo":

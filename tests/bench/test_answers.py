@@ -1,0 +1,41 @@
+"""What times the answers, and the same weights in torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rtgen.bench.answers import Watched, samples
+from rtgen.errors import UserError
+from rtgen.instrument.job import MODES
+from rtgen.shipped import available
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
+
+
+def test_the_network_is_a_part_of_every_answer() -> None:
+    found = samples([("onnxruntime", Watched(TINY)), ("again", Watched(TINY))], 3)
+    assert [(s["engine"], s["mode"]) for s in found] == [(e, m) for m in MODES for e in ("onnxruntime", "again")]
+    for sample in found:
+        assert sample["model"] == "tiny"
+        assert len(sample["whole_ms"]) == len(sample["network_ms"]) == 3
+        assert all(0 < n < w for n, w in zip(sample["network_ms"], sample["whole_ms"], strict=True))
+
+
+def test_shipped_weights_run_in_torch_as_they_are() -> None:
+    pytest.importorskip("torch")
+    from train.eager import Eager
+
+    models = [item.path for item in available("models") if item.origin == "shipped"]
+    assert models
+    for path in models:
+        Eager(path)  # or it says that it differs
+
+
+def test_a_model_of_another_make_is_a_sentence() -> None:
+    pytest.importorskip("torch")
+    from train.eager import Eager
+
+    with pytest.raises(UserError, match=r"tiny\.onnx: its card .* names no architecture"):
+        Eager(TINY)
