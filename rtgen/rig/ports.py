@@ -42,6 +42,7 @@ _RTMIDI = {
 _LOOK_S = 0.2
 """How often ports that may go are looked for."""
 _FLUSH_S = 0.002
+_SETTLE_S = 0.005
 _SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
 
 
@@ -336,7 +337,7 @@ class SystemPorts:
             if way.direction == "in" and way.client is not None:
                 way.client.cancel_callback()
         # A callback may be waiting for this thread's turn to end; to delete its client now would wait for it in vain.
-        sleep(0.005)
+        sleep(_SETTLE_S)
         for way in reversed(self._ways):
             if way.client is not None:
                 way.client.delete()
@@ -386,7 +387,12 @@ class SystemPorts:
         if way.there and not here:
             self._tell(way, there=False)
         elif here and not way.there:
-            way.client.close_port()  # which forgets the callback too
+            way.client.close_port()
+            if way.direction == "in":
+                # rtmidi waits for the end of an exclusive message that was cut short, and hears nothing else, for ever.
+                sleep(_SETTLE_S)
+                way.client.delete()
+                self._create(way)
             self._lead(way, index)
             self._listen(way)
             self._tell(way, there=True)

@@ -149,6 +149,8 @@ def test_a_named_port_that_goes_and_returns_elsewhere_is_picked_up(stage: Stage,
         program.wait_for_line("model ready")
         first.play(on(50))
         wait_until(lambda: first.heard == [on(50)], "the note's way through")
+        first.play(b"\xf0\x01\x02")  # an exclusive message that is cut short, too
+        time.sleep(0.1)
         end(first.process, signal.SIGKILL)
         program.wait_for_line("peer-in has gone")
         program.wait_for_line("peer-out has gone")
