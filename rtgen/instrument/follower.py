@@ -137,8 +137,8 @@ class ClockFollower:
     # ---- clock by clock ---------------------------------------------------------------------------------------------
 
     def _coarse(self, line: Line) -> bool:
-        """Whether lumps are too large to tell by its time which clock it is: then none is questioned."""
-        return self._lumps.period > 0.33 * line.period
+        """Whether a clock errs or waits too long to tell by its time which one it is: then none is questioned."""
+        return self._lumps.period > 0.33 * line.period or 4 * sqrt(self._jitter) > 0.6 * line.period
 
     def _fits(self, now: float, line: Line) -> bool:
         """Whether a clock at `now` is the one at the end of the line."""
@@ -352,7 +352,7 @@ class ClockFollower:
         lump = line.period / round(line.period / abs(off))
         self._lumps.know(lump)
         # Until now they had crept from one end of the lump to the other.
-        self._line = Line(now - off / 2, line.period + off / (1.2 * since), lump**2 / 12, 0.0, (lump / since / 3) ** 2)
+        self._line = Line(now - off / 2, line.period + off / (2 * since), lump**2 / 12, 0.0, (lump / since / 2) ** 2)
         self._settle()
         self._slipped = 0
         return clocks - self._take_back(self._doubtful)

@@ -75,6 +75,9 @@ class Lumps:
         two_kinds = max(max(short) - low, high - min(long)) < 0.35 * period and abs(multiple - round(multiple)) < 0.1
         # A gap that is twice as long, or none at all, is also what a lost or a doubled clock leaves.
         enough = 2 if multiple > 1.5 or is_audio_period(period, 0.01) else 4
+        usual = sum(long) / len(long) if len(long) > len(short) else mean
+        if is_audio_period(usual / max(round(usual / period), 1)):
+            enough = 1  # nearly a whole number of periods apart, they leave another gap only now and then
         if not two_kinds or min(len(short), len(long)) < enough:
             return 0.0
         return sum(gaps) / sum(round(gap / period) for gap in gaps)
