@@ -115,6 +115,7 @@ def in_pairs(times: Sequence[float], period: float) -> Pairs | None:
             return None
         if not SHORTEST_S < mean < LONGEST_S or abs(mean / period - 1) < 0.25:
             return None
-        if not (is_audio_period(mean, 0.048 / gaps) and max(*short, spread) < 0.05 * mean):
+        # What an audio period has brought comes at once, however late the machine is.
+        if not (is_audio_period(mean, 0.048 / gaps) and max(short) < 0.02 * mean):
             return Pairs(gaps // 2, mean)
     return None
