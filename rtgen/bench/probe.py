@@ -72,7 +72,11 @@ class ProbeClient:
 
     def ports(self) -> list[str]:
         """Names of all MIDI ports of the server."""
-        return [port.name for port in self._client.get_ports(is_midi=True)]
+        while True:
+            try:
+                return [port.name for port in self._client.get_ports(is_midi=True)]
+            except jack.JackError:
+                pass  # one went while they were being listed
 
     def connect(self, source: str, destination: str) -> bool:
         """Connects two ports; whether that could be done."""

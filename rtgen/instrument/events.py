@@ -100,11 +100,11 @@ class Notice:
     """Something worth telling the player.
 
     Args:
-        what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer`
-            one that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on
-            another input than the one that is followed; `overslept` that the machine slept or stood still; `preset`
-            that another one took over; `unplugged` and `plugged` that a port went and came back; `linked` that others
-            came into the Link session, or left it.
+        what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer` one
+            that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on another
+            input than the one that is followed, `doubled` one that comes twice; `overslept` that the machine slept or
+            stood still; `preset` that another one took over; `unplugged` and `plugged` that a port went and came back;
+            `linked` that others came into the Link session, or left it.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
         seconds: how long the answer took, or the machine slept.
@@ -117,7 +117,7 @@ class Notice:
 
     what: Literal[
         "rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed",
-        "foreign", "overslept", "preset", "unplugged", "plugged", "linked",
+        "foreign", "doubled", "overslept", "preset", "unplugged", "plugged", "linked",
     ]  # fmt: skip
     loop_index: int = 0
     loop: Loop | None = None

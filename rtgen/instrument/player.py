@@ -43,9 +43,15 @@ class Ledger:
             self._owed = self.release(thru=True)
 
     def plug(self) -> list[bytes]:
-        """The output is back: the messages that end what sounded when it went."""
-        owed, self._owed = self._owed or [], None
-        return owed
+        """The output is back: the messages that end what sounded when it went, or may have been lost on the way."""
+        if self._owed is None:
+            return []
+        owed, self._owed = self._owed, None
+        return owed + [
+            midi.control(channel, number, 0)
+            for channel in sorted(self._channels)
+            for number in (midi.SUSTAIN, midi.ALL_NOTES_OFF)
+        ]
 
     def begin(self, key: _Key, velocity: int, owner: int) -> list[bytes]:
         """The messages that begin a note on (channel, pitch); none while there is no output."""

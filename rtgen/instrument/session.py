@@ -113,6 +113,8 @@ class Session:
         self._clock_out = ClockOut() if send_clock else None
         self._chosen: Preset | None = None
         self._wake: float | None = None
+        self._warmed = float("-inf")
+        self._doubled = False
         self._epoch = 0
         self._turn = 0
         self._present: Loop | None = None
@@ -144,6 +146,7 @@ class Session:
                 self.use = event.use
             case Warmed():
                 self.lead.warmed(event.seconds)
+                self._warmed = now
             case Panic():
                 self._player.clear()
                 out.messages += self._ledger.panic()
@@ -170,6 +173,9 @@ class Session:
             if self._sources.admits(now, port, message, self.transport.state is not State.STOPPED):
                 self._broke(now, self.transport.feed(now, message), out)
                 self._place()
+                if self.transport.doubled and not self._doubled:
+                    out.notices.append(Notice("doubled", port=port))
+                self._doubled = self.transport.doubled
             elif self._sources.is_news(now, port):
                 out.notices.append(Notice("foreign", port=port))
             return
@@ -356,7 +362,9 @@ class Session:
 
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
-        self._asked[target] = (now, self.lead.seconds)
+        # What was never answered is forgotten some loops later.
+        recent = [(t, asked) for t, asked in self._asked.items() if t > target - 4 * self.preset.length]
+        self._asked = {**dict(recent), target: (now, self.lead.seconds)}
         seed = (self._seed << 24) + self._jobs
         return Job(call, self.preset.mode, seed, target, self._epoch, dict(self.knobs))
 
@@ -365,7 +373,9 @@ class Session:
         if asked is None:
             return
         then, lead = asked
-        self.lead.measured(now - then)
+        if then > self._warmed:
+            # Else it has waited for a process to start, which says nothing about the next.
+            self.lead.measured(now - then)
         self._present = answer.loop
         late = now > self._patience_ends(answer.target)
         from_tick = answer.target

@@ -60,6 +60,11 @@ class Transport:
         return self._time - self.offset_s + (tick - self._tick) * self._seconds_per_tick
 
     @property
+    def doubled(self) -> bool:
+        """Whether every clock comes twice, as from a source that is connected twice."""
+        return False
+
+    @property
     def settled(self) -> bool:
         """Whether the tempo is known, so that ticks between clocks can be told."""
         return True

@@ -145,6 +145,7 @@ def _notice(item: Notice, preset: Preset) -> str:
         "late": f"the answer for {bars} came late ({item.seconds * 1e3:.0f} ms); it begins at the next bar",
         "missed": f"the answer for {bars} came too late to be played ({item.seconds * 1e3:.0f} ms)",
         "foreign": f"input {item.port + 1} sends a clock too; it is not followed, as another one is",
+        "doubled": f"every clock on input {item.port + 1} comes twice; take one of its two connections away",
         "overslept": f"this machine slept, or stood still, for {item.seconds:.0f} s",
         "preset": f"preset {preset.name}",
         "unplugged": f"{item.name} has gone; it is waited for",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.events import Chosen, Panic, Plugged
+from rtgen.instrument.events import Chosen, Panic, Plugged, Received, Warmed
 from rtgen.instrument.midi import to_song_position
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Note
@@ -77,9 +77,7 @@ def test_of_two_clocks_the_one_that_started_is_followed_and_the_other_told_of_on
     assert [n.port for n in stage.notices if n.what == "foreign"] == [1, 0]
 
 
-def _received(data: bytes, port: int):  # type: ignore[no-untyped-def]
-    from rtgen.instrument.events import Received
-
+def _received(data: bytes, port: int) -> Received:
     return Received(port, data)
 
 
@@ -140,7 +138,7 @@ def test_while_there_is_no_output_nothing_begins_and_what_sounded_is_ended_when_
     stage.until(2 * BAR + 10)
     assert len(stage.sent) == before
     stage.step(stage.time(stage.tick), OUT_BACK)
-    assert messages(stage)[before:] == [off(72)]
+    assert messages(stage)[before:] == [off(72), bytes((0xB0, 64, 0)), bytes((0xB0, 123, 0))]
     stage.until(4 * BAR, at(2 * BAR + 20, CALL))
     assert check(messages(stage)) == 1 + 2
 
@@ -156,7 +154,8 @@ def test_through_and_panic_know_of_the_missing_output_too() -> None:
     assert messages(stage) == [on(60), bytes((0xB0, 64, 127))]
     stage.step(0.0, OUT_BACK)
     stage.receive(off(64))
-    assert messages(stage)[2:] == [off(60), bytes((0xB0, 64, 0))]
+    assert messages(stage)[2:4] == [off(60), bytes((0xB0, 64, 0))]
+    assert off(64) not in messages(stage)
 
 
 def test_a_keyboard_that_is_unplugged_lets_go_of_its_keys() -> None:
@@ -234,3 +233,24 @@ def test_stopped_it_takes_over_at_once() -> None:
     stage = Stage()
     stage.step(0.0, Chosen(Preset().changed(bars=4)))
     assert stage.session.preset.bars == 4
+
+
+# ---- the process that answers --------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_waited_for_a_process_to_start_does_not_make_the_next_loops_go_early() -> None:
+    stage = started(use="follow", answer_ticks=600)
+    stage.until(BAR + 10, CALL)
+    stage.step(stage.time(stage.tick), Warmed(0.005))
+    stage.until(BAR + 700)
+    assert [n.what for n in stage.notices if n.what in ("answer", "late", "missed")] == ["missed"]
+    assert stage.session.lead.seconds < 0.02
+
+
+def test_a_clock_that_comes_twice_is_told_of_once() -> None:
+    stage = started()
+    for clock in range(200):
+        for late in (0, 1):
+            stage.step(stage.time(20 * clock + late), _received(CLOCK, 0))
+    assert [n.what for n in stage.notices if n.what == "doubled"] == ["doubled"]
+    assert stage.session.transport.tempo == pytest.approx(120, rel=0.01)
