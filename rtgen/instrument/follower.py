@@ -172,7 +172,7 @@ class ClockFollower:
     def _accept(self, now: float, line: Line, clocks: int) -> int:
         """Takes in a clock that is where it should be, `clocks` after the line."""
         self._calm += 1
-        if self._calm > 4:
+        if self._calm > 8:
             self._slipped = 0
         if self._calm > 96:
             self._doubtful = 0
@@ -235,7 +235,6 @@ class ClockFollower:
         for _ in range(extra):
             self._extras += (1 - self._extras) / 16
         moved = self._accept(now, line, clocks)
-        self._calm = 0
         self._phases, self._halves = deque(phases, _HALVES), halves
         if self._midway(line):
             self.period, dropped = line.period / 2, halves
@@ -264,7 +263,7 @@ class ClockFollower:
             return 0.0
         gaps = [b - a for a, b in pairwise([*self._heard][-10:])]
         mean = sum(gaps) / len(gaps)
-        even = max(gaps) - min(gaps) < 0.3 * mean + 1.2 * self._lumps.period
+        even = max(gaps) - min(gaps) < 0.3 * mean + 3 * sqrt(self._jitter) + 1.2 * self._lumps.period
         return mean if even and abs(mean / line.period - 0.5) > 0.08 and mean > SHORTEST_S else 0.0
 
     def _explain(self, line: Line) -> int:
@@ -315,6 +314,7 @@ class ClockFollower:
     def _slip(self, clocks: int) -> None:
         """Counts clocks that were lost, or (below 0) too many."""
         self._slipped += clocks
+        self._calm = 0
         self._doubtful += clocks
         self.lost += max(clocks, 0)
         self.extra += max(-clocks, 0)
@@ -324,7 +324,7 @@ class ClockFollower:
         assert self._line
         slips, self._slipped = self._slipped, 0
         ratio = self._line.period / period
-        if not (slips < 0 and ratio < 0.8) and not (slips > 0 and ratio > 1.1):
+        if not (slips < 0 and ratio < 0.9) and not (slips > 0 and ratio > 1.1):
             return 0
         return self._take_back(max(slips, -_HALVES))
 

@@ -96,6 +96,20 @@ def test_any_other_tempo_is_found_and_no_clock_is_miscounted(to: float) -> None:
         assert listener.time_of(279) == pytest.approx(200 * 2.5 / 120 + 79 * 2.5 / to, abs=0.002)
 
 
+@pytest.mark.parametrize(("before", "after"), [(120, 150), (120, 180), (150, 180), (180, 240), (140, 200), (200, 160)])
+def test_a_leap_of_the_tempo_leaves_no_clock_behind_however_much_clocks_jitter(before: int, after: int) -> None:
+    """At 240 BPM +-2 ms are a fifth of a clock each way, and now and then even the best guess is wrong."""
+    behind = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        follower, time, count = ClockFollower(2.5 / before), 0.0, 0
+        for clock in range(320):
+            time += 2.5 / (before if clock < 200 else after)
+            count += follower.clock(time + rng.uniform(-0.002, 0.002))
+        behind += abs(follower.time - time + (320 - count) * follower.period) > 0.005
+    assert behind <= 1
+
+
 @pytest.mark.parametrize("jitter_s", [0.0002, 0.001])
 def test_a_ritardando_of_half_over_four_bars_is_followed(jitter_s: float) -> None:
     for seed in range(5):
