@@ -121,8 +121,9 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
         amount: how much.
         counts: gets `loops`, `in_time` and `late`.
     """
-    each = -(-amount.loops // len(amount.tempos))
-    changes = {i * each: bpm for i, bpm in enumerate(amount.tempos) if i * each < amount.loops}
+    # As long at one tempo as at another.
+    before = [sum(amount.tempos[:i]) for i in range(len(amount.tempos))]
+    changes = {amount.loops * b // sum(amount.tempos): bpm for b, bpm in zip(before, amount.tempos, strict=True)}
     tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changes.items()))
     played = [made_loop(seed, 1) for seed in range(amount.loops)]
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program:
