@@ -16,11 +16,27 @@ from rtgen.bench.programs import Program, cpu_s, load, model_file, unique_set_mb
 from rtgen.bench.server import RATE, Capture, TempoMap, Timed
 from rtgen.bench.stage import Script, Stage
 from rtgen.bench.streams import Run, runs, sounded, within
-from rtgen.bench.targets import BUSY, IDLE, LOOPS, MEMORY, PORTS, REAL_TIME, REST, ROLLING, RTGEN, START, STILL, THRU
+from rtgen.bench.targets import (
+    BUSY,
+    IDLE,
+    LOOPS,
+    MEMORY,
+    PORTS,
+    REAL_TIME,
+    REST,
+    ROLLING,
+    RTGEN,
+    SENT,
+    START,
+    STILL,
+    THRU,
+)
+from rtgen.instrument import midi
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop
 
 _BUSY_TEMPO = 174
+_CONDUCTED = 120
 _STRIDE = 241
 """Frames between messages: it meets every place within a period alike."""
 _LOST_FRAMES = 0.5 * RATE
@@ -241,6 +257,30 @@ def _answered(lines: Sequence[str], counts: dict[str, int], when: str) -> list[R
     if leads:
         rows.append(Row(LOOPS, f"lead chosen{when}", leads))
     return rows
+
+
+# ---- the clock that we send -----------------------------------------------------------------------------------------
+
+
+def conducting(stage: Stage, amount: Amount) -> list[Row]:
+    """How far the clocks that rtgen sends by itself are from an even line, beside those of the stage's own clock."""
+    with stage.playing("daemon", clock="internal", tempo=_CONDUCTED, send_clock=True) as program:
+        capture = stage.perform(program, TempoMap((0, _CONDUCTED)), [], 2 * amount.beats * 480)
+    rows = []
+    for what, stream in (RTGEN, capture.output), ("the clock that conducts the bench", capture.clock):
+        times = [at for at, data in stream if data[0] == midi.CLOCK]
+        rows.append(Row.timed(SENT, what, [Take(unevenness(times), capture.xruns)], baseline=what != RTGEN))
+    return rows
+
+
+def unevenness(times: Sequence[float]) -> list[Event]:
+    """How far each time is from the straight line that fits all best (least squares)."""
+    count = len(times)
+    if count < 3:
+        return []
+    middle, mean = (count - 1) / 2, sum(times) / count
+    slope = sum((i - middle) * (t - mean) for i, t in enumerate(times)) / (count * (count * count - 1) / 12)
+    return [(t - mean - (i - middle) * slope, (t,)) for i, t in enumerate(times)]
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------

@@ -65,10 +65,12 @@ def _play(settings: dict[str, object]) -> None:
     send = output()
     preset = presets.load(Path(str(settings.pop("preset"))))
     thru, seed = bool(settings.pop("thru", False)), int(str(settings.pop("seed", 0)))
+    ours, send_clock = settings.pop("clock", "midi") == "internal", bool(settings.pop("send_clock", False))
     preset = preset.changed(**settings)
     ports = LoopbackPorts(send)
     news: SimpleQueue[News | None] = SimpleQueue()
-    daemon = Daemon(Session(preset, thru=thru, seed=seed), ports, Path(preset.model), "cpu", news.put)
+    session = Session(preset, clock="internal" if ours else "midi", thru=thru, seed=seed, send_clock=send_clock)
+    daemon = Daemon(session, ports, Path(preset.model), "cpu", news.put)
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
 
     def listen() -> None:

@@ -47,6 +47,7 @@ def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
         ("thru", lambda: measures.thru(stage, amount)),
         ("loops", lambda: measures.loops(stage, amount, figures.counts)),
         ("notes with everything busy", lambda: measures.busy(stage, amount)),
+        ("clock sent", lambda: measures.conducting(stage, amount)),
         ("starts", lambda: measures.starts(stage, amount)),
         ("rest", lambda: measures.rest(stage, amount)),
         ("answers", lambda: answers(amount.answers)),

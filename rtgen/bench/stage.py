@@ -41,7 +41,8 @@ Script = Sequence[tuple[float, bytes]]
 """Ticks and messages, in order."""
 Setting = bool | int | float | str
 Settings = dict[str, Setting]
-"""The daemon's: `use`, `bars`, `distance`, `thru`; what is not named is as in `programs.preset_file`."""
+"""The daemon's: `use`, `bars`, `distance`, `tempo`, `thru`, `clock`, `send_clock`; what is not named is as in
+`programs.preset_file`."""
 _SETTLE_S = 0.3
 _LONGEST_PERIOD = 4096
 
@@ -93,7 +94,9 @@ class JackStage(Stage):
         if what != "daemon":
             return baseline(self._server, what)
         flags = ["--no-thru"] if not settings.get("thru") else ["--thru"]
-        flags += [part for key, value in settings.items() if key != "thru" for part in (f"--{key}", str(value))]
+        for key, value in settings.items():
+            if key != "thru":
+                flags += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
         return daemon(self._server, "--preset", str(self._preset), "--seed", "1", *flags)
 
     def ports_opened(self, program: Program) -> float:

@@ -8,9 +8,10 @@ from rtgen.bench.figures import Figures, Row, Target, quantile
 from rtgen.bench.server import RATE
 
 THRU, IDLE, BUSY = "thru", "notes, idle", "notes, model and both cores busy"
+SENT = "clock sent, off an even line"
 FOLLOWER, ANSWERS, LOOPS = "clock follower, simulated", "an answer, one thread", "answers in time"
 START, MEMORY, REST = "start", "memory of its own", "share of a core at rest"
-SECTIONS = THRU, IDLE, BUSY, FOLLOWER, LOOPS, ANSWERS, START, MEMORY, REST
+SECTIONS = THRU, IDLE, BUSY, SENT, FOLLOWER, LOOPS, ANSWERS, START, MEMORY, REST
 """In the order of the table."""
 RTGEN, PORTS, REAL_TIME = "rtgen", "ports open", "real-time process"
 STILL, ROLLING = "no clock", "clock, nobody plays"

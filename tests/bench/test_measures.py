@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtgen.bench.measures import kept, latencies, sixteenths, tally
+from rtgen.bench.measures import kept, latencies, sixteenths, tally, unevenness
 from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.run import answer_rows
 from rtgen.bench.server import Capture, TempoMap
@@ -83,3 +83,10 @@ def test_torch_is_a_baseline() -> None:
         ("m, clean: whole, torch eager", [2.0], True),
         ("m, clean: network, torch eager", [1.0], True),
     ]
+
+
+def test_a_clock_is_held_against_the_even_line_that_fits_it() -> None:
+    assert [off for off, _ in unevenness([100.0 + 7.5 * i for i in range(50)])] == pytest.approx([0.0] * 50, abs=1e-9)
+    late = [10.0 * i + (3.0 if i == 25 else 0.0) for i in range(51)]
+    off = [round(error, 1) for error, _ in unevenness(late)]
+    assert off == [-0.1] * 25 + [2.9] + [-0.1] * 25
