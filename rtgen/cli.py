@@ -251,7 +251,7 @@ def render(
 @app.command()
 def ports(as_json: JsonOption = False) -> None:
     """List the MIDI ports of this machine."""
-    from rtgen.rig import ports as rig
+    from rtgen.rig import systems as rig
 
     found = rig.list_ports()
     if as_json:

@@ -24,7 +24,8 @@ from rtgen.rig.live import Snapshot
 from rtgen.rig.offline import simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
-from rtgen.rig.ports import LoopbackPorts, SystemPorts, find_api
+from rtgen.rig.ports import LoopbackPorts, SystemPorts
+from rtgen.rig.systems import find_api
 from rtgen.rig.telling import sentence
 from rtgen.rig.worker import Failed, Ready
 

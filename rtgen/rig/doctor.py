@@ -18,8 +18,9 @@ from rtgen.instrument import midi
 from rtgen.instrument.preset import Preset
 from rtgen.music.time import CLOCKS_PER_BEAT
 from rtgen.rig import calibrate
-from rtgen.rig.ports import SystemPorts, compiled_apis, find_api, list_ports, running_apis
+from rtgen.rig.ports import SystemPorts
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
+from rtgen.rig.systems import compiled_apis, find_api, list_ports, running_apis
 from rtgen.rig.worker import Failed, Ready, Report, Worker
 
 _MODEL_WAIT_S = 30.0

@@ -1,49 +1,27 @@
-"""MIDI ports: the only importer of rtmidi."""
+"""MIDI ports that are played on and to: opened, looked after, and opened anew when they were gone."""
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter, sleep
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from rtgen.errors import UserError
 from rtgen.instrument.events import Plugged
 from rtgen.rig.jack import Onlooker, Room
+from rtgen.rig.systems import SYSTEMS, Choose, Direction, MidiError, match, open_client, same_port
 
-try:
-    import rtmidi
-except ImportError as error:
-    raise UserError(
-        f"The MIDI library cannot be loaded ({error}); on Debian 'apt-get install libasound2-dev' brings what it "
-        "lacks, elsewhere install ALSA's library, or python-rtmidi again"
-    ) from error
-
-Api = Literal["auto", "jack", "alsa", "core", "winmm"]
 Receive = Callable[[float, int, bytes], None]
 """Called with the arrival time (`perf_counter` seconds), the number of the input, and the bytes."""
 Changed = Callable[[Plugged], None]
 """Called when a port went or is back."""
-Choose = Callable[[str, list[str]], str]
-"""Asks the player which of several ports is meant."""
-
-_RTMIDI = {
-    "jack": rtmidi.API_UNIX_JACK,
-    "alsa": rtmidi.API_LINUX_ALSA,
-    "core": rtmidi.API_MACOSX_CORE,
-    "winmm": rtmidi.API_WINDOWS_MM,
-}
 _LOOK_S = 0.2
 """How often ports that may go are looked for."""
 _FLUSH_S = 0.002
 _SETTLE_S = 0.005
-_SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
 
 
 class Ports(Protocol):
@@ -59,115 +37,6 @@ class Ports(Protocol):
         """Closes them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A port of the system's."""
-
-    system: str
-    direction: Literal["in", "out"]
-    name: str
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keeps a C library from writing to standard error what we say better."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
-
-
-def _client(kind: Any, api: str, name: str, *, hushed: bool = True) -> Any:
-    """An rtmidi client of one system; None where that system is not running."""
-    os.environ.setdefault("JACK_NO_START_SERVER", "1")
-    try:
-        with _hushed() if hushed else nullcontext():
-            return kind(_RTMIDI[api], name)
-    except (rtmidi.SystemError, rtmidi.RtMidiError, RuntimeError):
-        return None
-
-
-def compiled_apis() -> list[str]:
-    """The MIDI systems that this build of rtmidi can speak to."""
-    compiled = rtmidi.get_compiled_api()
-    return [api for api, number in _RTMIDI.items() if number in compiled]
-
-
-def running_apis() -> list[str]:
-    """The MIDI systems that are running, the most usual of this platform first."""
-    running = []
-    for api in sorted(compiled_apis(), key=["alsa", "core", "winmm", "jack"].index):
-        if api == "alsa" and not Path("/dev/snd/seq").exists():
-            continue
-        client = _client(rtmidi.MidiIn, api, "rtgen-probe")
-        if client is not None:
-            client.delete()
-            running.append(api)
-    return running
-
-
-def find_api(api: Api) -> str:
-    """The MIDI system that `api` stands for.
-
-    Raises:
-        UserError: it is not there, or none is.
-    """
-    running = running_apis()
-    if api == "auto":
-        if running:
-            return running[0]
-        looked = ", ".join(_SYSTEMS[a] for a in compiled_apis()) or "none"
-        raise UserError(
-            f"No MIDI system is running (looked for: {looked}); start one, such as a JACK server, "
-            "or hear rtgen without any by 'rtgen demo'"
-        )
-    if api not in compiled_apis():
-        there = ", ".join(compiled_apis())
-        raise UserError(f"MIDI system {api} does not exist on this platform; use --api {there or 'auto'}")
-    if api not in running:
-        cure = "start its server (and set JACK_DEFAULT_SERVER if it has a name)" if api == "jack" else "start it"
-        raise UserError(f"MIDI system {_SYSTEMS[api]} is not running; {cure} or choose another with --api")
-    return api
-
-
-def list_ports() -> list[Port]:
-    """All ports of all running systems."""
-    found: list[Port] = []
-    kinds: tuple[tuple[Literal["in", "out"], Any], ...] = (("in", rtmidi.MidiIn), ("out", rtmidi.MidiOut))
-    for api in running_apis():
-        for direction, kind in kinds:
-            client = _client(kind, api, "rtgen-probe")
-            if client is not None:
-                found += [Port(api, direction, name) for name in client.get_ports() if "rtgen-probe" not in name]
-                client.delete()
-    return found
-
-
-def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:
-    """The index of the port that `wanted` names, in whole or in part, in any case.
-
-    Raises:
-        UserError: none matches, or several do and there is nobody to ask.
-    """
-    exact = [i for i, name in enumerate(names) if name == wanted]
-    partial = exact or [i for i, name in enumerate(names) if wanted.lower() in name.lower()]
-    if len(partial) == 1:
-        return partial[0]
-    if not partial:
-        there = ", ".join(repr(n) for n in names) or "none"
-        raise UserError(f"No MIDI {kind} is called {wanted!r}; there are: {there}. Check the cable or 'rtgen ports'")
-    several = [names[i] for i in partial]
-    if choose is not None:
-        return names.index(choose(f"Which MIDI {kind} is {wanted!r}?", several))
-    raise UserError(f"{wanted!r} may be any of the MIDI {kind}s {', '.join(map(repr, several))}; give more of its name")
-
-
 @dataclass(slots=True)
 class _Way:
     """A port that we have, or would like to have.
@@ -181,27 +50,12 @@ class _Way:
         there: whether it leads anywhere now.
     """
 
-    direction: Literal["in", "out"]
+    direction: Direction
     number: int
     named: str | None
     title: str
     client: Any = None
     there: bool = True
-
-
-_ADDRESS = {"alsa": re.compile(r" \d+:\d+$"), "winmm": re.compile(r" \d+$")}
-"""What some systems append to a name, and what is another when the port comes back."""
-
-
-def same_port(name: str, names: Sequence[str], api: str) -> int | None:
-    """The index of the port that was called `name` when it was last there; None when it is not there."""
-    if name in names:
-        return names.index(name)
-    if (address := _ADDRESS.get(api)) is None:
-        return None
-    bare = [address.sub("", n) for n in names]
-    wanted = address.sub("", name)
-    return bare.index(wanted) if wanted in bare else None
 
 
 class SystemPorts:
@@ -234,7 +88,7 @@ class SystemPorts:
         self._ways = [_Way("out", 0, output, output or f"{name} out")]
         self._ways += [_Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
         self.title = " and ".join([*(way.title for way in self._ways[1:]), self._ways[0].title])
-        self.title += f" ({_SYSTEMS[api]})"
+        self.title += f" ({SYSTEMS[api]})"
         """The ports, in words."""
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
@@ -248,7 +102,7 @@ class SystemPorts:
         self._watcher = threading.Thread(target=self._watch, name="ports", daemon=True)
         try:
             if not self._look_on():
-                raise UserError(f"MIDI system {_SYSTEMS[api]} has stopped; start it again")
+                raise UserError(f"MIDI system {SYSTEMS[api]} has stopped; start it again")
             for way in self._ways:
                 self._create(way)
                 index = None
@@ -302,12 +156,12 @@ class SystemPorts:
         return True
 
     def _create(self, way: _Way) -> None:
-        kind = rtmidi.MidiOut if way.direction == "out" else rtmidi.MidiIn
         # JACK names a port by its client first, the others by the port alone: both must tell in from out.
         jack = self._api == "jack"
-        way.client = _client(kind, self._api, f"{self._name}-{way.direction}" if jack else self._name, hushed=not jack)
+        name = f"{self._name}-{way.direction}" if jack else self._name
+        way.client = open_client(way.direction, self._api, name, hushed=not jack)
         if way.client is None:
-            raise UserError(f"MIDI system {_SYSTEMS[self._api]} has stopped; start it again")
+            raise UserError(f"MIDI system {SYSTEMS[self._api]} has stopped; start it again")
 
     def _lead(self, way: _Way, index: int | None) -> None:
         """Lets a port lead to the one of that index, or wait for others to connect."""
@@ -352,7 +206,7 @@ class SystemPorts:
         """No system tells of a port that went: it is looked for, from a thread of its own."""
         while not self._closing:
             # It may go while we are about to use it; the next look will tell.
-            with suppress(rtmidi.RtMidiError, RuntimeError, UserError):
+            with suppress(MidiError, RuntimeError, UserError):
                 self._look()
             self._wake.wait(_FLUSH_S if self._room.waiting else self._patience())
             self._wake.clear()

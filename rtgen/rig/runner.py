@@ -19,7 +19,8 @@ from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.log import Log
-from rtgen.rig.ports import Api, SystemPorts, find_api
+from rtgen.rig.ports import SystemPorts
+from rtgen.rig.systems import Api, find_api
 from rtgen.rig.telling import Teller
 
 

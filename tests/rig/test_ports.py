@@ -4,7 +4,7 @@ import pytest
 
 from rtgen.errors import UserError
 from rtgen.rig.jack import Room
-from rtgen.rig.ports import match, same_port
+from rtgen.rig.systems import match, same_port
 
 NAMES = ["Keystation 49 MK3 MIDI 1", "Keystation 49 MK3 MIDI 2", "IAC Driver Bus 1", "iac"]
 
