@@ -51,6 +51,8 @@ def quantiles(errors: list[float]) -> tuple[float, float]:
 
 
 @pytest.mark.jack
+# A flood keeps the server itself busy: that a performance is void is more likely here than elsewhere.
+@pytest.mark.flaky(reruns=8, only_rerun="too busy to say anything")
 @pytest.mark.parametrize(
     "loops", [pytest.param(2, id="seconds"), pytest.param(15, id="minute", marks=[pytest.mark.long])]
 )
