@@ -39,7 +39,7 @@ class MidiClock(Transport):
         if kind in (midi.STOP, midi.SYSTEM_RESET):
             return self._stop()
         if kind == midi.SONG_POSITION:
-            tick = (message[1] | message[2] << 7) * TICKS_PER_SIXTEENTH
+            tick = midi.song_position(message) * TICKS_PER_SIXTEENTH
             if self.state is State.ROLLING:
                 return self._arm(tick)
             self._next_tick = tick

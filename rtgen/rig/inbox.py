@@ -21,6 +21,7 @@ CALM, FULL = 256, 1024
 _WINDOW_S, _RUSH = 0.005, 20
 _PACE_S = 0.001
 _TELL_S = 1.0
+_PEDALS = (midi.SUSTAIN, 66, 67, 69)
 _MARK = Received(-1, b"")
 """Stands in the queue for all that was merged."""
 
@@ -131,6 +132,3 @@ def _merges(data: bytes) -> int:
     if kind == 0xB0:
         return 2 if len(data) == 3 and data[1] < midi.ALL_SOUND_OFF and data[1] not in _PEDALS else 0
     return {0xA0: 2, 0xD0: 1, 0xE0: 1}.get(kind, 0)
-
-
-_PEDALS = (midi.SUSTAIN, 66, 67, 69)
