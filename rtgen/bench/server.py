@@ -108,6 +108,33 @@ class Closing:
         self.close()
 
 
+def one_runs() -> bool:
+    """Whether a JACK server runs on this machine, ours or another (Linux)."""
+    return any(_program_of(process).startswith("jackd") for process in Path("/proc").glob("[0-9]*"))
+
+
+def _forget_dead_servers() -> bool:
+    """Clears JACK's list of servers if none is running; whether it did.
+
+    A server that was killed counts among the eight that JACK allows until another takes its name. (jackd has an option
+    for this, `--replace-registry`; version 1.9.21 does not understand it.)
+    """
+    if one_runs():
+        return False
+    try:
+        Path("/dev/shm/jack-shm-registry").unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _program_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
 @dataclass
 class Server(Closing):
     """A private JACK server with the dummy driver.
@@ -139,7 +166,7 @@ class Server(Closing):
         """
         # It tells of every cycle that was late; into a pipe that nobody reads, until it stands still.
         with tempfile.TemporaryFile() as said:
-            for realtime in True, False:
+            for realtime in True, False, True, False:
                 server = cls._launch(
                     name or f"rtgen-{os.getpid()}-{next(_serial)}", period, realtime, synchronous, said
                 )
@@ -149,8 +176,11 @@ class Server(Closing):
                     return server
                 except RigError:
                     end(server.process)
-            said.seek(0)
-            raise RigError(f"jackd does not start: {said.read().decode(errors='replace').strip()}")
+                    said.seek(0)
+                    message = said.read().decode(errors="replace").strip()
+                if not realtime and not ("Too many servers" in message and _forget_dead_servers()):
+                    break
+            raise RigError(f"jackd does not start: {message}")
 
     @classmethod
     def _launch(cls, name: str, period: int, realtime: bool, synchronous: bool, said: IO[bytes]) -> Server:
