@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite, prod
 from typing import Any
 
 from rtgen.errors import UserError
@@ -20,7 +21,14 @@ PLANES = ("onset", "hold", "velocity", "micro")
 """The planes of a roll, in the order in which they are stacked."""
 
 Shape = tuple[int | str, ...]
-"""A tensor's dimensions: numbers, or `batch` and `steps`, which a model leaves free."""
+"""A tensor's dimensions: numbers, or `batch`, `steps` and `time`, which a model leaves free."""
+INTEGERS = frozenset({"symbol"})
+"""Inputs that are int64; all others are float32."""
+MAX_LATENTS = 4096
+MAX_SYMBOLS = 65_536
+MAX_STATE = 2**20
+"""Most numbers that a state may have for one sequence."""
+_MAX_SYMBOL_STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,45 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """A dimension of the model's code, and the range that its training data used."""
+    """A dimension of the model's code.
+
+    Args:
+        name: for the player.
+        low: lower end of the range that its training data used.
+        high: upper end.
+        mean: of the normal distribution from which new codes are drawn.
+        sd: its standard deviation.
+    """
 
     name: str
     low: float
     high: float
+    mean: float = 0.0
+    sd: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a sequence model remembers from one symbol to the next: an input, and the output `<name>_next`.
+
+    Args:
+        name: of the input.
+        shape: its dimensions, one of which is `batch`. A sequence begins with zeros.
+    """
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """What a sequence model says at a time: strike these pitches together, then go on by so many steps.
+
+    Without pitches it is a wait. Without either it is padding, which is never drawn.
+    """
+
+    pitches: tuple[int, ...]
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +114,9 @@ class Card:
         description: one sentence for the player.
         conditions: further inputs.
         latents: the dimensions of its code, if it has one.
+        states: what a sequence model remembers.
+        vocabulary: the symbols of a sequence model, in the order of their numbers.
+        in_key: whether it is told music, and tells it, as if it were in C major or A minor.
         threshold: onset probability from which a cell is a note.
         data: training sets with licences.
         metrics: measured figures by name, the baselines among them.
@@ -87,19 +132,31 @@ class Card:
     description: str = ""
     conditions: tuple[Condition, ...] = ()
     latents: tuple[Latent, ...] = ()
+    states: tuple[State, ...] = ()
+    vocabulary: tuple[Symbol, ...] = ()
+    in_key: bool = False
     threshold: float = 0.5
     data: tuple[Data, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def inputs(self) -> dict[str, Shape]:
-        """The inputs that the role and the conditions ask for, with their shapes."""
+        """The inputs that the role, the states and the conditions ask for, with their shapes."""
+        states = {state.name: state.shape for state in self.states}
         conditions: dict[str, Shape] = {c.name: ("batch", c.size) for c in self.conditions}
-        return {**_expand(ROLES[self.role].inputs, self.grid), **conditions}
+        return {**self._sized(ROLES[self.role].inputs), **states, **conditions}
 
     def outputs(self) -> dict[str, Shape]:
-        """The outputs that the role asks for, with their shapes."""
-        return _expand(ROLES[self.role].outputs, self.grid)
+        """The outputs that the role and the states ask for, with their shapes."""
+        states = {f"{state.name}_next": state.shape for state in self.states}
+        return {**self._sized(ROLES[self.role].outputs), **states}
+
+    def _sized(self, shapes: Mapping[str, Sequence[str | int]]) -> dict[str, Shape]:
+        """Shapes with the sizes that the card knows in the place of their names."""
+        sizes = {"pitches": self.grid.pitches, "latents": len(self.latents), "symbols": len(self.vocabulary)}
+        if self.min_steps == self.max_steps:
+            sizes["steps"] = self.max_steps
+        return {name: tuple(sizes.get(str(d), d) for d in dimensions) for name, dimensions in shapes.items()}
 
     def metadata(self) -> dict[str, str]:
         """What an exporter writes into the metadata of the `.onnx`."""
@@ -131,7 +188,7 @@ class Card:
                 f"export the model again or install the rtgen that made it"
             )
         role = fields.get("role")
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise UserError(f"{file}: field 'role' of its card is {role!r}; this rtgen plays {', '.join(ROLES)}")
         try:
             return _build(fields)
@@ -147,24 +204,23 @@ class Role:
     outputs: Mapping[str, Sequence[str | int]]
 
 
+_ROLL = ("batch", len(PLANES), "pitches", "steps")
+_PLANES = dict.fromkeys(PLANES, ("batch", "pitches", "steps"))
 ROLES: dict[str, Role] = {
     # roll: the planes of `PLANES`, 0 where hidden. mask: 1 where the roll is hidden and is to be filled in.
     # phase: `roll.bar_phase`. Outputs are probabilities (onset, hold), velocity / 127 and steps (micro).
     "denoiser": Role(
-        inputs={
-            "roll": ("batch", len(PLANES), "pitches", "steps"),
-            "mask": ("batch", "pitches", "steps"),
-            "phase": ("batch", 4, "steps"),
-        },
-        outputs=dict.fromkeys(PLANES, ("batch", "pitches", "steps")),
+        inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
+        outputs=_PLANES,
     ),
+    # mean: the code of the roll. The planes are those of the code. Each half is run without the other.
+    "autoencoder": Role(
+        inputs={"roll": _ROLL, "code": ("batch", "latents")}, outputs={"mean": ("batch", "latents"), **_PLANES}
+    ),
+    "generator": Role(inputs={"code": ("batch", "latents")}, outputs=_PLANES),
+    # symbol: numbers of symbols. logits: of the symbol that follows each. Then the states, as the card names them.
+    "sequence": Role(inputs={"symbol": ("batch", "time")}, outputs={"logits": ("batch", "time", "symbols")}),
 }
-
-
-def _expand(shapes: Mapping[str, Sequence[str | int]], grid: Grid) -> dict[str, Shape]:
-    return {
-        name: tuple(grid.pitches if d == "pitches" else d for d in dimensions) for name, dimensions in shapes.items()
-    }
 
 
 def _build(fields: dict[str, Any]) -> Card:
@@ -178,6 +234,8 @@ def _build(fields: dict[str, Any]) -> Card:
         for c in fields.get("conditions", ())
     )
     fields["latents"] = tuple(Latent(**latent) for latent in fields.get("latents", ()))
+    fields["states"] = tuple(State(s["name"], tuple(s["shape"])) for s in fields.get("states", ()))
+    fields["vocabulary"] = tuple(Symbol(tuple(s["pitches"]), s["steps"]) for s in fields.get("vocabulary", ()))
     fields["data"] = tuple(Data(**d) for d in fields.get("data", ()))
     card = Card(**fields)
     for condition in card.conditions:
@@ -185,6 +243,54 @@ def _build(fields: dict[str, Any]) -> Card:
             raise ValueError(f"condition '{condition.name}' has {len(condition.default)} defaults of {condition.size}")
     if not 1 <= card.min_steps <= card.max_steps <= 100_000 or card.step_multiple < 1:
         raise ValueError("fields 'min_steps', 'max_steps' and 'step_multiple' are no range")
+    if card.max_steps // card.step_multiple * card.step_multiple < card.min_steps:
+        raise ValueError("no multiple of 'step_multiple' lies between 'min_steps' and 'max_steps'")
     if not 0 < card.threshold < 1:
         raise ValueError(f"field 'threshold' is {card.threshold}, not between 0 and 1")
+    if type(card.in_key) is not bool:
+        raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
+    _check_latents(card)
+    _check_sequence(card)
     return card
+
+
+def _check_latents(card: Card) -> None:
+    if "code" in ROLES[card.role].inputs and not card.latents:
+        raise ValueError(f"a model of role '{card.role}' needs the field 'latents'")
+    if len(card.latents) > MAX_LATENTS:
+        raise ValueError(f"{len(card.latents)} latents are more than {MAX_LATENTS}")
+    for latent in card.latents:
+        if not isinstance(latent.name, str):
+            raise ValueError(f"the name of a latent is {latent.name!r}, not text")
+        if not (all(map(isfinite, (latent.low, latent.high, latent.mean, latent.sd))) and latent.low < latent.high):
+            raise ValueError(f"latent '{latent.name}' has no range")
+        if latent.sd <= 0:
+            raise ValueError(f"latent '{latent.name}' has a standard deviation of {latent.sd}")
+
+
+def _check_sequence(card: Card) -> None:
+    """Whether states and vocabulary are there if the role needs them, and not if not; and whether they make sense."""
+    sequence = card.role == "sequence"
+    for name in ("states", "vocabulary"):
+        if bool(getattr(card, name)) is not sequence:
+            raise ValueError(f"a model of role '{card.role}' {'needs the' if sequence else 'has no'} field '{name}'")
+    taken = {"symbol", "logits"}
+    for state in card.states:
+        if not isinstance(state.name, str) or state.name in taken:
+            raise ValueError(f"a state cannot be called {state.name!r}")
+        taken |= {state.name, f"{state.name}_next"}
+        sizes = [d for d in state.shape if d != "batch"]
+        if len(sizes) != len(state.shape) - 1 or not all(type(d) is int and d > 0 for d in sizes):
+            raise ValueError(f"state '{state.name}' has the shape {list(state.shape)}, not numbers and one 'batch'")
+        if prod(d for d in sizes if isinstance(d, int)) > MAX_STATE:
+            raise ValueError(f"state '{state.name}' has more than {MAX_STATE} numbers")
+    if not sequence:
+        return
+    if len(card.vocabulary) > MAX_SYMBOLS:
+        raise ValueError(f"{len(card.vocabulary)} symbols are more than {MAX_SYMBOLS}")
+    for number, symbol in enumerate(card.vocabulary):
+        whole = all(type(n) is int for n in (*symbol.pitches, symbol.steps))
+        if not whole or not 0 <= symbol.steps <= _MAX_SYMBOL_STEPS or not all(0 <= p <= 127 for p in symbol.pitches):
+            raise ValueError(f"symbol {number} has pitches that are not within 0 to 127, or no number of steps")
+    if not any(s.pitches for s in card.vocabulary) or not any(s.steps for s in card.vocabulary):
+        raise ValueError("the field 'vocabulary' has no symbol that strikes, or none that goes on")
