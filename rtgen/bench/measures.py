@@ -246,7 +246,9 @@ def tally(lines: Iterable[str], played: int) -> dict[str, int]:
     """How many loops were played, answered in time, and answered late, too late or never, by what the daemon said."""
     told = [found.group(1) for line in lines if (found := _ANSWERED.match(line))]
     in_time = told.count("answering")
-    return {"loops": played, "in_time": in_time, "late": played - in_time}
+    # What is played in the lead before the last boundary is the call of one loop more.
+    loops = max(played, len(told))
+    return {"loops": loops, "in_time": in_time, "late": loops - in_time}
 
 
 def _answered(lines: Sequence[str], counts: dict[str, int], when: str) -> list[Row]:

@@ -72,6 +72,7 @@ def test_what_is_not_answered_in_time_is_late() -> None:
         "the answer for bar 4 came too late to be played (3000 ms)",
     ]
     assert tally(said, 5) == {"loops": 5, "in_time": 1, "late": 4}
+    assert tally(said[2:3], 0) == {"loops": 1, "in_time": 1, "late": 0}
 
 
 def test_torch_is_a_baseline() -> None:
