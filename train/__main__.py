@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -33,42 +34,56 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )
 
 
 @app.command()
 def prepare(
-    sources: Annotated[list[Path], typer.Argument(help="MIDI files, folders or .zip archives of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for loops.parquet.")] = Path("data/loops"),
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SRC...", help="Folders, .zip archives, .mid or .als files, globs, or URLs of these."),
+    ],
+    out: Annotated[str, typer.Option(help="Folder or URL for the dataset.")] = "data/loops",
+    bars: Annotated[int, typer.Option(min=1, max=64, help="In a loop.")] = 2,
+    keep_last: Annotated[bool, typer.Option("--keep-last", help="Keep last loops that are partly empty.")] = False,
+    metres: Annotated[str, typer.Option(help="all: with bars of their own length; 4/4: leave out the others.")] = "all",
+    drums: Annotated[bool, typer.Option("--drums", help="Keep files of nothing but drums, too.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for as many as there are cores.")] = 0,
 ) -> None:
-    """Cut MIDI files into loops of two bars and split them into train, valid and test.
+    """Cut music into loops and split them into train, valid and test.
 
-    A file that cannot be read is skipped and listed with the reason. Files that are not in 4/4 are counted and left
-    out, and so are drums (channel 10). The name of each folder or archive becomes the name of its set.
+    A file that cannot be read is skipped and listed with the reason. Drums (channel 10) are left out. The name of each
+    folder or archive becomes the name of its set. What was killed goes on where it was when it is run again.
 
-    A song and its transposed copies always go to the same split; a loop that occurs twice, in whatever key, is kept
-    once. Of POP909, songs 651-700 are for validation and 701 upwards for testing.
+    Of a Live set every MIDI clip is cut from its first note on, of a .mid every stretch in one metre from its first
+    bar. A song and its transposed copies always go to the same split; a loop that occurs in two splits, in whatever
+    key, stays in the most held-out one. Of POP909, songs 651-700 are for validation and 701 upwards for testing.
 
-    Example: rtgen-train prepare pop909.zip my-loops/ --out data/loops
+    Example: rtgen-train prepare pop909.zip my-project/ "more/*.mid" --out data/loops
     """
-    from train import dataset
-    from train.sources import midi
+    from functools import partial
 
-    found = midi.find(sources)
+    from train import pool
+    from train import prepare as preparing
+    from train.cut import Cutting
+    from train.findings import tables
+    from train.sources.find import find
+
+    if metres not in ("all", "4/4"):
+        raise UserError(f"--metres {metres} is not known; say all or 4/4")
+    left_out: Counter[str] = Counter()
+    found = find(sources, left_out)
+    cutting = Cutting(bars, keep_last, metres, drums)
     with _progress() as bar:
         task = bar.add_task("reading", total=len(found))
-        report = dataset.prepare(found, out, lambda: bar.advance(task))
-    if report.skipped:
-        skipped = Table("file", "why it was skipped", title=f"{len(report.skipped)} files skipped")
-        for name, reason in report.skipped:
-            skipped.add_row(name, reason.removeprefix(f"{name} "))
-        console.print(skipped)
-    table = Table("set", "licence", "songs", "not in 4/4", "train", "valid", "test", title=f"loops in {out}")
-    for name in sorted(set(report.songs) | set(report.other_metre)):
-        counts = [str(report.loops[name, split]) for split in ("train", "valid", "test")]
-        songs, other = str(report.songs[name]), str(report.other_metre[name])
-        table.add_row(name, dataset.about(name).licence, songs, other, *counts)
-    console.print(table)
+        engine = partial(pool.run, workers=workers)
+        report = preparing.prepare(found, out, cutting, lambda files: bar.advance(task, files), engine)
+    for title, head, rows in tables(report, left_out):
+        table = Table(*head, title=title or f"loops in {out}")
+        for row in rows:
+            table.add_row(*map(str, row))
+        console.print(table)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Loops on disk: one Parquet file, one loop a row; and the same loops in memory as flat arrays.
+"""Loops in memory as flat arrays, read from the Parquet files that `prepare` wrote, a loop a row.
 
 No music leaks from training into testing: a song goes to one split as a whole, together with its transposed copies, and
 a loop that also occurs in another split (in any key) stays in the most held-out one alone.
@@ -6,14 +6,11 @@ a loop that also occurs in another split (in any key) stays in the most held-out
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from hashlib import blake2b
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,19 +21,19 @@ from numpy.typing import NDArray
 from rtgen.errors import UserError
 from rtgen.inference.card import Data
 from rtgen.music.note import Loop, Note
-from train.sources import midi
-from train.sources.piece import BAR, cut, windows
+from train.sources.piece import BAR
+from train.storage import Folder
 
-FILE = "loops.parquet"
+FORMAT = 2
+"""Of the files; other formats are refused."""
+MANIFEST = "manifest.json"
 BARS = 2
 LENGTH = BARS * BAR
 """Ticks in a loop."""
 SPLITS = ("test", "valid", "train")
 """The most held-out first."""
-MIN_NOTES, MAX_NOTES = 4, 160
-_STEP = 40
-"""Ticks within which two loops count as the same."""
-_FIELDS = ("onset", "pitch", "duration", "velocity")
+FIELDS = ("onset", "pitch", "duration", "velocity")
+_COLUMNS = ("set", "song", "track", "start", "length", "bar", "filled", "tempo", "split", "duplicate", *FIELDS)
 
 Notes = NDArray[np.int32]
 """Notes of many loops, shape (notes, 5): loop, onset, pitch, duration (ticks), velocity."""
@@ -58,7 +55,9 @@ SETS: dict[str, Set] = {
     "openscore-lieder": Set("CC0-1.0", "OpenScore Lieder Corpus"),
     "js-fakes": Set("CC-BY-4.0", "JS Fake Chorales by Omar Peracha, 2021"),
     "freedoom": Set("BSD-3-Clause", "Freedoom, by the contributors to the Freedoom project"),
+    "groove": Set("CC-BY-4.0", "Groove MIDI Dataset by Jon Gillick and others, Magenta, 2019"),
     "jsb-chorales": Set("public domain", "chorales by J. S. Bach", ship=False),
+    "jsb-chorales-train-valid": Set("public domain", "chorales by J. S. Bach", ship=False),
     "lofi-samples": Set("none stated", ship=False),
 }
 
@@ -73,166 +72,33 @@ def card_data(names: Iterable[str]) -> tuple[Data, ...]:
     return tuple(Data(name, about(name).licence, about(name).credit) for name in names)
 
 
-@dataclass(slots=True)
-class Row:
-    """A loop and where it comes from."""
-
-    set: str
-    song: str
-    track: str
-    start: int
-    loop: Loop
-    loop_class: str
-    song_class: str
-    split: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What `prepare` did.
-
-    Args:
-        loops: kept, by (set, split).
-        skipped: (file, reason) of those that could not be read.
-        other_metre: files by set that are not in 4/4.
-        songs: files by set that gave loops.
-    """
-
-    loops: Counter[tuple[str, str]] = field(default_factory=Counter)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    other_metre: Counter[str] = field(default_factory=Counter)
-    songs: Counter[str] = field(default_factory=Counter)
-
-
-def transposition_class(notes: Iterable[Note]) -> str:
-    """A hash that is the same for the same notes in any key and at any velocity, to the step."""
-    cells = sorted({(round(n.onset / _STEP), n.pitch, round(n.duration / _STEP)) for n in notes})
-    low = min((pitch for _, pitch, _ in cells), default=0)
-    text = ";".join(f"{onset},{pitch - low},{duration}" for onset, pitch, duration in cells)
-    return blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def split_of(set_name: str, song: str, song_class: str) -> str:
-    """The split of a song.
-
-    POP909 by number: 701 and up test, 651-700 valid. Others by hash of their class: 5 % test, 5 % valid.
-    """
-    number = re.search(r"(\d{3})\.mid$", song)
-    if set_name == "pop909" and number:
-        return "test" if int(number[1]) > 700 else "valid" if int(number[1]) > 650 else "train"
-    share = int(song_class, 16) / 2**64
-    return "test" if share < 0.05 else "valid" if share < 0.10 else "train"
-
-
-def _worth_learning(loop: Loop) -> bool:
-    return MIN_NOTES <= len(loop) <= MAX_NOTES and len({round(n.onset / _STEP) for n in loop.notes}) > 1
-
-
-def rows_of(source: midi.Source) -> list[Row]:
-    """The loops of one file.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    piece = midi.read(source)
-    song_class = transposition_class(n for _, notes in piece.tracks for n in notes)
-    split = split_of(source.set_name, piece.name, song_class)
-    starts = windows(piece.downbeats, BARS)
-    return [
-        Row(source.set_name, piece.name, track, start, loop, transposition_class(loop.notes), song_class, split)
-        for track, notes in piece.voices()
-        for start, loop in zip(starts, cut(notes, starts, BARS), strict=True)
-        if _worth_learning(loop)
-    ]
-
-
-def _try_rows_of(source: midi.Source) -> list[Row] | UserError:
-    try:
-        return rows_of(source)
-    except UserError as error:
-        return error
-
-
-def deduplicate(rows: Sequence[Row]) -> list[Row]:
-    """The first of the loops that are equal up to transposition, the most held-out split before the others."""
-    seen: set[str] = set()
-    kept = []
-    for row in sorted(rows, key=lambda r: (SPLITS.index(r.split), r.set, r.song, r.start, r.track)):
-        if row.loop_class not in seen:
-            seen.add(row.loop_class)
-            kept.append(row)
-    return kept
-
-
-def prepare(sources: Sequence[midi.Source], out: Path, progress: Callable[[], None] = lambda: None) -> Report:
-    """Reads `sources` on all cores and writes `out`/loops.parquet; the same sources give the same file.
-
-    Args:
-        sources: from `midi.find`.
-        out: a folder; made when missing.
-        progress: called after each file.
-
-    Raises:
-        UserError: nothing usable was found, or `out` cannot be written.
-    """
-    report = Report()
-    rows: list[Row] = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for source, found in zip(sources, pool.map(_try_rows_of, sources, chunksize=16), strict=True):
-            if isinstance(found, midi.OtherMetreError):
-                report.other_metre[source.set_name] += 1
-            elif isinstance(found, UserError):
-                report.skipped.append((source.name, str(found)))
-            else:
-                report.songs[source.set_name] += bool(found)
-                rows += found
-            progress()
-    rows = deduplicate(rows)
-    if not rows:
-        raise UserError("no loops of two bars in 4/4 were found; name files or folders with more music in them")
-    report.loops.update((row.set, row.split) for row in rows)
-    write(rows, out)
-    return report
-
-
-def write(rows: Sequence[Row], out: Path) -> None:
-    """Writes `rows` as `out`/loops.parquet, whole or not at all.
-
-    Raises:
-        UserError: `out` cannot be written.
-    """
-    columns: dict[str, pa.Array] = {
-        name: pa.array([getattr(row, name) for row in rows]).dictionary_encode()
-        for name in ("set", "song", "track", "loop_class", "song_class", "split")
-    }
-    columns["licence"] = pa.array([about(row.set).licence for row in rows]).dictionary_encode()
-    columns["start"] = pa.array([row.start for row in rows], pa.int32())
-    columns["length"] = pa.array([row.loop.length for row in rows], pa.int32())
-    for name in _FIELDS:
-        columns[name] = pa.array([[getattr(n, name) for n in row.loop.notes] for row in rows], pa.list_(pa.int16()))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns), out / (FILE + ".part"), compression="zstd")
-        (out / (FILE + ".part")).replace(out / FILE)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Loops:
-    """Loops in memory.
+    """Loops in memory, all of one length.
 
     Args:
         notes: those of loop i are rows `offsets[i]` to `offsets[i + 1]`; column 0 is i.
         offsets: shape (loops + 1).
         sets: name of each loop's set, shape (loops).
         songs: likewise.
+        tracks: likewise.
+        starts: tick in the song at which each begins, likewise.
+        bars: ticks in a bar of each, likewise.
+        filled: ticks of each that are music, the rest being padding; likewise.
+        tempos: BPM of each, likewise.
+        length: ticks of every loop.
     """
 
     notes: Notes
     offsets: NDArray[np.int64]
     sets: NDArray[np.str_]
     songs: NDArray[np.str_]
+    tracks: NDArray[np.str_]
+    starts: NDArray[np.int32]
+    bars: NDArray[np.int32]
+    filled: NDArray[np.int32]
+    tempos: NDArray[np.float32]
+    length: int = LENGTH
 
     def __len__(self) -> int:
         """Number of loops."""
@@ -248,34 +114,89 @@ class Loops:
         return notes
 
 
-def load(data: Path, split: str, sets: Sequence[str] | None = None) -> Loops:
-    """The loops of one split, in the order of the file.
+def manifest(data: Path | str) -> dict[str, Any]:
+    """What `prepare` wrote about a dataset: its format, its shards, how it was cut and from what.
+
+    Raises:
+        UserError: there is no dataset, or one of another format.
+    """
+    folder = Folder(data)
+    cure = f"make it with 'rtgen-train prepare SOURCES --out {data}'"
+    if not folder.has(MANIFEST):
+        old = ", but one of an earlier rtgen" if folder.has("loops.parquet") else ""
+        raise UserError(f"{data} holds no dataset of loops{old}; {cure}")
+    try:
+        found: dict[str, Any] = json.loads(folder.system.cat_file(folder.at(MANIFEST)))
+        if found["format"] != FORMAT:
+            raise UserError(f"{data} is a dataset of format {found['format']}, and this rtgen reads {FORMAT}; {cure}")
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{data}/{MANIFEST} cannot be read ({error}); {cure}") from error
+
+
+def load(
+    data: Path | str,
+    split: str,
+    sets: Sequence[str] | None = None,
+    *,
+    length: int = LENGTH,
+    bar: int = BAR,
+    duplicates: bool = False,
+) -> Loops:
+    """The loops of one split, in the order of set, song, track and start.
 
     Args:
         data: what `prepare` wrote.
-        split: one of `SPLITS`.
+        split: one of `SPLITS`, or "all".
         sets: only these; None takes all.
+        length: ticks; only loops so long.
+        bar: ticks; only loops of such bars.
+        duplicates: whether a loop is taken again each time that it comes back, in whatever key, in its split.
 
     Raises:
-        UserError: there is no such file, or nothing in it fits.
+        UserError: there is no dataset, or nothing in it fits.
     """
-    path = data / FILE if data.is_dir() else data
+    folder, shards = Folder(data), manifest(data)["shards"]
+
+    def wanted(table: pa.Table) -> pa.Table:
+        fits = pc.and_(pc.equal(table["length"], length), pc.equal(table["bar"], bar))
+        if split != "all":
+            fits = pc.and_(fits, pc.equal(table["split"].cast(pa.string()), split))
+        if sets is not None:
+            fits = pc.and_(fits, pc.is_in(table["set"].cast(pa.string()), pa.array(list(sets), pa.string())))
+        if not duplicates:
+            fits = pc.and_(fits, pc.invert(table["duplicate"]))
+        return table.filter(fits)
+
     try:
-        table = pq.read_table(path)
+        tables = [wanted(pq.read_table(folder.at(s), columns=list(_COLUMNS), filesystem=folder.system)) for s in shards]
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path} cannot be read; make it with 'rtgen-train prepare SOURCES --out {data}'") from error
-    wanted = pc.equal(table["split"].cast(pa.string()), split)
-    if sets is not None:
-        wanted = pc.and_(wanted, pc.is_in(table["set"].cast(pa.string()), pa.array(list(sets), pa.string())))
-    table = table.filter(wanted).combine_chunks()
+        raise UserError(f"{data} cannot be read ({error}); make it again with 'rtgen-train prepare'") from error
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if not len(table):
-        raise UserError(f"{path} has no loops of {', '.join(sets or ['any set'])} for '{split}'; prepare more music")
+        what = ", ".join(sets or ["any set"])
+        bars = f"{length / bar:g} bars of {bar / 480:g} beats"
+        raise UserError(f"{data} has no loops of {what} for '{split}' with {bars}; prepare more music")
     counts = pc.list_value_length(table["onset"]).to_numpy()
-    columns = [table[name].combine_chunks().flatten().to_numpy() for name in _FIELDS]
-    loop = np.repeat(np.arange(len(table)), counts)
-    notes = np.stack([loop, *columns], axis=1).astype(np.int32)
-    names = [np.array(table[name].cast(pa.string()).to_pylist()) for name in ("set", "song")]
-    return Loops(notes, np.concatenate([[0], np.cumsum(counts)]), *names)
+    columns = [table[name].combine_chunks().flatten().to_numpy() for name in FIELDS]
+    notes = np.stack([np.repeat(np.arange(len(table)), counts), *columns], axis=1).astype(np.int32)
+    return Loops(
+        notes,
+        np.concatenate([[0], np.cumsum(counts)]),
+        sets=_names(table["set"]),
+        songs=_names(table["song"]),
+        tracks=_names(table["track"]),
+        starts=table["start"].to_numpy(),
+        bars=table["bar"].to_numpy(),
+        filled=table["filled"].to_numpy(),
+        tempos=table["tempo"].to_numpy(),
+    )
+
+
+def _names(column: pa.ChunkedArray) -> NDArray[np.str_]:
+    one = column.combine_chunks()
+    names: NDArray[np.str_] = np.array(one.dictionary.to_pylist(), np.str_)[one.indices.to_numpy()]
+    return names
 
 
 def to_loops(notes: Notes, count: int, length: int = LENGTH) -> list[Loop]:
@@ -290,3 +211,10 @@ def from_loops(loops: Sequence[Loop]) -> Notes:
     """Loops as flat notes."""
     rows = [(i, n.onset, n.pitch, n.duration, n.velocity) for i, loop in enumerate(loops) for n in loop.notes]
     return np.array(rows, np.int32).reshape(-1, 5)
+
+
+def prepare(sources: Sequence[Any], out: Path) -> None:
+    """`train.prepare.prepare`, as it was called before."""
+    from train.prepare import prepare as make
+
+    make(sources, out)

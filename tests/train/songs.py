@@ -47,6 +47,7 @@ def folder(path: Path, count: int = 40) -> Path:
 
 def zipped(path: Path, target: Path) -> Path:
     """A folder as an archive."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w") as archive:
         for file in sorted(path.rglob("*.mid")):
             archive.write(file, file.relative_to(path).as_posix())

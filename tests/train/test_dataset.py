@@ -1,123 +1,93 @@
 from __future__ import annotations
 
-import sys
-from collections import defaultdict
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 from rtgen.errors import UserError
 from tests.train import songs
 from train import dataset
-from train.__main__ import app, main
-from train.sources import midi
+from train.cut import Cutting
+from train.prepare import prepare
+from train.sources.find import find
 
 
-def prepared(tmp_path: Path, count: int = 40) -> Path:
-    folder = songs.folder(tmp_path / "set", count)
-    dataset.prepare(midi.find([folder]), tmp_path / "data")
-    return tmp_path / "data"
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music")
+    prepare(find([songs.folder(folder / "set", 30)]), folder / "data")
+    return folder / "data"
 
 
-def test_loops_come_back_from_disk_as_they_were_cut(tmp_path: Path) -> None:
-    data = prepared(tmp_path, 6)
-    rows = [row for s in midi.find([tmp_path / "set"]) for row in dataset.rows_of(s)]
-    found = []
-    for split in {row.split for row in rows}:
-        loops = dataset.load(data, split)
-        found += dataset.to_loops(loops.take(np.arange(len(loops))), len(loops))
-    assert sorted(found, key=lambda x: x.notes) == sorted((r.loop for r in rows), key=lambda x: x.notes)
+def test_loops_tell_where_they_come_from(data: Path) -> None:
+    loops = dataset.load(data, "all")
+    assert len(loops) == 30 * 4
+    assert set(loops.sets) == {"set"}
+    assert set(loops.songs) == {f"{i:02d}.mid" for i in range(30)}
+    assert loops.starts[:5].tolist() == [0, 3840, 7680, 11520, 0]
+    assert set(loops.tracks) == {"Keys"}
+    for values, value in ((loops.bars, 1920), (loops.filled, 3840), (loops.tempos, 120.0)):
+        assert len(values) == 120
+        assert set(values.tolist()) == {value}
 
 
-def test_the_same_sources_give_the_same_file(tmp_path: Path) -> None:
-    folder = songs.folder(tmp_path / "set", 4)
-    for out in ("a", "b"):
-        dataset.prepare(midi.find([folder]), tmp_path / out)
-    files = [(tmp_path / out / dataset.FILE).read_bytes() for out in ("a", "b")]
-    assert files[0] == files[1]
+def test_splits_are_apart_and_make_up_the_whole(data: Path) -> None:
+    splits = {split: dataset.load(data, split) for split in dataset.SPLITS}
+    assert sum(map(len, splits.values())) == 120
+    songs_of = [set(loops.songs) for loops in splits.values()]
+    assert sum(map(len, songs_of)) == 30
+    assert len(splits["train"]) > 60
 
 
-def test_transposed_copies_never_leave_their_split(tmp_path: Path) -> None:
-    for seed in range(30):
-        for up in (0, 3, 7):
-            notes = tuple(replace(n, pitch=n.pitch + up) for n in songs.song(seed))
-            songs.save(tmp_path / "set" / f"{seed:02d}-{up}.mid", notes)
-    dataset.prepare(midi.find([tmp_path / "set"]), tmp_path / "data")
-    rows = pq.read_table(tmp_path / "data" / dataset.FILE).to_pylist()
-    splits = defaultdict(set)
-    for row in rows:
-        splits[row["song_class"]].add(row["split"])
-        # Kept once, in whatever key.
-        splits[row["loop_class"]].add((row["song"], row["start"], row["track"]))
-    assert {len(s) for s in splits.values()} == {1}
-    assert len(rows) == 30 * 4
-    assert {row["split"] for row in rows} > {"train"}
-
-
-def test_a_loop_in_two_splits_stays_in_the_most_held_out(tmp_path: Path) -> None:
-    row = dataset.rows_of(midi.find([songs.save(tmp_path / "a.mid", songs.song(1))])[0])[0]
-    rows = [replace(row, split=split, song=split) for split in ("train", "valid", "test")]
-    assert [r.split for r in dataset.deduplicate(rows)] == ["test"]
-
-
-@pytest.mark.parametrize(("number", "split"), [("001", "train"), ("650", "train"), ("651", "valid"), ("701", "test")])
-def test_pop909_is_split_by_number(number: str, split: str) -> None:
-    assert dataset.split_of("pop909", f"POP909/{number}/{number}.mid", "0" * 16) == split
-
-
-def test_take_counts_loops_anew(tmp_path: Path) -> None:
-    loops = dataset.load(prepared(tmp_path, 6), "train")
+def test_take_counts_loops_anew(data: Path) -> None:
+    loops = dataset.load(data, "train")
     whole = dataset.to_loops(loops.take(np.arange(len(loops))), len(loops))
     assert dataset.to_loops(loops.take(np.array([3, 0, 3])), 3) == [whole[3], whole[0], whole[3]]
     assert dataset.from_loops(whole[:2]).tolist() == loops.take(np.array([0, 1])).tolist()
 
 
-def test_a_bad_file_is_skipped_and_listed(tmp_path: Path) -> None:
-    folder = songs.folder(tmp_path / "set", 3)
-    (folder / "bad.mid").write_bytes(b"MThd and then nothing")
-    result = CliRunner().invoke(app, ["prepare", str(folder), "--out", str(tmp_path / "data")], env={"COLUMNS": "200"})
-    assert result.exit_code == 0
-    assert "1 files skipped" in result.output
-    assert "bad.mid" in result.output
-    assert dataset.load(tmp_path / "data", "train")
+def test_only_what_fits_is_loaded(tmp_path: Path) -> None:
+    notes = songs.song(1)
+    songs.save(tmp_path / "a" / "1.mid", notes)
+    songs.save(tmp_path / "b" / "2.mid", songs.song(2), metre=songs.Metre(3, 4))
+    songs.save(tmp_path / "b" / "3.mid", notes)
+    prepare(find([tmp_path / "a", tmp_path / "b"]), tmp_path / "data", Cutting(keep_last=True))
+    assert set(dataset.load(tmp_path / "data", "all").songs) == {"1.mid"}
+    assert len(dataset.load(tmp_path / "data", "all", duplicates=True)) == 8
+    assert set(dataset.load(tmp_path / "data", "all", ["b"], duplicates=True).songs) == {"3.mid"}
+    waltz = dataset.load(tmp_path / "data", "all", length=2880, bar=1440)
+    assert set(waltz.songs) == {"2.mid"}
+    # Ten bars of three beats and two thirds of another: eleven.
+    assert waltz.filled.tolist() == [2880] * 5 + [1440]
+    with pytest.raises(UserError, match="no loops of c for 'all' with 2 bars of 4 beats"):
+        dataset.load(tmp_path / "data", "all", ["c"])
+    with pytest.raises(UserError, match="4 bars"):
+        dataset.load(tmp_path / "data", "all", length=7680)
 
 
-def test_a_mistake_is_one_sentence_and_status_2(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["rtgen-train", "prepare", str(tmp_path / "none")])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    assert (
-        capsys.readouterr().err == f"{tmp_path / 'none'} does not exist; name a .mid file, a folder or a .zip of them\n"
-    )
-
-
-def test_nothing_to_learn_from_is_a_sentence(tmp_path: Path) -> None:
-    path = songs.save(tmp_path / "short.mid", songs.song(1)[:2])
-    with pytest.raises(UserError, match="no loops"):
-        dataset.prepare(midi.find([path]), tmp_path / "data")
+def test_what_is_no_dataset_is_a_sentence(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="rtgen-train prepare"):
-        dataset.load(tmp_path / "data", "train")
-    with pytest.raises(UserError, match="no loops of pop909"):
-        dataset.load(prepared(tmp_path, 3), "train", ["pop909"])
+        dataset.load(tmp_path, "train")
+    (tmp_path / "loops.parquet").write_bytes(b"of format 1")
+    with pytest.raises(UserError, match="of an earlier rtgen; make it with 'rtgen-train prepare"):
+        dataset.load(tmp_path, "train")
+    told = json.loads((data / dataset.MANIFEST).read_text())
+    (tmp_path / dataset.MANIFEST).write_text(json.dumps({**told, "format": 3}))
+    with pytest.raises(UserError, match="format 3, and this rtgen reads 2"):
+        dataset.load(tmp_path, "train")
+    (tmp_path / dataset.MANIFEST).write_text("[]")
+    with pytest.raises(UserError, match="cannot be read"):
+        dataset.load(tmp_path, "train")
+    (tmp_path / dataset.MANIFEST).write_text(json.dumps(told))
+    with pytest.raises(UserError, match="cannot be read"):
+        dataset.load(tmp_path, "train")
 
 
-@pytest.mark.parametrize("archive", ["pop909.zip", "malformed.zip"])
-def test_real_archives_are_read(archive: str) -> None:
-    path = Path(__file__).parents[2].parent / "shared" / "data" / archive
-    if not path.exists():
-        pytest.skip(f"the shared folder with {archive} is not here")
-    read, refused = 0, 0
-    for source in midi.find([path])[:60:3]:
-        try:
-            read += len(dataset.rows_of(source)) > 0
-        except UserError:
-            refused += 1
-    assert read > 0
-    assert (refused > 0) == (archive == "malformed.zip")
+def test_what_may_be_given_away_is_known() -> None:
+    assert dataset.about("pop909").ship
+    assert not dataset.about("lofi-samples").ship
+    assert not dataset.about("my-loops").ship
+    (card,) = dataset.card_data(["groove"])
+    assert (card.licence, card.credit[:6]) == ("CC-BY-4.0", "Groove")

@@ -1,4 +1,6 @@
-"""Reader for `.mid` files: in folders, in zip archives, or one by one.
+"""Reader for `.mid` files.
+
+symusic reads them quickly; what it refuses mido reads.
 
 POP909 (Wang et al., 2020) keeps the true beats of each song in a `beat_midi.txt` beside the `.mid`, whose own tempo and
 metre are not the beat. Where there is such a file, the notes are warped to it.
@@ -7,169 +9,215 @@ metre are not the beat. Where there is such a file, the notes are warped to it.
 from __future__ import annotations
 
 import io
-import os
-import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import symusic
 from numpy.typing import NDArray
 
 from rtgen.errors import UserError
 from rtgen.music import files
-from rtgen.music.note import Note
 from rtgen.music.time import PPQN, Metre
-from train.sources.piece import BAR, Piece
+from train.sources.find import Source
+from train.sources.find import find as find
+from train.sources.piece import Part, Piece, Reading, distinct, part
 
-SUFFIXES = (".mid", ".midi")
 BEATS = "beat_midi.txt"
-MAX_MEMBERS = 200_000
-"""An archive of more files is refused."""
 _DRUMS = 9
 """The channel that General MIDI gives to drums, counted from 0."""
+_TEMPO, _METRE = b"\xff\x51\x03", b"\xff\x58\x04"
+"""How these events begin in a file."""
+_SUSTAIN = 64
+_DEFAULT_TEMPO = 120.0
 
 
-class OtherMetreError(UserError):
-    """The music is not in 4/4, which is all that is read for now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where one MIDI file lies.
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """A file as it stands.
 
     Args:
-        root: the file itself, the folder or the archive that was named.
-        member: path within the folder or archive, with forward slashes; empty for a file named by itself.
+        tracks: (name, whether drums, notes): one for each instrument of each of the file's tracks.
+        tempos: (tick, BPM), the first at tick 0.
+        metres: (tick, metre), the first at tick 0.
     """
 
-    root: Path
-    member: str = ""
-
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        return f"{self.root.name}/{self.member}" if self.member else self.root.name
-
-    @property
-    def set_name(self) -> str:
-        """The set it belongs to: the folder or archive that was named."""
-        return self.root.parent.name if not self.member else self.root.name.removesuffix(".zip")
-
-    def beside(self, name: str) -> Source:
-        """Another file in the same folder."""
-        if not self.member:
-            return Source(self.root.with_name(name))
-        return Source(self.root, str(PurePosixPath(self.member).with_name(name)))
-
-    def bytes(self) -> bytes | None:
-        """What is in it; None when there is no such file.
-
-        Raises:
-            UserError: it is too large or cannot be unpacked.
-        """
-        if self.root.suffix == ".zip":
-            return _unpack(self.root, self.member)
-        path = self.root / self.member if self.member else self.root
-        if not path.is_file():
-            return None
-        if path.stat().st_size > files.MAX_BYTES:
-            raise UserError(f"{self.name} is larger than {files.MAX_BYTES >> 20} MB; leave it out")
-        return path.read_bytes()
+    tracks: tuple[tuple[str, bool, Part], ...]
+    tempos: tuple[tuple[int, float], ...]
+    metres: tuple[tuple[int, Metre], ...]
 
 
-@lru_cache(maxsize=8)
-def _archive(path: Path, process: int) -> zipfile.ZipFile:  # noqa: ARG001  (a part of the cache's key)
-    """An open archive. Forked processes must not share one: they would share its place in the file."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path} is not a readable zip archive ({error}); download it again") from error
-    if len(archive.infolist()) > MAX_MEMBERS:
-        raise UserError(f"{path} holds more than {MAX_MEMBERS} files; unpack what you need of it")
-    return archive
-
-
-def _unpack(path: Path, member: str) -> bytes | None:
-    archive = _archive(path, os.getpid())
-    try:
-        with archive.open(member) as file:
-            # Read to the cap, not to the size that the archive claims, which may be a lie.
-            data = file.read(files.MAX_BYTES + 1)
-    except KeyError:
-        return None
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise UserError(f"{path.name}/{member} cannot be unpacked ({error})") from error
-    if len(data) > files.MAX_BYTES:
-        raise UserError(f"{path.name}/{member} is larger than {files.MAX_BYTES >> 20} MB; leave it out")
-    return data
-
-
-def find(paths: Sequence[Path]) -> list[Source]:
-    """The MIDI files that `paths` (folders, zip archives, files) hold, in a fixed order.
+def read(source: Source) -> Reading:
+    """The music in a MIDI file.
 
     Raises:
-        UserError: a path does not exist, or an archive is damaged.
-    """
-    found: list[Source] = []
-    for path in paths:
-        if path.is_dir():
-            members = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
-            found += [Source(path, m) for m in members if m.lower().endswith(SUFFIXES)]
-        elif path.suffix == ".zip" and path.is_file():
-            found += [
-                Source(path, m) for m in sorted(_archive(path, os.getpid()).namelist()) if m.lower().endswith(SUFFIXES)
-            ]
-        elif path.is_file():
-            found.append(Source(path))
-        else:
-            raise UserError(f"{path} does not exist; name a .mid file, a folder or a .zip of them")
-    return found
-
-
-def read(source: Source) -> Piece:
-    """The piece in a MIDI file.
-
-    Raises:
-        OtherMetreError: it has no bars of 4/4.
         UserError: it cannot be read.
     """
     data = source.bytes()
     if data is None:
         raise UserError(f"{source.name} does not exist; check the path")
-    score = files.read(io.BytesIO(data), source.name)
-    tracks = [(t.name, _without_drums(t.events)) for t in score.tracks]
-    tracks = [(name, notes) for name, notes in tracks if notes]
-    if not tracks:
-        raise UserError(f"{source.name} holds drums only")
-    end = max(n.end for _, notes in tracks for n in notes)
+    facts: Counter[str] = Counter()
+    score = quick(data)
+    if score is None:
+        score = tolerant(data, source.name)
+        facts["read by mido"] += 1
+    if _TEMPO not in data:
+        facts["no tempo: 120 BPM taken"] += 1
+    melodic = [(name, notes) for name, drums, notes in score.tracks if not drums]
+    played = melodic or [(name, notes) for name, _, notes in score.tracks]
+    if melodic and len(melodic) < len(score.tracks):
+        facts["drum track left out"] += len(score.tracks) - len(melodic)
+    names = distinct(name for name, _ in played)
     beats = source.beside(BEATS).bytes()
-    if beats is None:
-        downbeats = _downbeats(score.metres, end)
-    else:
-        times, bars = parse_beats(beats.decode("utf-8", "replace"), source.name)
-        tracks = [(name, warp(notes, score.tempos, times)) for name, notes in tracks]
-        downbeats = tuple(int(b) * PPQN for b in np.flatnonzero(bars))
-    if not downbeats:
-        raise OtherMetreError(f"{source.name} has no bars of 4/4")
-    name = source.member or source.root.name
-    return Piece(name, tuple((n, tuple(notes)) for n, notes in tracks), downbeats)
+    if beats is not None:
+        facts[f"put on the beat of its {BEATS}"] += 1
+        return Reading((_on_the_beat(source, score, names, played, beats),), facts)
+    if _METRE not in data:
+        facts["no metre: 4/4 taken"] += 1
+    tracks = tuple((name, notes) for name, (_, notes) in zip(names, played, strict=True))
+    tempo = _longest(score.tempos, max(int((n[:, 0] + n[:, 2]).max()) for _, n in tracks))
+    found = stretches(score.metres, max(int((n[:, 0] + n[:, 2]).max()) for _, n in tracks))
+    return Reading(tuple(Piece(tracks, s, bar, tempo, not melodic) for bar, s in found.items()), facts)
 
 
-def _without_drums(events: Iterable[files.Event]) -> list[Note]:
-    return files.notes_of(e for e in events if e.data[0] & 0x0F != _DRUMS)
+def _on_the_beat(
+    source: Source, score: Score, names: Sequence[str], played: Sequence[tuple[str, Part]], beats: bytes
+) -> Piece:
+    times, downbeats = parse_beats(beats.decode("utf-8", "replace"), source.name)
+    tracks = tuple((name, warp(n, score.tempos, times)) for name, (_, n) in zip(names, played, strict=True))
+    # A downbeat closes the bar before it; where four beats are not between two, no bar is.
+    marks = np.flatnonzero(downbeats)
+    runs = np.split(marks, np.flatnonzero(np.diff(marks) != 4) + 1)
+    found = tuple((int(run[0]) * PPQN, int(run[-1] - run[0]) * PPQN) for run in runs if len(run) > 1)
+    return Piece(tracks, found, tempo=round(float(60 / np.median(np.diff(times))), 3))
 
 
-def _downbeats(metres: Sequence[tuple[int, Metre]], end: int) -> tuple[int, ...]:
-    """Downbeats of the stretches in 4/4; the one after the last bar closes it."""
-    stops = [tick for tick, _ in metres[1:]] + [-(-end // BAR) * BAR]
-    found: list[int] = []
-    for (start, metre), stop in zip(metres, stops, strict=True):
-        if metre == Metre(4, 4):
-            found += range(start, max(stop, start + BAR) + 1, BAR)
-    return tuple(sorted(set(found)))
+def quick(data: bytes) -> Score | None:
+    """What symusic reads; None when it refuses."""
+    if data[:4] != b"MThd" or data[8:10] > b"\x00\x01" or not 0 < int.from_bytes(data[12:14]) < 0x8000:
+        return None
+    try:
+        score: Any = symusic.Score.from_midi(data)
+    except Exception:  # symusic lets whatever went wrong in C++ through
+        return None
+    scale = PPQN / score.ticks_per_quarter
+    tracks = []
+    for number, track in enumerate(score.tracks):
+        notes = track.notes.numpy()
+        if len(notes["time"]):
+            found = _notes(notes, track.controls.numpy() if len(track.controls) else None, scale)
+            if len(found):
+                tracks.append((track.name or f"Track {number}", track.is_drum, found))
+    if not tracks:
+        return None
+    tempos, metres = score.tempos.numpy(), score.time_signatures.numpy()
+    bpm = [round(60e6 / t, 3) if t > 0 else _DEFAULT_TEMPO for t in tempos["mspq"].tolist()]
+    signs = zip(_ticks(metres, scale), metres["numerator"].tolist(), metres["denominator"].tolist(), strict=True)
+    known = {tick: Metre(beats, unit) for tick, beats, unit in signs if 1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)}
+    return Score(
+        tuple(tracks),
+        tuple(sorted({0: _DEFAULT_TEMPO, **dict(zip(_ticks(tempos, scale), bpm, strict=True))}.items())),
+        tuple(sorted({0: Metre(), **known}.items())),
+    )
+
+
+def _ticks(events: dict[str, NDArray[np.int32]], scale: float) -> list[int]:
+    found: list[int] = np.rint(events["time"] * scale).astype(int).tolist()
+    return found
+
+
+def _notes(notes: dict[str, NDArray[np.int32]], controls: dict[str, NDArray[np.int32]] | None, scale: float) -> Part:
+    """Notes of symusic as `rtgen.music.files` has them.
+
+    Where a pitch is struck again while it sounds, symusic gives the first end to the first note and so on. A key ends
+    the first note at the second strike, and the second at the next end.
+    """
+    pitch, on = notes["pitch"].astype(np.int64), notes["time"].astype(np.int64)
+    off = on + notes["duration"]
+    order = np.lexsort((off, on, pitch))
+    pitch, on, off, velocity = pitch[order], on[order], off[order], notes["velocity"][order].astype(np.int64)
+    same = pitch[1:] == pitch[:-1]
+    if np.any(same & (on[1:] < off[:-1])):
+        # Ends of a pitch ascend as its strikes do: the next end after each strike.
+        off = off[np.searchsorted(pitch << 40 | off, pitch << 40 | on, side="right")]
+    pedal = None if controls is None else controls["number"] == _SUSTAIN
+    if controls is not None and pedal is not None and pedal.any():
+        end = max(off.max(), controls["time"][-1])
+        off = sustained(off, controls["time"][pedal], controls["value"][pedal] >= 64, end)
+    again = np.flatnonzero(same)
+    off[again] = np.minimum(off[again], on[again + 1])
+    onset = np.rint(on * scale).astype(np.int64)
+    duration = np.rint(off * scale).astype(np.int64) - onset
+    found = np.stack([onset, pitch, duration, velocity], axis=1)[duration > 0]
+    ordered: Part = found[np.lexsort((found[:, 1], found[:, 0]))]
+    return ordered
+
+
+def sustained(off: NDArray[np.int64], times: NDArray[np.int32], down: NDArray[np.bool_], end: int) -> NDArray[np.int64]:
+    """When notes let go at `off` fall silent, by the positions of a sustain pedal.
+
+    symusic does not keep the order of what comes on one tick; programs that write files put the pedal first.
+
+    Args:
+        off: ticks.
+        times: ticks of the pedal's messages, ascending.
+        down: whether it is down from then on.
+        end: the tick, none of `off` after it, at which a pedal that is never lifted lets go.
+    """
+    last = np.searchsorted(times, off, side="right") - 1
+    held = (last >= 0) & down[last]
+    lifts = np.append(times[~down], end)
+    return np.where(held, lifts[np.searchsorted(lifts[:-1], off, side="right")], off)
+
+
+def tolerant(data: bytes, name: str) -> Score:
+    """What mido reads.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    score = files.read(io.BytesIO(data), name)
+    tracks = []
+    for track in score.tracks:
+        for channel in sorted({e.data[0] & 0x0F for e in track.events}):
+            notes = part(files.notes_of(e for e in track.events if e.data[0] & 0x0F == channel))
+            if len(notes):
+                tracks.append((track.name, channel == _DRUMS, notes))
+    if not tracks:
+        raise UserError(f"{name} holds no notes that last; choose a file with music in it")
+    return Score(tuple(tracks), score.tempos, score.metres)
+
+
+def stretches(metres: Sequence[tuple[int, Metre]], end: int) -> dict[int, tuple[tuple[int, int], ...]]:
+    """By length of bar, (start, length) of the stretches of whole bars; the last bar is whole when `end` is in it."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for (start, metre), (stop, _) in pairwise([*_changes(metres), (end, Metre())]):
+        if start >= end:
+            break
+        bars = -(-(end - start) // metre.bar) if end <= stop else (stop - start) // metre.bar
+        if bars:
+            found.setdefault(metre.bar, []).append((start, bars * metre.bar))
+    return {bar: tuple(s) for bar, s in found.items()}
+
+
+def _changes(metres: Sequence[tuple[int, Metre]]) -> Iterator[tuple[int, Metre]]:
+    """Those that say something new: a metre named again on a downbeat of its own goes on."""
+    last: tuple[int, Metre] | None = None
+    for tick, metre in metres:
+        if last is None or metre != last[1] or (tick - last[0]) % metre.bar:
+            last = (tick, metre)
+            yield last
+
+
+def _longest(tempos: Sequence[tuple[int, float]], end: int) -> float:
+    """The tempo that is in force for most of the ticks."""
+    total: Counter[float] = Counter()
+    for (start, bpm), (stop, _) in pairwise([*tempos, (max(end, tempos[-1][0]), 0.0)]):
+        total[bpm] += min(stop, end) - min(start, end)
+    return total.most_common(1)[0][0]
 
 
 def parse_beats(text: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -198,17 +246,14 @@ def seconds_at(ticks: NDArray[np.int64], tempos: Sequence[tuple[int, float]]) ->
     return seconds
 
 
-def warp(notes: Sequence[Note], tempos: Sequence[tuple[int, float]], beats: NDArray[np.float64]) -> list[Note]:
-    """`notes` with beat number n of `beats` (seconds) at tick 480 n; sorted.
+def warp(notes: Part, tempos: Sequence[tuple[int, float]], beats: NDArray[np.float64]) -> Part:
+    """`notes` with beat number n of `beats` (seconds) at tick 480 n; sorted by onset.
 
     Before the first and after the last beat the nearest beat's length goes on. Notes before the first beat have
     negative onsets.
     """
-    ticks = np.array([(n.onset, n.end) for n in notes], np.int64).reshape(-1, 2)
-    seconds = seconds_at(ticks, tempos)
+    seconds = seconds_at(np.stack([notes[:, 0], notes[:, 0] + notes[:, 2]], axis=1), tempos)
     beat = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(beats) - 2)
-    warped = np.rint((beat + (seconds - beats[beat]) / (beats[beat + 1] - beats[beat])) * PPQN).astype(int)
-    return sorted(
-        Note(int(onset), note.pitch, max(int(end - onset), 1), note.velocity)
-        for note, (onset, end) in zip(notes, warped, strict=True)
-    )
+    on, off = np.rint((beat + (seconds - beats[beat]) / (beats[beat + 1] - beats[beat])) * PPQN).astype(np.int64).T
+    warped = np.stack([on, notes[:, 1], np.maximum(off - on, 1), notes[:, 3]], axis=1)
+    return warped[np.argsort(on, kind="stable")]

@@ -1,71 +1,73 @@
-"""What every reader makes of a file: a piece of music on the beat."""
+"""What every reader makes of a file: music on the beat, and what there is to say about it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from rtgen.music.note import Loop, Note
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.music.note import Note
 
 BAR = 1920
 """Ticks in a bar of 4/4."""
 EARLY = 20
 """Ticks, half a step of a roll: a note that comes this much before a downbeat belongs to it."""
 
+Part = NDArray[np.int64]
+"""Notes, shape (notes, 4): onset, pitch, duration (ticks, 480 a beat), velocity."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Some tracks whose ticks are true beats.
+    """Music whose ticks are true beats, in one metre.
 
     Args:
-        name: of the song; unique within its set.
-        tracks: by name, at 480 ticks a beat, without drums.
-        downbeats: ticks at which a bar of 4/4 begins, ascending.
+        tracks: by name; a name occurs once in a file.
+        stretches: (start, length) in ticks of what loops are cut from; ascending and apart.
+        bar: ticks in a bar.
+        tempo: BPM.
+        drums: whether `tracks` are drums.
     """
 
-    name: str
-    tracks: tuple[tuple[str, tuple[Note, ...]], ...]
-    downbeats: tuple[int, ...]
+    tracks: tuple[tuple[str, Part], ...]
+    stretches: tuple[tuple[int, int], ...]
+    bar: int = BAR
+    tempo: float = 120.0
+    drums: bool = False
 
-    def voices(self) -> list[tuple[str, tuple[Note, ...]]]:
+    def voices(self) -> list[tuple[str, Part]]:
         """Each track apart and, of several, all together."""
         if len(self.tracks) < 2:
             return list(self.tracks)
-        return [*self.tracks, ("together", tuple(sorted(n for _, notes in self.tracks for n in notes)))]
+        return [*self.tracks, ("together", np.concatenate([notes for _, notes in self.tracks]))]
 
 
-def windows(downbeats: tuple[int, ...], bars: int) -> list[int]:
-    """Where loops of `bars` whole bars begin: side by side from the first downbeat, over bars of 4/4 alone.
-
-    Args:
-        downbeats: ascending ticks. The last one closes the bar before it.
-        bars: in a loop.
-    """
-    starts, known, free = [], set(downbeats), -1
-    for start in downbeats:
-        if start >= free and all(start + BAR * bar in known for bar in range(1, bars + 1)):
-            starts.append(start)
-            free = start + BAR * bars
-    return starts
-
-
-def cut(notes: tuple[Note, ...], starts: list[int], bars: int) -> list[Loop]:
-    """One loop for each start: the notes that begin in it, ended at its end.
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a reader found in a file.
 
     Args:
-        notes: sorted by onset.
-        starts: ascending ticks, as from `windows`.
-        bars: in a loop.
+        pieces: of one song, which is the file.
+        facts: how often what was left out or taken as given, in a few words each.
     """
-    length = BAR * bars
-    inside: dict[int, list[Note]] = {start: [] for start in starts}
-    window = iter(starts)
-    start = next(window, None)
-    for note in notes:
-        while start is not None and note.onset >= start + length - EARLY:
-            start = next(window, None)
-        if start is None:
-            break
-        if note.onset >= start - EARLY:
-            onset = note.onset - start
-            inside[start].append(Note(onset, note.pitch, min(note.duration, length - onset), note.velocity))
-    return [Loop(length, tuple(notes), BAR).monophonic_by_pitch() for notes in inside.values()]
+
+    pieces: tuple[Piece, ...] = ()
+    facts: Counter[str] = field(default_factory=Counter)
+
+
+def part(notes: Iterable[Note]) -> Part:
+    """Notes as an array."""
+    return np.array([(n.onset, n.pitch, n.duration, n.velocity) for n in notes], np.int64).reshape(-1, 4)
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """`names` with a number behind those that occurred before."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
