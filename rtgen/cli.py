@@ -23,8 +23,8 @@ from rtgen.shipped import available, find
 app = typer.Typer(
     help=(
         "Play a loop, and a neural network answers it in tempo.\n\n"
-        "rtgen listens on a MIDI port, turns what you play into loops, lets a model clean or vary them, and plays the "
-        "answers on another port, locked to the MIDI clock of your DAW.\n\n"
+        "rtgen listens on a MIDI port, turns what you play into loops, lets a model answer them, and plays the answers "
+        "on another port, locked to the MIDI clock of your DAW.\n\n"
         "First steps: 'rtgen demo' needs no MIDI device. 'rtgen doctor' says what is missing. 'rtgen run' plays."
     ),
     no_args_is_help=True,
@@ -44,7 +44,12 @@ SeedOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print for a program: a list of objects.")]
 BarsOption = Annotated[int | None, typer.Option(help="Length of a loop in bars, 1 to 8.", metavar="N")]
 ModeOption = Annotated[
-    str | None, typer.Option(help="clean repairs what was played, vary plays a relative of it.", metavar="clean|vary")
+    str | None,
+    typer.Option(
+        help="clean repairs what was played, vary plays a relative of it, continue what could come next, blend a point "
+        "between two loops, generate a new one. Each needs a model that plays it.",
+        metavar="clean|vary|continue|blend|generate",
+    ),
 ]
 UseOption = Annotated[
     str | None,
@@ -93,6 +98,28 @@ def _preset(name: str, **changes: Any) -> Preset:
         return chosen.changed(**changes)
     except ValueError as error:
         raise UserError(f"{error}; see 'rtgen --help' of the command") from error
+
+
+def _model(preset: Preset) -> Path:
+    """The file of a preset's model.
+
+    Raises:
+        UserError: it is not there.
+    """
+    try:
+        return find("models", preset.model)
+    except UserError as error:
+        cured = "check the path" in str(error) or "did you mean" in str(error)
+        cure = "" if cured else "; train it ('rtgen-train --help'), or choose another preset"
+        raise UserError(f"Preset {preset.name}: {error}{cure}") from error
+
+
+def _is_here(model: str) -> bool:
+    try:
+        find("models", model)
+    except UserError:
+        return False
+    return True
 
 
 def _seed(seed: int | None) -> int:
@@ -160,7 +187,7 @@ def run(
     chosen = _preset(preset, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
     runner.run(
         chosen,
-        find("models", chosen.model),
+        _model(chosen),
         runner.Setup(
             inputs=tuple(inputs or ()),
             output=output,
@@ -198,7 +225,7 @@ def demo(
     from rtgen.rig.demo import demo as play
 
     chosen = _preset(preset)
-    play(chosen, find("models", chosen.model), bars, out, fast=fast, seed=_seed(seed), device=device, console=_out)
+    play(chosen, _model(chosen), bars, out, fast=fast, seed=_seed(seed), device=device, console=_out)
 
 
 @app.command()
@@ -219,8 +246,7 @@ def render(
     """
     from rich.progress import Progress
 
-    from rtgen.inference.answer import answer
-    from rtgen.inference.model import Model
+    from rtgen.inference.answer import answer_job
     from rtgen.instrument.job import Job
     from rtgen.music import files
     from rtgen.music.note import Loop
@@ -229,7 +255,7 @@ def render(
     chosen = _preset(preset, bars=bars, mode=mode, use=use, distance=distance)
     score = files.read(source)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
-    model = Model(find("models", chosen.model), device)
+    model = offline.open_model(chosen, _model(chosen), device)
     if model.remark:
         Console(stderr=True).print(model.remark, highlight=False)
     console = Console(stderr=True)
@@ -239,7 +265,7 @@ def render(
 
         def answerer(job: Job) -> Loop:
             progress.advance(task)
-            return answer(model, job.loop, job.mode, job.knobs, job.seed)
+            return answer_job(model, job)
 
         rendered, notices = offline.render(score, chosen, answerer, _seed(seed))
     files.write(target, rendered)
@@ -275,13 +301,15 @@ def models(
     as_json: JsonOption = False,
 ) -> None:
     """List the models, or show one's card: what it does, what it was trained on, how well."""
+    from rtgen.inference.card import modes_of
     from rtgen.inference.model import Model
 
     listed = available("models") if name is None else [(Path(name).stem, find("models", name), "")]
     cards: list[dict[str, Any]] = []
     for stem, path, origin in listed:
         try:
-            card = asdict(Model(path).card)
+            found = Model(path).card
+            card = {**asdict(found), "modes": modes_of(found)}
         except UserError as error:
             if name is not None:
                 raise
@@ -292,13 +320,14 @@ def models(
     elif name is not None:
         _print_card(cards[0])
     else:
-        table = Table("Model", "Role", "Size", "Trained on", "", box=None, header_style="bold")
+        table = Table("Model", "Role", "Modes", "Size", "Trained on", "", box=None, header_style="bold")
         for card in cards:
             size = f"{card['bytes'] / 2**20:.1f} MB"
             data = ", ".join(d["name"] for d in card.get("data", ()))
             table.add_row(
                 _escaped(card["name"]),
                 card.get("role", "-"),
+                ", ".join(card.get("modes", "-")),
                 size,
                 data,
                 _escaped(card.get("error", card.get("description", ""))),
@@ -311,12 +340,13 @@ def list_presets(
     name: Annotated[str | None, typer.Argument(help="Show all settings of one, by name or path.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the presets, or show one's settings."""
+    """List the presets, or show one's settings. Those whose model is not here say so."""
     paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
     loaded = []
     for path in paths:
         try:
-            loaded.append({**presets.load(path).as_dict(), "file": str(path)})
+            preset = presets.load(path)
+            loaded.append({**preset.as_dict(), "file": str(path), "model_is_here": _is_here(preset.model)})
         except UserError as error:
             if name is not None:
                 raise
@@ -328,7 +358,9 @@ def list_presets(
     else:
         table = Table("Preset", "Mode", "Use", "Bars", "Model", "", box=None, header_style="bold")
         for p in loaded:
-            cells = (str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description"))
+            cells = [str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description")]
+            if not p.get("model_is_here", True):
+                cells[4] += " (not here)"
             table.add_row(*map(_escaped, cells))
         _out.print(table)
 
@@ -364,7 +396,7 @@ def doctor(
         findings = examine_round_trip(inputs or [], output, seconds)
     else:
         chosen = _preset(preset)
-        findings = examine(chosen, find("models", chosen.model), inputs or [], seconds)
+        findings = examine(chosen, _model(chosen), inputs or [], seconds)
     if as_json:
         _print_json([asdict(f) for f in findings])
     else:

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from rtgen import cli
+from rtgen.inference.card import ROLES
 from rtgen.music import files
 from rtgen.rig.performance import TEMPO, performance
+from tests.data.make_tiny import GENERATOR, build, build_code, build_sequence
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.onnx"
@@ -42,6 +45,16 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def song(tmp_path: Path) -> Path:
     path = tmp_path / "song.mid"
     files.write(path, files.Score((files.Track("played", performance(8)),), ((0, TEMPO),)))
+    return path
+
+
+def preset_of(folder: Path, role: str, mode: str) -> Path:
+    """A preset with the tiny model of a role."""
+    make = {"denoiser": build, "autoencoder": build_code, "sequence": build_sequence}
+    model = folder / f"{role}.onnx"
+    onnx.save(make[role]() if role in make else build_code(GENERATOR), model)
+    path = folder / "p.yaml"
+    path.write_text(f"model: {model}\nmode: {mode}\n")
     return path
 
 
@@ -107,6 +120,48 @@ def test_the_demo_makes_music_and_a_picture(run: Run, tiny: Path, tmp_path: Path
     assert (tmp_path / "new" / "demo.png").read_bytes().startswith(b"\x89PNG")
     loops = {(n.onset + 60) // 3840 for n in score.tracks[1].notes()}  # an early downbeat is of its loop
     assert loops == set(range(1, 2 * answered, 2))
+
+
+@pytest.mark.parametrize(("role", "mode"), [(role, mode) for role in ROLES for mode in ROLES[role].modes])
+def test_every_mode_of_every_role_plays_a_file_and_the_demo(
+    run: Run, song: Path, tmp_path: Path, role: str, mode: str
+) -> None:
+    preset = preset_of(tmp_path, role, mode)
+    target = tmp_path / "out.mid"
+    for _ in range(2):
+        assert run("render", song, target, "-p", preset, "--seed", "3")[0] == 0
+    played, answered = (track.notes() for track in files.read(target).tracks)
+    assert answered
+    assert {(n.onset + 3840, n.pitch) for n in played} != {(n.onset, n.pitch) for n in answered} or mode == "clean"
+    status, out, _ = run("demo", "--fast", "--bars", "8", "-p", preset, "--out", tmp_path)
+    assert status == 0
+    assert f"2 answered by {role} in mode {mode}" in out
+
+
+def test_a_mode_that_the_model_does_not_play_is_said_at_the_start(run: Run, song: Path, tmp_path: Path) -> None:
+    preset = preset_of(tmp_path, "autoencoder", "clean")
+    said = r"Preset p: model tiny_autoencoder \(role autoencoder\) plays vary, blend, generate, not clean; choose "
+    fails(run("render", song, tmp_path / "o.mid", "-p", preset), said)
+    fails(run("demo", "-p", preset, "--out", tmp_path, "--fast"), said)
+    # In real time it is the worker that knows.
+    fails(run("demo", "-p", preset, "--out", tmp_path), said)
+    fails(run("render", song, tmp_path / "o.mid", "-p", preset, "--mode", "continue"), "not continue")
+    findings = json.loads(run("doctor", "-p", preset, "--seconds", "0", "--json")[1])
+    assert [f["found"] for f in findings if f["subject"] == "Model"] == [
+        "Preset p: model tiny_autoencoder (role autoencoder) plays vary, blend, generate, not clean"
+    ]
+
+
+def test_a_preset_whose_model_is_not_here_says_so_and_names_the_cure(run: Run, song: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "p.yaml"
+    preset.write_text("model: nowhere_vae\nmode: blend\n")
+    fails(run("render", song, tmp_path / "o.mid", "-p", preset), "Preset p: there is no model", "nowhere_vae", "train")
+    here = {p["name"]: p["model_is_here"] for p in json.loads(run("presets", "--json")[1])}
+    assert here["vary"]
+    models = {m["name"] for m in json.loads(run("models", "--json")[1])}
+    for shipped in json.loads(run("presets", "--json")[1]):
+        assert shipped["model_is_here"] == (shipped["model"] in models)
+        assert (f"{shipped['model']} (not here)" in run("presets")[1]) != shipped["model_is_here"]
 
 
 def test_lists_are_lists_for_a_program_too(run: Run) -> None:

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from rtgen.bench.music import made_loop
-from rtgen.inference.answer import answer
+from rtgen.inference.answer import answer, modes_of
 from rtgen.inference.model import Model, Tensor
 from rtgen.instrument.controls import PARAMETERS
-from rtgen.instrument.job import MODES
 
 _WARM_UP = 3
 
@@ -48,15 +47,15 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
     """Times of whole answers (encode, network, decode, rank) to loops of two bars, the contenders in turn.
 
     Args:
-        contenders: what runs the network, and a model.
-        count: of answers of each mode.
+        contenders: what runs the network, and a model; all of one role.
+        count: of answers of each mode that they play.
 
     Returns:
         `engine`, `model`, `mode`, and the milliseconds of every answer: `whole_ms`, and of these `network_ms`.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
-    for mode in MODES:
+    for mode in modes_of(contenders[0][1].card):
         times: dict[str, list[tuple[float, float]]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
             loop = made_loop(max(i, 0))
@@ -79,7 +78,7 @@ def forever(model: Model) -> None:
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     parent, loop = os.getppid(), made_loop(0)
     while os.getppid() == parent:
-        answer(model, loop, "vary", knobs, seed=1)
+        answer(model, loop, modes_of(model.card)[-1], knobs, seed=1)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from math import isfinite, prod
 from typing import Any
 
 from rtgen.errors import UserError
+from rtgen.instrument.job import Mode
 from rtgen.music.time import Grid
 
 FORMAT_VERSION = 1
@@ -198,10 +199,19 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The inputs and outputs that make a model fit for a job."""
+    """The inputs and outputs that make a model fit for a job.
 
+    Args:
+        modes: what it can play.
+        inputs: names and shapes.
+        outputs: names and shapes.
+        halves: of a model in two halves: for each input the outputs that need it and no other.
+    """
+
+    modes: tuple[Mode, ...]
     inputs: Mapping[str, Sequence[str | int]]
     outputs: Mapping[str, Sequence[str | int]]
+    halves: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 _ROLL = ("batch", len(PLANES), "pitches", "steps")
@@ -210,17 +220,30 @@ ROLES: dict[str, Role] = {
     # roll: the planes of `PLANES`, 0 where hidden. mask: 1 where the roll is hidden and is to be filled in.
     # phase: `roll.bar_phase`. Outputs are probabilities (onset, hold), velocity / 127 and steps (micro).
     "denoiser": Role(
+        modes=("clean", "vary"),
         inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
         outputs=_PLANES,
     ),
-    # mean: the code of the roll. The planes are those of the code. Each half is run without the other.
+    # mean: the code of the roll. The planes are those of the code.
     "autoencoder": Role(
-        inputs={"roll": _ROLL, "code": ("batch", "latents")}, outputs={"mean": ("batch", "latents"), **_PLANES}
+        modes=("vary", "blend", "generate"),
+        inputs={"roll": _ROLL, "code": ("batch", "latents")},
+        outputs={"mean": ("batch", "latents"), **_PLANES},
+        halves={"roll": ("mean",), "code": PLANES},
     ),
-    "generator": Role(inputs={"code": ("batch", "latents")}, outputs=_PLANES),
+    "generator": Role(modes=("generate",), inputs={"code": ("batch", "latents")}, outputs=_PLANES),
     # symbol: numbers of symbols. logits: of the symbol that follows each. Then the states, as the card names them.
-    "sequence": Role(inputs={"symbol": ("batch", "time")}, outputs={"logits": ("batch", "time", "symbols")}),
+    "sequence": Role(
+        modes=("continue",),
+        inputs={"symbol": ("batch", "time")},
+        outputs={"logits": ("batch", "time", "symbols")},
+    ),
 }
+
+
+def modes_of(card: Card) -> tuple[Mode, ...]:
+    """What a model can play."""
+    return ROLES[card.role].modes
 
 
 def _build(fields: dict[str, Any]) -> Card:
@@ -247,16 +270,20 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError("no multiple of 'step_multiple' lies between 'min_steps' and 'max_steps'")
     if not 0 < card.threshold < 1:
         raise ValueError(f"field 'threshold' is {card.threshold}, not between 0 and 1")
-    if type(card.in_key) is not bool:
-        raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
+    if type(card.in_key) is not bool or (card.in_key and card.role not in ("generator", "sequence")):
+        raise ValueError(f"field 'in_key' is {card.in_key!r}, which a model of role '{card.role}' cannot be")
     _check_latents(card)
     _check_sequence(card)
     return card
 
 
 def _check_latents(card: Card) -> None:
-    if "code" in ROLES[card.role].inputs and not card.latents:
-        raise ValueError(f"a model of role '{card.role}' needs the field 'latents'")
+    if "code" in ROLES[card.role].inputs:
+        if not card.latents:
+            raise ValueError(f"a model of role '{card.role}' needs the field 'latents'")
+        if card.min_steps != card.max_steps:
+            # Nothing in a code says how long it is.
+            raise ValueError(f"a model of role '{card.role}' has one length: 'min_steps' and 'max_steps' are the same")
     if len(card.latents) > MAX_LATENTS:
         raise ValueError(f"{len(card.latents)} latents are more than {MAX_LATENTS}")
     for latent in card.latents:

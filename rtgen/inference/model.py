@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from rtgen.errors import UserError
-from rtgen.inference.card import Card, Shape
+from rtgen.inference.card import INTEGERS, ROLES, Card, Shape
+from rtgen.inference.prune import prune
 
 Device = Literal["auto", "cpu", "cuda", "coreml", "directml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
-Tensor = NDArray[np.float32]
+Tensor = NDArray[Any]
+"""float32, or int64 for the inputs in `card.INTEGERS`."""
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -24,6 +27,16 @@ _PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 _MAX_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A session, with what it takes and gives; the whole model, or the half that begins with the input `half`."""
+
+    half: str | None
+    inputs: list[str]
+    outputs: list[str]
+    session: ort.InferenceSession
 
 
 class Model:
@@ -44,17 +57,21 @@ class Model:
         self.device: str = "cpu"
         self.remark = ""
         """A sentence for the player, where the device asked for is not there."""
-        self._session = self._open("cpu")
-        self.card = Card.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path))
-        self._check()
+        whole = self._open(self._data, "cpu")
+        self.card = Card.from_metadata(whole.get_modelmeta().custom_metadata_map, str(path))
+        self._check_shapes(whole)
+        self._parts = self._open_parts("cpu")
+        self._check_runs()
         self._choose(device)
         del self._data
 
     def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """The outputs by name for a batch of inputs; conditions that are not given take their defaults.
 
+        Of a model in two halves (an autoencoder) only the half whose input is given is computed.
+
         Args:
-            inputs: float32 arrays as in `Card.inputs`, all with the same batch size.
+            inputs: arrays as in `Card.inputs`, all with the same batch size.
 
         Raises:
             UserError: what comes out is not numbers.
@@ -65,16 +82,23 @@ class Model:
             for c in self.card.conditions
             if c.name not in inputs
         }
-        names = list(self.card.outputs())
-        values = self._session.run(names, {**feed, **inputs})
-        for name, value in zip(names, values, strict=True):
+        feed |= inputs
+        outputs: dict[str, Tensor] = {}
+        for part in self._parts:
+            if part.half is None or part.half in inputs:
+                values = part.session.run(part.outputs, {name: feed[name] for name in part.inputs})
+                outputs |= zip(part.outputs, values, strict=True)
+        for name, value in outputs.items():
             if not np.isfinite(value).all():
                 raise UserError(f"{self.path}: output {name!r} holds values that are no numbers; train it again")
-        return dict(zip(names, values, strict=True))
+        return outputs
 
     def seconds(self, runs: int = 5) -> float:
-        """The median time of a run on a loop of two bars of 4/4, or the model's shortest, in seconds."""
-        inputs = self._probe(max(96, self.card.min_steps))
+        """The median time of a run, in seconds.
+
+        On a loop of two bars of 4/4, or the model's shortest; of a sequence, on one symbol.
+        """
+        inputs = self._zeros(self._sizes(min(max(96, self.card.min_steps), self.card.max_steps)))
         times = []
         for _ in range(runs):
             start = time.perf_counter()
@@ -82,30 +106,51 @@ class Model:
             times.append(time.perf_counter() - start)
         return sorted(times)[runs // 2]
 
-    def _open(self, device: str) -> ort.InferenceSession:
+    def _open_parts(self, device: str) -> list[_Part]:
+        """The model, or its halves, so that one can be computed without the other.
+
+        Raises:
+            UserError: one half depends on the other.
+        """
+        halves = ROLES[self.card.role].halves
+        if not halves:
+            session = self._open(self._data, device)
+            return [_Part(None, [i.name for i in session.get_inputs()], list(self.card.outputs()), session)]
+        parts = []
+        for half, outputs in halves.items():
+            session = self._open(prune(self._data, outputs), device)
+            names = [i.name for i in session.get_inputs()]
+            for other in set(names) & (set(halves) - {half}):
+                raise UserError(
+                    f"{self.path}: output {outputs[0]!r} depends on the input {other!r}, and must not; export it again"
+                )
+            parts.append(_Part(half, names, list(outputs), session))
+        return parts
+
+    def _open(self, data: bytes, device: str) -> ort.InferenceSession:
         options = ort.SessionOptions()
         # One thread that sleeps when idle: the real-time loop needs the other core more than a loop needs two.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         try:
-            return ort.InferenceSession(self._data, options, providers=[_PROVIDERS[device]])
+            return ort.InferenceSession(data, options, providers=[_PROVIDERS[device]])
         except Exception as error:
             raise UserError(f"{self.path} is not an ONNX model that can be run; export it again") from error
 
     def _choose(self, device: Device) -> None:
         there = devices_here()
         if device == "auto":
-            speeds: dict[str, tuple[float, ort.InferenceSession]] = {}
+            speeds: dict[str, tuple[float, list[_Part]]] = {}
             for name in there:
-                self._session = self._open(name) if name != "cpu" else self._session
+                self._parts = self._open_parts(name) if name != "cpu" else self._parts
                 self.seconds(2)
-                speeds[name] = (self.seconds(), self._session)
+                speeds[name] = (self.seconds(), self._parts)
             self.device = min(speeds, key=lambda name: speeds[name][0])
-            self._session = speeds[self.device][1]
+            self._parts = speeds[self.device][1]
         elif device in there:
             if device != "cpu":
-                self._session = self._open(device)
+                self._parts = self._open_parts(device)
             self.device = device
         else:
             self.remark = (
@@ -113,55 +158,69 @@ class Model:
                 "for CUDA install the extra 'rtgen[gpu]'"
             )
 
-    def _whole(self, steps: int) -> int:
-        return -(-steps // self.card.step_multiple) * self.card.step_multiple
+    def _sizes(self, steps: int, batch: int = 1) -> dict[str, int]:
+        """Sizes of the free dimensions of a run on at least so many steps, or of a sequence on one symbol."""
+        return {"batch": batch, "steps": -(-steps // self.card.step_multiple) * self.card.step_multiple, "time": 1}
 
-    def _probe(self, steps: int) -> dict[str, Tensor]:
-        sizes = {"batch": 1, "steps": self._whole(steps)}
+    def _zeros(self, sizes: dict[str, int]) -> dict[str, Tensor]:
         return {
-            name: np.zeros([sizes[d] if isinstance(d, str) else d for d in shape], np.float32)
+            name: np.zeros(_exact(shape, sizes), np.int64 if name in INTEGERS else np.float32)
             for name, shape in self.card.inputs().items()
         }
 
-    def _check(self) -> None:
-        """Holds the file against its card: names and shapes as declared, and as they come out."""
+    def _check_shapes(self, whole: ort.InferenceSession) -> None:
+        """Holds the file against its card: names, shapes and types as declared."""
         for kind, wanted, found in (
-            ("input", self.card.inputs(), self._session.get_inputs()),
-            ("output", self.card.outputs(), self._session.get_outputs()),
+            ("input", self.card.inputs(), whole.get_inputs()),
+            ("output", self.card.outputs(), whole.get_outputs()),
         ):
-            shapes = {tensor.name: tensor.shape for tensor in found}
+            tensors = {tensor.name: tensor for tensor in found}
             for name, shape in wanted.items():
-                if name not in shapes:
+                if name not in tensors:
                     raise UserError(f"{self.path} has no {kind} {name!r}, which its card promises; export it again")
-                if not _fits(shape, shapes[name]):
+                if not _fits(shape, tensors[name].shape):
                     raise UserError(
-                        f"{self.path}: {kind} {name!r} has the shape {shapes[name]}, its card says {list(shape)}; "
+                        f"{self.path}: {kind} {name!r} has the shape {tensors[name].shape}, its card says "
+                        f"{list(shape)}; export it again"
+                    )
+                numbers = "int64" if name in INTEGERS else "float"
+                if tensors[name].type != f"tensor({numbers})":
+                    raise UserError(
+                        f"{self.path}: {kind} {name!r} is a {tensors[name].type}, not a tensor({numbers}); "
                         "export it again"
                     )
-        extra = {t.name for t in self._session.get_inputs()} - set(self.card.inputs())
+        extra = {t.name for t in whole.get_inputs()} - set(self.card.inputs())
         if extra:
             raise UserError(
                 f"{self.path} wants an input {extra.pop()!r}, which its card does not name; export it again"
             )
-        for steps in sorted({self.card.min_steps, self.card.min_steps + self.card.step_multiple}):
-            self._try(min(steps, self.card.max_steps))
 
-    def _try(self, steps: int) -> None:
-        steps = self._whole(steps)
+    def _check_runs(self) -> None:
+        """Holds what comes out against the card."""
+        steps = self.card.min_steps
+        self._try(self._sizes(steps))
+        # What was traced at one size may have it built in.
+        longer = min(steps + self.card.step_multiple, self.card.max_steps)
+        self._try({**self._sizes(longer, batch=2), "time": 3})
+
+    def _try(self, sizes: dict[str, int]) -> None:
         try:
-            outputs = self.run(self._probe(steps))
+            outputs = self.run(self._zeros(sizes))
         except UserError:
             raise
         except Exception as error:
             raise UserError(f"{self.path} does not run on the shapes that its card names; export it again") from error
-        sizes = {"batch": 1, "steps": steps}
         for name, shape in self.card.outputs().items():
-            exact = tuple(sizes[d] if isinstance(d, str) else d for d in shape)
-            if outputs[name].shape != exact:
+            if outputs[name].shape != _exact(shape, sizes):
                 raise UserError(
-                    f"{self.path}: output {name!r} comes out as {outputs[name].shape}, its card says {exact}; "
-                    "export it again"
+                    f"{self.path}: output {name!r} comes out as {outputs[name].shape}, its card says "
+                    f"{_exact(shape, sizes)}; export it again"
                 )
+
+
+def _exact(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
+    """A shape with numbers in the place of names."""
+    return tuple(sizes[d] if isinstance(d, str) else d for d in shape)
 
 
 def devices_here() -> list[str]:

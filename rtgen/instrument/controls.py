@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,11 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation strays from what was played; 0 is exactly that"),
         Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
         Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
+        Parameter("blend", 0.5, 0.0, 1.0, 24, "where a blend lies between the loops A (0) and B (1)"),
     )
 }
 HOLD_CC = 23
 """The control change that is a switch: from 64 up the present answer is held, below that it is released."""
+STORE_CCS: Mapping[int, Literal["a", "b"]] = {25: "a", 26: "b"}
+"""Control changes that are buttons: a value from 64 up stores what was played last as the loop A or B."""
 BY_CC: Mapping[int, Parameter] = {p.cc: p for p in PARAMETERS.values()}

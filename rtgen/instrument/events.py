@@ -34,6 +34,13 @@ class Used:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """The player chose what was played last as the loop A or B of a blend."""
+
+    which: Literal["a", "b"]
+
+
+@dataclass(frozen=True, slots=True)
 class Warmed:
     """The model is ready, and has taken `seconds` for an answer."""
 
@@ -92,7 +99,7 @@ class Linked:
     peers: int
 
 
-Event = Received | Answer | Turned | Used | Warmed | Panic | Plugged | Chosen | Linked
+Event = Received | Answer | Turned | Used | Stored | Warmed | Panic | Plugged | Chosen | Linked
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +110,22 @@ class Notice:
         what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer` one
             that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on another
             input than the one that is followed, `doubled` one that comes twice; `overslept` that the machine slept or
-            stood still; `preset` that another one took over; `unplugged` and `plugged` that a port went and came back;
-            `linked` that others came into the Link session, or left it.
+            stood still; `preset` that another one took over; `stored` that a loop became A or B, or could not, as there
+            is none; `unplugged` and `plugged` that a port went and came back; `linked` that others came into the Link
+            session, or left it.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
         seconds: how long the answer took, or the machine slept.
         lead_s: how long before its boundary the loop went to the model.
         port: number of the input it is about.
-        name: of the port.
+        name: of the port, or `a` or `b`.
         preset: the one that took over.
         peers: how many others are in the Link session.
     """
 
     what: Literal[
         "rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed",
-        "foreign", "doubled", "overslept", "preset", "unplugged", "plugged", "linked",
+        "foreign", "doubled", "overslept", "preset", "stored", "unplugged", "plugged", "linked",
     ]  # fmt: skip
     loop_index: int = 0
     loop: Loop | None = None

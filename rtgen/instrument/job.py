@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from rtgen.music.note import Loop
 
-Mode = Literal["clean", "vary"]
-"""What the model does with a loop. Further modes come with the models that play them."""
+Mode = Literal["clean", "vary", "continue", "blend", "generate"]
+"""What the model does with a loop; which of these it can depends on its role."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
@@ -32,6 +32,8 @@ class Job:
     target: int
     epoch: int
     knobs: Mapping[str, float] = field(default_factory=dict)
+    past: tuple[Loop, ...] = ()
+    ends: tuple[Loop, Loop] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -62,6 +62,22 @@ class Preset:
         checked = {name: _check(name, value) for name, value in settings.items() if value is not None}
         knobs = {**self.knobs, **{name: checked.pop(name) for name in list(checked) if name in PARAMETERS}}
         return replace(self, **checked, knobs=knobs)
+
+    def mismatch(self, model: str, role: str, modes: Iterable[str]) -> str | None:
+        """A sentence that says why a model cannot play this; None if it can.
+
+        Args:
+            model: its name.
+            role: what kind it is.
+            modes: what it plays.
+        """
+        modes = tuple(modes)
+        if self.mode in modes:
+            return None
+        return (
+            f"Preset {self.name}: model {model} (role {role}) plays {', '.join(modes)}, not {self.mode}; "
+            "choose another mode, or a preset with another model"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as a preset file holds them."""

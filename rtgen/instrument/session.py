@@ -9,7 +9,7 @@ from collections import deque
 from typing import Literal
 
 from rtgen.instrument import midi
-from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS
+from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS, STORE_CCS
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -19,6 +19,7 @@ from rtgen.instrument.events import (
     Panic,
     Plugged,
     Received,
+    Stored,
     Turned,
     Used,
     Warmed,
@@ -27,6 +28,7 @@ from rtgen.instrument.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
+from rtgen.instrument.memory import Memory
 from rtgen.instrument.midi_clock import MidiClock
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
@@ -104,6 +106,7 @@ class Session:
         self.use: Use = preset.use
         self.lead = Lead()
         self._looper = Looper()
+        self._memory = Memory()
         self._ledger = Ledger()
         self._player = Player(self._ledger, preset.channel - 1)
         self._parsers: dict[int, midi.Parser] = {}
@@ -146,6 +149,8 @@ class Session:
                 self.knobs[event.name] = PARAMETERS[event.name].check(event.value)
             case Used():
                 self.use = event.use
+            case Stored():
+                self._store(event.which, out)
             case Warmed():
                 self.lead.warmed(event.seconds)
                 self._warmed = now
@@ -185,19 +190,24 @@ class Session:
         if self._thru is not None:
             out.messages += self._thru.feed(message)
         if message[0] & 0xF0 == 0xB0:
-            self._turn_control(message[1], message[2])
+            self._turn_control(message[1], message[2], out)
         # A turn that is due before the note must be taken before it.
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
 
-    def _turn_control(self, number: int, value: int) -> None:
+    def _turn_control(self, number: int, value: int, out: Output) -> None:
         if number == HOLD_CC:
             released: Use = "answer" if self.preset.use == "hold" else self.preset.use
             self.use = "hold" if value >= 64 else released
         elif number in BY_CC:
             parameter = BY_CC[number]
             self.knobs[parameter.name] = parameter.from_cc(value)
+        elif number in STORE_CCS and value >= 64:
+            self._store(STORE_CCS[number], out)
+
+    def _store(self, which: Literal["a", "b"], out: Output) -> None:
+        out.notices.append(Notice("stored", name=which, loop=self._memory.store(which)))
 
     def _place(self) -> None:
         """Hands what was played to the looper, as soon as its ticks can be told.
@@ -343,12 +353,15 @@ class Session:
                 self._enter(start)
                 return
         if call is not None:
-            if call.notes:
+            # Between two stored loops there is something to play, whether or not anything was played.
+            asked = bool(call.notes) or (self.preset.mode == "blend" and self._memory.both)
+            if asked:
                 out.jobs.append(self._ask(call, start, now))
                 self._awaited = start
             elif self.use == "follow":
                 self._present = None
-            out.notices.append(Notice("call" if call.notes else "silence", index - 1, call))
+            self._memory.hear(call)
+            out.notices.append(Notice("call" if asked else "silence", index - 1, call))
         if self.use != "answer" and self._awaited != start:
             self._go_on(start)
         if self._captures(index):
@@ -368,7 +381,10 @@ class Session:
         recent = [(t, asked) for t, asked in self._asked.items() if t > target - 4 * self.preset.length]
         self._asked = {**dict(recent), target: (now, self.lead.seconds)}
         seed = (self._seed << 24) + self._jobs
-        return Job(call, self.preset.mode, seed, target, self._epoch, dict(self.knobs))
+        mode = self.preset.mode
+        past = self._memory.past if mode == "continue" else ()
+        ends = self._memory.ends(call) if mode == "blend" else None
+        return Job(call, mode, seed, target, self._epoch, dict(self.knobs), past, ends)
 
     def _take_answer(self, now: float, answer: Answer, out: Output) -> None:
         asked = self._asked.pop(answer.target, None) if answer.epoch == self._epoch else None

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
 
 from rtgen.errors import UserError
-from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.instrument.job import Answer, Job
 from rtgen.music.note import Loop, Note
 from rtgen.rig import wire
 from rtgen.rig.wire import Failed, Ready, Said, Skipped
@@ -31,7 +31,7 @@ _MEMORY = {False: 2 * 2**30, True: 16 * 2**30}
 _TOO_SLOW_S = 5.0
 """Whatever takes longer to answer two bars is of no use to a player."""
 _WARM_S = 0.5
-"""Warming goes through every mode four times, or until it took this long."""
+"""Warming goes through every mode of the model four times, or until it took this long."""
 _GRACE_S = 2.0
 """How long an answer may still take when the input has ended."""
 
@@ -59,6 +59,8 @@ def main(model_path: str, device: str, patience: str) -> int:
     with suppress(OSError):  # nobody listens any more
         if patience == "gently":
             _make_way()
+        from rtgen.inference.card import modes_of
+
         try:
             model = _load(Path(model_path), device, say)
             seconds = _warm(model)
@@ -66,7 +68,8 @@ def main(model_path: str, device: str, patience: str) -> int:
             say(Failed(str(error), final=True))
             return 2
         _make_way()
-        say(Ready(model.card.name, model.device, seconds, model.remark))
+        role = model.card.role
+        say(Ready(model.card.name, model.device, seconds, model.remark, role, modes_of(model.card)))
         while (line := _newest(jobs, say)) is not None:
             say(_answered(model, line))
     return 0
@@ -104,20 +107,25 @@ def _load(path: Path, device: str, say: wire.Say) -> Model:
 
 
 def _warm(model: Model) -> float:
-    """Answers an example in every mode until it goes at its usual speed; the longest of those answers, in seconds.
+    """Answers an example in every mode that the model plays until it goes at its usual speed.
+
+    Returns:
+        The longest of those answers, in seconds.
 
     Raises:
         UserError: the model is too slow to play with.
     """
-    from rtgen.inference.answer import answer
+    from rtgen.inference.answer import answer, modes_of
     from rtgen.instrument.controls import PARAMETERS
 
     knobs = {p.name: p.default for p in PARAMETERS.values()}
+    modes = modes_of(model.card)
+    loop, other = _example(), _example(up=5)
     times: list[float] = []
-    while len(times) < 4 * len(MODES) and (len(times) < len(MODES) or sum(times) < _WARM_S):
-        for mode in MODES:
+    while len(times) < 4 * len(modes) and (len(times) < len(modes) or sum(times) < _WARM_S):
+        for mode in modes:
             start = time.perf_counter()
-            answer(model, _example(), mode, knobs, seed=0)
+            answer(model, loop, mode, knobs, len(times), past=[loop] * 8, ends=(loop, other))
             times.append(time.perf_counter() - start)
             if times[-1] > _TOO_SLOW_S:
                 raise UserError(
@@ -125,23 +133,23 @@ def _warm(model: Model) -> float:
                     "choose a smaller one, or another device"
                 )
     # The first of every mode is slow, and stands for the others only where there are none.
-    return max(times[len(MODES) :] or times)
+    return max(times[len(modes) :] or times)
 
 
-def _example() -> Loop:
+def _example(up: int = 0) -> Loop:
     """Two bars of chords and melody, as many notes as a busy player's, to warm the model with."""
-    notes = [Note(i * 240, 60 + i % 12, 240) for i in range(16)]
-    notes += [Note(i * 960, pitch, 960) for i in range(4) for pitch in (36, 48, 52, 55)]
+    notes = [Note(i * 240, 60 + up + i % 12, 240) for i in range(16)]
+    notes += [Note(i * 960, pitch + up, 960) for i in range(4) for pitch in (36, 48, 52, 55)]
     return Loop(3840, tuple(notes))
 
 
 def _answered(model: Model, line: str) -> Said:
     """The answer to a job, or why there is none: one loop that cannot be answered must not cost the next ones."""
-    from rtgen.inference.answer import answer
+    from rtgen.inference.answer import answer_job
 
     try:
         job: Job = wire.to_job(line)
-        return Answer(answer(model, job.loop, job.mode, job.knobs, job.seed), job.target, job.epoch)
+        return Answer(answer_job(model, job), job.target, job.epoch)
     except UserError as error:
         return Failed(str(error))
     except Exception as error:

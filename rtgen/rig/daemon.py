@@ -59,6 +59,8 @@ class Daemon:
         self.view = View(session.transport.tempo, None, (), None)
         """The state of late; replaced whole, so that any thread may read it."""
         self._session = session
+        self._preset = session.preset
+        self._has_played = False
         self._ports = ports
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
@@ -77,6 +79,7 @@ class Daemon:
 
     def choose(self, preset: Preset, model: Path) -> None:
         """Has another preset played, and its model answer as soon as it is ready; from any thread."""
+        self._preset = preset
         self.hear(Chosen(preset))
         self._worker.use(model)
 
@@ -91,7 +94,7 @@ class Daemon:
         Every sounding note is ended before the ports close, whatever happens.
 
         Raises:
-            UserError: the model cannot be run.
+            UserError: the model cannot be run, or does not play the preset's mode.
         """
         prefer_this_thread()
         self._housekeeping.start()
@@ -131,6 +134,7 @@ class Daemon:
     def _step(self, now: float, event: Event | Report | None) -> float | None:
         if isinstance(event, Ready):
             self._tell(event)
+            self._check(event)
             event = Warmed(event.seconds)
         elif isinstance(event, Failed):
             if event.final:
@@ -144,6 +148,19 @@ class Daemon:
         for notice in out.notices:
             self._tell(notice)
         return out.wake_at
+
+    def _check(self, ready: Ready) -> None:
+        """Whether the model that is ready plays what the preset asks for.
+
+        Raises:
+            UserError: it does not, and there was none before.
+        """
+        mismatch = self._preset.mismatch(ready.model, ready.role, ready.modes)
+        if mismatch is not None:
+            if not self._has_played:
+                raise UserError(mismatch)
+            self._tell(Failed(mismatch))
+        self._has_played = True
 
     def _send(self, messages: list[bytes]) -> None:
         for message in messages:

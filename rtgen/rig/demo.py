@@ -21,7 +21,7 @@ from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.daemon import Daemon, News, View
 from rtgen.rig.live import Snapshot
-from rtgen.rig.offline import simulate, with_clock
+from rtgen.rig.offline import open_model, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
 from rtgen.rig.ports import LoopbackPorts, SystemPorts
@@ -80,14 +80,13 @@ def _writable(folder: Path) -> None:
 def _fast(
     session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int, console: Console
 ) -> tuple[Sent, list[Notice]]:
-    from rtgen.inference.answer import answer
-    from rtgen.inference.model import DEVICES, Model
+    from rtgen.inference.answer import answer_job
 
-    network = Model(model, next(d for d in DEVICES if d == device))
+    network = open_model(session.preset, model, device)
     if network.remark:
         console.print(network.remark, highlight=False)
     last = (end + TICKS_PER_CLOCK) * seconds_per_tick(TEMPO)
-    return simulate(session, timed, lambda j: answer(network, j.loop, j.mode, j.knobs, j.seed), last)
+    return simulate(session, timed, lambda job: answer_job(network, job), last)
 
 
 def _live(
@@ -213,7 +212,7 @@ class _Screen:
             view.answer,
             listening=calling,
             answering=self._preset.use == "follow" or not calling,
-            words=(self._preset.name, self._preset.mode, f"distance {self._preset.knobs['distance']:.2f}"),
+            words=(self._preset.name, caption(self._preset)),
             notice=self._line,
         )
 
@@ -223,6 +222,12 @@ def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
     answers = {n.loop_index: n.loop for n in notices if n.what in ("answer", "late") and n.loop is not None}
     calls = [(n.loop_index, n.loop) for n in notices if n.what in ("call", "silence") and n.loop is not None]
     return [(call, answers.get(index + 1, call.with_notes(()))) for index, call in calls]
+
+
+def caption(preset: Preset) -> str:
+    """What is done to a loop, with the value of the knob that matters most."""
+    knob = {"vary": "distance", "blend": "blend"}.get(preset.mode)
+    return f"{preset.mode} {preset.knobs[knob]:.2f}" if knob else preset.mode
 
 
 def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: Sent, notices: Sequence[Notice]) -> None:
@@ -235,8 +240,7 @@ def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: S
     pairs = pairs_of(notices)
     if pairs:
         title = f"rtgen demo: {preset.name}"
-        caption = preset.mode if preset.mode == "clean" else f"{preset.mode} {preset.knobs['distance']:.2f}"
-        draw(pairs, folder / "demo.png", title=title, tempo=TEMPO, captions=[caption] * len(pairs))
+        draw(pairs, folder / "demo.png", title=title, tempo=TEMPO, captions=[caption(preset)] * len(pairs))
 
 
 def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice]) -> str:

@@ -176,6 +176,10 @@ def _model(preset: Preset, model: Path) -> Finding:
     if isinstance(report, Failed):
         return Finding("Model", "bad", report.reason, "choose another preset with --preset")
     assert isinstance(report, Ready)
+    mismatch = preset.mismatch(report.model, report.role, report.modes)
+    if mismatch is not None:
+        found, _, cure = mismatch.partition("; ")
+        return Finding("Model", "bad", found, cure)
     took = f"{report.model} answers in {report.seconds * 1e3:.1f} ms on {report.device}"
     if report.seconds > _LIMIT_S:
         cure = "close other programs; the last notes of a loop are heard only as far as the model leaves time"

@@ -6,7 +6,10 @@ import heapq
 from collections.abc import Callable, Iterable
 from itertools import count
 from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rtgen.errors import UserError
 from rtgen.instrument import midi
 from rtgen.instrument.events import Event, Notice, Received
 from rtgen.instrument.job import Answer, Job
@@ -16,9 +19,28 @@ from rtgen.music import files
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 
+if TYPE_CHECKING:
+    from rtgen.inference.model import Model
+
 ANSWER_S = 0.005
 """How long an answer takes in simulated time."""
 Answerer = Callable[[Job], Loop]
+
+
+def open_model(preset: Preset, path: Path, device: str) -> Model:
+    """The model of a preset.
+
+    Raises:
+        UserError: it cannot be run, or does not play the preset's mode.
+    """
+    from rtgen.inference.card import modes_of
+    from rtgen.inference.model import DEVICES, Model
+
+    model = Model(path, next(d for d in DEVICES if d == device))
+    mismatch = preset.mismatch(model.card.name, model.card.role, modes_of(model.card))
+    if mismatch is not None:
+        raise UserError(mismatch)
+    return model
 
 
 def simulate(

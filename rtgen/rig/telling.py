@@ -148,6 +148,9 @@ def _notice(item: Notice, preset: Preset) -> str:
         "doubled": f"every clock on input {item.port + 1} comes twice; take one of its two connections away",
         "overslept": f"this machine slept, or stood still, for {item.seconds:.0f} s",
         "preset": f"preset {preset.name}",
+        "stored": f"{item.name.upper()} is what was played last: {notes}"
+        if item.loop is not None
+        else f"nothing has been played yet that could be {item.name.upper()}",
         "unplugged": f"{item.name} has gone; it is waited for",
         "plugged": f"{item.name} is back",
         "linked": f"Link: {item.peers} other{'s' * (item.peers != 1)} in the session",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import MODES, Answer, Job
 from rtgen.music.note import Loop, Note
 
 
@@ -24,12 +24,16 @@ class Ready:
         device: what runs it.
         seconds: the longest of a few whole answers.
         remark: a sentence for the player, or nothing.
+        role: what kind of model it is.
+        modes: what it plays.
     """
 
     model: str
     device: str
     seconds: float
     remark: str = ""
+    role: str = ""
+    modes: tuple[str, ...] = MODES
 
     def __post_init__(self) -> None:
         if not (isfinite(self.seconds) and self.seconds > 0):
@@ -62,7 +66,9 @@ Say = Callable[[Said], None]
 def from_job(job: Job) -> str:
     """A job as a line."""
     fields = {"mode": job.mode, "seed": job.seed, "target": job.target, "epoch": job.epoch, "knobs": dict(job.knobs)}
-    return _line({"loop": _from_loop(job.loop), **fields})
+    past = [_from_loop(loop) for loop in job.past]
+    ends = [_from_loop(loop) for loop in job.ends or ()]
+    return _line({"loop": _from_loop(job.loop), **fields, "past": past, "ends": ends})
 
 
 def to_job(line: str) -> Job:
@@ -72,7 +78,8 @@ def to_job(line: str) -> Job:
         Exception: it is none.
     """
     fields = json.loads(line)
-    return Job(**{**fields, "loop": _to_loop(fields["loop"])})
+    past, ends = (tuple(map(_to_loop, fields[name])) for name in ("past", "ends"))
+    return Job(**{**fields, "loop": _to_loop(fields["loop"]), "past": past, "ends": ends or None})
 
 
 def from_said(said: Said) -> str:
@@ -86,7 +93,7 @@ def from_said(said: Said) -> str:
             return _line({"kind": "failed", "reason": said.reason, "final": said.final})
         case Ready():
             fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
-            return _line({"kind": "ready", **fields})
+            return _line({"kind": "ready", **fields, "role": said.role, "modes": said.modes})
 
 
 def to_said(line: str) -> Said | None:
@@ -101,8 +108,8 @@ def to_said(line: str) -> Said | None:
             case "failed":
                 return Failed(str(fields["reason"]), bool(fields["final"]))
             case "ready":
-                model, device, remark = (str(fields[name]) for name in ("model", "device", "remark"))
-                return Ready(model, device, fields["seconds"], remark)
+                model, device, remark, role = (str(fields[n]) for n in ("model", "device", "remark", "role"))
+                return Ready(model, device, fields["seconds"], remark, role, tuple(map(str, fields["modes"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return None

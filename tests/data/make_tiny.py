@@ -1,16 +1,20 @@
 """Makes `tiny.onnx`: a denoiser that keeps what it hears and believes a little in everything that is hidden.
 
-It has no weights to speak of; it is there to show that any model that keeps the contract runs.
+It has no weights to speak of; it is there to show that any model that keeps the contract runs. Beside it stand a linear
+autoencoder, its decoder alone, and a recurrent network with weights by chance, which are made when they are needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from rtgen.inference.card import PLANES, Card, Condition, Data
+from rtgen.inference.card import PLANES, Card, Condition, Data, Latent, State, Symbol
 
 CARD = Card(
     name="tiny",
@@ -58,6 +62,130 @@ def build(card: Card = CARD, *, pitches: int = 96, outputs: tuple[str, ...] = PL
     helper.set_model_props(model, card.metadata())
     onnx.checker.check_model(model)
     return model
+
+
+_LATENTS, _STEPS, _HIDDEN = 24, 96, 8
+AUTOENCODER = Card(
+    name="tiny_autoencoder",
+    role="autoencoder",
+    min_steps=_STEPS,
+    max_steps=_STEPS,
+    latents=tuple(Latent(f"z{i}", -2, 2, mean=0.1 * (i % 3), sd=0.5 + 0.1 * (i % 4)) for i in range(_LATENTS)),
+)
+GENERATOR = replace(AUTOENCODER, name="tiny_generator", role="generator")
+WAITS = (1, 3, 6, 12, 24)
+PIECES = Card(
+    name="tiny_sequence",
+    role="sequence",
+    states=(State("hidden", (1, "batch", _HIDDEN)),),
+    vocabulary=(
+        Symbol((), 0),
+        *(Symbol((pitch,), 0) for pitch in range(36, 97)),
+        *(Symbol((root, root + 4, root + 7), 0) for root in range(48, 60)),
+        *(Symbol((), steps) for steps in WAITS),
+    ),
+    in_key=True,
+)
+"""Strikes of no length, chords among them, and waits; the first symbol is padding."""
+HALF_BEATS = replace(
+    PIECES,
+    name="tiny_half_beats",
+    vocabulary=tuple(Symbol(pitches, 6) for pitches in [(p,) for p in range(48, 84)] + [(60, 64, 67), (57, 60, 64)]),
+    in_key=False,
+)
+"""Strikes of half a beat, and nothing else."""
+
+
+def _finish(nodes: list[onnx.NodeProto], constants: Mapping[str, np.ndarray], card: Card, name: str) -> onnx.ModelProto:
+    """A model with the inputs and outputs that its card asks for."""
+    kinds = {"symbol": TensorProto.INT64}
+    inputs, outputs = (
+        [helper.make_tensor_value_info(n, kinds.get(n, TensorProto.FLOAT), shape) for n, shape in shapes.items()]
+        for shapes in (card.inputs(), card.outputs())
+    )
+    weights = [numpy_helper.from_array(value, n) for n, value in constants.items()]
+    graph = helper.make_graph(nodes, name, inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, card.metadata())
+    onnx.checker.check_model(model)
+    return model
+
+
+def build_code(card: Card = AUTOENCODER, *, belief: float = 6.0) -> onnx.ModelProto:
+    """An autoencoder, or a generator: every latent is a pattern of pitches times a pattern of steps.
+
+    Args:
+        card: of either role.
+        belief: log-odds of a note for a step of 1 in the right direction.
+    """
+    rng = np.random.default_rng(5)
+    pitches, make = card.grid.pitches, helper.make_node
+    constants = {
+        "of_pitch": rng.standard_normal((_LATENTS, pitches)).astype(np.float32),
+        "of_step": rng.standard_normal((_LATENTS, _STEPS)).astype(np.float32),
+        "last": np.array([2], np.int64),
+        "onset_plane": np.array(0, np.int64),
+        "few": np.array(1 / 24, np.float32),
+        "steep": np.array(belief, np.float32),
+        "rare": np.array(-4, np.float32),
+        "tenth": np.array(0.1, np.float32),
+    }
+    nodes = [
+        make("Unsqueeze", ["code", "last"], ["column"]),
+        make("Mul", ["column", "of_step"], ["in_time"]),
+        make("Transpose", ["of_pitch"], ["to_pitch"], perm=[1, 0]),
+        make("MatMul", ["to_pitch", "in_time"], ["plane"]),
+        make("Mul", ["plane", "tenth"], ["small"]),
+        make("Mul", ["small", "steep"], ["large"]),
+        make("Add", ["large", "rare"], ["logits"]),
+        make("Sigmoid", ["logits"], ["onset"]),
+        make("Sigmoid", ["large"], ["hold"]),
+        make("Sigmoid", ["small"], ["velocity"]),
+        make("Tanh", ["small"], ["turned"]),
+        make("Mul", ["turned", "tenth"], ["micro"]),
+    ]
+    if card.role == "autoencoder":
+        nodes += [
+            make("Gather", ["roll", "onset_plane"], ["heard"], axis=1),
+            make("MatMul", ["of_pitch", "heard"], ["by_step"]),
+            make("Mul", ["by_step", "of_step"], ["matched"]),
+            make("ReduceSum", ["matched", "last"], ["sums"], keepdims=0),
+            make("Mul", ["sums", "few"], ["mean"]),
+        ]
+    used = {name for node in nodes for name in node.input}
+    return _finish(nodes, {n: v for n, v in constants.items() if n in used}, card, card.name)
+
+
+def build_sequence(card: Card = PIECES, *, favour: Mapping[int, float] | None = None) -> onnx.ModelProto:
+    """A recurrent network whose weights are chance.
+
+    Args:
+        card: of a vocabulary and one state.
+        favour: what is added to the logits of symbols, by number.
+    """
+    rng = np.random.default_rng(7)
+    symbols, make = len(card.vocabulary), helper.make_node
+    bias = np.zeros(symbols, np.float32)
+    for number, much in (favour or {}).items():
+        bias[number] = much
+    constants = {
+        "embedding": rng.standard_normal((symbols, _HIDDEN)).astype(np.float32),
+        "weights": rng.standard_normal((1, _HIDDEN, _HIDDEN)).astype(np.float32),
+        "again": rng.standard_normal((1, _HIDDEN, _HIDDEN)).astype(np.float32) / 3,
+        "head": rng.standard_normal((_HIDDEN, symbols)).astype(np.float32),
+        "bias": bias,
+        "direction": np.array([1], np.int64),
+    }
+    nodes = [
+        make("Gather", ["embedding", "symbol"], ["embedded"], axis=0),
+        make("Transpose", ["embedded"], ["by_time"], perm=[1, 0, 2]),
+        make("RNN", ["by_time", "weights", "again", "", "", "hidden"], ["every", "hidden_next"], hidden_size=_HIDDEN),
+        make("Squeeze", ["every", "direction"], ["flat"]),
+        make("Transpose", ["flat"], ["by_batch"], perm=[1, 0, 2]),
+        make("MatMul", ["by_batch", "head"], ["unbiased"]),
+        make("Add", ["unbiased", "bias"], ["logits"]),
+    ]
+    return _finish(nodes, constants, card, card.name)
 
 
 if __name__ == "__main__":

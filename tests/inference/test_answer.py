@@ -1,32 +1,25 @@
-from __future__ import annotations
+"""What holds for every mode of every role, and what a denoiser plays."""
 
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtgen.inference.answer import answer, distance
-from rtgen.inference.model import Model
-from rtgen.instrument.controls import PARAMETERS
-from rtgen.instrument.job import MODES, Mode
+from rtgen.errors import UserError
+from rtgen.inference.answer import answer, answer_job, distance, modes_of
+from rtgen.inference.card import ROLES
+from rtgen.instrument.job import Job, Mode
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
+from tests.inference.models import KNOBS, melody, of_role
 
-MODEL = Model(Path(__file__).parents[1] / "data" / "tiny.onnx")
-KNOBS = {p.name: p.default for p in PARAMETERS.values()}
+MODEL = of_role("denoiser")
 GRID = MODEL.card.grid
-
-
-def melody(bars: int = 2, metre: Metre = Metre(), every: int = 240) -> Loop:  # noqa: B008 (frozen)
-    length = bars * metre.bar
-    scale = (60, 62, 64, 65, 67, 69, 71, 72)
-    notes = tuple(
-        Note(t + t % 7, scale[t // every * 5 % 8], min(every - 20, length - t - 7), 50 + t % 50)
-        for t in range(0, length, every)
-    )
-    return Loop(length, notes, metre.bar)
+PLAYED = [(role, mode) for role in ROLES for mode in ROLES[role].modes]
+PAST = (melody(up=2), melody(every=480))
+ENDS = (melody(), melody(up=-5, every=160))
 
 
 def varied(loop: Loop, distance_: float, seed: int = 1, **knobs: float) -> Loop:
@@ -74,28 +67,11 @@ def test_a_locked_key_is_kept() -> None:
     assert sum(scale.contains(n.pitch) for n in free) / len(free) < 0.95
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_silence_is_answered_with_silence(mode: Mode) -> None:
-    assert answer(MODEL, Loop(3840), mode, KNOBS, 0) == Loop(3840)
-
-
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["clean", "vary"])
 def test_notes_beyond_the_models_pitches_come_back_as_they_were(mode: Mode) -> None:
     outside = (Note(7, 3, 100), Note(333, 127, 80, 5))
     loop = Loop(3840, (*melody().notes, *outside))
     assert set(outside) <= set(answer(MODEL, loop, mode, KNOBS, 0).notes)
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("bars", "metre"), [(1, "4/4"), (8, "4/4"), (2, "3/4"), (1, "7/8"), (3, "5/16"), (1, "1/16"), (8, "12/4")]
-)
-def test_any_metre_and_length_is_answered_at_its_own_length(mode: Mode, bars: int, metre: str) -> None:
-    loop = melody(bars, Metre.parse(metre))
-    answered = answer(MODEL, loop, mode, {**KNOBS, "distance": 0.5}, 0)
-    assert (answered.length, answered.bar) == (loop.length, loop.bar)
-    assert answered.notes
-    assert all(-20 <= n.onset < loop.length and n.end <= loop.length for n in answered.notes)
 
 
 def test_a_model_that_hears_what_is_there_cleans_nothing_away() -> None:
@@ -105,3 +81,67 @@ def test_a_model_that_hears_what_is_there_cleans_nothing_away() -> None:
     assert [(n.pitch, n.duration, n.velocity) for n in cleaned.notes] == [
         (n.pitch, n.duration, n.velocity) for n in loop.notes
     ]
+
+
+# ---- every mode of every role ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("role", "mode"), PLAYED)
+def test_silence_is_answered_with_silence(role: str, mode: Mode) -> None:
+    assert answer(of_role(role), Loop(3840), mode, KNOBS, 0, past=PAST) == Loop(3840)
+
+
+@pytest.mark.parametrize(("role", "mode"), PLAYED)
+@pytest.mark.parametrize(
+    ("bars", "metre"), [(1, "4/4"), (8, "4/4"), (2, "3/4"), (1, "7/8"), (3, "5/16"), (1, "1/16"), (8, "12/4")]
+)
+def test_any_metre_and_length_is_answered_at_its_own_length(role: str, mode: Mode, bars: int, metre: str) -> None:
+    loop = melody(bars, Metre.parse(metre))
+    answered = answer(of_role(role), loop, mode, {**KNOBS, "distance": 0.5}, 0, past=PAST, ends=ENDS)
+    assert (answered.length, answered.bar) == (loop.length, loop.bar)
+    assert answered.notes
+    assert all(-20 <= n.onset < loop.length and n.end <= loop.length for n in answered.notes)
+
+
+@pytest.mark.parametrize(("role", "mode"), PLAYED)
+def test_the_same_job_has_the_same_answer_and_chance_comes_from_the_seed(role: str, mode: Mode) -> None:
+    model = of_role(role)
+    first, second = (Job(melody(), mode, seed, 0, 0, KNOBS, PAST, ENDS) for seed in (1, 2))
+    assert answer_job(model, first) == answer_job(model, first)
+    if mode not in ("clean", "blend"):
+        assert answer_job(model, first) != answer_job(model, second)
+
+
+@pytest.mark.parametrize(("role", "mode"), PLAYED)
+@given(
+    length=st.sampled_from((480, 1920, 2520, 3840)),
+    notes=st.lists(
+        st.tuples(st.integers(-60, 3839), st.integers(0, 127), st.integers(1, 4000), st.integers(1, 127)), max_size=60
+    ),
+    temperature=st.floats(0.1, 2),
+    key_lock=st.floats(0, 1),
+    distance=st.floats(0, 1),
+    blend=st.floats(0, 1),
+    seed=st.integers(0, 2**40),
+)
+@settings(max_examples=15, deadline=None)
+def test_whatever_is_played_the_answer_can_be_played(
+    role: str, mode: Mode, length: int, notes: list[tuple[int, int, int, int]], seed: int, **knobs: float
+) -> None:
+    """No key is struck while it sounds, nothing lasts beyond the loop, and nobody is answered with silence."""
+    inside = [Note(on, pitch, min(lasts, length - on), loud) for on, pitch, lasts, loud in notes if on < length]
+    loop = Loop(length, tuple(inside), length).monophonic_by_pitch()
+    answered = answer(of_role(role), loop, mode, knobs, seed, past=PAST, ends=(loop, melody()))
+    assert (answered.length, answered.bar) == (loop.length, loop.bar)
+    assert answered.monophonic_by_pitch() == answered
+    assert all(-60 <= n.onset < length and n.end <= length for n in answered.notes)
+    if mode in ("continue", "generate"):
+        assert bool(answered.notes) == bool(loop.notes)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_mode_that_a_role_does_not_play_is_a_sentence(role: str) -> None:
+    model = of_role(role)
+    for mode in {mode for _, mode in PLAYED} - set(modes_of(model.card)):
+        with pytest.raises(UserError, match=rf"{model.card.name} \(role {role}\) plays .*, not {mode}"):
+            answer(model, melody(), mode, KNOBS, 0)

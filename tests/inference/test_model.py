@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from rtgen.errors import UserError
 from rtgen.inference.card import METADATA_KEY, Card
 from rtgen.inference.model import Model
 from rtgen.music.time import Grid
-from tests.data.make_tiny import CARD, build
+from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, PIECES, build, build_code, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 
@@ -24,8 +25,8 @@ def saved(tmp_path: Path, model: onnx.ModelProto) -> Path:
     return path
 
 
-def with_card(change: Callable[[dict[str, object]], None]) -> onnx.ModelProto:
-    model = build()
+def with_card(change: Callable[[dict[str, Any]], None], made: Callable[[], onnx.ModelProto] = build) -> onnx.ModelProto:
+    model = made()
     fields = json.loads(model.metadata_props[0].value)
     change(fields)
     model.metadata_props[0].value = json.dumps(fields)
@@ -36,8 +37,16 @@ def test_the_committed_model_is_what_its_script_makes() -> None:
     assert onnx.load(TINY) == build()
 
 
-def test_a_card_survives_the_metadata() -> None:
-    assert Card.from_metadata(CARD.metadata(), "it") == CARD
+@pytest.mark.parametrize("card", [CARD, AUTOENCODER, GENERATOR, PIECES], ids=lambda card: card.role)
+def test_a_card_survives_the_metadata(card: Card) -> None:
+    assert Card.from_metadata(card.metadata(), "it") == card
+
+
+@pytest.mark.parametrize("proto", [build(), build_code(AUTOENCODER), build_code(GENERATOR), build_sequence(PIECES)])
+def test_a_model_of_any_role_is_checked_and_timed(tmp_path: Path, proto: onnx.ModelProto) -> None:
+    model = Model(saved(tmp_path, proto))
+    assert set(model.card.outputs()) == {o.name for o in proto.graph.output}
+    assert 0 < model.seconds(3) < 1
 
 
 def test_a_model_of_someone_elses_runs(tmp_path: Path) -> None:
@@ -70,7 +79,55 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "fewer pitches than the card says": (lambda: build(pitches=48), r"input 'roll' has the shape"),
     "no such output": (lambda: build(outputs=("onset", "hold", "velocity")), "no output 'micro'"),
     "an input too many": (lambda: with_card(lambda c: c.update(conditions=[])), "wants an input 'level'"),
+    "a role that is none": (lambda: with_card(lambda c: c.update(role=[])), "'role'"),
+    "a vocabulary nobody needs": (lambda: with_card(lambda c: c.update(vocabulary=[wait(1)])), "has no field 'vocab"),
+    "in a key": (lambda: with_card(lambda c: c.update(in_key=True)), "'in_key' is True"),
+    "no latents": (lambda: with_card(lambda c: c.update(latents=[]), build_code), "needs the field 'latents'"),
+    "fewer latents": (lambda: with_card(lambda c: c["latents"].pop(), build_code), "input 'code' has the shape"),
+    "many latents": (
+        lambda: with_card(lambda c: c["latents"].extend(c["latents"] * 200), build_code),
+        "more than 4096",
+    ),
+    "a code of any length": (lambda: with_card(lambda c: c.update(max_steps=192), build_code), "has one length"),
+    "a latent without range": (lambda: with_latent(low=3.0), "latent 'z0' has no range"),
+    "a latent that is no number": (lambda: with_latent(mean=float("nan")), "latent 'z0' has no range"),
+    "a latent that is text": (lambda: with_latent(sd="wide"), "does not fit the contract"),
+    "a latent of one point": (lambda: with_latent(sd=0.0), "standard deviation of 0"),
+    "no states": (lambda: with_card(lambda c: c.update(states=[]), build_sequence), "needs the field 'states'"),
+    "no vocabulary": (lambda: with_card(lambda c: c.pop("vocabulary"), build_sequence), "needs the field 'vocabulary'"),
+    "another vocabulary": (
+        lambda: with_card(lambda c: c["vocabulary"].pop(), build_sequence),
+        "'logits' has the shape",
+    ),
+    "nothing to strike": (lambda: with_symbols([wait(1)]), "no symbol that strikes"),
+    "no way on": (lambda: with_symbols([{"pitches": [60], "steps": 0}]), "none that goes on"),
+    "a pitch too high": (lambda: with_symbols([{"pitches": [128], "steps": 1}]), "symbol 0 has pitches"),
+    "a pitch that is no number": (lambda: with_symbols([{"pitches": ["c"], "steps": 1}]), "symbol 0 has pitches"),
+    "a step back": (lambda: with_symbols([wait(-1)]), "symbol 0 has pitches .* or no number of steps"),
+    "half a step": (lambda: with_symbols([wait(0.5)]), "symbol 0 has pitches .* or no number of steps"),
+    "too many symbols": (lambda: with_symbols([wait(1)] * 70_000), "70000 symbols are more than 65536"),
+    "a state of any size": (lambda: with_state(shape=[1, "batch", "wide"]), "not numbers and one 'batch'"),
+    "a state without batch": (lambda: with_state(shape=[1, 8]), "not numbers and one 'batch'"),
+    "a state that is huge": (lambda: with_state(shape=["batch", 2**21]), "more than 1048576 numbers"),
+    "a state of a taken name": (lambda: with_state(name="symbol"), "cannot be called 'symbol'"),
+    "a state of another name": (lambda: with_state(name="memory"), "has no input 'memory'"),
 }
+
+
+def wait(steps: Any) -> dict[str, Any]:
+    return {"pitches": [], "steps": steps}
+
+
+def with_latent(**changes: Any) -> onnx.ModelProto:
+    return with_card(lambda c: c["latents"][0].update(changes), build_code)
+
+
+def with_symbols(symbols: list[dict[str, Any]]) -> onnx.ModelProto:
+    return with_card(lambda c: c.update(vocabulary=symbols), build_sequence)
+
+
+def with_state(**changes: Any) -> onnx.ModelProto:
+    return with_card(lambda c: c["states"][0].update(changes), build_sequence)
 
 
 def with_metadata(properties: dict[str, str]) -> onnx.ModelProto:
@@ -101,6 +158,26 @@ def test_a_model_whose_outputs_come_out_otherwise_than_declared_is_found_out(tmp
         model.graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value]))
     model.graph.node.append(onnx.helper.make_node("Slice", ["whole", *names], ["onset"]))
     with pytest.raises(UserError, match=r"output 'onset' comes out as"):
+        Model(saved(tmp_path, model))
+
+
+def test_a_batch_that_was_built_in_is_found_out(tmp_path: Path) -> None:
+    """What a tracer does with a batch of one: the shape is declared free, but only one fits."""
+    model = build_sequence(PIECES)
+    for node in model.graph.node:
+        if node.output[0] == "logits":
+            node.output[0] = "any"
+    shape = onnx.numpy_helper.from_array(np.array([1, -1, len(PIECES.vocabulary)]), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["any", "shape"], ["logits"]))
+    with pytest.raises(UserError, match=r"'logits' (has|comes out)"):
+        Model(saved(tmp_path, model))
+
+
+def test_symbols_that_are_no_whole_numbers_are_found_out(tmp_path: Path) -> None:
+    model = build_sequence(PIECES)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    with pytest.raises(UserError, match=r"'symbol' is a tensor\(int32\), not a tensor\(int64\)"):
         Model(saved(tmp_path, model))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtgen.instrument.controls import PARAMETERS
-from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Stored, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer
 from rtgen.instrument.midi import to_song_position
 from rtgen.instrument.preset import USES, Preset
@@ -189,9 +189,9 @@ class Day:
                 changes |= {"metre": rng.choice(("4/4", "4/4", "3/4", "7/8"))}
                 put(now, Chosen(Preset().changed(**changes)))
             case 8:
-                put(now, Used(rng.choice(USES)))
+                put(now, rng.choice((Used(rng.choice(USES)), Stored("a"), Stored("b"))))
             case 9:
-                put(now, Received(0, bytes((0xB0, rng.choice((1, 20, 21, 22, 23, 64)), rng.randrange(128)))))
+                put(now, Received(0, bytes((0xB0, rng.choice((1, *range(20, 27), 64)), rng.randrange(128)))))
             case 10:
                 parameter = rng.choice(list(PARAMETERS.values()))
                 put(now, Turned(parameter.name, rng.uniform(parameter.low, parameter.high)))

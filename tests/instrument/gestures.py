@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Stored, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.instrument.memory import PAST
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
 
@@ -18,8 +19,11 @@ _PRESETS = [
     Preset().changed(bars=bars, metre=metre, use=use, mode=mode, channel=channel)
     for bars, metre in ((1, "1/4"), (1, "4/4"), (2, "7/8"))
     for use in USES
-    for mode, channel in zip(MODES, (1, 9), strict=False)
+    for mode, channel in zip(MODES, (1, 9, 1, 9, 1), strict=True)
 ]
+
+
+_CHOICES = [*map(Used, USES * 3), *(Turned("distance", value / 15) for value in range(9, 14)), Stored("a"), Stored("b")]
 
 
 class Story:
@@ -63,6 +67,10 @@ class Story:
         """The worker answers one of the jobs, perhaps one of long ago."""
         if self.jobs:
             job = self.jobs.pop(which % len(self.jobs))
+            assert all(heard.notes for heard in job.past)
+            assert sum(heard.length for heard in job.past[1:]) <= PAST
+            assert (job.ends is not None) == (job.mode == "blend")
+            assert job.loop.notes or job.ends
             notes = [replace(n, pitch=min(n.pitch + up % 12, 127)) for n in job.loop.notes]
             self.tell(Answer(job.loop.with_notes(notes).monophonic_by_pitch(), job.target, job.epoch))
 
@@ -120,7 +128,7 @@ def read(story: Story, data: bytes) -> None:
             case 13:
                 story.tell(Plugged(("in", "out")[value % 2], value // 8, "port", value // 2 % 2 == 0))  # type: ignore[arg-type]
             case 14:
-                story.tell(Used(USES[value % 3]) if value < 9 else Turned("distance", value / 15))
+                story.tell(_CHOICES[value])
             case _:
                 story.tell(Panic() if value % 2 else Warmed(value / 10))
     story.end()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from rtgen.instrument.events import Chosen, Panic, Plugged, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Panic, Plugged, Stored, Turned, Used, Warmed
+from rtgen.instrument.job import MODES
 from rtgen.instrument.preset import USES, Preset
 from tests.instrument.gestures import Story, read
 
@@ -16,7 +17,9 @@ MESSAGES = st.one_of(
     st.builds(lambda c, p, v: bytes((0x90 | c, p, v)), st.integers(0, 2), st.integers(58, 64), st.integers(0, 127)),
     st.builds(lambda c, p: bytes((0x80 | c, p, 0)), st.integers(0, 2), st.integers(58, 64)),
     st.builds(lambda c, v: bytes((0xB0 | c, 64, v)), st.integers(0, 2), st.sampled_from((0, 127))),
-    st.builds(lambda n, v: bytes((0xB0, n, v)), st.sampled_from((1, 20, 23, 120, 123)), st.integers(0, 127)),
+    st.builds(
+        lambda n, v: bytes((0xB0, n, v)), st.sampled_from((1, 20, 23, 24, 25, 26, 120, 123)), st.integers(0, 127)
+    ),
     st.builds(lambda a, b: bytes((0xF2, a, b)), st.integers(0, 127), st.integers(0, 127)),
     st.builds(lambda v: bytes((0xE0, 0, v)), st.integers(0, 127)),
     st.just(b"\xf0" + bytes(200) + b"\xf7"),
@@ -69,16 +72,21 @@ class Anything(RuleBasedStateMachine):
     def answer(self, which: int, up: int) -> None:
         self.story.answer(which, up)
 
-    @rule(use=st.sampled_from(USES), bars=st.sampled_from((1, 1, 2)), metre=st.sampled_from(("1/4", "4/4", "7/8")))
-    def choose(self, use: str, bars: int, metre: str) -> None:
-        self.story.tell(Chosen(Preset().changed(use=use, bars=bars, metre=metre, channel=bars)))
+    @rule(
+        use=st.sampled_from(USES),
+        mode=st.sampled_from(MODES),
+        bars=st.sampled_from((1, 1, 2)),
+        metre=st.sampled_from(("1/4", "4/4", "7/8")),
+    )
+    def choose(self, use: str, mode: str, bars: int, metre: str) -> None:
+        self.story.tell(Chosen(Preset().changed(use=use, mode=mode, bars=bars, metre=metre, channel=bars)))
 
     @rule(direction=st.sampled_from(("in", "out")), port=PORTS, there=st.booleans())
     def plug(self, direction: str, port: int, there: bool) -> None:
         self.story.tell(Plugged(direction, port, "port", there))  # type: ignore[arg-type]
 
-    @rule(event=st.sampled_from([*map(Used, USES), Panic(), Warmed(0.3), Turned("distance", 1.0)]))
-    def event(self, event: Used | Panic | Warmed | Turned) -> None:
+    @rule(event=st.sampled_from([*map(Used, USES), Panic(), Warmed(0.3), Turned("blend", 1.0), *map(Stored, "ab")]))
+    def event(self, event: Used | Panic | Warmed | Turned | Stored) -> None:
         self.story.tell(event)
 
     def teardown(self) -> None:

@@ -44,7 +44,7 @@ def test_a_preset_says_all_of_itself(tmp_path: Path) -> None:
         ("distance: [1]", "distance is [1], not a number"),
         ("bars: 0", "bars is 0; it goes from 1 to 8"),
         ("bars: 1.5", "bars is 1.5, not a whole number"),
-        ("mode: varry", "mode is 'varry'; it is one of clean, vary; did you mean 'vary'?"),
+        ("mode: varry", "mode is 'varry'; it is one of clean, vary, continue, blend, generate; did you mean 'vary'?"),
         ("use: {}", "use is {}; it is one of answer, follow, hold"),
         ("metre: 4/5", "4/5 is no metre"),
         ("metre: 4", "'4' is no metre"),

@@ -4,21 +4,31 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
+import onnx
 import pytest
 
+from rtgen.inference.card import ROLES
 from rtgen.instrument.controls import PARAMETERS
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import MODES, Answer, Job
 from rtgen.music.note import Loop, Note
 from rtgen.rig.worker import Failed, Ready, Report, Worker
+from tests.data.make_tiny import AUTOENCODER, GENERATOR, build, build_code, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
 LOOP = Loop(3840, tuple(Note(i * 240, 60 + i, 200) for i in range(16)))
+MAKERS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "denoiser": build,
+    "autoencoder": lambda: build_code(AUTOENCODER),
+    "generator": lambda: build_code(GENERATOR),
+    "sequence": build_sequence,
+}
 Reports = SimpleQueue[Report]
 Kind = TypeVar("Kind", bound=Report)
 
@@ -67,6 +77,30 @@ def test_a_job_that_cannot_be_done_costs_only_itself(worker: Worker, reports: Re
     assert not failed.final
     worker.ask(job(2, distance=0.0))
     assert take(reports, Answer).target == 2
+
+
+@pytest.mark.parametrize(("role", "make"), MAKERS.items())
+def test_every_role_answers_in_each_of_its_modes(
+    role: str, make: Callable[[], onnx.ModelProto], tmp_path: Path, reports: Reports
+) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(make(), path)
+    worker = Worker(path, "cpu", reports.put)
+    worker.start()
+    try:
+        ready = take(reports, Ready)
+        assert (ready.role, ready.modes) == (role, ROLES[role].modes)
+        other = LOOP.with_notes(replace(n, pitch=n.pitch - 12) for n in LOOP.notes)
+        for target, mode in enumerate(ROLES[role].modes):
+            worker.ask(Job(LOOP, mode, 5, target, 1, KNOBS, (other, LOOP), (LOOP, other)))
+            answer = take(reports, Answer)
+            assert answer.target == target
+            assert answer.loop.notes
+            assert answer.loop != LOOP or mode == "clean"
+        worker.ask(Job(LOOP, next(m for m in MODES if m not in ready.modes), 5, 9, 1, KNOBS))
+        assert f"(role {role}) plays {', '.join(ready.modes)}, not" in take(reports, Failed).reason
+    finally:
+        worker.stop()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")

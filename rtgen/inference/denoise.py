@@ -1,0 +1,76 @@
+"""What a denoiser plays: the loop repaired, or parts of it hidden from the model and filled in."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.card import PLANES
+from rtgen.inference.exchange import Knobs, exchange, inside, to_exchange
+from rtgen.inference.lengths import repeated, shown
+from rtgen.inference.model import Model
+from rtgen.inference.repair import clean as repair
+from rtgen.music import key
+from rtgen.music.note import Loop
+from rtgen.music.roll import Plane, Roll, bar_phase, encode
+
+CANDIDATES = 3
+"""Variations that are computed as one batch, of which the best is played."""
+_MASK_STEPS = 12
+"""Steps that are hidden together."""
+
+
+def clean(model: Model, loop: Loop) -> Loop:
+    """The loop, played right: slips and timing repaired, everything else as it was."""
+    roll = encode(loop, model.card.grid)
+    (heard,) = _run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32))
+    return repair(loop, heard, model.card.grid, model.card.threshold)
+
+
+def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """A relative of the loop, as far from it as the knob `distance` says (one minus the Jaccard index of its cells).
+
+    Parts of the loop are hidden from the model, which fills them in; of several attempts the likeliest at the right
+    distance is played. At distance 0 it is the loop itself, to the note.
+    """
+    grid = model.card.grid
+    count = len(inside(loop, grid))
+    wanted = to_exchange(count, knobs["distance"])
+    if not wanted:
+        return loop
+    roll = encode(loop, grid)
+    share = min(1.0, 1.4 * wanted / count)
+    masks = np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)])
+    filled = _run(model, loop, roll, masks)
+    scale = key.estimate(loop.notes)
+    attempts = [
+        exchange(loop, roll, mask, fill, wanted, scale, knobs, rng, grid)
+        for mask, fill in zip(masks, filled, strict=True)
+    ]
+    return min(attempts, key=lambda a: (abs(a.exchanged - wanted), -a.belief)).loop
+
+
+def _mask(rng: np.random.Generator, roll: Roll, share: float) -> Plane:
+    """Hides at least `share` of the notes: beats in random order, each whole or only above or below its middle."""
+    mask = np.zeros_like(roll.onset)
+    pitches, steps = mask.shape
+    wanted = share * roll.onset.sum()
+    split = int(np.median(np.nonzero(roll.onset)[0]))
+    part = [slice(0, pitches), slice(split, pitches), slice(0, split)][rng.integers(3)]
+    for region in (part, slice(0, pitches)):
+        for start in rng.permutation(np.arange(0, steps, _MASK_STEPS)):
+            if (mask * roll.onset).sum() >= wanted:
+                return mask
+            mask[region, start : start + _MASK_STEPS] = 1
+    return mask
+
+
+def _run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32]) -> list[Roll]:
+    """The model's view of a roll under several masks, of shape (masks, pitches, steps)."""
+    grid, steps = model.card.grid, roll.onset.shape[1]
+    planes = roll.stack()[None] * (1 - masks[:, None])
+    phase = np.repeat(bar_phase(loop.length, loop.bar, grid)[None], len(masks), axis=0)
+    inputs = {"roll": planes, "mask": masks, "phase": phase}
+    wide = shown(model.card, steps)
+    outputs = model.run({name: repeated(tensor, wide) for name, tensor in inputs.items()})
+    return [Roll(*(outputs[plane][i, :, :steps] for plane in PLANES)) for i in range(len(masks))]

@@ -1,0 +1,247 @@
+"""What is played through a code: a loop's relatives, the way from one loop to another, and new loops.
+
+The code of a loop is a point; near it lie relatives, between two of them lies a blend, and whatever is drawn from the
+normal distribution that the codes were trained towards is a loop that was never played.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.card import PLANES, Card
+from rtgen.inference.exchange import (
+    Belief,
+    Cell,
+    Knobs,
+    distance,
+    exchange,
+    folded,
+    in_key,
+    inside,
+    log_odds,
+    major_tonic,
+    peaked,
+    peaks,
+    sounded,
+    to_exchange,
+)
+from rtgen.inference.lengths import repeated, shown
+from rtgen.inference.model import Model
+from rtgen.music import key
+from rtgen.music.key import Key
+from rtgen.music.note import Loop, Note
+from rtgen.music.roll import MIN_ONSET, Roll, encode
+from rtgen.music.time import Grid
+
+Code = NDArray[np.float64]
+"""Shape (latents,); several of them, (loops, latents)."""
+
+NOISE = (0.5, 1.0, 2.0)
+"""Standard deviations by which the attempts at a variation stray, at distance 1; less in proportion at less."""
+CANDIDATES = 5
+"""New loops that are decoded as one batch, of which the best is played."""
+_SURE = 12.0
+"""Log-odds beyond which a model is not believed."""
+_AT_ONCE = 5
+"""Most notes that are struck together, unless more were."""
+_LEAST = 1e-9
+"""Even a model that believes in nothing has a likeliest note."""
+_COPY = 0.5
+"""Nearer to what was played than this, a new loop is none."""
+
+
+def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """A relative of the loop, as far from it as the knob `distance` says (one minus the Jaccard index of its cells).
+
+    The loop's code is moved by some noise, several ways in one batch. Of the notes in which the result differs from the
+    loop only as many are exchanged as the distance asks for. At distance 0 it is the loop itself, to the note.
+    """
+    grid = model.card.grid
+    wanted = to_exchange(len(inside(loop, grid)), knobs["distance"])
+    if not wanted:
+        return loop
+    roll = encode(loop, grid)
+    _, sd = _normal(model.card)
+    noise = rng.standard_normal((len(NOISE), len(sd)))
+    codes = _encode(model, [loop]) + noise * sd * knobs["distance"] * np.array(NOISE)[:, None]
+    scale = key.estimate(loop.notes)
+    everywhere = np.ones_like(roll.onset)
+    attempts = [
+        exchange(loop, roll, everywhere, near, wanted, scale, knobs, rng, grid)
+        for near in _decode(model, codes, roll.onset.shape[1])
+    ]
+    return min(attempts, key=lambda a: (abs(a.exchanged - wanted), -a.belief)).loop
+
+
+# ---- between two loops ----------------------------------------------------------------------------------------------
+
+
+def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
+    """A point on the way from one loop to another of the same length: next to 0 of the knob `blend` `a`, next to 1 `b`.
+
+    Notes of `a` go one by one, and those of `b` come, so that nothing jumps and their number lies between; what is like
+    the other end stays longest, or comes first. In the middle up to a third of the notes is the model's own.
+    """
+    share, grid = knobs["blend"], model.card.grid
+    of_a, of_b = _by_cell(a, grid), _by_cell(b, grid)
+    count = round((1 - share) * len(of_a) + share * len(of_b))
+    if not count:
+        return a.with_notes(())
+    mean, sd = _normal(model.card)
+    ends = (_encode(model, [a, b]) - mean) / sd
+    path = np.stack([ends[0], slerp(ends[0], ends[1], share), ends[1]]) * sd + mean
+    rolls = _decode(model, path, grid.steps(a.length))
+    like_a, between, like_b = (_whole(roll, grid) for roll in rolls)
+    both = [cell for cell in of_a if cell in of_b]
+    of_a_alone, of_b_alone = (
+        sorted(set(mine) - set(both), key=lambda cell: (-like[cell], cell))
+        for mine, like in ((of_a, like_b), (of_b, like_a))
+    )
+    going = of_a_alone[: round((1 - share) * len(of_a_alone))]
+    kept = [*both, *going, *of_b_alone[: count - len(both) - len(going)]]
+    near, played = (a, of_b | of_a) if share < 0.5 else (b, of_a | of_b)
+    most = round(4 / 3 * share * (1 - share) * count)
+    fresh = _besides(between, played, key.estimate(near.notes), knobs, grid, most)
+    # The likeliest in the place of the unlikeliest, as long as the model prefers it.
+    gone = sorted(kept, key=lambda cell: (between[cell], cell))
+    pairs = zip(fresh, gone, strict=False)
+    swaps = sum(1 for _ in takewhile(lambda pair: between[pair[0]] > between[pair[1]], pairs))
+    new = [(pitch - grid.pitch_low, column) for pitch, column in fresh[:swaps]]
+    notes = sounded(new, rolls[1], a.with_notes((*a.notes, *b.notes)), grid).notes
+    return a.with_notes([*notes, *(played[cell] for cell in gone[swaps:])]).monophonic_by_pitch()
+
+
+def slerp(a: Code, b: Code, share: float) -> Code:
+    """A point on the great arc from `a` to `b` (Shoemake, Animating Rotation with Quaternion Curves, 1985).
+
+    Codes of many dimensions lie near a sphere around their mean, and a straight line would lead through its inside,
+    where no loop's code is. Where there is no arc, as between opposite points, it is a line.
+    """
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    angle = float(np.arccos(np.clip(a @ b / lengths, -1, 1))) if lengths else 0.0
+    if not 1e-3 < angle < np.pi - 1e-3:
+        return (1 - share) * a + share * b
+    of_a, of_b = np.sin(np.array([1 - share, share]) * angle) / np.sin(angle)
+    return np.asarray(of_a * a + of_b * b)
+
+
+def _by_cell(loop: Loop, grid: Grid) -> dict[Cell, Note]:
+    """The notes of a loop by pitch and column, the loudest where there are several."""
+    last = grid.steps(loop.length) - 1
+    notes = sorted(loop.monophonic_by_pitch().notes, key=lambda n: n.velocity)
+    return {(n.pitch, min(max(round(n.onset / grid.step), 0), last)): n for n in notes}
+
+
+def _whole(roll: Roll, grid: Grid) -> Belief:
+    """A roll's belief in onsets, with a row for every pitch that there is."""
+    belief = np.full((128, roll.onset.shape[1]), -_SURE)
+    belief[grid.pitch_low : grid.pitch_high + 1] = np.clip(log_odds(roll.onset), -_SURE, _SURE)
+    return belief
+
+
+def _besides(
+    belief: Belief, played: dict[Cell, Note], scale: Key | None, knobs: Knobs, grid: Grid, count: int
+) -> list[Cell]:
+    """The likeliest notes that neither end has, none of them beside one that an end has."""
+    rows = slice(grid.pitch_low, grid.pitch_high + 1)
+    free = np.full_like(belief, -np.inf)
+    free[rows] = in_key(peaked(belief[rows]), scale, knobs, grid)
+    for pitch, column in played:
+        free[pitch, max(column - 2, 0) : column + 3] = -np.inf
+    return peaks(free, count)
+
+
+# ---- new loops ------------------------------------------------------------------------------------------------------
+
+
+def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """A new loop in the key, register, density and loudness of what was played.
+
+    Several codes are drawn, the farther from the mean the higher the knob `temperature`. What they stand for is moved
+    into the key and to the register; the one that fits best is played. None of them is a copy of what was played.
+    """
+    scale = key.estimate(loop.notes)
+    if scale is None:
+        return loop
+    steps = model.card.grid.steps(loop.length)
+    mean, sd = _normal(model.card)
+    codes = mean + rng.standard_normal((CANDIDATES, len(mean))) * sd * knobs["temperature"]
+    made = [_moved(roll, loop, scale, knobs, model.card) for roll in _decode(model, codes, steps)]
+    return max(made, key=lambda new: _fit(new, loop, scale))
+
+
+def _moved(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> Loop:
+    """The notes of a roll, as many as in `loop`, in its key and register."""
+    grid = card.grid
+    free = peaked(log_odds(np.maximum(roll.onset, _LEAST)))
+    first = _struck(free, roll, loop, grid)
+    own = Key(0) if card.in_key else key.estimate(first.notes)
+    up = (major_tonic(scale) - major_tonic(own)) % 12 if own is not None else 0
+    up += 12 * round((_register(loop) - _register(first) - up) / 12)
+    there = Key((scale.tonic - up) % 12, scale.minor)
+    free = in_key(free, there, knobs, grid)
+    new = _raised(_struck(free, roll, loop, grid), up, loop)
+    if distance(new, loop, grid) < _COPY:
+        for note in inside(_raised(loop, -up, loop), grid):
+            free[note.pitch - grid.pitch_low, min(max(round(note.onset / grid.step), 0), free.shape[1] - 1)] = -np.inf
+        new = _raised(_struck(free, roll, loop, grid), up, loop)
+    return new
+
+
+def _struck(free: Belief, roll: Roll, loop: Loop, grid: Grid) -> Loop:
+    """As many notes as in `loop` where `free` is highest, or fewer if half of them are all that the model believes in.
+
+    Never silence, for a model that believes in nothing.
+    """
+    columns = Counter(round(n.onset / grid.step) for n in loop.notes)
+    cells = peaks(free, len(loop), max(*columns.values(), _AT_ONCE))
+    least = -(-len(loop) // 2)
+    believed = [cell for i, cell in enumerate(cells) if i < least or roll.onset[cell] >= MIN_ONSET]
+    return sounded(believed, roll, loop, grid)
+
+
+def _raised(loop: Loop, up: int, like: Loop) -> Loop:
+    """A loop some semitones up, as loud as another; octaves are taken from what would leave the pitches of MIDI."""
+    louder = fmean(n.velocity for n in like.notes) / fmean(n.velocity for n in loop.notes)
+    return loop.with_notes(
+        replace(n, pitch=folded(n.pitch + up), velocity=min(max(round(n.velocity * louder), 1), 127))
+        for n in loop.notes
+    ).monophonic_by_pitch()
+
+
+def _register(loop: Loop) -> float:
+    return fmean(n.pitch for n in loop.notes)
+
+
+def _fit(new: Loop, loop: Loop, scale: Key) -> float:
+    """How well a new loop fits to what was played: notes in the key, less what differs in density and register."""
+    kept = fmean(scale.contains(n.pitch) for n in new.notes)
+    return kept - abs(len(new) - len(loop)) / len(loop) - abs(_register(new) - _register(loop)) / 12
+
+
+# ---- the model ------------------------------------------------------------------------------------------------------
+
+
+def _normal(card: Card) -> tuple[Code, Code]:
+    """Mean and standard deviation of the codes."""
+    return np.array([latent.mean for latent in card.latents]), np.array([latent.sd for latent in card.latents])
+
+
+def _encode(model: Model, loops: Sequence[Loop]) -> Code:
+    """The codes of loops of one length, which the model is shown repeated until they are as long as it needs."""
+    grid = model.card.grid
+    planes = np.stack([encode(loop, grid).stack() for loop in loops])
+    return np.asarray(model.run({"roll": repeated(planes, shown(model.card, planes.shape[-1]))})["mean"], np.float64)
+
+
+def _decode(model: Model, codes: Code, steps: int) -> list[Roll]:
+    """The first `steps` of what codes stand for."""
+    outputs = model.run({"code": codes.astype(np.float32)})
+    return [Roll(*(outputs[plane][i, :, :steps] for plane in PLANES)) for i in range(len(codes))]

@@ -1,0 +1,274 @@
+"""What a sequence model plays: it is told what was played, symbol by symbol, and says what could come next."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.card import Card
+from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, major_tonic
+from rtgen.inference.model import Model, Tensor
+from rtgen.music import key
+from rtgen.music.note import Loop, Note
+from rtgen.music.time import PPQN, Grid
+
+CONTEXT = 64
+"""Symbols of what was played that a continuation goes by."""
+SYMBOLS_PER_BEAT = 4, 12
+"""A continuation takes twice as many symbols as the player's loop, but no fewer and no more than these. Each is a run
+of the model."""
+_LEAST = 0.05
+"""A symbol that is less likely than this, in parts of the likeliest, is never drawn."""
+_AT_ONCE = 6
+"""Most notes that are struck together."""
+_REPEATS = 4
+"""Most times that a symbol is struck in a row, unless the player did it more often."""
+_STRIDE = 6
+"""Steps that a continuation goes on by at least when it takes too many symbols."""
+
+Flags = NDArray[np.bool_]
+"""Of the symbols, by number."""
+Groups = list[tuple[int, frozenset[int]]]
+"""Columns in which something is struck, in order, and the pitches."""
+
+
+class Book:
+    """A model's vocabulary, to be looked up in."""
+
+    def __init__(self, card: Card) -> None:
+        self.steps = np.array([symbol.steps for symbol in card.vocabulary])
+        self.strikes = np.zeros((len(card.vocabulary), 128), bool)
+        self.waits: list[tuple[int, int]] = []
+        self._by_pitches: dict[frozenset[int], list[tuple[int, int]]] = defaultdict(list)
+        for number, symbol in enumerate(card.vocabulary):
+            self.strikes[number, list(symbol.pitches)] = True
+            if symbol.pitches:
+                self._by_pitches[frozenset(symbol.pitches)].append((symbol.steps, number))
+            elif symbol.steps:
+                self.waits.append((symbol.steps, number))
+        self.waits.sort(reverse=True)
+        self.struck: Flags = np.any(self.strikes, axis=1)
+        self.drawn: Flags = self.struck | (self.steps > 0)
+        """All but padding."""
+        self._sizes = self.strikes.sum(axis=1)
+
+    def said(self, groups: Groups, length: int) -> list[int]:
+        """Music of `length` steps in symbols, as well as the vocabulary can say it."""
+        symbols: list[int] = []
+        at = 0
+        for (column, pitches), (following, _) in pairwise([*groups, (length, frozenset[int]())]):
+            at += self._wait(column - at, symbols)
+            at += self._strike(pitches, following - max(at, column), symbols)
+        self._wait(length - at, symbols)
+        return symbols
+
+    def _wait(self, steps: int, symbols: list[int]) -> int:
+        left = steps
+        for size, number in self.waits:
+            while 0 < size <= left:
+                symbols.append(number)
+                left -= size
+        return max(steps - left, 0)
+
+    def _strike(self, pitches: frozenset[int], gap: int, symbols: list[int]) -> int:
+        """Says a chord whole, note by note, or by the chord that is most like it; returns the steps that it took."""
+        if pitches not in self._by_pitches:
+            singles = [self._number(frozenset((pitch,)), 0) for pitch in sorted(pitches)]
+            if all(number is not None and self.steps[number] == 0 for number in singles):
+                symbols += [number for number in singles if number is not None]
+                return 0
+        number = self._number(pitches, gap)
+        if number is None:
+            number = self._nearest(pitches, gap)
+        if number is None:
+            return 0
+        symbols.append(number)
+        return int(self.steps[number])
+
+    def _number(self, pitches: frozenset[int], gap: int) -> int | None:
+        """The symbol that strikes these and goes on by the most that is not beyond `gap`, or else the least."""
+        sizes = self._by_pitches.get(pitches)
+        if not sizes:
+            return None
+        within = [size for size in sizes if size[0] <= gap]
+        return max(within)[1] if within else min(sizes)[1]
+
+    def _nearest(self, pitches: frozenset[int], gap: int) -> int | None:
+        """The symbol that has most of these pitches and least others (Jaccard index); None if none has any."""
+        common = self.strikes[:, list(pitches)].sum(axis=1)
+        best = int(np.argmax(common / (self._sizes + len(pitches) - common)))
+        if not common[best]:
+            return None
+        return self._number(frozenset(np.nonzero(self.strikes[best])[0].tolist()), gap)
+
+
+_BOOKS: WeakKeyDictionary[Model, Book] = WeakKeyDictionary()
+
+
+def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """What could come next after the past loops and this one, as long as this one.
+
+    The model hears what was played in one run, and is then asked for a symbol after the other until the loop is full.
+    Loudness is that of the player's notes at the same places, and notes last as the player's do.
+    """
+    scale = key.estimate(note for heard in (*past, loop) for note in heard.notes)
+    if not loop.notes or scale is None:
+        return loop
+    book = _book(model)
+    # Into C major or A minor, by half an octave at most.
+    up = (5 - major_tonic(scale)) % 12 - 5 if model.card.in_key else 0
+    grid = model.card.grid
+    said = book.said(_groups(loop, grid, up), grid.steps(loop.length))
+    context = said
+    for heard in reversed(past):
+        if len(context) >= CONTEXT:
+            break
+        context = book.said(_groups(heard, grid, up), grid.steps(heard.length)) + context
+    pen = _Pen(book, loop, grid, said, _bias(book, scale, up, knobs))
+    logits, states = _heard(model, context[-CONTEXT:] or [int(np.argmax(book.drawn))])
+    while not pen.full:
+        symbol = pen.draw(logits, knobs["temperature"], rng)
+        if not pen.full:
+            logits, states = _run(model, [symbol], states)
+    return _played(pen.strikes, loop, grid, up)
+
+
+def _book(model: Model) -> Book:
+    if model not in _BOOKS:
+        _BOOKS[model] = Book(model.card)
+    return _BOOKS[model]
+
+
+def _bias(book: Book, scale: key.Key, up: int, knobs: Knobs) -> NDArray[np.float64]:
+    """What a key takes from the logits of symbols that strike outside of it."""
+    outside = np.array([not scale.contains(pitch - up) for pitch in range(128)])
+    strays: Flags = np.any(book.strikes & outside, axis=1)
+    return np.where(strays, -OUT_OF_KEY * knobs["key_lock"], 0.0)
+
+
+class _Pen:
+    """Writes a loop, symbol by symbol, and sees to it that it comes to an end, and is music.
+
+    Args:
+        book: the vocabulary.
+        loop: what was played; the player's habits bound what is drawn.
+        grid: of the vocabulary's steps.
+        said: the loop in symbols.
+        bias: on the logits.
+    """
+
+    def __init__(self, book: Book, loop: Loop, grid: Grid, said: list[int], bias: NDArray[np.float64]) -> None:
+        self.strikes: dict[int, set[int]] = {}
+        """Pitches that are struck, by step."""
+        self._book = book
+        self._bias = bias
+        self._length = grid.steps(loop.length)
+        self._at = self._drawn = self._run = self._waited = 0
+        self._last: int | None = None
+        beats = loop.length / PPQN
+        least, most = SYMBOLS_PER_BEAT
+        self._most = round(min(max(2 * len(said), least * beats), most * beats)) + 1
+        columns = [0, *(column for column, _ in _groups(loop, grid, 0)), self._length]
+        longest = max(b - a for a, b in pairwise(columns))
+        self._patience = min(max(longest, grid.steps_per_beat), max(self._length // 2, 1))
+        self._repeats = max(_REPEATS, _longest_run([s for s in said if book.struck[s]]))
+
+    @property
+    def full(self) -> bool:
+        """Whether the loop is written, or took as many symbols as may be."""
+        return self._at >= self._length or self._drawn >= 2 * self._most
+
+    def draw(self, logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> int:
+        """Draws the next symbol and writes it."""
+        book = self._book
+        allowed = self._allowed()
+        scores = (logits + self._bias * max(temperature, 1.0)) / temperature
+        scores = np.where(allowed, scores, -np.inf)
+        scores[scores < scores.max() + np.log(_LEAST)] = -np.inf
+        # The largest of log-probabilities with Gumbel noise is a draw.
+        symbol = int(np.argmax(scores + rng.gumbel(size=len(scores))))
+        steps = int(book.steps[symbol])
+        if book.struck[symbol]:
+            self.strikes.setdefault(self._at, set()).update(np.nonzero(book.strikes[symbol])[0].tolist())
+            self._run = self._run + 1 if symbol == self._last else 1
+            self._last = symbol
+            self._waited = 0
+        self._waited += steps
+        self._at += steps
+        self._drawn += 1
+        return symbol
+
+    def _allowed(self) -> Flags:
+        book = self._book
+        allowed = book.drawn.copy()
+        here = self.strikes.get(self._at)
+        if here:
+            allowed &= ~book.struck if len(here) >= _AT_ONCE else ~book.strikes[:, list(here)].any(axis=1)
+        allowed &= book.struck | (self._waited + book.steps <= self._patience)
+        if self._last is not None and self._run >= self._repeats:
+            allowed[self._last] = False
+        if self._drawn > 8 + self._most * self._at / self._length:
+            allowed &= book.steps >= min(_STRIDE, int(book.steps.max()))
+        return allowed if allowed.any() else book.steps > 0
+
+
+def _longest_run(symbols: list[int]) -> int:
+    longest = run = 1
+    for a, b in pairwise(symbols):
+        run = run + 1 if a == b else 1
+        longest = max(longest, run)
+    return longest
+
+
+# ---- loops ----------------------------------------------------------------------------------------------------------
+
+
+def _groups(loop: Loop, grid: Grid, up: int) -> Groups:
+    """What is struck together in a loop, some semitones up."""
+    last = grid.steps(loop.length) - 1
+    groups: dict[int, set[int]] = defaultdict(set)
+    for note in loop.notes:
+        if 0 <= note.pitch + up <= 127:
+            groups[min(max(round(note.onset / grid.step), 0), last)].add(note.pitch + up)
+    return [(column, frozenset(groups[column])) for column in sorted(groups)]
+
+
+def _played(strikes: dict[int, set[int]], loop: Loop, grid: Grid, up: int) -> Loop:
+    """Notes at the steps where something is struck, in the manner of `loop`."""
+    columns = sorted(column for column in strikes if column < grid.steps(loop.length))
+    legato = _legato(loop)
+    notes = []
+    for column, following in pairwise([*columns, grid.steps(loop.length)]):
+        onset = column * grid.step
+        lasts = max(round(legato * (following - column) * grid.step), grid.step)
+        like = min(loop.notes, key=lambda n: abs(n.onset - onset))
+        lasts = min(lasts, loop.length - onset)
+        notes += [Note(onset, folded(pitch - up), lasts, like.velocity) for pitch in strikes[column]]
+    return loop.with_notes(notes).monophonic_by_pitch()
+
+
+def _legato(loop: Loop) -> float:
+    """How long the player's notes last, in parts of the time until the next one (the median)."""
+    onsets = sorted({n.onset for n in loop.notes})
+    following = dict(pairwise([*onsets, loop.length]))
+    return min(max(median(n.duration / max(following[n.onset] - n.onset, 1) for n in loop.notes), 0.25), 4.0)
+
+
+# ---- the model ------------------------------------------------------------------------------------------------------
+
+
+def _heard(model: Model, symbols: list[int]) -> tuple[NDArray[np.float32], dict[str, Tensor]]:
+    zeros = {s.name: np.zeros([1 if d == "batch" else int(d) for d in s.shape], np.float32) for s in model.card.states}
+    return _run(model, symbols, zeros)
+
+
+def _run(model: Model, symbols: list[int], states: dict[str, Tensor]) -> tuple[NDArray[np.float32], dict[str, Tensor]]:
+    """The logits of what follows the symbols, and the states after them."""
+    outputs = model.run({"symbol": np.array([symbols], np.int64), **states})
+    return outputs["logits"][0, -1], {name: outputs[f"{name}_next"] for name in states}

@@ -1,0 +1,46 @@
+"""What goes over the pipe comes out as it went in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rtgen.instrument.job import Answer, Job
+from rtgen.music.note import Loop, Note
+from rtgen.rig import wire
+from rtgen.rig.wire import Failed, Ready, Said, Skipped
+
+A, B = (Loop(1920, (Note(-5, pitch, 100, 90), Note(960, pitch + 4, 7)), 1440) for pitch in (60, 61))
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job(A, "vary", 2**30, 1920, 3, {"distance": 0.5}),
+        Job(A, "continue", 1, 0, 0, {}, past=(B, A)),
+        Job(Loop(1920), "blend", 1, 0, 0, {"blend": 1.0}, ends=(A, B)),
+    ],
+)
+def test_a_job_arrives_whole(job: Job) -> None:
+    assert wire.to_job(wire.from_job(job)) == job
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Answer(A, 1920, 3),
+        Ready("tiny", "cpu", 0.01, "a remark", "autoencoder", ("vary", "blend")),
+        Failed("no"),
+        Skipped(),
+    ],
+)
+def test_what_the_worker_says_arrives_whole(said: Said) -> None:
+    assert wire.to_said(wire.from_said(said)) == said
+
+
+@pytest.mark.parametrize("field", ["role", "modes", "seconds"])
+def test_what_says_too_little_is_nothing(field: str) -> None:
+    fields = json.loads(wire.from_said(Ready("tiny", "cpu", 0.01)))
+    del fields[field]
+    assert wire.to_said(json.dumps(fields)) is None
