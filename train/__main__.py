@@ -88,82 +88,100 @@ def prepare(
 
 @app.command()
 def fit(
-    config: Annotated[str, typer.Argument(help="A model's name, or a .yaml file.")] = "loop_denoiser",
+    config: Annotated[str, typer.Argument(help="A configuration that comes with rtgen, or a .yaml file.")],
     data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
-    run: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME by default.")] = None,
-    budget: Annotated[str, typer.Option(help="How long to train: 90s, 40m or 1h.")] = "1h",
+    run: Annotated[Path | None, typer.Option(help="Folder of the run; runs/CONFIG by default.")] = None,
+    budget: Annotated[str | None, typer.Option(help="How long to train: 90s, 40m or 1h.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the loops instead.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run, up to the budget in all.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="How many devices, each in a process of its own.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 for as many as there are cores.")] = 0,
 ) -> None:
-    """Train a model for a span of time.
+    """Train a model.
 
-    The learning rate follows the elapsed share of the budget. Every three minutes the note F1 on validation loops is
-    measured, a line is added to log.csv and the run is saved to last.pt. SIGTERM or Ctrl-C save, too; what has been
-    trained is resumed with --resume. The configurations that come with rtgen lie in train/configs.
+    Without a budget the epochs of the configuration are trained. The learning rate follows the elapsed share. After
+    every epoch, or every three minutes of a budget, the model is judged on validation loops and the run is saved:
+    last.ckpt to go on from, best.ckpt to export, log/ and tensorboard/ to look at. SIGTERM or Ctrl-C save, too; what
+    has been trained is resumed with --resume.
 
-    Example: rtgen-train fit loop_denoiser --data data/loops --budget 40m
+    Example: rtgen-train fit conv_vae --data data/loops --budget 40m
     """
     import torch
 
+    from train import config as configuration
     from train import fit as training
 
-    settings = training.read_config(config)
-    budget_s = training.parse_time(budget)
-    folder = run or Path("runs") / settings.model
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    settings = configuration.read(config)
+    budget_s = configuration.parse_time(budget) if budget else None
+    if device not in training.DEVICES:
+        raise UserError(f"--device {device} is not known; say one of {', '.join(training.DEVICES)}")
+    folder = run or Path("runs") / Path(config).stem
+    torch.set_num_threads(threads or max((os.cpu_count() or 1) // devices, 1))
     with _progress() as bar:
-        task = bar.add_task("training", total=round(budget_s))
+        task = bar.add_task("training", total=1000)
 
-        def show(state: training.State, loss: float) -> None:
-            text = f"step {state.step}, loss {loss:.0f}, note F1 {state.valid_f1:.3f}"
-            bar.update(task, completed=round(state.elapsed_s), description=text)
+        def show(state: training.State) -> None:
+            figures = ", ".join(f"{name} {value:.3g}" for name, value in state.valid.items())
+            text = f"step {state.step}, loss {state.loss:.4g}" + (f", valid: {figures}" if figures else "")
+            bar.update(task, completed=round(1000 * state.share), description=text)
 
-        state = training.fit(settings, data, folder, budget_s, resume=resume, progress=show)
-    if state.elapsed_s < budget_s:
-        console.print(
-            f"Stopped and saved; go on with: rtgen-train fit {config} --run {folder} --budget {budget} --resume"
+        state = training.fit(
+            settings,
+            data,
+            folder,
+            budget_s=budget_s,
+            epochs=epochs,
+            resume=resume,
+            device=training.DEVICES[training.DEVICES.index(device)],
+            devices=devices,
+            progress=show,
         )
-    table = Table("steps", "time", "note F1 (validation)", title=str(folder))
-    table.add_row(str(state.step), f"{state.elapsed_s / 60:.1f} min", f"{state.valid_f1:.3f}")
+    if state.stopped:
+        more = f" --budget {budget}" if budget else f" --epochs {epochs}" if epochs else ""
+        again = f"rtgen-train fit {config} --data {data} --run {folder}{more} --resume"
+        console.print(f"Stopped by {state.stopped} and saved; go on with: {again}", soft_wrap=True)
+    table = Table("steps", "time", *(f"{name} (validation)" for name in state.valid), title=str(folder))
+    table.add_row(
+        str(state.step), f"{state.elapsed_s / 60:.1f} min", *(f"{value:.4g}" for value in state.valid.values())
+    )
     console.print(table)
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")] = Path("runs/loop_denoiser"),
-    data: Annotated[
-        Path, typer.Option(help="What prepare wrote: the threshold is tuned on its validation loops.")
-    ] = Path("data/loops"),
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: Annotated[Path, typer.Option(help="What it was trained on, for thresholds and ranges.")] = Path("data/loops"),
     out: Annotated[Path | None, typer.Option(help="The .onnx file; models/NAME.onnx by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the model; the architecture's by default.")] = None,
+    last: Annotated[bool, typer.Option(help="Take the last weights, not the best.")] = False,
 ) -> None:
     """Write a trained model as an .onnx file that rtgen plays.
 
     What was written is read again as the daemon would read it, compared with the trained model and timed on one thread;
     the command fails unless the card, the answers and the speed are right.
 
-    Example: rtgen-train export runs/loop_denoiser --out models/loop_denoiser.onnx
+    Example: rtgen-train export runs/conv_vae --out models/conv_vae.onnx
     """
-    from dataclasses import replace
-
-    from rtgen.inference.model import Model
     from train import export as exporting
-    from train.fit import load_checkpoint
+    from train import fit as training
 
-    saved = load_checkpoint(run / "last.pt")
-    model = exporting.load_model(saved)
-    card = exporting.card_of(saved, model)
-    card = replace(card, threshold=exporting.tune(model, data, list(saved["config"]["sets"])))
+    trained = training.load(run / (training.LAST if last else training.BEST))
+    card = exporting.card_of(trained, trained.average, data, name)
     path = out or Path("models") / f"{card.name}.onnx"
-    difference = exporting.write(model, card, path)
-    table = Table("parameters", "threshold", "differs from torch by", "ms a loop, one thread", "MB", title=str(path))
+    found = exporting.write(trained.average.player(), card, path)
+    unit = "ms a symbol" if card.role == "sequence" else "ms a loop"
+    table = Table("parameters", "differs from torch by", f"{unit}, one thread", "MB", title=str(path))
     table.add_row(
         f"{card.training['parameters']:,}",
-        f"{card.threshold:.2f}",
-        f"{difference:.1e}",
-        f"{Model(path).seconds(51) * 1e3:.2f}",
+        f"{found.difference:.1e}",
+        f"{found.ms:.2f}",
         f"{path.stat().st_size / 1e6:.1f}",
     )
     console.print(table)
+    if not exporting.may_ship(card):
+        sets = ", ".join(d.name for d in card.data)
+        console.print(f"For yourself: it was trained on {sets}, not all of which may be given away.", soft_wrap=True)
 
 
 @app.command()

@@ -6,20 +6,79 @@ draws from a generator, so a batch is a function of its seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rtgen.music.time import PPQN, Grid
-from train.dataset import Notes
+from train.dataset import Loops, Notes
 from train.sources.piece import BAR, EARLY
 
 LOOP, ONSET, PITCH, DURATION, VELOCITY = range(5)
 GRID = Grid()
 UNKNOWN = -1.0
 """The damage condition's default: the model is to judge for itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Some loops of one length, to make a task of.
+
+    Args:
+        notes: flat; column 0 counts the loops from 0.
+        count: loops.
+        length: ticks of each.
+        bar: ticks of a bar.
+        filled: ticks of each that are music, the rest being padding; shape (count).
+        tempos: BPM of each, likewise.
+        indices: of each in the `Loops` that it comes from, likewise.
+    """
+
+    notes: Notes
+    count: int
+    length: int
+    bar: int
+    filled: NDArray[np.int32]
+    tempos: NDArray[np.float32]
+    indices: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, loops: Loops, indices: NDArray[np.int64]) -> Sample:
+        """Some of `loops`, as they are."""
+        notes, filled, tempos = loops.take(indices), loops.filled[indices], loops.tempos[indices]
+        return cls(notes, len(indices), loops.length, int(loops.bars[0]), filled, tempos, indices)
+
+    def with_notes(self, notes: Notes) -> Sample:
+        """The same loops with other notes, which are put in order by loop."""
+        return replace(self, notes=notes[np.argsort(notes[:, LOOP], kind="stable")])
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How loops are varied before anything is made of them; each switch is off by default.
+
+    Args:
+        transpose: by -5 to +6 semitones.
+        shift: begin elsewhere, by bars or quarters, wrapping round.
+        velocity: .7 to 1.2 times as loud.
+    """
+
+    transpose: bool = False
+    shift: bool = False
+    velocity: bool = False
+
+    def apply(self, sample: Sample, rng: Generator) -> Sample:
+        """`sample`, varied."""
+        notes, count = sample.notes, sample.count
+        if self.transpose:
+            notes = transpose(notes, count, rng)
+        if self.shift:
+            notes = rotate(notes, count, sample.length, rng)
+        if self.velocity:
+            notes = scale_velocity(notes, count, rng)
+        return sample.with_notes(notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,9 @@ from train.augment import (
     PITCH,
     UNKNOWN,
     VELOCITY,
+    Sample,
     corrupt,
     humanise,
-    rotate,
-    scale_velocity,
-    transpose,
 )
 from train.dataset import Notes
 from train.sources.piece import BAR
@@ -118,13 +116,12 @@ def phases(count: int, length: int, grid: Grid = GRID) -> Floats:
     return np.repeat(bar_phase(length, BAR, grid)[None], count, axis=0)
 
 
-def draw(notes: Notes, count: int, length: int, rng: Generator) -> Batch:
-    """A training batch of `count` loops: varied, damaged by as much as a draw says, and partly hidden.
+def repair_task(sample: Sample, rng: Generator) -> Batch:
+    """What a denoiser learns from some loops: they are damaged by as much as a draw says, and partly hidden.
 
     A third of the loops is not damaged at all; half of the time the network is not told by how much.
     """
-    meant = scale_velocity(rotate(transpose(notes, count, rng), count, length, rng), count, rng)
-    meant = meant[np.argsort(meant[:, LOOP], kind="stable")]
+    meant, count, length = sample.notes, sample.count, sample.length
     damage = np.where(rng.random(count) < 0.3, 0, rng.random(count))
     heard = humanise(corrupt(meant, damage, length, rng), count, damage * (rng.random(count) < 0.5), length, rng)
     target = rasterise(meant, count, length)

@@ -23,22 +23,21 @@ from rtgen.errors import UserError
 from rtgen.inference.card import METADATA_KEY, Card
 from rtgen.inference.model import Model, Tensor
 from train.export import PARITY, probe
-from train.fit import build
-from train.models.loop_denoiser import LoopDenoiser
-
-_INPUTS = ("roll", "mask", "phase", "damage")
+from train.models import build
 
 
-def rebuild(path: Path) -> LoopDenoiser:
-    """The torch model of an `.onnx` that `rtgen-train export` wrote.
+def rebuild(path: Path) -> torch.nn.Module:
+    """The torch model of an `.onnx` of role `denoiser` that `rtgen-train export` wrote, as its role wants it.
 
     Raises:
         UserError: it is of another make.
     """
     proto = onnx.load(path)
     card = Card.from_metadata({p.key: p.value for p in proto.metadata_props}, str(path))
+    if card.role != "denoiser":
+        raise UserError(f"{path} is a model of role {card.role}, which is timed without a baseline in torch")
     try:
-        model = build(card.training["config"]["architecture"])
+        model = build(card.training["config"]["model"], card.training["settings"])
     except KeyError:
         raise UserError(f"{path}: its card ({METADATA_KEY}) names no architecture, so torch cannot run it") from None
     found = {i.name: torch.from_numpy(np.array(numpy_helper.to_array(i))) for i in proto.graph.initializer}
@@ -55,7 +54,7 @@ def rebuild(path: Path) -> LoopDenoiser:
             nameless = [t for t in nameless if t is not tensor]
         state[name] = tensor.reshape(parameter.shape)
     model.load_state_dict(state)
-    return model.eval()
+    return model.eval().player()
 
 
 class Eager(Watched):
@@ -68,7 +67,7 @@ class Eager(Watched):
     def __init__(self, path: Path) -> None:
         self._torch = rebuild(path)
         super().__init__(path)
-        inputs = {name: x.numpy() for name, x in zip(_INPUTS, probe(2, 96), strict=True)}
+        inputs = {name: x.numpy() for name, x in probe(self.card, 2, 96).items()}
         meant, found = Model(path).run(inputs), self.compute(inputs)
         worst = max(float(np.abs(meant[plane] - found[plane]).max()) for plane in meant)
         if not worst < PARITY:
@@ -80,7 +79,7 @@ class Eager(Watched):
         defaults = {c.name: np.tile(np.asarray(c.default, np.float32), (batch, 1)) for c in self.card.conditions}
         every = {**defaults, **inputs}
         with torch.inference_mode():
-            planes = self._torch(*(torch.from_numpy(every[name]) for name in _INPUTS))
+            planes = self._torch(*(torch.from_numpy(every[name]) for name in self.card.inputs()))
         return dict(zip(self.card.outputs(), (plane.numpy() for plane in planes), strict=True))
 
 

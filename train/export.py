@@ -7,7 +7,7 @@ import os
 import platform
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,124 +15,153 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from rtgen.errors import UserError
-from rtgen.inference.card import METADATA_KEY, PLANES, Card, Condition
+from rtgen.inference.card import INTEGERS, METADATA_KEY, Card, Shape
 from rtgen.inference.model import Model
-from train import batch, dataset
-from train.augment import GRID, UNKNOWN
-from train.fit import answers, build, repaired_f1, validation
-from train.models.loop_denoiser import FOLD, MIN_STEPS, LoopDenoiser
+from train import dataset, fit
+from train.augment import GRID
+from train.models.base import Architecture, Source
 
 OPSET = 18
-PARITY = 2e-4
-"""Largest difference between torch and onnxruntime."""
-MAX_MS = 10.0
-"""Slowest a loop of two bars may be, at the median on one thread."""
-THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
-HARMLESS = 0.985
-"""Note F1 that undamaged loops must keep."""
-_INPUTS = ("roll", "mask", "phase", "damage")
+PARITY = 1e-5
+"""Largest difference between torch and onnxruntime, of outputs that go to 1 or so."""
+MAX_MS = 50.0
+"""Slowest a run may be (`Model.seconds`), at the median on one thread."""
+Feed = dict[str, Tensor]
 
 
-def load_model(saved: dict[str, Any]) -> LoopDenoiser:
-    """The averaged weights of a checkpoint, ready to run."""
-    model = build(saved["config"]["architecture"])
-    model.load_state_dict(saved["average"])
-    return model.eval()
+@dataclass(frozen=True)
+class Report:
+    """What `write` found.
 
-
-def card_of(saved: dict[str, Any], model: LoopDenoiser) -> Card:
-    """The card of a checkpoint, as yet without a tuned threshold and metrics.
-
-    Raises:
-        UserError: it was trained on a set that may not be given away.
+    Args:
+        difference: the largest between the answers of the file and of the network that it was made from.
+        ms: of a run on a loop of two bars, or on a symbol; the median on one thread.
     """
-    config, state = saved["config"], saved["state"]
-    for name in config["sets"]:
-        if not dataset.about(name).ship:
-            raise UserError(f"the model was trained on {name}, which may not be given away; train without that set")
+
+    difference: float
+    ms: float
+
+
+def card_of(training: fit.Training, net: Architecture, data: Path | str, name: str | None = None) -> Card:
+    """The card of a run, as yet without metrics.
+
+    Args:
+        training: the run.
+        net: its averaged weights.
+        data: what it was trained on, to find the ranges of its code in.
+        name: of the model; None takes the architecture's.
+    """
+    config = training.config
+    plain = replace(config, augmentation={})
+    train, valid = (fit.source(data, split, plain) for split in ("train", "valid"))
+    minutes = max(round(training.elapsed_s / 60), 1)
+    commands = [
+        f"rtgen-train prepare {' '.join(sorted({f'{s}.zip' for s in train.loops.sets}))} --out data/loops",
+        f"rtgen-train fit {config.model} --data data/loops --run runs/{config.model} --budget {minutes}m",
+        f"rtgen-train export runs/{config.model} --data data/loops",
+    ]
     return Card(
-        name=config["model"],
-        role="denoiser",
+        name=name or config.model,
+        role=net.role,
         grid=GRID,
-        min_steps=MIN_STEPS,
-        step_multiple=FOLD,
-        description="Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
-        conditions=(
-            Condition(
-                "damage", 1, (UNKNOWN,), "how much to repair: 0 trusts what is played, 1 little of it, -1 judges"
-            ),
-        ),
-        data=dataset.card_data(config["sets"]),
+        data=dataset.card_data(_sets(train)),
         training={
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "loops_seen": state["step"] * config["batch"],
-            "wall_s": round(state["elapsed_s"]),
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "loops_seen": int(training.seen) * config.batch,
+            "wall_s": round(training.elapsed_s),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
-            "config": config,
+            "config": asdict(config),
+            "settings": _short(training.hparams["settings"]),
             "split": "POP909 songs 651-700 valid, 701 and up test; others 5 % each by transposition class",
-            "commands": [
-                "rtgen-train prepare " + " ".join(f"{name}.zip" for name in config["sets"]) + " --out data/loops",
-                f"rtgen-train fit {config['model']} --data data/loops --budget {round(state['elapsed_s'] / 60)}m",
-                f"rtgen-train export runs/{config['model']} --data data/loops",
-                f"rtgen-train evaluate models/{config['model']}.onnx --data data/loops --loops 1000 --card",
-            ],
-            "limits": "trained on loops of one and two bars in 4/4, without drums; "
-            "most of what it leaves unrepaired are slips to a neighbour pitch and missed notes",
+            "commands": commands,
         },
+        **net.card(train, valid),
     )
 
 
-def tune(model: LoopDenoiser, data: Path, sets: Sequence[str]) -> float:
-    """The onset threshold with the best note F1 on damaged validation loops, of those that leave clean ones alone.
-
-    Raises:
-        UserError: there are no such loops.
-    """
-    count, heard, meant = validation(dataset.load(data, "valid", list(sets)))
-    of_heard, of_meant = answers(model, heard, count), answers(model, meant, count)
-    harmless = [t for t in THRESHOLDS if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]
-    return max(harmless or THRESHOLDS, key=lambda t: repaired_f1(of_heard, heard, meant, t))
+def _sets(source: Source) -> list[str]:
+    names = list(source.shares) if source.shares else sorted(set(source.loops.sets))
+    return [str(name) for name in names]
 
 
-def probe(count: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Random inputs of the right kind."""
+def _short(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a reader wants to know; a vocabulary stands on the card already."""
+    return {name: value for name, value in settings.items() if not isinstance(value, list | tuple) or len(value) < 20}
+
+
+def may_ship(card: Card) -> bool:
+    """Whether weights trained on its sets may be given away."""
+    return all(dataset.about(d.name).ship for d in card.data)
+
+
+# ---- inputs to try --------------------------------------------------------------------------------------------------
+
+
+def probe(card: Card, count: int, steps: int, seed: int = 0) -> Feed:
+    """Random inputs of the right kinds, `count` of them, `steps` long (or so many symbols)."""
     rng = np.random.default_rng(seed)
-    roll = np.zeros((count, 4, GRID.pitches, steps), np.float32)
-    roll[:, :2] = rng.random((count, 1, GRID.pitches, steps)) < 0.05
-    roll[:, 2] = roll[:, 0] * rng.random(roll[:, 2].shape)
-    mask = (rng.random((count, GRID.pitches, steps)) < 0.1).astype(np.float32)
-    phase = batch.phases(count, steps * GRID.step)
-    damage = rng.choice([UNKNOWN, 0.0, 0.5], (count, 1)).astype(np.float32)
-    return tuple(torch.from_numpy(x.astype(np.float32)) for x in (batch.hide(roll, mask), mask, phase, damage))
+    sizes = {"batch": count, "steps": steps, "time": steps}
+    latents = np.array([(x.mean, x.sd) for x in card.latents]).reshape(-1, 2)
+    feed: dict[str, NDArray[Any]] = {}
+    for name, shape in card.inputs().items():
+        exact = [sizes[d] if isinstance(d, str) else d for d in shape]
+        if name == "roll":
+            feed[name] = np.zeros(exact, np.float32)
+            feed[name][:, :2] = rng.random((count, 1, *exact[2:])) < 0.05
+            feed[name][:, 2] = feed[name][:, 0] * rng.random(feed[name][:, 2].shape)
+        elif name == "mask":
+            feed[name] = (rng.random(exact) < 0.1).astype(np.float32)
+        elif name in INTEGERS:
+            feed[name] = rng.integers(0, len(card.vocabulary), exact)
+        elif name == "code":
+            feed[name] = rng.normal(latents[:, 0], latents[:, 1], exact)
+        else:
+            feed[name] = rng.uniform(-1, 1, exact)
+    if "mask" in feed:
+        feed["roll"] = feed["roll"] * (1 - feed["mask"][:, None])
+    kinds = {name: np.int64 if name in INTEGERS else np.float32 for name in feed}
+    return {name: torch.from_numpy(x.astype(kinds[name])) for name, x in feed.items()}
 
 
-def write(model: LoopDenoiser, card: Card, path: Path) -> float:
+def _lengths(card: Card) -> list[int]:
+    """Steps, or symbols, to try a model with."""
+    if card.role == "sequence":
+        return [1, 2, 50]
+    return sorted({min(max(n, card.min_steps), card.max_steps) for n in (48, 96, 192)})
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def write(net: nn.Module, card: Card, path: Path) -> Report:
     """Writes one `.onnx` file with its card, and checks what was written.
 
-    Returns:
-        The largest difference between its answers and those of `model`.
+    Args:
+        net: from `Architecture.player`: the card's inputs in order, its outputs in order.
+        card: of the model.
+        path: of the file.
 
     Raises:
-        UserError: it cannot be written.
-        RuntimeError: what was written does not answer as the model does, or is too slow.
+        UserError: it cannot be written, or its card does not hold.
+        RuntimeError: what was written does not answer as the network does, or is too slow.
     """
-    count, bars = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("frames", min=16, max=4096)
-    free = {"roll": {0: count, 3: FOLD * bars}, "mask": {0: count, 2: FOLD * bars}}
-    free |= {"phase": {0: count, 2: FOLD * bars}, "damage": {0: count}}
+    net.eval()
+    inputs = probe(card, 2, _lengths(card)[-1])
     # The exporter's notices (packages that it could use, how it names dimensions) are of no use to whoever reads this.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model,
-            probe(2, 96),
+            net,
+            tuple(inputs.values()),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(_INPUTS),
-            output_names=list(PLANES),
-            dynamic_shapes=free,
+            input_names=list(card.inputs()),
+            output_names=list(card.outputs()),
+            dynamic_shapes=tuple(_free(shape, card) for shape in card.inputs().values()),
             verbose=False,
         )
     assert program is not None
@@ -140,8 +169,21 @@ def write(model: LoopDenoiser, card: Card, path: Path) -> float:
     _forget_origin(proto)
     for value in (*proto.graph.input, *proto.graph.output):
         _name_free_dimensions(value, {**card.inputs(), **card.outputs()}[value.name])
-    _save(proto, card, path)
-    return check(model, path)
+    save(proto, card, path)
+    return check(net, path)
+
+
+def _free(shape: Shape, card: Card) -> dict[int, Any]:
+    """The dimensions that the exporter is to leave free."""
+    few = -(-card.min_steps // card.step_multiple)
+    dimensions = {
+        "batch": torch.export.Dim("batch", min=1, max=4096),
+        "time": torch.export.Dim("time", min=1, max=4096),
+        "steps": card.step_multiple * torch.export.Dim("frames", min=few, max=4096)
+        if card.step_multiple > 1
+        else torch.export.Dim("steps", min=few, max=4096),
+    }
+    return {i: dimensions[d] for i, d in enumerate(shape) if isinstance(d, str)}
 
 
 def _forget_origin(proto: onnx.ModelProto) -> None:
@@ -157,7 +199,12 @@ def _name_free_dimensions(value: onnx.ValueInfoProto, shape: Sequence[int | str]
             dimension.dim_param = wanted
 
 
-def _save(proto: onnx.ModelProto, card: Card, path: Path) -> None:
+def save(proto: onnx.ModelProto, card: Card, path: Path) -> None:
+    """Writes a graph with a card, whole or not at all.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
     onnx.helper.set_model_props(proto, card.metadata())
     onnx.checker.check_model(proto)
     try:
@@ -174,33 +221,33 @@ def rewrite_card(path: Path, **changes: Any) -> None:
     proto = onnx.load(path)
     properties = {p.key: p.value for p in proto.metadata_props}
     card = replace(Card.from_metadata({METADATA_KEY: properties[METADATA_KEY]}, str(path)), **changes)
-    _save(proto, card, path)
+    save(proto, card, path)
 
 
-def check(model: LoopDenoiser, path: Path) -> float:
-    """Reloads an export as the daemon would, and compares it with `model`.
-
-    Returns:
-        The largest difference found.
+def check(net: nn.Module, path: Path) -> Report:
+    """Reloads an export as the daemon would, and compares it with the network.
 
     Raises:
         UserError: its card does not hold.
         RuntimeError: it answers differently, or is too slow.
     """
     played = Model(path)
+    card = played.card
     worst = 0.0
-    for count in (1, 5):
-        for steps in (48, 96, 192):
-            inputs = probe(count, steps, seed=count + steps)
+    for count in (1, 2, 5):
+        for steps in _lengths(card):
+            feed = probe(card, count, steps, seed=count + steps)
             with torch.no_grad():
-                expected = dict(zip(PLANES, model(*inputs), strict=True))
-            found: dict[str, NDArray[np.float32]] = played.run(
-                {name: x.numpy() for name, x in zip(_INPUTS, inputs, strict=True)}
-            )
-            worst = max(worst, *(float(np.abs(found[p] - expected[p].numpy()).max()) for p in PLANES))
+                outputs = net(*feed.values())
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            found = played.run({name: x.numpy() for name, x in feed.items()})
+            for name, wanted in zip(card.outputs(), outputs, strict=True):
+                # Probabilities go to 1; logits and codes go further, and so does their rounding.
+                scale = max(1.0, float(wanted.abs().max()))
+                worst = max(worst, float(np.abs(found[name] - wanted.numpy()).max()) / scale)
     if not worst < PARITY:
-        raise RuntimeError(f"{path} differs from its torch model by {worst:.1e}")
+        raise RuntimeError(f"{path} differs from its torch model by {worst:.1e}, more than {PARITY:.0e}")
     took_ms = played.seconds(21) * 1e3
     if took_ms > MAX_MS:
-        raise RuntimeError(f"{path} takes {took_ms:.1f} ms a loop, more than {MAX_MS:.0f}")
-    return worst
+        raise RuntimeError(f"{path} takes {took_ms:.1f} ms a run, more than {MAX_MS:.0f}")
+    return Report(worst, took_ms)

@@ -1,52 +1,46 @@
-"""The training loop, to be read in one sitting."""
+"""The training loop: tasks drawn by their number, an optimiser for each part, an average of the weights.
+
+Lightning brings the devices, the checkpoints and the logs; what is learnt stands in `train.models`.
+"""
 
 from __future__ import annotations
 
-import csv
-import re
+import copy
+import logging
+import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.resources import files
-from math import cos, pi
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from math import ceil, cos, pi
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from rtgen.errors import UserError
-from rtgen.inference.repair import clean
-from rtgen.music.roll import Roll
-from train import augment, batch, dataset
-from train.dataset import LENGTH, Loops
-from train.models.loop_denoiser import LoopDenoiser, loss
-from train.score import note_f1
+from train import dataset
+from train.augment import Augmentation
+from train.config import Config
+from train.models import build, kind
+from train.models.base import Architecture, Source, Task
 
 WARMUP = 0.02
 """Share of the time in which the learning rate rises to its peak."""
-AVERAGE_OVER = 2000
-"""Steps over which the weights that are kept are averaged."""
 CHECK_EVERY_S = 180.0
-"""Seconds between validations and checkpoints."""
-VALID_LOOPS = 256
-VALID_THRESHOLD = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What a model's YAML says."""
-
-    model: str
-    sets: Mapping[str, float]
-    architecture: Mapping[str, Any] = field(default_factory=dict)
-    batch: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    seed: int = 1
+"""Seconds between validations and checkpoints, if the budget is a time."""
+LAST, BEST = "last.ckpt", "best.ckpt"
+Device = Literal["auto", "cpu", "cuda", "mps"]
+DEVICES: tuple[Device, ...] = get_args(Device)
 
 
 @dataclass(slots=True)
@@ -56,264 +50,374 @@ class State:
     Args:
         step: batches seen.
         elapsed_s: seconds of training, those before a resumption included.
-        valid_f1: note F1 of the last validation.
+        share: of the budget that has gone by, 0-1.
+        loss: of the last step.
+        valid: figures of the last validation.
+        stopped: why it ended before its budget did; nothing if it did not.
     """
 
-    step: int = 0
-    elapsed_s: float = 0.0
-    valid_f1: float = 0.0
+    step: int
+    elapsed_s: float
+    share: float
+    loss: float
+    valid: Mapping[str, float]
+    stopped: str = ""
 
 
-def read_config(name: str | Path) -> Config:
-    """The configuration in a YAML file, or the one that comes with rtgen under that name.
-
-    Raises:
-        UserError: there is none, or it does not fit.
-    """
-    own = files("train") / "configs" / f"{name}.yaml"
-    path = Path(str(own)) if own.is_file() else Path(name)
-    try:
-        return Config(**yaml.safe_load(path.read_text()))
-    except OSError:
-        raise UserError(f"there is no configuration {name}; name a .yaml file or 'loop_denoiser'") from None
-    except (TypeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not a configuration ({error}); compare it with those in train/configs") from None
-
-
-def parse_time(text: str) -> float:
-    """Seconds that "90s", "40m" or "1h" stand for.
-
-    Raises:
-        UserError: it is none of these.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
-    if not found:
-        raise UserError(f"{text!r} is no span of time; write one like 90s, 40m or 1h")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def learning_rate(share: float, peak: float) -> float:
-    """The rate after `share` (0-1) of the time: up quickly, then down along a cosine to a hundredth."""
+def learning_rate(share: float, config: Config) -> float:
+    """The rate after `share` (0-1) of the budget: up quickly, then down along a cosine to a hundredth."""
+    if config.schedule == "constant":
+        return config.learning_rate
     if share < WARMUP:
-        return peak * max(share / WARMUP, 0.01)
+        return config.learning_rate * max(share / WARMUP, 0.01)
     down = min((share - WARMUP) / (1 - WARMUP), 1.0)
-    return peak * (0.01 + 0.99 * (1 + cos(pi * down)) / 2)
+    return config.learning_rate * (0.01 + 0.99 * (1 + cos(pi * down)) / 2)
 
 
-class Sampler:
-    """Draws loops so that every set has its share."""
-
-    def __init__(self, loops: Loops, shares: Mapping[str, float]) -> None:
-        self.loops = loops
-        members = {name: np.flatnonzero(loops.sets == name) for name in shares}
-        self.members = {name: found for name, found in members.items() if len(found)}
-        weights = np.array([shares[name] for name in self.members])
-        self.weights = weights / weights.sum()
-
-    def draw(self, count: int, rng: np.random.Generator) -> dataset.Notes:
-        """The notes of `count` loops."""
-        names = rng.choice(list(self.members), count, p=self.weights)
-        return self.loops.take(np.array([rng.choice(self.members[str(name)]) for name in names]))
-
-
-def tensors(b: batch.Batch) -> tuple[tuple[Tensor, ...], Tensor]:
-    """A batch as the model's inputs and its target."""
-    inputs = (b.roll, b.mask, b.phase, b.damage)
-    return tuple(torch.from_numpy(x) for x in inputs), torch.from_numpy(b.target)
-
-
-@torch.no_grad()
-def answers(model: LoopDenoiser, notes: dataset.Notes, count: int) -> list[Roll]:
-    """What `model` makes of `count` whole loops when it is to judge the damage for itself."""
-    rolls = torch.from_numpy(batch.rasterise(notes, count, LENGTH))
-    found: list[Roll] = []
-    for roll in torch.split(rolls, 64):
-        phase = torch.from_numpy(batch.phases(len(roll), LENGTH))
-        planes = model(roll, torch.zeros_like(roll[:, 0]), phase, torch.full((len(roll), 1), augment.UNKNOWN))
-        found += [Roll(*parts) for parts in zip(*(p.numpy() for p in planes), strict=True)]
-    return found
-
-
-def repaired_f1(
-    rolls: Sequence[Roll], heard: dataset.Notes, meant: dataset.Notes, threshold: float = VALID_THRESHOLD
-) -> float:
-    """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
-    pairs = zip(dataset.to_loops(heard, len(rolls)), dataset.to_loops(meant, len(rolls)), rolls, strict=True)
-    grid = augment.GRID
-    return float(np.mean([note_f1(clean(played, roll, grid, threshold), goal, grid) for played, goal, roll in pairs]))
-
-
-def validation(loops: Loops) -> tuple[int, dataset.Notes, dataset.Notes]:
-    """A fixed draw of loops, at most `VALID_LOOPS`: how many, damaged as in the evaluation, and as meant."""
-    rng = np.random.default_rng(0)
-    count = min(VALID_LOOPS, len(loops))
-    meant = loops.take(rng.permutation(len(loops))[:count])
-    return count, augment.corrupt(meant, np.full(count, augment.EVALUATION_DAMAGE), LENGTH, rng), meant
-
-
-def build(architecture: Mapping[str, Any]) -> LoopDenoiser:
-    """The model that a configuration asks for.
-
-    Raises:
-        UserError: it has no such parts.
-    """
-    try:
-        return LoopDenoiser(**architecture)
-    except TypeError as error:
-        raise UserError(f"the architecture in the configuration is not understood ({error}); correct it") from error
-
-
-class Run:
-    """A training run in a folder: its model, optimiser, average of the weights, and log.
+class Training(LightningModule):
+    """An architecture under training.
 
     Args:
-        config: what to train.
-        folder: for `last.pt` and `log.csv`.
-        resume: whether to go on from `last.pt`.
-
-    Raises:
-        UserError: there is nothing to resume, or a run would be overwritten.
+        config: as read.
+        settings: of the architecture, those that follow from the music included.
+        train: what it learns from; None to look at a run that has been.
+        valid: what it is judged by.
     """
 
-    def __init__(self, config: Config, folder: Path, resume: bool) -> None:
-        self.config, self.path, self.log = config, folder / "last.pt", folder / "log.csv"
-        torch.manual_seed(config.seed)
-        self.model, self.average = build(config.architecture), build(config.architecture)
-        self.average.load_state_dict(self.model.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
-        self.state = State()
-        if resume:
-            self._load()
-        elif self.path.exists():
-            raise UserError(f"{self.path} exists; go on with --resume, or name another folder with --run")
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self, config: Config, settings: Mapping[str, Any], train: Source | None = None, valid: Source | None = None
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # an architecture may have parts that are trained in turn
+        self.save_hyperparameters({"config": asdict(config), "settings": dict(settings)})
+        self.config, self.train_source, self.valid_source = config, train, valid
+        self.net = build(config.model, settings)
+        self.average: Architecture = copy.deepcopy(self.net).requires_grad_(False)
+        self.seen: Tensor
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+        self.share = 0.0
+        self.elapsed_s = 0.0
+        self.loss = float("nan")
 
-    def _load(self) -> None:
-        saved = load_checkpoint(self.path)
-        if saved["config"] != asdict(self.config):
-            raise UserError(f"{self.path} was made with another configuration; name another folder with --run")
-        self.model.load_state_dict(saved["model"])
-        self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.state = State(**saved["state"])
+    # ---- data -----------------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Writes `last.pt`, whole or not at all."""
-        saved = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "state": asdict(self.state),
-            "config": asdict(self.config),
+    def train_dataloader(self) -> DataLoader[Task]:
+        """Tasks without end."""
+        return DataLoader(_Tasks(self), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[int]:
+        """One validation, whatever it looks at."""
+        return DataLoader([0], batch_size=None)  # type: ignore[arg-type]
+
+    # ---- learning -------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One for each part."""
+        c = self.config
+        make: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+            "adamw": lambda p: torch.optim.AdamW(p, c.learning_rate, c.betas, weight_decay=c.weight_decay),
+            "adam": lambda p: torch.optim.Adam(p, c.learning_rate, c.betas),
+            "rmsprop": lambda p: torch.optim.RMSprop(p, c.learning_rate),
         }
-        partial = self.path.with_suffix(".part")
-        torch.save(saved, partial)
-        partial.replace(self.path)
+        return [make[c.optimiser](list(weights)) for weights in self.net.parts().values()]
 
-    def note(self, **values: float) -> None:
-        """Adds a line to `log.csv`."""
-        new = not self.log.exists()
-        with self.log.open("a", newline="") as file:
-            writer = csv.DictWriter(file, values)
-            if new:
-                writer.writeheader()
-            writer.writerow({name: f"{value:.5g}" for name, value in values.items()})
+    def training_step(self, task: Task, _number: int) -> None:
+        """Makes every aim of the architecture a little smaller.
 
-    def train_step(self, b: batch.Batch, rate: float) -> float:
-        """One step of gradient descent; the loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        inputs, target = tensors(b)
-        # bfloat16 is two to three times as fast where the processor knows it; logits and loss stay in float32.
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
-            logits = self.model.logits(*inputs)
-        value = loss(logits.float(), target)
-        self.optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimiser.step()
-        self.state.step += 1
+        Raises:
+            UserError: a loss is no number.
+        """
+        found: Any = self.optimizers()
+        optimisers = dict(zip(self.net.parts(), found if isinstance(found, list) else [found], strict=True))
+        rate = learning_rate(self.share, self.config)
+        total = 0.0
+        for aim in self.net.aims(task):
+            value = float(aim.loss.detach())
+            if not np.isfinite(value):
+                raise UserError(
+                    f"the loss ({aim.part}) became {value} at step {int(self.seen)}; the last good weights are in "
+                    f"{LAST}: go on from there with --resume and a smaller learning_rate"
+                )
+            optimiser = optimisers[aim.part]
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad()
+            self.manual_backward(aim.loss)
+            if self.config.clip:
+                self.clip_gradients(optimiser, gradient_clip_val=self.config.clip, gradient_clip_algorithm="norm")
+            optimiser.step()
+            name = "loss" if aim.part == "all" else f"loss_{aim.part}"
+            self.log_dict({f"train/{name}": value} | {f"train/{k}": float(v) for k, v in aim.log.items()})
+            total += value
+        self.log("train/rate", rate)
+        self.loss = total
+        self.seen += 1
+        self._move_average()
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
         # A short memory at first, so that the average does not drag the untrained weights along.
-        keep = min(1 - 1 / AVERAGE_OVER, self.state.step / (self.state.step + 10))
-        with torch.no_grad():
-            for kept, fresh in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(fresh, 1 - keep)
-        return value.item()
+        step, over = int(self.seen), self.config.average_over
+        keep = min(1 - 1 / over, step / (step + 10)) if over else 0.0
+        for kept, fresh in zip(self.average.parameters(), self.net.parameters(), strict=True):
+            kept.lerp_(fresh, 1 - keep)
+        for old, new in zip(self.average.buffers(), self.net.buffers(), strict=True):
+            old.copy_(new)  # what a batch norm has counted
+
+    def validation_step(self, *_: object) -> None:
+        """Judges the averaged weights."""
+        assert self.valid_source is not None
+        self.average.eval()
+        figures = self.average.judge(self.valid_source)
+        self.log_dict({f"valid/{name}": value for name, value in figures.items()}, batch_size=1)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What `Run.save` wrote.
+class _Tasks(IterableDataset[Task]):
+    """Task number n of a run is the same whenever it is drawn, so a resumed run goes on as an unbroken one."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+
+    def __iter__(self) -> Iterator[Task]:
+        training = self._training
+        assert training.train_source is not None
+        step = int(training.seen)
+        while True:
+            rng = np.random.default_rng([training.config.seed, step, training.global_rank])
+            yield training.net.draw(training.train_source, training.config.batch, rng)
+            step += 1
+
+
+class Budget(Callback):
+    """Counts the time, says how much of the budget has gone by, and ends the run in good order.
+
+    Args:
+        seconds: of training in all; None: epochs alone end it.
+        steps: of all epochs.
+        progress: called after each step.
+    """
+
+    def __init__(self, seconds: float | None, steps: int, progress: Callable[[State], None]) -> None:
+        self._seconds, self._steps, self._progress = seconds, steps, progress
+        self.elapsed_s = 0.0
+        self.stopped = ""
+        self._last = 0.0
+        self._before: dict[int, Any] = {}
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps of it."""
+        return {"elapsed_s": self.elapsed_s}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Goes on counting."""
+        self.elapsed_s = state_dict["elapsed_s"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes SIGTERM and Ctrl-C for a wish to save and stop."""
+        del trainer, pl_module
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            self.stopped = signal.Signals(number).name
+
+        for number in signal.SIGTERM, signal.SIGINT:
+            self._before[number] = signal.signal(number, stop)
+        self._last = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives the signals back."""
+        del trainer, pl_module
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training's time is without validation."""
+        del trainer, pl_module
+        self._last = time.monotonic()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Says how far the run is."""
+        del trainer, batch, batch_idx
+        assert isinstance(pl_module, Training)
+        pl_module.share = self._share(pl_module)
+
+    def _share(self, training: Training) -> float:
+        return min(self.elapsed_s / self._seconds if self._seconds else int(training.seen) / self._steps, 1.0)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Counts, and asks for an end when it is time."""
+        assert isinstance(pl_module, Training)
+        now = time.monotonic()
+        self.elapsed_s, self._last = self.elapsed_s + now - self._last, now
+        over = self._share(pl_module) >= 1 or bool(self.stopped)
+        # All devices stop at the same step, or those that go on would wait for the others.
+        if trainer.strategy.reduce_boolean_decision(over, all=False):
+            trainer.should_stop = True
+        if trainer.is_global_zero:
+            self._progress(state_of(trainer, pl_module, self))
+
+
+def state_of(trainer: Trainer, training: Training, budget: Budget) -> State:
+    """Where a run is."""
+    figures = {k.removeprefix("valid/"): float(v) for k, v in trainer.callback_metrics.items() if "valid/" in k}
+    share = budget._share(training)
+    return State(int(training.seen), budget.elapsed_s, share, training.loss, figures, budget.stopped)
+
+
+# ---- runs ------------------------------------------------------------------------------------------------------------
+
+
+def source(data: Path | str, split: str, config: Config) -> Source:
+    """Loops of a split; those for training are varied as the configuration says.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there are none.
+    """
+    found = dataset.load(data, split, list(config.sets) if config.sets else None)
+    return Source(found, config.sets, Augmentation(**config.augmentation) if split == "train" else None)
+
+
+def load(path: Path) -> Training:
+    """The training that a checkpoint was saved from, without its data.
+
+    Raises:
+        UserError: there is none, it is damaged, or of another rtgen.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; train first with 'rtgen-train fit'") from None
     except Exception as error:
-        raise UserError(f"{path} is not a readable checkpoint ({error}); train again") from error
-    return saved
+        raise UserError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}); train again") from error
+    try:
+        config = Config.of(dict(saved["hyper_parameters"]["config"]))
+        training = Training(config, saved["hyper_parameters"]["settings"])
+        training.load_state_dict(saved["state_dict"])
+        training.elapsed_s = saved["callbacks"][Budget.__name__]["elapsed_s"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is a checkpoint that this rtgen cannot use ({error}); train again") from error
+    return training.eval()
+
+
+def accelerator(device: Device) -> str:
+    """Lightning's name of a device.
+
+    Raises:
+        UserError: it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device, True):
+        raise UserError(f"device {device} is not there; say --device cpu, or auto for the best there is")
+    if device == "auto":
+        return next((name for name, here in there.items() if here), "cpu")
+    return device
+
+
+def precision(name: str) -> Literal["bf16-mixed", "32-true"]:
+    """bfloat16 where the processor computes in it, which is two to three times as fast; losses stay in float32."""
+    fast = torch.cuda.is_bf16_supported() if name == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if name in ("cpu", "cuda") and fast else "32-true"
 
 
 def fit(
     config: Config,
-    data: Path,
+    data: Path | str,
     folder: Path,
-    budget_s: float,
     *,
+    budget_s: float | None = None,
+    epochs: int | None = None,
     resume: bool = False,
-    progress: Callable[[State, float], None] = lambda _state, _loss: None,
+    device: Device = "auto",
+    devices: int = 1,
+    progress: Callable[[State], None] = lambda _state: None,
 ) -> State:
-    """Trains until `budget_s` seconds have gone by, or SIGTERM or SIGINT asks for an end; saves either way.
+    """Trains until the budget or the epochs are over, or SIGTERM or SIGINT asks for an end; saves either way.
 
     Args:
         config: what to train.
         data: what `rtgen-train prepare` wrote.
-        folder: of the run.
-        budget_s: seconds, those before a resumption included.
+        folder: of the run: `last.ckpt`, `best.ckpt`, logs.
+        budget_s: seconds, those before a resumption included; None counts epochs.
+        epochs: passes over the loops; None takes the configuration's.
         resume: whether to go on with the run in `folder`.
-        progress: called after each step with the state and the loss.
+        device: to train on.
+        devices: how many, each in a process of its own.
+        progress: called after each step.
 
     Raises:
         UserError: the data or the run do not fit.
     """
-    train = Sampler(dataset.load(data, "train", list(config.sets)), config.sets)
-    count, heard, meant = validation(dataset.load(data, "valid", list(config.sets)))
-    run = Run(config, folder, resume)
-    state, stop = run.state, list[int]()
-    previous = {
-        s: signal.signal(s, lambda number, _frame: stop.append(number)) for s in (signal.SIGTERM, signal.SIGINT)
-    }
-    started = time.monotonic() - state.elapsed_s
-    checked, losses = state.elapsed_s, list[float]()
+    train, valid = source(data, "train", config), source(data, "valid", config)
+    per_epoch = max(ceil(len(train) / (config.batch * devices)), 1)
+    last = folder / LAST
+    settings = _settings(config, train, last, resume)
+    seed_everything(config.seed, verbose=False)
+    training = Training(config, settings, train, valid)
+    steps = per_epoch * (epochs or config.epochs)
+    budget = Budget(budget_s, steps, progress)
+    trainer = _trainer(config, folder, device, devices, budget, per_epoch, budget_s)
     try:
-        while not stop and state.elapsed_s < budget_s:
-            # Seeded by the step, so that a resumed run sees what an unbroken one would have seen.
-            rng = np.random.default_rng([config.seed, state.step])
-            task = batch.draw(train.draw(config.batch, rng), config.batch, LENGTH, rng)
-            rate = learning_rate(state.elapsed_s / budget_s, config.learning_rate)
-            losses.append(run.train_step(task, rate))
-            state.elapsed_s = time.monotonic() - started
-            progress(state, losses[-1])
-            if state.elapsed_s - checked >= CHECK_EVERY_S or stop or state.elapsed_s >= budget_s:
-                state.valid_f1 = repaired_f1(answers(run.average, heard, count), heard, meant)
-                run.note(
-                    step=state.step,
-                    elapsed_s=state.elapsed_s,
-                    rate=rate,
-                    loss=float(np.mean(losses)),
-                    f1=state.valid_f1,
-                )
-                run.save()
-                checked, losses = state.elapsed_s, []
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return state
+        trainer.fit(training, ckpt_path=last if resume else None, weights_only=True)
+        if not budget.elapsed_s:
+            budget.stopped = "nothing was left to do"
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror or error}); make room there, then go on with --resume: the "
+            "last checkpoint is whole"
+        ) from error
+    return state_of(trainer, training, budget)
+
+
+def _settings(config: Config, train: Source, last: Path, resume: bool) -> dict[str, Any]:
+    """Settings of the architecture, from the run that goes on or from the music."""
+    if resume:
+        before = load(last)
+        if before.config != config:
+            what = "architecture" if before.config.model != config.model else "configuration"
+            raise UserError(
+                f"{last} was made with another {what} ({before.config.model}); name another folder by --run"
+            )
+        return dict(before.hparams["settings"])
+    if last.exists():
+        raise UserError(f"{last} exists; go on with --resume, or name another folder with --run")
+    return {**config.architecture, **kind(config.model).settings_from(train.loops, config.architecture)}
+
+
+def _trainer(
+    config: Config, folder: Path, device: Device, devices: int, budget: Budget, per_epoch: int, budget_s: float | None
+) -> Trainer:
+    folder.mkdir(parents=True, exist_ok=True)
+    better, mode = kind(config.model).better
+    saved: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
+    callbacks: list[Callback] = [
+        budget,
+        ModelCheckpoint(**saved, filename=LAST.removesuffix(".ckpt"), monitor=None, save_top_k=1),
+        ModelCheckpoint(**saved, filename=BEST.removesuffix(".ckpt"), monitor=f"valid/{better}", mode=mode),
+    ]
+    if config.patience:
+        callbacks.append(EarlyStopping(f"valid/{better}", patience=config.patience, mode=mode))
+    where = accelerator(device)
+    _be_quiet()
+    return Trainer(
+        accelerator=where,
+        devices=devices,
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        precision=precision(where),
+        max_epochs=-1,
+        limit_train_batches=per_epoch,
+        val_check_interval=timedelta(seconds=CHECK_EVERY_S) if budget_s else None,
+        callbacks=callbacks,
+        logger=[CSVLogger(folder, name="log"), TensorBoardLogger(folder, name="tensorboard")],
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _be_quiet() -> None:
+    """Lightning's hints (more workers, what it found) are of no use to whoever trains a loop model."""
+    for name in "lightning.pytorch", "lightning.fabric":
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

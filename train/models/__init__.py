@@ -1,1 +1,53 @@
-"""One architecture per file."""
+"""One architecture per file; `NAMES` says which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+from rtgen.errors import UserError, did_you_mean
+from train.models.base import Architecture
+
+NAMES: Mapping[str, str] = {
+    "loop_denoiser": "LoopDenoiser",
+    "conv_dae": "ConvDae",
+    "mlp_vae": "MlpVae",
+    "conv_vae": "ConvVae",
+    "dcgan": "Dcgan",
+    "nemui": "Nemui",
+    "note_lstm": "NoteLstm",
+    "music_vae": "MusicVae",
+}
+"""The class of every architecture, in the file of its name."""
+
+
+def kind(name: str) -> type[Architecture]:
+    """The architecture of a name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in NAMES:
+        raise UserError(f"there is no architecture {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
+    found: type[Architecture] = getattr(import_module(f"train.models.{name}"), NAMES[name])
+    return found
+
+
+def build(name: str, settings: Mapping[str, Any]) -> Architecture:
+    """An architecture with its settings.
+
+    Raises:
+        UserError: there is none of that name, or it has no such settings.
+    """
+    found = kind(name)
+    known = list(signature(found).parameters)
+    for setting in settings:
+        if setting not in known:
+            hint = did_you_mean(setting, known)
+            raise UserError(f"architecture {name} has no setting {setting!r}{hint}; it has {', '.join(known)}")
+    try:
+        return found(**settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"architecture {name} cannot be built ({error}); correct its settings") from error

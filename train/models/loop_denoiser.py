@@ -7,13 +7,29 @@ closely. The input is added to the output as logits, so the network has only to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rtgen.inference.card import Condition
+from rtgen.inference.repair import clean
+from rtgen.music.roll import Roll
+from train import augment, batch, dataset
+from train.augment import GRID, UNKNOWN, Sample
+from train.models.base import JUDGED, Aim, Architecture, Source, Task
+from train.score import note_f1
+
 PLANES = 4
+INPUTS = ("roll", "mask", "phase", "damage")
+VALID_THRESHOLD = 0.4
+THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
+HARMLESS = 0.985
+"""Note F1 that undamaged loops must keep."""
 FOLD = 3
 """Steps in a frame."""
 CONDITION = 16
@@ -88,7 +104,7 @@ class Lens(nn.Module):
         return result
 
 
-class LoopDenoiser(nn.Module):
+class LoopDenoiser(Architecture):
     """The role `denoiser` of `rtgen.inference.card`.
 
     Args:
@@ -98,6 +114,9 @@ class LoopDenoiser(nn.Module):
         looks: dilation in frames and kernel in pitches of each of the lens's layers.
         pitches: rows of the roll.
     """
+
+    role: ClassVar[str] = "denoiser"
+    better: ClassVar[tuple[str, str]] = ("note_f1", "max")
 
     def __init__(
         self,
@@ -145,6 +164,41 @@ class LoopDenoiser(nn.Module):
         onset, hold, velocity, micro = self.logits(roll, mask, phase, damage).unbind(1)
         return torch.sigmoid(onset), torch.sigmoid(hold), torch.sigmoid(velocity), 0.5 * torch.tanh(micro)
 
+    def task(self, sample: Sample, rng: Generator) -> Task:
+        """Loops that are damaged and partly hidden, and what they were."""
+        b = batch.repair_task(sample, rng)
+        parts = {"roll": b.roll, "mask": b.mask, "phase": b.phase, "damage": b.damage, "target": b.target}
+        return {name: torch.from_numpy(x) for name, x in parts.items()}
+
+    def aims(self, task: Task) -> Iterator[Aim]:
+        """One: `loss`."""
+        yield Aim(loss(self.logits(*(task[name] for name in INPUTS)).float(), task["target"]))
+
+    @torch.no_grad()
+    def judge(self, source: Source) -> dict[str, float]:
+        """Exact note F1 of validation loops, damaged as in the evaluation and repaired."""
+        heard, meant = validation(source)
+        return {"note_f1": repaired_f1(answers(self, heard), heard, meant)}
+
+    def player(self) -> nn.Module:
+        """Itself."""
+        return self
+
+    def card(self, train: Source, valid: Source) -> dict[str, Any]:
+        """Its shape, and the threshold that suits it."""
+        del train
+        return {
+            "threshold": tune(self, valid),
+            "min_steps": MIN_STEPS,
+            "step_multiple": FOLD,
+            "description": "Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
+            "conditions": (
+                Condition(
+                    "damage", 1, (UNKNOWN,), "how much to repair: 0 trusts what is played, 1 little of it, -1 judges"
+                ),
+            ),
+        }
+
 
 def fold(x: Tensor) -> Tensor:
     """Steps become channels: (batch, channels, steps) -> (batch, channels * 3, frames)."""
@@ -185,3 +239,41 @@ def loss(logits: Tensor, target: Tensor) -> Tensor:
     velocity = (target[:, 0] * (torch.sigmoid(logits[:, 2]) - target[:, 2]) ** 2).sum()
     micro = (target[:, 0] * (0.5 * torch.tanh(logits[:, 3]) - target[:, 3]) ** 2).sum()
     return (onset + 0.2 * hold + 2 * velocity + micro) / len(target)
+
+
+# ---- what it is worth -----------------------------------------------------------------------------------------------
+
+
+def validation(source: Source) -> tuple[Sample, Sample]:
+    """A fixed draw of loops, at most `JUDGED`: damaged as in the evaluation, and as meant."""
+    rng = np.random.default_rng(0)
+    meant = source.take(rng.permutation(len(source.loops))[:JUDGED], rng)
+    damage = np.full(meant.count, augment.EVALUATION_DAMAGE)
+    return meant.with_notes(augment.corrupt(meant.notes, damage, meant.length, rng)), meant
+
+
+@torch.no_grad()
+def answers(model: LoopDenoiser, heard: Sample) -> list[Roll]:
+    """What `model` makes of whole loops when it is to judge the damage for itself."""
+    rolls = torch.from_numpy(batch.rasterise(heard.notes, heard.count, heard.length)).to(model.device)
+    found: list[Roll] = []
+    for roll in torch.split(rolls, 64):
+        phase = torch.from_numpy(batch.phases(len(roll), heard.length)).to(model.device)
+        unknown = torch.full((len(roll), 1), UNKNOWN, device=model.device)
+        planes = model(roll, torch.zeros_like(roll[:, 0]), phase, unknown)
+        found += [Roll(*parts) for parts in zip(*(p.cpu().numpy() for p in planes), strict=True)]
+    return found
+
+
+def repaired_f1(rolls: Sequence[Roll], heard: Sample, meant: Sample, threshold: float = VALID_THRESHOLD) -> float:
+    """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
+    pairs = zip(*(dataset.to_loops(s.notes, s.count, s.length) for s in (heard, meant)), rolls, strict=True)
+    return float(np.mean([note_f1(clean(played, roll, GRID, threshold), goal, GRID) for played, goal, roll in pairs]))
+
+
+def tune(model: LoopDenoiser, valid: Source) -> float:
+    """The onset threshold with the best note F1 on damaged loops, of those that leave undamaged ones alone."""
+    heard, meant = validation(valid)
+    of_heard, of_meant = answers(model, heard), answers(model, meant)
+    harmless = [t for t in THRESHOLDS if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]
+    return max(harmless or THRESHOLDS, key=lambda t: repaired_f1(of_heard, heard, meant, t))

@@ -1,0 +1,143 @@
+"""What is to be trained and how: a YAML file, strictly read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from rtgen.errors import UserError, did_you_mean
+from train.augment import Augmentation
+
+Optimiser = Literal["adamw", "adam", "rmsprop"]
+Schedule = Literal["cosine", "constant"]
+_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a configuration says.
+
+    Args:
+        model: an architecture; a key of `train.models.NAMES`.
+        architecture: its settings.
+        augmentation: switches of `train.augment.Augmentation`.
+        sets: share of each set in a batch; sets that are not named are not used. None: all loops alike.
+        batch: loops in a step.
+        epochs: passes over the loops, unless a budget of time is given.
+        optimiser: `adamw`, `adam` or `rmsprop`.
+        betas: of Adam.
+        learning_rate: its peak.
+        schedule: `cosine` goes up quickly and down slowly as the time or the epochs elapse; `constant` stays.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient; 0 leaves it as it is.
+        average_over: steps over which the weights that are kept are averaged; 0 keeps the last.
+        patience: validations without a better one after which training ends; 0 never does.
+        seed: of everything random.
+    """
+
+    model: str
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    sets: Mapping[str, float] | None = None
+    batch: int = 64
+    epochs: int = 10
+    optimiser: Optimiser = "adamw"
+    betas: tuple[float, float] = (0.9, 0.98)
+    learning_rate: float = 1e-3
+    schedule: Schedule = "cosine"
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    average_over: int = 2000
+    patience: int = 0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks every value.
+
+        Raises:
+            ValueError: one is of the wrong kind or out of range.
+        """
+        for name in "batch", "epochs", "average_over", "patience", "seed":
+            value = getattr(self, name)
+            if type(value) is not int or value < (name in ("batch", "epochs")):
+                raise ValueError(f"{name} is {value!r}, not a whole number from {int(name in ('batch', 'epochs'))} up")
+        for name in "learning_rate", "weight_decay", "clip":
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+                raise ValueError(f"{name} is {value!r}, not a number from 0 up (in YAML, write 0.001 and not 1e-3)")
+        for name, kinds in ("optimiser", get_args(Optimiser)), ("schedule", get_args(Schedule)):
+            if getattr(self, name) not in kinds:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(kinds)}")
+        for name in "architecture", "augmentation":
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not a list of 'setting: value' lines")
+        if self.sets is not None and not (isinstance(self.sets, Mapping) and self.sets and min(self.sets.values()) > 0):
+            raise ValueError("sets has to give every set a share above 0")
+        known = [f.name for f in fields(Augmentation)]
+        for name in self.augmentation:
+            if name not in known:
+                raise ValueError(f"there is no augmentation {name!r}{did_you_mean(name, known)}")
+        Augmentation(**self.augmentation)
+
+    @classmethod
+    def of(cls, settings: object) -> Config:
+        """The configuration in a mapping.
+
+        Raises:
+            ValueError: a key is unknown or missing, or a value is wrong.
+        """
+        if not isinstance(settings, dict):
+            raise ValueError("it is no list of 'setting: value' lines")
+        known = {f.name: f for f in fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise ValueError(f"there is no setting {name!r}{did_you_mean(str(name), known)}")
+        for name, f in known.items():
+            if name not in settings and f.default is MISSING and f.default_factory is MISSING:
+                raise ValueError(f"setting {name!r} is missing")
+        plain = {**settings}
+        if "betas" in plain:
+            plain["betas"] = tuple(plain["betas"])
+        return cls(**plain)
+
+
+def names() -> list[str]:
+    """The configurations that come with rtgen."""
+    return sorted(p.name.removesuffix(".yaml") for p in (files("train") / "configs").iterdir() if ".yaml" in p.name)
+
+
+def read(name: str | Path) -> Config:
+    """The configuration in a YAML file, or the one that comes with rtgen under that name.
+
+    Raises:
+        UserError: there is none, or it does not fit.
+    """
+    own = files("train") / "configs" / f"{name}.yaml"
+    path = Path(str(own)) if own.is_file() else Path(name)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path} is larger than {_MAX_BYTES >> 10} KB; a configuration is a few lines of YAML")
+        return Config.of(yaml.safe_load(path.read_text("utf-8")))
+    except OSError:
+        raise UserError(f"there is no configuration {name}; name a .yaml file or one of {', '.join(names())}") from None
+    except (TypeError, ValueError, yaml.YAMLError, RecursionError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a configuration ({first}); compare it with those in train/configs") from None
+
+
+def parse_time(text: str) -> float:
+    """Seconds that "90s", "40m" or "1h" stand for.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
+    if not found:
+        raise UserError(f"{text!r} is no span of time; write one like 90s, 40m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
