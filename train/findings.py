@@ -70,8 +70,8 @@ def tables(report: Report, left_out: Counter[str]) -> list[tuple[str, tuple[str,
     """
     found: list[tuple[str, tuple[str, ...], Rows]] = []
     if report.skipped:
-        whys = Counter((name, why.removeprefix(f"{song} ")) for name, song, why in report.skipped)
-        first = {(name, why.removeprefix(f"{song} ")): song for name, song, why in reversed(report.skipped)}
+        whys = Counter((name, why) for name, _, why in report.skipped)
+        first = {(name, why): song for name, song, why in sorted(report.skipped, reverse=True)}
         rows: Rows = [(name, why, n, first[name, why]) for (name, why), n in sorted(whys.items())]
         found.append((f"{len(report.skipped)} files skipped", ("set", "why", "files", "the first"), rows))
     facts: Rows = [(name, what, n) for name, facts in sorted(report.facts.items()) for what, n in sorted(facts.items())]
@@ -91,6 +91,6 @@ def tables(report: Report, left_out: Counter[str]) -> list[tuple[str, tuple[str,
         )
         for name in names
     ]
-    heads = ("set", "licence", "files", "with loops", "train", "valid", "test", "of these again", "left out: held out")
+    heads = ("set", "licence", "files", "used", "train", "valid", "test", "twice", "held out")
     found.append(("", heads, counts))
     return found

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rtgen.errors import UserError
+from rtgen.music.time import PPQN
 from train import pool
 from train.cut import Classes, Cut, Cutting, cut, loop_classes, song_class
 from train.dataset import FIELDS, FORMAT, about
@@ -54,20 +55,16 @@ class Chunk:
     part: str
 
 
-def split_of(set_name: str, song: str, song_class: int) -> str:
-    """The split of a song.
+def given_split(set_name: str, song: str) -> str | None:
+    """The split of a song whose set has splits of its own; None leaves it to chance.
 
-    POP909 by number: 701 and up test, 651-700 valid. The chorales of Bach as they come: named train or valid. Others
-    by their class, which is as good as chance: 5 % test, 5 % valid.
+    POP909 by number: 701 and up test, 651-700 valid. The chorales of Bach are named train or valid.
     """
     number = re.search(r"(\d{3})\.mid$", song)
     if set_name == "pop909" and number:
         return "test" if int(number[1]) > 700 else "valid" if int(number[1]) > 650 else "train"
-    given = re.search(r"(train|valid|test)_\d+\.mid$", song)
-    if set_name.startswith("jsb-chorales") and given:
-        return given[1]
-    share = song_class / 2**64
-    return "test" if share < 0.05 else "valid" if share < 0.10 else "train"
+    named = re.search(r"(train|valid|test)_\d+\.mid$", song)
+    return named[1] if set_name.startswith("jsb-chorales") and named else None
 
 
 def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
@@ -77,21 +74,21 @@ def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
     try:
         reading = read(source)
     except UserError as error:
-        report.skipped.append((name, source.song, str(error)))
+        report.skipped.append((name, source.song, str(error).removeprefix(f"{source.name} ")))
         return []
     for fact, times in reading.facts.items():
         report.tell(name, fact, times)
     found = []
     for piece in reading.pieces:
-        beats = f"bars of {piece.bar / 480:g} beats"
+        metre = f"metre of {piece.bar / PPQN:g} beats a bar"
         if piece.drums and not cutting.drums:
             report.skipped.append((name, source.song, "it holds drums only; --drums keeps them"))
             return []
         if cutting.metres != "all" and piece.bar != BAR:
-            report.tell(name, f"{beats} left out")
+            report.tell(name, f"{metre} left out")
             continue
         if piece.bar != BAR:
-            report.tell(name, f"{beats} kept")
+            report.tell(name, f"{metre} kept")
         short = sum(length < cutting.bars * piece.bar for _, length in piece.stretches)
         if short and not cutting.keep_last:
             report.tell(name, "stretch shorter than a loop left out (--keep-last keeps it)", short)
@@ -112,8 +109,12 @@ def rows(sources: Sequence[Source], cutting: Cutting) -> tuple[pa.Table, Report]
         owners += [i] * len(found)
     loops = cut([(piece, notes) for _, piece, notes in voices], cutting)
     table = _table(loops, sources, owners, voices, np.array(classes, np.uint64))
-    for i in set(np.array(owners, np.int64)[loops.voice].tolist()):
-        report.songs[sources[i].set_name] += 1
+    used = set(np.array(owners, np.int64)[loops.voice].tolist())
+    for i in set(owners):
+        if i in used:
+            report.songs[sources[i].set_name] += 1
+        else:
+            report.skipped.append((sources[i].set_name, sources[i].song, "it is too short, or has too few notes"))
     return table, report
 
 
@@ -125,7 +126,7 @@ def _table(
     rank = {label: i for i, label in enumerate(labels)}
     label = np.array([rank[name] for name, _, _ in voices], np.int64)[loops.voice]
     tempo = np.array([piece.tempo for _, piece, _ in voices], np.float32)[loops.voice]
-    splits = [split_of(s.set_name, s.song, int(c)) for s, c in zip(sources, of, strict=True)]
+    splits = [given_split(s.set_name, s.song) for s in sources]
 
     def named(names: Sequence[str], which: NDArray[np.int64]) -> pa.Array:
         known = sorted(set(names))
@@ -144,7 +145,7 @@ def _table(
         },
         "loop_class": pa.array(loop_classes(loops)),
         "song_class": pa.array(of[owner]),
-        "split": named(splits, owner),
+        "split": pa.array(splits, pa.string()).dictionary_encode().take(pa.array(owner)),
         "licence": named([about(s.set_name).licence for s in sources], owner),
     }
     # Where a song has several metres, the loops of a track come from several voices.

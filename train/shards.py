@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rtgen.errors import UserError
-from train.cut import Classes, Cutting
+from train.cut import Classes, Cutting, Ints
 from train.dataset import FORMAT, MANIFEST, SPLITS
 from train.findings import Report
 from train.storage import Folder
@@ -60,14 +60,17 @@ def finish(from_parts: Folder, parts: Sequence[str], folder: Folder, cutting: Cu
 
 def settle(folder: Folder, parts: Sequence[str]) -> tuple[NDArray[np.int8], NDArray[np.bool_], NDArray[np.bool_]]:
     """Of every loop in the parts: its split (index in `SPLITS`), whether it is kept, and whether it is a duplicate."""
-    columns = ["loop_class", "song_class", "split"]
+    columns = ["set", "song", "split", "loop_class", "song_class"]
     tables = [pq.read_table(folder.at(p), columns=columns, filesystem=folder.system) for p in parts]
-    classes, songs = (np.concatenate([t[name].to_numpy() for t in tables]) for name in columns[:2])
-    names = pa.concat_tables(tables)["split"].cast(pa.string())
-    code = np.zeros(len(classes), np.int8)
-    for i, name in enumerate(SPLITS):
-        code[pc.equal(names, name).to_numpy()] = i
-    code = fill_empty(code, songs)
+    given, classes, song_classes = (
+        np.concatenate([_codes(t["split"]) for t in tables]),
+        np.concatenate([t["loop_class"].to_numpy() for t in tables]),
+        np.concatenate([t["song_class"].to_numpy() for t in tables]),
+    )
+    song = _numbered(tables)
+    first = np.searchsorted(song, np.arange(song[-1] + 1 if len(song) else 0))
+    family = families(song, classes)
+    code = splits_of(given[first], song_classes[first], family)[song]
     # Of the loops that are equal up to transposition, the most held-out split comes first, then the order of the parts.
     order = np.lexsort((code, classes))
     sorted_classes, sorted_codes = classes[order], code[order]
@@ -79,18 +82,69 @@ def settle(folder: Folder, parts: Sequence[str]) -> tuple[NDArray[np.int8], NDAr
     return code, keep, duplicate
 
 
-def fill_empty(code: NDArray[np.int8], songs: Classes) -> NDArray[np.int8]:
-    """With few songs chance may leave a split empty; then the training song of the lowest class goes there.
+def _codes(splits: pa.ChunkedArray) -> NDArray[np.int8]:
+    """Indices in `SPLITS`; -1 where none is given."""
+    found = pc.index_in(splits.cast(pa.string()), pa.array(SPLITS))
+    codes: NDArray[np.int8] = pc.fill_null(found, -1).to_numpy().astype(np.int8)
+    return codes
+
+
+def _numbered(tables: Sequence[pa.Table]) -> Ints:
+    """The number of each loop's song, counted through all parts; no song is in two."""
+    found, count = [], 0
+    for table in tables:
+        sets, songs = (table[name].combine_chunks().indices.to_numpy().astype(np.int64) for name in ("set", "song"))
+        names, numbers = np.unique(sets << 32 | songs, return_inverse=True)
+        found.append(numbers + count)
+        count += len(names)
+    return np.concatenate(found)
+
+
+def families(song: Ints, classes: Classes) -> Ints:
+    """Songs that are one but for some notes: the one that stands first, of each song; itself where there is none.
+
+    A song of which at least half of the distinct loops stand first in one other song is of that song's family.
 
     Args:
-        code: of each loop its split, an index in `SPLITS`.
-        songs: of each loop the class of its song.
+        song: of each loop, ascending from 0.
+        classes: of each loop.
     """
-    code = code.copy()
+    count = int(song[-1]) + 1 if len(song) else 0
+    order = np.lexsort((song, classes))
+    song, classes = song[order], classes[order]
+    fresh = np.append(True, classes[1:] != classes[:-1])[: len(order)]
+    first = song[fresh][np.cumsum(fresh) - 1]
+    distinct = fresh | np.append(True, song[1:] != song[:-1])[: len(order)]
+    song, first = song[distinct], first[distinct]
+    pairs, shared = np.unique(song * count + first, return_counts=True)
+    own, other = np.divmod(pairs, max(count, 1))
+    near = 2 * shared >= np.bincount(song, minlength=count)[own]
+    root = np.arange(count)
+    root[own[near][::-1]] = other[near][::-1]  # of two the first
+    # An earlier song may have a family of its own.
+    while np.any(root[root] != root):
+        root = root[root]
+    return root
+
+
+def splits_of(given: NDArray[np.int8], classes: Classes, family: Ints) -> NDArray[np.int8]:
+    """The split of each song: the given one, else its family's, else by class, which is as good as chance.
+
+    5 % go to test and 5 % to valid. With few songs that may leave a split empty; then the training family of the lowest
+    class goes there.
+
+    Args:
+        given: index in `SPLITS`, -1 where none is given.
+        classes: of the songs.
+        family: from `families`.
+    """
+    share = classes[family] / 2**64
+    chance = np.searchsorted([0.05, 0.10], share, side="right").astype(np.int8)
+    code = np.where(given >= 0, given, np.where(given[family] >= 0, given[family], chance)).astype(np.int8)
     for split in (SPLITS.index("valid"), SPLITS.index("test")):
-        training = np.unique(songs[code == SPLITS.index("train")])
+        training = np.unique(share[(code == SPLITS.index("train")) & (given < 0)])
         if not np.any(code == split) and len(training) > 1:
-            code[songs == training[0]] = split
+            code[(share == training[0]) & (given < 0)] = split
     return code
 
 

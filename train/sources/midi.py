@@ -92,6 +92,8 @@ def _on_the_beat(
     marks = np.flatnonzero(downbeats)
     runs = np.split(marks, np.flatnonzero(np.diff(marks) != 4) + 1)
     found = tuple((int(run[0]) * PPQN, int(run[-1] - run[0]) * PPQN) for run in runs if len(run) > 1)
+    if not found:
+        raise UserError(f"{source.name} has no bars of 4/4 in its {BEATS}; leave that out to read it by its own metre")
     return Piece(tracks, found, tempo=round(float(60 / np.median(np.diff(times))), 3))
 
 
