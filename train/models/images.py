@@ -16,6 +16,8 @@ VELOCITY = 0.63
 """Of notes from a picture without velocities: 80 of 127."""
 SOUNDS = 0.15
 """Velocity in a picture from which a note is more likely there than not."""
+LONGEST = 2**11 - 1
+"""Steps that a note may sound."""
 Planes = tuple[Tensor, Tensor, Tensor, Tensor]
 """Onset and hold probabilities, velocity (0-1) and micro-timing (steps); each of shape (batch, pitches, steps)."""
 
@@ -41,11 +43,14 @@ def from_roll(roll: Tensor, velocity: bool, onset: bool) -> Tensor:
 def _carried(starts: Tensor, hold: Tensor, loud: Tensor) -> Tensor:
     """The velocity of each onset for as long as its note sounds.
 
-    Without a loop, so that it can be exported: every column looks up the onset that was last before it.
+    Every column looks up the onset that was last before it. How far back that is doubles from turn to turn, since an
+    `.onnx` knows neither a cumulative maximum nor a loop over a number of steps that is left free.
     """
     columns = torch.arange(hold.shape[2], device=hold.device).expand_as(hold)
-    since = torch.where(starts > 0, columns, torch.zeros_like(columns))
-    last = torch.cummax(since, dim=2).values
+    last = torch.where(starts > 0, columns, torch.zeros_like(columns))
+    for turn in range(LONGEST.bit_length()):
+        before = torch.nn.functional.pad(last, (1 << turn, 0))[:, :, : hold.shape[2]]
+        last = torch.maximum(last, before)
     return hold * torch.gather(loud, 2, last)
 
 
