@@ -53,10 +53,10 @@ class Book:
             elif symbol.steps:
                 self.waits.append((symbol.steps, number))
         self.waits.sort(reverse=True)
+        self._classes = _classes(self.strikes)
         self.struck: Flags = np.any(self.strikes, axis=1)
         self.drawn: Flags = self.struck | (self.steps > 0)
         """All but padding."""
-        self._sizes = self.strikes.sum(axis=1)
 
     def said(self, groups: Groups, length: int) -> list[int]:
         """Music of `length` steps in symbols, as well as the vocabulary can say it."""
@@ -67,6 +67,14 @@ class Book:
             at += self._strike(pitches, following - max(at, column), symbols)
         self._wait(length - at, symbols)
         return symbols
+
+    def latest(self, symbols: list[int], bar: int) -> list[int]:
+        """The last `CONTEXT` symbols; fewer, so that they begin as a bar of so many steps does, if one begins there."""
+        ends = np.cumsum(self.steps[symbols])
+        for first in range(max(len(symbols) - CONTEXT, 0), len(symbols)):
+            if not first or (ends[first - 1] % bar == 0 and self.steps[symbols[first - 1]]):
+                return symbols[first:]
+        return symbols[-CONTEXT:]
 
     def _wait(self, steps: int, symbols: list[int]) -> int:
         left = steps
@@ -100,12 +108,27 @@ class Book:
         return max(within)[1] if within else min(sizes)[1]
 
     def _nearest(self, pitches: frozenset[int], gap: int) -> int | None:
-        """The symbol that has most of these pitches and least others (Jaccard index); None if none has any."""
-        common = self.strikes[:, list(pitches)].sum(axis=1)
-        best = int(np.argmax(common / (self._sizes + len(pitches) - common)))
-        if not common[best]:
+        """The symbol that has most of these pitches and pitch classes, and least others; None if none has any."""
+        wanted = np.zeros(128, bool)
+        wanted[list(pitches)] = True
+        likeness = _likeness(self.strikes, wanted) + _likeness(self._classes, _classes(wanted))
+        best = int(np.argmax(likeness))
+        if not likeness[best]:
             return None
         return self._number(frozenset(np.nonzero(self.strikes[best])[0].tolist()), gap)
+
+
+def _likeness(these: Flags, one: Flags) -> NDArray[np.float64]:
+    """The Jaccard index of each row and `one`, which has at least one member."""
+    result: NDArray[np.float64] = (these & one).sum(axis=-1) / (these | one).sum(axis=-1)
+    return result
+
+
+def _classes(strikes: Flags) -> Flags:
+    """The pitch classes of pitches, (..., 128) -> (..., 12)."""
+    octaves = np.pad(strikes, [(0, 0)] * (strikes.ndim - 1) + [(0, 4)]).reshape(*strikes.shape[:-1], 11, 12)
+    result: Flags = np.any(octaves, axis=-2)
+    return result
 
 
 _BOOKS: WeakKeyDictionary[Model, Book] = WeakKeyDictionary()
@@ -121,17 +144,17 @@ def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng:
     if not loop.notes or scale is None:
         return loop
     book = _book(model)
-    # Into C major or A minor, by half an octave at most.
-    up = (5 - major_tonic(scale)) % 12 - 5 if model.card.in_key else 0
+    up = into_c(scale) if model.card.in_key else 0
     grid = model.card.grid
-    said = book.said(_groups(loop, grid, up), grid.steps(loop.length))
+    said = book.said(groups(loop, grid, up), grid.steps(loop.length))
     context = said
     for heard in reversed(past):
         if len(context) >= CONTEXT:
             break
-        context = book.said(_groups(heard, grid, up), grid.steps(heard.length)) + context
+        context = book.said(groups(heard, grid, up), grid.steps(heard.length)) + context
     pen = _Pen(book, loop, grid, said, _bias(book, scale, up, knobs))
-    logits, states = _heard(model, context[-CONTEXT:] or [int(np.argmax(book.drawn))])
+    bar = round(loop.bar / grid.step)
+    logits, states = _heard(model, book.latest(context, bar) or [int(np.argmax(book.drawn))])
     while not pen.full:
         symbol = pen.draw(logits, knobs["temperature"], rng)
         if not pen.full:
@@ -174,7 +197,7 @@ class _Pen:
         beats = loop.length / PPQN
         least, most = SYMBOLS_PER_BEAT
         self._most = round(min(max(2 * len(said), least * beats), most * beats)) + 1
-        columns = [0, *(column for column, _ in _groups(loop, grid, 0)), self._length]
+        columns = [0, *(column for column, _ in groups(loop, grid, 0)), self._length]
         longest = max(b - a for a, b in pairwise(columns))
         self._patience = min(max(longest, grid.steps_per_beat), max(self._length // 2, 1))
         self._repeats = max(_REPEATS, _longest_run([s for s in said if book.struck[s]]))
@@ -229,14 +252,19 @@ def _longest_run(symbols: list[int]) -> int:
 # ---- loops ----------------------------------------------------------------------------------------------------------
 
 
-def _groups(loop: Loop, grid: Grid, up: int) -> Groups:
+def groups(loop: Loop, grid: Grid, up: int) -> Groups:
     """What is struck together in a loop, some semitones up."""
     last = grid.steps(loop.length) - 1
-    groups: dict[int, set[int]] = defaultdict(set)
+    struck: dict[int, set[int]] = defaultdict(set)
     for note in loop.notes:
         if 0 <= note.pitch + up <= 127:
-            groups[min(max(round(note.onset / grid.step), 0), last)].add(note.pitch + up)
-    return [(column, frozenset(groups[column])) for column in sorted(groups)]
+            struck[min(max(round(note.onset / grid.step), 0), last)].add(note.pitch + up)
+    return [(column, frozenset(struck[column])) for column in sorted(struck)]
+
+
+def into_c(scale: key.Key) -> int:
+    """Semitones up from a key into C major or A minor: half an octave at most."""
+    return (5 - major_tonic(scale)) % 12 - 5
 
 
 def _played(strikes: dict[int, set[int]], loop: Loop, grid: Grid, up: int) -> Loop:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.inference.answer import answer
-from rtgen.inference.card import Card
+from rtgen.inference.card import Card, Symbol
 from rtgen.inference.model import Model, Tensor
-from rtgen.inference.sequence import SYMBOLS_PER_BEAT, Book
+from rtgen.inference.sequence import CONTEXT, SYMBOLS_PER_BEAT, Book
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from tests.data.make_tiny import HALF_BEATS, PIECES
@@ -47,9 +47,22 @@ def test_a_chord_of_the_vocabulary_is_one_symbol() -> None:
 
 def test_what_cannot_be_said_is_said_by_what_is_most_like_it() -> None:
     book = Book(HALF_BEATS)
-    (symbol,) = book.said([(0, frozenset((60, 64, 68)))], 96)
-    assert HALF_BEATS.vocabulary[symbol].pitches == (60, 64, 67)
-    assert book.said([(0, frozenset((20,)))], 96) == []
+    for played, said in {(60, 64, 68): (60, 64, 67), (36, 43, 52): (60, 64, 67), (20,): (56,)}.items():
+        (symbol,) = book.said([(0, frozenset(played))], 96)
+        assert HALF_BEATS.vocabulary[symbol].pitches == said
+    only = replace(HALF_BEATS, vocabulary=(Symbol((60,), 6), Symbol((67,), 6)))
+    assert Book(only).said([(0, frozenset((62,)))], 96) == []
+
+
+def test_what_was_played_last_is_heard_from_the_beginning_of_a_bar() -> None:
+    book = Book(PIECES)
+    bars = book.said([(step, frozenset((60,))) for step in range(0, 480, 6)], 480)
+    assert len(bars) > CONTEXT
+    heard = book.latest(bars, 48)
+    assert CONTEXT - 2 * 8 < len(heard) <= CONTEXT
+    assert read(PIECES, heard)[1] % 48 == 0
+    assert book.latest(bars, 5000) == bars[-CONTEXT:]
+    assert book.latest(bars[:10], 48) == bars[:10]
 
 
 # ---- continuing -----------------------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class Architecture(nn.Module, ABC):
     """A key of `rtgen.inference.card.ROLES`."""
     better: ClassVar[tuple[str, str]] = ("loss", "min")
     """The figure of `judge` that says which checkpoint is the best, and whether it is to be small or large."""
+    repeats: ClassVar[bool] = False
+    """Whether it is shown a loop again each time that it comes back: who follows a song needs all of it."""
 
     @classmethod
     def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
@@ -147,8 +149,12 @@ class Source:
 
     def draw(self, count: int, rng: Generator) -> Sample:
         """`count` loops, with replacement."""
+        return self.take(self.pick(count, rng), rng)
+
+    def pick(self, count: int, rng: Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The numbers of `count` loops, with replacement."""
         sets = rng.choice(len(self._members), count, p=self._weights)
-        return self.take(np.array([rng.choice(self._members[i][0]) for i in sets]), rng)
+        return np.array([rng.choice(self._members[i][0]) for i in sets])
 
     def take(self, indices: np.ndarray[Any, np.dtype[np.int64]], rng: Generator) -> Sample:
         """Some loops, varied."""
