@@ -272,8 +272,13 @@ def source(data: Path | str, split: str, config: Config) -> Source:
     Raises:
         UserError: there are none.
     """
-    found = dataset.load(data, split, list(config.sets) if config.sets else None)
-    return Source(found, config.sets, Augmentation(**config.augmentation) if split == "train" else None)
+    sets = list(config.sets) if config.sets else None
+    found = dataset.load(data, split, sets, duplicates=kind(config.model).repeats)
+    if split != "train":
+        return Source(found, config.sets)
+    if 0 < config.loops < len(found):
+        found = found.pick(np.linspace(0, len(found) - 1, config.loops).astype(np.int64))
+    return Source(found, config.sets, Augmentation(**config.augmentation))
 
 
 def load(path: Path) -> Training:
@@ -406,7 +411,10 @@ def _trainer(
         limit_train_batches=per_epoch,
         val_check_interval=timedelta(seconds=CHECK_EVERY_S) if budget_s else None,
         callbacks=callbacks,
-        logger=[CSVLogger(folder, name="log"), TensorBoardLogger(folder, name="tensorboard")],
+        logger=[
+            CSVLogger(folder, name="log", flush_logs_every_n_steps=10),
+            TensorBoardLogger(folder, name="tensorboard"),
+        ],
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=False,

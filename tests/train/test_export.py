@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,34 +9,50 @@ import torch
 
 from rtgen.errors import UserError
 from rtgen.inference.answer import answer
+from rtgen.inference.card import Card
 from rtgen.inference.model import Model
 from rtgen.music.note import Loop
 from tests.train import songs
 from tests.train.test_fit import TINY
-from train import evaluate, export, fit
+from train import dataset, eager, evaluate, export, fit
 from train.augment import GRID
-from train.models.loop_denoiser import LoopDenoiser, cells, fold, loss, planes_of
+from train.models.loop_denoiser import FOLD, MIN_STEPS, LoopDenoiser, cells, fold, loss, planes_of
 from train.score import note_f1
 
-SAVED = {"config": asdict(replace(TINY, sets={"pop909": 1.0})), "state": asdict(fit.State(10, 60.0))}
+CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)
 
 
-def shaken(seed: int = 0) -> LoopDenoiser:
-    """A tiny model that is no longer pass-through."""
-    torch.manual_seed(seed)
-    model = LoopDenoiser(**TINY.architecture)
+def training() -> fit.Training:
+    """A run with a tiny model that is no longer pass-through."""
+    torch.manual_seed(0)
+    found = fit.Training(TINY, TINY.architecture)
     with torch.no_grad():
-        for p in model.parameters():
+        for p in found.average.parameters():
             p.add_(0.05 * torch.randn_like(p))
-    return model.eval()
+    found.seen += 10
+    found.elapsed_s = 60.0
+    return found.eval()
+
+
+def shaken() -> LoopDenoiser:
+    net = training().average
+    assert isinstance(net, LoopDenoiser)
+    return net
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoopDenoiser, Path]:
-    model = shaken()
+def exported(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LoopDenoiser, Path]:
+    run = training()
     path = tmp_path_factory.mktemp("models") / "tiny.onnx"
-    assert export.write(model, export.card_of(SAVED, model), path) < export.PARITY
-    return model, path
+    card = export.card_of(run, run.average, small_data)
+    assert export.write(run.average.player(), card, path).difference < export.PARITY
+    assert isinstance(run.average, LoopDenoiser)
+    return run.average, path
+
+
+def inputs(count: int, steps: int) -> list[torch.Tensor]:
+    feed = export.probe(CARD, count, steps)
+    return [feed["roll"], feed["mask"], feed["phase"], torch.full((count, 1), 0.5)]
 
 
 def test_folding_and_back() -> None:
@@ -45,7 +61,7 @@ def test_folding_and_back() -> None:
 
 
 def test_an_untrained_model_passes_through() -> None:
-    roll, mask, phase, damage = export.probe(2, 96)
+    roll, mask, phase, damage = inputs(2, 96)
     onset, hold, velocity, micro = LoopDenoiser(**TINY.architecture)(roll, mask, phase, damage)
     assert torch.equal(onset > 0.5, roll[:, 0] > 0.5)
     assert torch.equal(hold > 0.5, roll[:, 1] > 0.5)
@@ -54,14 +70,14 @@ def test_an_untrained_model_passes_through() -> None:
 
 
 def test_a_loop_has_no_beginning_to_the_network() -> None:
-    model, inputs = shaken(), export.probe(1, 96)
-    turned = [torch.roll(x, 30, dims=-1) if x.dim() > 2 else x for x in inputs]
-    expected = torch.roll(model.logits(*inputs), 30, dims=-1)
+    model, given = shaken(), inputs(1, 96)
+    turned = [torch.roll(x, 30, dims=-1) if x.dim() > 2 else x for x in given]
+    expected = torch.roll(model.logits(*given), 30, dims=-1)
     assert torch.allclose(model.logits(*turned), expected, atol=1e-5)
 
 
 def test_the_loss_falls_where_the_answer_is_right() -> None:
-    target = export.probe(2, 48)[0]
+    target = inputs(2, 48)[0]
     right = torch.stack(
         [20 * target[:, 0] - 10, 20 * target[:, 1] - 10, target[:, 2].clamp(0.01, 0.99), target[:, 3]], 1
     )
@@ -72,15 +88,30 @@ def test_the_loss_falls_where_the_answer_is_right() -> None:
 
 def test_an_export_answers_as_its_model(exported: tuple[LoopDenoiser, Path]) -> None:
     model, path = exported
-    assert export.check(model, path) < export.PARITY
+    assert export.check(model.player(), path).difference < export.PARITY
     with pytest.raises(RuntimeError, match="differs"):
-        export.check(shaken(1), path)
+        export.check(LoopDenoiser(**TINY.architecture), path)
+
+
+def test_an_export_that_is_too_slow_fails(exported: tuple[LoopDenoiser, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "MAX_MS", 1e-6)
+    with pytest.raises(RuntimeError, match="ms a run"):
+        export.check(exported[0].player(), exported[1])
+
+
+def test_its_weights_can_be_run_in_torch_again(exported: tuple[LoopDenoiser, Path]) -> None:
+    feed = export.probe(Model(exported[1]).card, 2, 96)
+    again = eager.rebuild(exported[1])(*feed.values())
+    for made, meant in zip(again, exported[0](*feed.values()), strict=True):
+        assert torch.allclose(made, meant, atol=1e-5)
 
 
 def test_its_card_is_complete(exported: tuple[LoopDenoiser, Path]) -> None:
     card = Model(exported[1]).card
-    assert [(d.name, d.licence) for d in card.data] == [("pop909", "MIT")]
-    assert card.data[0].credit
+    assert [(d.name, d.licence) for d in card.data] == [("set", "the user's own")]
+    assert not export.may_ship(card)
+    assert export.may_ship(replace(card, data=dataset.card_data(["pop909"])))
+    assert dataset.card_data(["pop909"])[0].credit
     assert card.training["parameters"] == sum(p.numel() for p in exported[0].parameters())
     export.rewrite_card(exported[1], metrics={"f1_exact": 0.5})
     assert Model(exported[1]).card == replace(card, metrics={"f1_exact": 0.5})
@@ -92,10 +123,9 @@ def test_it_tells_nothing_of_the_machine_that_made_it(exported: tuple[LoopDenois
     assert b".py" not in data
 
 
-def test_a_set_that_may_not_be_given_away_is_not_exported() -> None:
-    saved = {**SAVED, "config": asdict(replace(TINY, sets={"lofi-samples": 1.0}))}
-    with pytest.raises(UserError, match="lofi-samples"):
-        export.card_of(saved, shaken())
+def test_a_run_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist; train first"):
+        fit.load(tmp_path / fit.BEST)
 
 
 @pytest.mark.parametrize("length", [1440, 1920, 3840, 7680])

@@ -1,108 +1,195 @@
 from __future__ import annotations
 
+import csv
 import os
+import resource
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rtgen.errors import UserError
-from tests.train import songs
 from train import dataset, fit
-from train.sources import midi
+from train.config import Config
+from train.models.base import Aim, Source
+from train.models.loop_denoiser import LoopDenoiser
 
-TINY = fit.Config(
+TINY = Config(
     "loop_denoiser",
     sets={"set": 1.0},
     architecture={"width": 16, "dilations": [1, 16], "lens": 4, "looks": [[16, 3]]},
+    augmentation={"transpose": True, "shift": True, "velocity": True},
     batch=4,
 )
+COMMAND = [sys.executable, "-m", "train", "fit"]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("music")
-    dataset.prepare(midi.find([songs.folder(folder / "set", 60)]), folder / "data")
-    return folder / "data"
+@pytest.fixture
+def yaml(tmp_path: Path) -> Path:
+    """The tiny configuration as a file."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        "model: loop_denoiser\nsets: {set: 1.0}\nbatch: 4\nepochs: 1\n"
+        "architecture: {width: 16, dilations: [1, 16], lens: 4, looks: [[16, 3]]}\n"
+    )
+    return path
 
 
-def test_a_run_learns_saves_and_resumes(data: Path, tmp_path: Path) -> None:
+def weights(folder: Path) -> torch.Tensor:
+    return torch.cat([p.flatten() for p in fit.load(folder / fit.LAST).net.parameters()])
+
+
+def test_a_run_learns_saves_logs_and_resumes(small_data: Path, tmp_path: Path) -> None:
     losses: list[float] = []
-    first = fit.fit(TINY, data, tmp_path, 1.5, progress=lambda _, loss: losses.append(loss))
+    first = fit.fit(TINY, small_data, tmp_path, budget_s=1.5, progress=lambda state: losses.append(state.loss))
     assert first.step > 5
     assert sum(losses[-3:]) < sum(losses[:3])
-    assert (tmp_path / "log.csv").read_text().startswith("step,elapsed_s,rate,loss,f1")
-    second = fit.fit(TINY, data, tmp_path, first.elapsed_s + 0.5, resume=True)
+    assert 0 < first.valid["note_f1"] < 1
+    rows = [row for path in tmp_path.glob("log/*/metrics.csv") for row in csv.DictReader(path.open())]
+    assert any(float(row["train/loss"]) > 0 for row in rows if row.get("train/loss"))
+    assert any(row.get("valid/note_f1") for row in rows)
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "version_0")).Reload()
+    assert {"train/loss", "valid/note_f1"} <= set(events.Tags()["scalars"])
+    second = fit.fit(TINY, small_data, tmp_path, budget_s=first.elapsed_s + 0.5, resume=True)
     assert second.step > first.step
     assert second.elapsed_s > first.elapsed_s
 
 
-def test_a_signal_saves_and_ends(data: Path, tmp_path: Path) -> None:
-    def terminate(state: fit.State, loss: float) -> None:
+def test_epochs_are_passes_over_the_loops(small_data: Path, tmp_path: Path) -> None:
+    state = fit.fit(replace(TINY, batch=16), small_data, tmp_path, epochs=2)
+    loops = len(dataset.load(small_data, "train"))
+    assert state.step == 2 * -(-loops // 16)
+    assert state.share == 1
+
+
+def test_a_signal_saves_and_a_resumed_run_is_as_one_unbroken(small_data: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+
+    def terminate(state: fit.State) -> None:
         if state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    state = fit.fit(TINY, data, tmp_path, 60, progress=terminate)
-    assert state.step == 3
-    assert fit.load_checkpoint(tmp_path / "last.pt")["state"]["step"] == 3
+    config = replace(TINY, batch=32)
+    stopped = fit.fit(config, small_data, tmp_path / "a", epochs=1, progress=terminate)
+    assert (stopped.step, stopped.stopped) == (3, "SIGTERM")
+    assert int(fit.load(tmp_path / "a" / fit.LAST).seen) == stopped.step
+    fit.fit(config, small_data, tmp_path / "a", epochs=1, resume=True)
+    fit.fit(config, small_data, tmp_path / "b", epochs=1)
+    assert torch.equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
-    runs = []
-    for name in ("a", "b"):
-        torch.set_num_threads(1)
-        run = fit.Run(TINY, tmp_path / name, resume=False)
-        runs.append(torch.cat([p.flatten() for p in run.model.parameters()]))
-    assert torch.equal(*runs)
-
-
-def test_runs_are_neither_overwritten_nor_mixed_up(data: Path, tmp_path: Path) -> None:
-    fit.Run(TINY, tmp_path, resume=False).save()
+def test_runs_are_neither_overwritten_nor_mixed_up(small_data: Path, tmp_path: Path) -> None:
+    fit.fit(TINY, small_data, tmp_path, budget_s=0.1)
     with pytest.raises(UserError, match="--resume"):
-        fit.Run(TINY, tmp_path, resume=False)
+        fit.fit(TINY, small_data, tmp_path, budget_s=0.1)
     with pytest.raises(UserError, match="another configuration"):
-        fit.Run(replace(TINY, batch=8), tmp_path, resume=True)
+        fit.fit(replace(TINY, batch=8), small_data, tmp_path, budget_s=0.1, resume=True)
     with pytest.raises(UserError, match="does not exist"):
-        fit.Run(TINY, tmp_path / "none", resume=True)
+        fit.fit(TINY, small_data, tmp_path / "none", budget_s=0.1, resume=True)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / fit.LAST).write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        fit.fit(TINY, small_data, tmp_path / "odd", resume=True)
 
 
-def test_shares_of_sets_are_kept(data: Path) -> None:
+def test_a_checkpoint_of_another_architecture_is_refused(small_data: Path, tmp_path: Path) -> None:
+    fit.fit(TINY, small_data, tmp_path, budget_s=0.1)
+    saved: dict[str, Any] = torch.load(tmp_path / fit.LAST, weights_only=True)
+    saved["hyper_parameters"]["config"]["model"] = "conv_vae"
+    torch.save(saved, tmp_path / fit.LAST)
+    with pytest.raises(UserError, match=f"{fit.LAST}.*(another architecture|cannot use|no setting)"):
+        fit.fit(TINY, small_data, tmp_path, budget_s=0.1, resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit.fit(TINY, small_data, tmp_path, budget_s=0.3)
+    good = int(fit.load(tmp_path / fit.LAST).seen)
+    aims = LoopDenoiser.aims
+
+    def poisoned(self: LoopDenoiser, task: Any) -> Iterator[Aim]:
+        for aim in aims(self, task):
+            yield Aim(aim.loss * float("nan"))
+
+    monkeypatch.setattr(LoopDenoiser, "aims", poisoned)
+    with pytest.raises(UserError, match=rf"became nan at step {good}.*--resume"):
+        fit.fit(TINY, small_data, tmp_path, budget_s=60, resume=True)
+    assert int(fit.load(tmp_path / fit.LAST).seen) == good
+    assert torch.isfinite(weights(tmp_path)).all()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(small_data: Path, tmp_path: Path, yaml: Path) -> None:
+    run = [*COMMAND, str(yaml), "--data", str(small_data), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    subprocess.run([*run, "--budget", "0.1s"], check=True, capture_output=True)
+    before = (tmp_path / "run" / fit.LAST).read_bytes()
+    assert len(before) > 40_000
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    done = subprocess.run(
+        [*run, "--budget", "1s", "--resume"], preexec_fn=fill, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "run" / fit.LAST).read_bytes() == before
+
+
+def test_sigterm_to_the_command_says_how_to_go_on(small_data: Path, tmp_path: Path, yaml: Path) -> None:
+    run = [*COMMAND, str(yaml), "--data", str(small_data), "--run", str(tmp_path / "run"), "--budget", "60s"]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        while process.poll() is None and not any(tmp_path.glob("run/log/*/metrics.csv")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout
+        said = process.stdout.read()
+    assert process.returncode == 0
+    assert f"--run {tmp_path / 'run'} --budget 60s --resume" in " ".join(said.split())
+    assert (tmp_path / "run" / fit.LAST).exists()
+
+
+def test_two_processes_train_as_one(small_data: Path, tmp_path: Path, yaml: Path) -> None:
+    run = [*COMMAND, str(yaml), "--data", str(small_data), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    done = subprocess.run(
+        [*run, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loops = len(dataset.load(small_data, "train"))
+    assert int(fit.load(tmp_path / "run" / fit.LAST).seen) == -(-loops // 8)
+
+
+def test_a_device_that_is_not_there_is_a_sentence(small_data: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(UserError, match="device cuda is not there; say --device cpu"):
+        fit.fit(TINY, small_data, tmp_path, budget_s=0.1, device="cuda")
+
+
+def test_shares_of_sets_are_kept(small_data: Path) -> None:
     with pytest.raises(UserError, match="no loops of other"):
-        dataset.load(data, "train", ["other"])
-    sampler = fit.Sampler(dataset.load(data, "train"), {"set": 0.5, "other": 0.5})
-    assert list(sampler.members) == ["set"]
+        dataset.load(small_data, "train", ["other"])
+    loops = dataset.load(small_data, "train")
+    half = len(loops) // 2
+    two = replace(loops, sets=np.array(["a"] * half + ["b"] * (len(loops) - half)))
+    drawn = Source(two, {"a": 3.0, "b": 1.0, "absent": 5.0}).draw(1000, np.random.default_rng(0))
+    assert np.mean(drawn.indices < half) == pytest.approx(0.75, abs=0.05)
 
 
 def test_the_rate_rises_and_falls() -> None:
-    rates = [fit.learning_rate(i / 100, 1.0) for i in range(101)]
+    config = replace(TINY, learning_rate=1.0)
+    rates = [fit.learning_rate(i / 100, config) for i in range(101)]
     assert max(rates) == rates[2] == 1.0
     assert rates[0] == pytest.approx(0.01)
     assert rates[-1] == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("40m", 2400), ("1.5h", 5400)])
-def test_spans_of_time(text: str, seconds: float) -> None:
-    assert fit.parse_time(text) == seconds
-
-
-def test_wrong_settings_are_sentences(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no span of time"):
-        fit.parse_time("soon")
-    with pytest.raises(UserError, match="no configuration"):
-        fit.read_config(tmp_path / "none.yaml")
-    (tmp_path / "odd.yaml").write_text("modle: x")
-    with pytest.raises(UserError, match="not a configuration"):
-        fit.read_config(tmp_path / "odd.yaml")
-    with pytest.raises(UserError, match="not understood"):
-        fit.build({"breadth": 3})
-    (tmp_path / "odd.pt").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="not a readable checkpoint"):
-        fit.load_checkpoint(tmp_path / "odd.pt")
-
-
-def test_the_shipped_configuration_is_read() -> None:
-    config = fit.read_config("loop_denoiser")
-    assert config.model == "loop_denoiser"
-    assert all(dataset.about(name).ship for name in config.sets)
+    assert fit.learning_rate(0.9, replace(config, schedule="constant")) == 1.0
