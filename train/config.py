@@ -28,6 +28,7 @@ class Config:
         architecture: its settings.
         augmentation: switches of `train.augment.Augmentation`.
         sets: share of each set in a batch; sets that are not named are not used. None: all loops alike.
+        loops: how many of those for training are used, spread evenly over the songs; 0 uses all.
         batch: loops in a step.
         epochs: passes over the loops, unless a budget of time is given.
         optimiser: `adamw`, `adam` or `rmsprop`.
@@ -45,6 +46,7 @@ class Config:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     sets: Mapping[str, float] | None = None
+    loops: int = 0
     batch: int = 64
     epochs: int = 10
     optimiser: Optimiser = "adamw"
@@ -63,7 +65,7 @@ class Config:
         Raises:
             ValueError: one is of the wrong kind or out of range.
         """
-        for name in "batch", "epochs", "average_over", "patience", "seed":
+        for name in "loops", "batch", "epochs", "average_over", "patience", "seed":
             value = getattr(self, name)
             if type(value) is not int or value < (name in ("batch", "epochs")):
                 raise ValueError(f"{name} is {value!r}, not a whole number from {int(name in ('batch', 'epochs'))} up")

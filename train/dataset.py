@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ LENGTH = BARS * BAR
 SPLITS = ("test", "valid", "train")
 """The most held-out first."""
 FIELDS = ("onset", "pitch", "duration", "velocity")
+_BY_LOOP = ("sets", "songs", "tracks", "starts", "bars", "filled", "tempos")
 _COLUMNS = ("set", "song", "track", "start", "length", "bar", "filled", "tempo", "split", "duplicate", *FIELDS)
 
 Notes = NDArray[np.int32]
@@ -113,6 +114,12 @@ class Loops:
         notes[:, 0] = loop
         return notes
 
+    def pick(self, indices: NDArray[np.int64]) -> Loops:
+        """Some of the loops."""
+        offsets = np.concatenate([[0], np.cumsum(self.offsets[indices + 1] - self.offsets[indices])])
+        columns = {name: getattr(self, name)[indices] for name in _BY_LOOP}
+        return replace(self, notes=self.take(indices), offsets=offsets, **columns)
+
 
 def manifest(data: Path | str) -> dict[str, Any]:
     """What `prepare` wrote about a dataset: its format, its shards, how it was cut and from what.
@@ -190,6 +197,7 @@ def load(
         bars=table["bar"].to_numpy(),
         filled=table["filled"].to_numpy(),
         tempos=table["tempo"].to_numpy(),
+        length=length,
     )
 
 

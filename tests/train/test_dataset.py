@@ -61,10 +61,21 @@ def test_only_what_fits_is_loaded(tmp_path: Path) -> None:
     assert set(waltz.songs) == {"2.mid"}
     # Ten bars of three beats and two thirds of another: eleven.
     assert waltz.filled.tolist() == [2880] * 5 + [1440]
+    assert waltz.length == 2880
     with pytest.raises(UserError, match="no loops of c for 'all' with 2 bars of 4 beats"):
         dataset.load(tmp_path / "data", "all", ["c"])
     with pytest.raises(UserError, match="4 bars"):
         dataset.load(tmp_path / "data", "all", length=7680)
+
+
+def test_some_of_the_loops_are_as_they_were_among_all(data: Path) -> None:
+    loops = dataset.load(data, "all")
+    some = loops.pick(np.array([0, 7, 7, 119]))
+    assert len(some) == 4
+    assert np.array_equal(some.notes, loops.take(np.array([0, 7, 7, 119])))
+    assert np.array_equal(some.take(np.array([3])), loops.take(np.array([119])))
+    assert some.songs.tolist() == loops.songs[[0, 7, 7, 119]].tolist()
+    assert some.starts.tolist() == loops.starts[[0, 7, 7, 119]].tolist()
 
 
 def test_what_is_no_dataset_is_a_sentence(data: Path, tmp_path: Path) -> None:
