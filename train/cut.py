@@ -13,13 +13,15 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from train.sources.piece import EARLY, Piece
+from train.sources.piece import EARLY, Piece, sorted_rows
 
 Ints = NDArray[np.int64]
 Classes = NDArray[np.uint64]
 
 STEP = 40
 """Ticks within which two loops count as the same."""
+_DAY = 2**15
+"""Steps; nothing begins so long before a downbeat."""
 _PART = 2**42
 """Ticks, far more than any piece has: voices are laid end to end at this distance."""
 
@@ -56,8 +58,8 @@ class Cut:
         length: ticks, likewise.
         bar: ticks, likewise.
         filled: ticks that are music, likewise.
-        offsets: the notes of loop i are rows `offsets[i]` to `offsets[i + 1]` of `notes`.
-        notes: onset, pitch, duration, velocity; shape (notes, 4); by loop, onset and pitch.
+        offsets: the notes of loop i are columns `offsets[i]` to `offsets[i + 1]` of `notes`.
+        notes: rows of onsets, pitches, durations, velocities, shape (4, notes); by loop, onset and pitch.
     """
 
     voice: Ints
@@ -78,7 +80,7 @@ class Cut:
             self.bar[which],
             self.filled[which],
             np.concatenate([[0], np.cumsum(counts[which])]),
-            self.notes[np.repeat(which, counts)],
+            self.notes[:, np.repeat(which, counts)],
         )
 
 
@@ -102,66 +104,61 @@ def cut(voices: Sequence[tuple[Piece, Ints]], cutting: Cutting) -> Cut:
     """
     places = [(i, *w, piece.bar) for i, (piece, _) in enumerate(voices) for w in windows(piece, cutting)]
     voice, start, filled, bar = np.array(places, np.int64).reshape(-1, 4).T
-    notes = np.concatenate([np.empty((0, 4), np.int64), *(n for _, n in voices)])
-    of_voice = np.repeat(np.arange(len(voices)), [len(n) for _, n in voices])
+    if not places:
+        none = np.empty(0, np.int64)
+        return Cut(none, none, none, none, none, np.zeros(1, np.int64), np.empty((4, 0), np.int64))
+    onset, pitch, duration, velocity = np.concatenate([n for _, n in voices], axis=1)
     # The window that each note lies in or after, over all voices at once.
+    of_voice = np.repeat(np.arange(len(voices)), [n.shape[1] for _, n in voices])
     lane = _PART // 2
-    window = np.searchsorted(voice * _PART + lane + start, of_voice * _PART + lane + notes[:, 0] + EARLY, "right") - 1
-    inside = (window >= 0) & (voice[window] == of_voice if len(voice) else False)
-    inside &= (notes[:, 0] - start[window] < filled[window] - EARLY) if len(voice) else False
-    window, notes = window[inside], notes[inside]
-    onset = notes[:, 0] - start[window]
-    duration = np.minimum(notes[:, 2], filled[window] - onset)
-    window, notes = monophonic(window, np.stack([onset, notes[:, 1], duration, notes[:, 3]], axis=1))
-    counts = np.bincount(window, minlength=len(voice))
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    window = np.searchsorted(voice * _PART + lane + start, of_voice * _PART + lane + onset + EARLY, "right") - 1
+    onset = onset - start[window]
+    inside = (window >= 0) & (voice[window] == of_voice) & (onset < filled[window] - EARLY)
+    window, onset = window[inside], onset[inside]
+    duration = np.minimum(duration[inside], filled[window] - onset)
+    window, notes = monophonic(window, onset, pitch[inside], duration, velocity[inside])
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(window, minlength=len(voice)))])
     loops = Cut(voice, start, cutting.bars * bar, bar, filled, offsets, notes)
     return loops.take(_worth_learning(loops, *cutting.notes))
 
 
-def monophonic(loop: Ints, notes: Ints) -> tuple[Ints, Ints]:
-    """Every note ended where its pitch starts again, of those on one tick the loudest kept, sorted by loop and onset.
+def monophonic(loop: Ints, onset: Ints, pitch: Ints, duration: Ints, velocity: Ints) -> tuple[Ints, Ints]:
+    """Every note ended where its pitch starts again, of those on one tick the loudest and longest kept.
 
     As `Loop.monophonic_by_pitch`, for many loops.
 
-    Args:
-        loop: of each note.
-        notes: onset, pitch, duration, velocity; shape (notes, 4).
+    Returns:
+        The loop of each note, and the notes as in `Cut`.
     """
-    onset, pitch, duration, velocity = notes.T
-    place = (loop << 31) | (pitch << 24) | (onset + EARLY)
-    order = np.lexsort((-((velocity << 24) | duration), place))
-    place = place[order]
-    order = order[np.concatenate([[True], place[1:] != place[:-1]])] if len(order) else order
-    loop, notes = loop[order], notes[order]
-    follows = np.flatnonzero((loop[1:] == loop[:-1]) & (notes[1:, 1] == notes[:-1, 1]))
-    notes[follows, 2] = np.minimum(notes[follows, 2], notes[follows + 1, 0] - notes[follows, 0])
-    order = np.argsort((loop << 31) | ((notes[:, 0] + EARLY) << 7) | notes[:, 1])
-    return loop[order], notes[order]
+    longest = int(duration.max(initial=0))
+    loop, pitch, onset, quiet, short = sorted_rows(loop, pitch, onset + EARLY, 127 - velocity, longest - duration)
+    same = (loop[1:] == loop[:-1]) & (pitch[1:] == pitch[:-1])
+    first = np.append(True, ~same | (onset[1:] != onset[:-1]))[: len(loop)]
+    loop, pitch, onset, quiet, short = (x[first] for x in (loop, pitch, onset, quiet, short))
+    duration = longest - short
+    same = (loop[1:] == loop[:-1]) & (pitch[1:] == pitch[:-1])
+    np.minimum(duration[:-1], onset[1:] - onset[:-1], out=duration[:-1], where=same)
+    loop, onset, pitch, duration, quiet = sorted_rows(loop, onset, pitch, duration, quiet)
+    return loop, np.stack([onset - EARLY, pitch, duration, 127 - quiet])
 
 
 def _worth_learning(loops: Cut, fewest: int, most: int) -> NDArray[np.bool_]:
     """Which loops have enough notes, not too many, and more than one moment."""
     counts = np.diff(loops.offsets)
     found = (counts >= fewest) & (counts <= most)
-    steps = np.rint(loops.notes[:, 0] / STEP)
+    steps = np.rint(loops.notes[0] / STEP)
     first, last = loops.offsets[:-1][found], loops.offsets[1:][found] - 1
     found[found] = steps[first] != steps[last]
     return found
 
 
-def _cells(notes: Ints, loop: Ints, lowest: Ints) -> tuple[Ints, Ints]:
-    """What a class is made of: the distinct (loop, step, pitch above the lowest, steps of duration) in order.
-
-    Returns:
-        The loop of each, and the other three in one number.
-    """
-    step, duration = (np.rint(notes[:, c] / STEP).astype(np.int64) for c in (0, 2))
-    cell = ((step + 2**15) << 30) | ((notes[:, 1] - lowest[loop]) << 22) | np.minimum(duration, 2**22 - 1)
-    order = np.lexsort((cell, loop))
-    loop, cell = loop[order], cell[order]
-    fresh = np.concatenate([[True], (cell[1:] != cell[:-1]) | (loop[1:] != loop[:-1])]) if len(cell) else order > 0
-    return loop[fresh], cell[fresh]
+def _cells(notes: Ints, loop: Ints, lowest: Ints) -> list[Ints]:
+    """What a class is made of: distinct rows of loop, step (from a day before), pitch above the lowest, duration."""
+    step, duration = (np.rint(notes[c] * (1 / STEP)).astype(np.int64) for c in (0, 2))
+    rows = sorted_rows(loop, step + _DAY, notes[1] - lowest[loop], duration)
+    other = [row[1:] != row[:-1] for row in rows]
+    fresh = np.append(True, other[0] | other[1] | other[2] | other[3])[: len(loop)]
+    return [row[fresh] for row in rows]
 
 
 def loop_classes(loops: Cut) -> Classes:
@@ -170,10 +167,11 @@ def loop_classes(loops: Cut) -> Classes:
     The sum of its cells, each scrambled as in SplitMix64 (Steele, Lea and Flood, 2014), and of its length.
     """
     loop = np.repeat(np.arange(len(loops.start)), np.diff(loops.offsets))
-    lowest = np.minimum.reduceat(loops.notes[:, 1], loops.offsets[:-1]) if len(loop) else loop
-    loop, cell = _cells(loops.notes, loop, lowest)
+    lowest = np.minimum.reduceat(loops.notes[1], loops.offsets[:-1]) if len(loop) else loop
+    loop, step, pitch, duration = _cells(loops.notes, loop, lowest)
+    cells = _scrambled((step << 30 | pitch << 22 | duration).astype(np.uint64))
     first = np.searchsorted(loop, np.arange(len(loops.start)))
-    total = np.add.reduceat(_scrambled(cell.astype(np.uint64)), first) if len(loop) else np.empty(0, np.uint64)
+    total = np.add.reduceat(cells, first) if len(loop) else np.empty(0, np.uint64)
     return _scrambled(total + loops.length.astype(np.uint64))
 
 
@@ -186,11 +184,10 @@ def _scrambled(x: Classes) -> Classes:
 
 def song_class(tracks: Iterable[Ints]) -> int:
     """The same for a whole song. It decides the song's split, so how it is reckoned stays as it is."""
-    notes = np.concatenate([np.empty((0, 4), np.int64), *tracks])
-    if not len(notes):
+    notes = np.concatenate([np.empty((4, 0), np.int64), *tracks], axis=1)
+    if not notes.size:
         return 0
-    loop = np.zeros(len(notes), np.int64)
-    _, cell = _cells(notes, loop, notes[:, 1].min(keepdims=True))
-    parts = np.stack([(cell >> 30) - 2**15, (cell >> 22) & 0xFF, cell & (2**22 - 1)], axis=1)
-    text = ";".join(["%d,%d,%d"] * len(parts)) % tuple(parts.ravel().tolist())
+    _, step, pitch, duration = _cells(notes, np.zeros(notes.shape[1], np.int64), notes[1].min(keepdims=True))
+    numbers = np.stack([step - _DAY, pitch, duration], axis=1).ravel().tolist()
+    text = ("%d,%d,%d;" * len(step) % tuple(numbers))[:-1]
     return int(blake2b(text.encode(), digest_size=8).hexdigest(), 16)

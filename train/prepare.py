@@ -141,7 +141,7 @@ def _table(
         "tempo": pa.array(tempo),
         **{
             name: pa.ListArray.from_arrays(pa.array(loops.offsets.astype(np.int32)), pa.array(values.astype(np.int32)))
-            for name, values in zip(FIELDS, loops.notes.T, strict=True)
+            for name, values in zip(FIELDS, loops.notes, strict=True)
         },
         "loop_class": pa.array(loop_classes(loops)),
         "song_class": pa.array(of[owner]),

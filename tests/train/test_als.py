@@ -32,7 +32,7 @@ def only(path: Path) -> Piece:
 
 def notes_of(piece: Piece) -> list[tuple[int, ...]]:
     ((_, notes),) = piece.tracks
-    return [tuple(row) for row in notes.tolist()]
+    return sorted(map(tuple, notes.T.tolist()))
 
 
 @pytest.mark.parametrize("plain", [False, True])

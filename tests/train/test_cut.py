@@ -18,7 +18,7 @@ def piece(notes: Part, *stretches: tuple[int, int], bar: int = 1920) -> tuple[Pi
 
 
 def loops(found: Cut) -> list[list[list[int]]]:
-    return [found.notes[a:b].tolist() for a, b in zip(found.offsets[:-1], found.offsets[1:], strict=True)]
+    return [found.notes[:, a:b].T.tolist() for a, b in zip(found.offsets[:-1], found.offsets[1:], strict=True)]
 
 
 def test_loops_lie_side_by_side_in_each_stretch() -> None:
@@ -60,7 +60,7 @@ def test_loops_that_teach_nothing_are_left_out() -> None:
     many = part(Note(i * 20, 60 + i % 2, 10, 80) for i in range(170))
     assert len(cut([piece(n, (0, 3840)) for n in (chord, few, many)], Cutting()).start) == 0
     assert len(cut([], Cutting()).start) == 0
-    assert len(cut([piece(few[:0], (0, 3840))], Cutting()).start) == 0
+    assert len(cut([piece(few[:, :0], (0, 3840))], Cutting()).start) == 0
 
 
 def notes_(low: int = -20, high: int = 3800) -> st.SearchStrategy[Note]:
@@ -72,9 +72,9 @@ def notes_(low: int = -20, high: int = 3800) -> st.SearchStrategy[Note]:
 def test_many_loops_are_made_monophonic_as_one_is(drawn: list[list[Note]]) -> None:
     loops = [Loop(3840, tuple(replace(n, duration=min(n.duration, 3840 - n.onset)) for n in ns)) for ns in drawn]
     loop = np.repeat(np.arange(len(loops)), [len(x) for x in loops])
-    found_loop, found = monophonic(loop, np.concatenate([part([]), *(part(x.notes) for x in loops)]))
+    found_loop, found = monophonic(loop, *np.concatenate([part([]), *(part(x.notes) for x in loops)], axis=1))
     for i, x in enumerate(loops):
-        assert found[found_loop == i].tolist() == part(x.monophonic_by_pitch().notes).tolist()
+        assert found[:, found_loop == i].tolist() == part(x.monophonic_by_pitch().notes).tolist()
 
 
 @settings(deadline=None)

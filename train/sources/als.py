@@ -121,10 +121,10 @@ def read(source: Source) -> Reading:
         if metre is None:
             facts["no metre: 4/4 taken"] += 1
         notes, end = heard(clip)
-        if not len(notes):
+        if not notes.size:
             facts["clip without notes"] += 1
             continue
-        first = int(notes[0, 0])
+        first = int(notes[0].min())
         bar = (metre or Metre()).bar
         pieces.append(Piece(((name, notes),), ((first, end - first),), bar, live.tempo or _DEFAULT_TEMPO))
     return Reading(tuple(pieces), +facts)
@@ -147,7 +147,7 @@ def heard(clip: Clip) -> tuple[Part, int]:
     length = high - low
     offset = round(clip.values.get("StartRelative", 0.0) * PPQN)
     if length <= 0:
-        return np.empty((0, 4), np.int64), 0
+        return np.empty((4, 0), np.int64), 0
     notes = clip.notes[clip.inside() & (clip.notes[:, 1] > 0)]
     on = np.minimum(np.rint(notes[:, 0] * PPQN).astype(np.int64) - low, length - 1)
     off = np.clip(np.rint((notes[:, 0] + notes[:, 1]) * PPQN).astype(np.int64) - low, on + 1, length)
@@ -159,9 +159,8 @@ def heard(clip: Clip) -> tuple[Part, int]:
         place = clip.values.get("CurrentEnd", _FAR) - clip.values.get("CurrentStart", 0.0)
         end = min(end, round(place * PPQN))
     velocity = np.clip(np.rint(notes[:, 2]), 1, 127).astype(np.int64)
-    found = np.stack([start, notes[:, 4].astype(np.int64), np.minimum(off - on, end - start), velocity], axis=1)
-    found = found[(start >= 0) & (start < end)]
-    return found[np.lexsort((found[:, 1], found[:, 0]))], end
+    found = np.stack([start, notes[:, 4].astype(np.int64), np.minimum(off - on, end - start), velocity])
+    return found[:, (start >= 0) & (start < end)], end
 
 
 def parse(source: Source) -> LiveSet:

@@ -24,7 +24,7 @@ from rtgen.music import files
 from rtgen.music.time import PPQN, Metre
 from train.sources.find import Source
 from train.sources.find import find as find
-from train.sources.piece import Part, Piece, Reading, distinct, part
+from train.sources.piece import Part, Piece, Reading, distinct, part, sorted_rows
 
 BEATS = "beat_midi.txt"
 _DRUMS = 9
@@ -78,8 +78,9 @@ def read(source: Source) -> Reading:
     if _METRE not in data:
         facts["no metre: 4/4 taken"] += 1
     tracks = tuple((name, notes) for name, (_, notes) in zip(names, played, strict=True))
-    tempo = _longest(score.tempos, max(int((n[:, 0] + n[:, 2]).max()) for _, n in tracks))
-    found = stretches(score.metres, max(int((n[:, 0] + n[:, 2]).max()) for _, n in tracks))
+    end = max(int((notes[0] + notes[2]).max()) for _, notes in tracks)
+    tempo = _longest(score.tempos, end)
+    found = stretches(score.metres, end)
     return Reading(tuple(Piece(tracks, s, bar, tempo, not melodic) for bar, s in found.items()), facts)
 
 
@@ -87,14 +88,15 @@ def _on_the_beat(
     source: Source, score: Score, names: Sequence[str], played: Sequence[tuple[str, Part]], beats: bytes
 ) -> Piece:
     times, downbeats = parse_beats(beats.decode("utf-8", "replace"), source.name)
-    tracks = tuple((name, warp(n, score.tempos, times)) for name, (_, n) in zip(names, played, strict=True))
     # A downbeat closes the bar before it; where four beats are not between two, no bar is.
     marks = np.flatnonzero(downbeats)
     runs = np.split(marks, np.flatnonzero(np.diff(marks) != 4) + 1)
     found = tuple((int(run[0]) * PPQN, int(run[-1] - run[0]) * PPQN) for run in runs if len(run) > 1)
     if not found:
         raise UserError(f"{source.name} has no bars of 4/4 in its {BEATS}; leave that out to read it by its own metre")
-    return Piece(tracks, found, tempo=round(float(60 / np.median(np.diff(times))), 3))
+    notes = warp(np.concatenate([n for _, n in played], axis=1), score.tempos, times)
+    tracks = zip(names, np.split(notes, np.cumsum([n.shape[1] for _, n in played])[:-1], axis=1), strict=True)
+    return Piece(tuple(tracks), found, tempo=round(float(60 / np.median(np.diff(times))), 3))
 
 
 def quick(data: bytes) -> Score | None:
@@ -106,23 +108,19 @@ def quick(data: bytes) -> Score | None:
     except Exception:  # symusic lets whatever went wrong in C++ through
         return None
     scale = PPQN / score.ticks_per_quarter
-    tracks = []
-    for number, track in enumerate(score.tracks):
-        notes = track.notes.numpy()
-        if len(notes["time"]):
-            found = _notes(notes, track.controls.numpy() if len(track.controls) else None, scale)
-            if len(found):
-                tracks.append((track.name or f"Track {number}", track.is_drum, found))
+    known = [(t.name or f"Track {i}", t.is_drum, t) for i, t in enumerate(score.tracks) if len(t.notes)]
+    notes = _notes([t for _, _, t in known], scale) if known else []
+    tracks = tuple((name, drums, n) for (name, drums, _), n in zip(known, notes, strict=True) if n.size)
     if not tracks:
         return None
     tempos, metres = score.tempos.numpy(), score.time_signatures.numpy()
     bpm = [round(60e6 / t, 3) if t > 0 else _DEFAULT_TEMPO for t in tempos["mspq"].tolist()]
     signs = zip(_ticks(metres, scale), metres["numerator"].tolist(), metres["denominator"].tolist(), strict=True)
-    known = {tick: Metre(beats, unit) for tick, beats, unit in signs if 1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)}
+    fit = {tick: Metre(beats, unit) for tick, beats, unit in signs if 1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)}
     return Score(
-        tuple(tracks),
+        tracks,
         tuple(sorted({0: _DEFAULT_TEMPO, **dict(zip(_ticks(tempos, scale), bpm, strict=True))}.items())),
-        tuple(sorted({0: Metre(), **known}.items())),
+        tuple(sorted({0: Metre(), **fit}.items())),
     )
 
 
@@ -131,31 +129,38 @@ def _ticks(events: dict[str, NDArray[np.int32]], scale: float) -> list[int]:
     return found
 
 
-def _notes(notes: dict[str, NDArray[np.int32]], controls: dict[str, NDArray[np.int32]] | None, scale: float) -> Part:
-    """Notes of symusic as `rtgen.music.files` has them.
+def _notes(tracks: Sequence[Any], scale: float) -> list[Part]:
+    """The notes of symusic's tracks as `rtgen.music.files` has them, all tracks at once.
 
     Where a pitch is struck again while it sounds, symusic gives the first end to the first note and so on. A key ends
     the first note at the second strike, and the second at the next end.
     """
-    pitch, on = notes["pitch"].astype(np.int64), notes["time"].astype(np.int64)
-    off = on + notes["duration"]
-    order = np.lexsort((off, on, pitch))
-    pitch, on, off, velocity = pitch[order], on[order], off[order], notes["velocity"][order].astype(np.int64)
-    same = pitch[1:] == pitch[:-1]
+    fields = [t.notes.numpy() for t in tracks]
+    ends = np.cumsum([len(f["time"]) for f in fields])
+    track = np.repeat(np.arange(len(tracks)), np.diff(ends, prepend=0))
+    on, duration, pitch, velocity = (
+        np.concatenate([f[name] for f in fields]).astype(np.int64) for name in ("time", "duration", "pitch", "velocity")
+    )
+    # By pitch and time; of two strikes on one tick the one that comes last in the file goes last, and counts.
+    key, on, duration, order = sorted_rows(track << 7 | pitch, on, duration, np.arange(len(on)))
+    off, velocity = on + duration, velocity[order]
+    same = key[1:] == key[:-1]
     if np.any(same & (on[1:] < off[:-1])):
         # Ends of a pitch ascend as its strikes do: the next end after each strike.
-        off = off[np.searchsorted(pitch << 40 | off, pitch << 40 | on, side="right")]
-    pedal = None if controls is None else controls["number"] == _SUSTAIN
-    if controls is not None and pedal is not None and pedal.any():
-        end = max(off.max(), controls["time"][-1])
-        off = sustained(off, controls["time"][pedal], controls["value"][pedal] >= 64, end)
-    again = np.flatnonzero(same)
-    off[again] = np.minimum(off[again], on[again + 1])
+        off = off[np.searchsorted(key << 40 | off, key << 40 | on, side="right")]
+    for number, one in enumerate(tracks):
+        controls = one.controls.numpy() if len(one.controls) else {"number": np.empty(0)}
+        pedal = controls["number"] == _SUSTAIN
+        if pedal.any():
+            own = slice(ends[number - 1] if number else 0, ends[number])
+            end = max(off[own].max(), controls["time"][-1])
+            off[own] = sustained(off[own], controls["time"][pedal], controls["value"][pedal] >= 64, end)
+    np.minimum(off[:-1], on[1:], out=off[:-1], where=same)
     onset = np.rint(on * scale).astype(np.int64)
     duration = np.rint(off * scale).astype(np.int64) - onset
-    found = np.stack([onset, pitch, duration, velocity], axis=1)[duration > 0]
-    ordered: Part = found[np.lexsort((found[:, 1], found[:, 0]))]
-    return ordered
+    lasts = duration > 0
+    found = np.stack([onset, key & 127, duration, velocity])[:, lasts]
+    return np.split(found, np.cumsum(lasts)[ends - 1][:-1], axis=1)
 
 
 def sustained(off: NDArray[np.int64], times: NDArray[np.int32], down: NDArray[np.bool_], end: int) -> NDArray[np.int64]:
@@ -186,7 +191,7 @@ def tolerant(data: bytes, name: str) -> Score:
     for track in score.tracks:
         for channel in sorted({e.data[0] & 0x0F for e in track.events}):
             notes = part(files.notes_of(e for e in track.events if e.data[0] & 0x0F == channel))
-            if len(notes):
+            if notes.size:
                 tracks.append((track.name, channel == _DRUMS, notes))
     if not tracks:
         raise UserError(f"{name} holds no notes that last; choose a file with music in it")
@@ -229,7 +234,11 @@ def parse_beats(text: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.b
         UserError: it is not such a file.
     """
     try:
-        rows = np.array([[float(f) for f in line.split()[:3]] for line in text.splitlines() if line.strip()])
+        # All numbers at once, which is quick, unless lines have more than three.
+        rows = np.fromstring(text, sep=" ")
+        if len(rows) != 3 * len(text.split("\n")) - 3 * text.endswith("\n"):
+            rows = np.array([[float(f) for f in line.split()[:3]] for line in text.splitlines() if line.strip()])
+        rows = rows.reshape(-1, 3)
         times, downbeats = rows[:, 0], rows[:, 2] == 1.0
     except (ValueError, IndexError):
         raise UserError(f"the {BEATS} beside {name} is not readable; leave it out or repair it") from None
@@ -249,13 +258,12 @@ def seconds_at(ticks: NDArray[np.int64], tempos: Sequence[tuple[int, float]]) ->
 
 
 def warp(notes: Part, tempos: Sequence[tuple[int, float]], beats: NDArray[np.float64]) -> Part:
-    """`notes` with beat number n of `beats` (seconds) at tick 480 n; sorted by onset.
+    """`notes` with beat number n of `beats` (seconds) at tick 480 n.
 
     Before the first and after the last beat the nearest beat's length goes on. Notes before the first beat have
     negative onsets.
     """
-    seconds = seconds_at(np.stack([notes[:, 0], notes[:, 0] + notes[:, 2]], axis=1), tempos)
+    seconds = seconds_at(np.stack([notes[0], notes[0] + notes[2]]), tempos)
     beat = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(beats) - 2)
-    on, off = np.rint((beat + (seconds - beats[beat]) / (beats[beat + 1] - beats[beat])) * PPQN).astype(np.int64).T
-    warped = np.stack([on, notes[:, 1], np.maximum(off - on, 1), notes[:, 3]], axis=1)
-    return warped[np.argsort(on, kind="stable")]
+    on, off = np.rint((beat + (seconds - beats[beat]) / (beats[beat + 1] - beats[beat])) * PPQN).astype(np.int64)
+    return np.stack([on, notes[1], np.maximum(off - on, 1), notes[3]])

@@ -17,7 +17,7 @@ EARLY = 20
 """Ticks, half a step of a roll: a note that comes this much before a downbeat belongs to it."""
 
 Part = NDArray[np.int64]
-"""Notes, shape (notes, 4): onset, pitch, duration (ticks, 480 a beat), velocity."""
+"""Notes, shape (4, notes): rows of onsets, pitches, durations (ticks, 480 a beat) and velocities, in any order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +42,7 @@ class Piece:
         """Each track apart and, of several, all together."""
         if len(self.tracks) < 2:
             return list(self.tracks)
-        return [*self.tracks, ("together", np.concatenate([notes for _, notes in self.tracks]))]
+        return [*self.tracks, ("together", np.concatenate([notes for _, notes in self.tracks], axis=1))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,8 @@ class Reading:
 
 def part(notes: Iterable[Note]) -> Part:
     """Notes as an array."""
-    return np.array([(n.onset, n.pitch, n.duration, n.velocity) for n in notes], np.int64).reshape(-1, 4)
+    rows = [(n.onset, n.pitch, n.duration, n.velocity) for n in notes]
+    return np.array(rows, np.int64).reshape(-1, 4).T.copy()
 
 
 def distinct(names: Iterable[str]) -> list[str]:
@@ -71,3 +72,23 @@ def distinct(names: Iterable[str]) -> list[str]:
         seen[name] += 1
         found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return found
+
+
+def sorted_rows(*columns: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows of numbers that are not negative in order, by the first column, then the second and so on.
+
+    Where they fit, a row becomes one number of 63 bits: sorting those is ten times as fast as finding an order.
+    """
+    widths = [int(c.max()).bit_length() for c in columns] if len(columns[0]) else [0] * len(columns)
+    if sum(widths) > 63:
+        order = np.lexsort(columns[::-1])
+        return [c[order] for c in columns]
+    key = columns[0].astype(np.int64)
+    for column, width in zip(columns[1:], widths[1:], strict=True):
+        key = (key << width) | column
+    key.sort()
+    found = []
+    for width in widths[:0:-1]:
+        found.append(key & ((1 << width) - 1))
+        key = key >> width
+    return [key, *found[::-1]]
