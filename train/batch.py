@@ -10,19 +10,9 @@ from numpy.typing import NDArray
 
 from rtgen.music.roll import bar_phase
 from rtgen.music.time import Grid
-from train.augment import (
-    DURATION,
-    GRID,
-    LOOP,
-    ONSET,
-    PITCH,
-    UNKNOWN,
-    VELOCITY,
-    Sample,
-    corrupt,
-    humanise,
-)
+from train.corrupt import UNKNOWN, corrupt, humanise
 from train.dataset import Notes
+from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.sources.piece import BAR
 
 Floats = NDArray[np.float32]
@@ -116,14 +106,22 @@ def phases(count: int, length: int, grid: Grid = GRID) -> Floats:
     return np.repeat(bar_phase(length, BAR, grid)[None], count, axis=0)
 
 
-def repair_task(sample: Sample, rng: Generator) -> Batch:
+def repair_task(sample: Sample, rng: Generator, *, corrupted: bool = True, humanised: bool = True) -> Batch:
     """What a denoiser learns from some loops: they are damaged by as much as a draw says, and partly hidden.
 
     A third of the loops is not damaged at all; half of the time the network is not told by how much.
+
+    Args:
+        sample: what is meant.
+        rng: what draws.
+        corrupted: whether notes are missed, moved, slipped and so on.
+        humanised: whether half of the loops are off the beat as well.
     """
     meant, count, length = sample.notes, sample.count, sample.length
     damage = np.where(rng.random(count) < 0.3, 0, rng.random(count))
-    heard = humanise(corrupt(meant, damage, length, rng), count, damage * (rng.random(count) < 0.5), length, rng)
+    heard = corrupt(meant, damage, length, rng) if corrupted else meant
+    if humanised:
+        heard = humanise(heard, count, damage * (rng.random(count) < 0.5), length, rng)
     target = rasterise(meant, count, length)
     mask = draw_masks(meant, count, target.shape[3], rng)
     told = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]

@@ -374,6 +374,19 @@ def test_a_task_is_a_function_of_its_seed_and_hides_what_it_masks() -> None:
     assert np.array_equal(a.roll[untouched], a.target[untouched])
 
 
+def test_each_damage_of_a_task_can_be_switched_off() -> None:
+    off, loose, hurt = (
+        batch.repair_task(SONGS, np.random.default_rng(7), corrupted=c, humanised=h)
+        for c, h in ((False, False), (False, True), (True, False))
+    )
+    assert np.array_equal(off.roll, batch.hide(off.target, off.mask))
+    shown = 1 - loose.mask[:, None]
+    # A little off the beat, what sounds is hardly another; damaged, it is.
+    assert not np.array_equal(loose.roll, loose.target * shown)
+    assert (loose.roll[:, 1] != (loose.target * shown)[:, 1]).mean() < 0.005
+    assert (hurt.roll[:, 1] != (hurt.target * (1 - hurt.mask[:, None]))[:, 1]).mean() > 0.005
+
+
 def test_the_first_bar_is_cut_from_every_plane() -> None:
     task = batch.first_bar(batch.repair_task(SONGS, np.random.default_rng(6)))
     assert {x.shape[-1] for x in (task.roll, task.mask, task.phase, task.target)} == {48}
