@@ -5,7 +5,7 @@ from PIL import Image
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop, Note
-from rtgen.rig import picture
+from rtgen.rig import canvas, picture
 
 CALL = Loop(3840, (Note(-12, 60, 470, 90), Note(480, 64, 470, 60), Note(960, 67, 900, 110), Note(960, 67, 900, 110)))
 ANSWER = CALL.with_notes((*CALL.notes[1:], Note(1920, 72, 480, 100)))
@@ -30,8 +30,8 @@ def test_match_of_a_loop_with_itself_is_the_whole_loop():
 def test_new_and_left_out_notes_look_different_from_kept_ones(tmp_path):
     picture.draw([(CALL, CALL)], tmp_path / "same.png", title="t")
     picture.draw([(CALL, ANSWER)], tmp_path / "other.png", title="t", tempo=96, captions=("vary",))
-    assert not {picture._EDGE, picture._GONE} & colours(tmp_path / "same.png")
-    assert {picture._EDGE, picture._GONE} <= colours(tmp_path / "other.png")
+    assert not {canvas.EDGE, canvas.GONE} & colours(tmp_path / "same.png")
+    assert {canvas.EDGE, canvas.GONE} <= colours(tmp_path / "other.png")
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -1,0 +1,151 @@
+"""What pictures of loops are drawn with: a dark ground, and panels with piano rolls (Pillow only)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from rtgen.errors import UserError
+from rtgen.music.note import Note
+from rtgen.music.time import PPQN
+
+Colour = tuple[int, int, int]
+
+_FINE = 2
+"""All is drawn this many times larger and scaled down, which smooths the round corners."""
+STRIP = 44
+"""Pixels above the roll of a panel, for its caption."""
+
+GROUND: Colour = (17, 20, 28)
+PANEL: Colour = (29, 34, 46)
+BLACK_KEY: Colour = (25, 29, 39)
+BEAT: Colour = (44, 52, 68)
+BAR: Colour = (74, 86, 110)
+FAINT: Colour = (132, 144, 168)
+TEXT: Colour = (230, 235, 245)
+KEPT: Colour = (118, 188, 255)
+NEW: Colour = (255, 170, 76)
+EDGE: Colour = (255, 236, 205)
+GONE: Colour = (92, 106, 136)
+
+
+class Canvas:
+    """A drawing in pixels of the finished picture."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._image = Image.new("RGBA", (width * _FINE, height * _FINE))
+        self._pen = ImageDraw.Draw(self._image)
+        # Round corners with nothing behind them sit well on a light page and on a dark one.
+        self.box(0, 0, width, height, GROUND, radius=28)
+
+    def box(
+        self,
+        x: float,
+        y: float,
+        right: float,
+        bottom: float,
+        fill: Colour | None,
+        *,
+        radius: float = 0,
+        edge: Colour | None = None,
+    ) -> None:
+        """A rectangle, its corners rounded by at most `radius`, with an edge of two pixels if it has a colour."""
+        # Pillow counts the last pixel in.
+        ends = (x * _FINE, y * _FINE, max(right * _FINE - 1, x * _FINE), max(bottom * _FINE - 1, y * _FINE))
+        most = min(ends[2] - ends[0], ends[3] - ends[1]) / 2
+        self._pen.rounded_rectangle(ends, min(radius * _FINE, most), fill, edge, 2 * _FINE if edge else 0)
+
+    def text(self, x: float, baseline: float, text: str, size: int, colour: Colour, anchor: str = "ls") -> float:
+        """Writes `text`, and returns its width; `anchor` as in Pillow."""
+        font = ImageFont.load_default(size * _FINE)
+        self._pen.text((x * _FINE, baseline * _FINE), text, colour, font, anchor)
+        return self._pen.textlength(text, font) / _FINE
+
+    def save(self, path: Path) -> None:
+        """Writes a PNG, which appears whole or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        partial = path.with_name(path.name + ".part")
+        try:
+            self._image.reduce(_FINE).save(partial, format="PNG", optimize=True)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another folder") from error
+
+
+class Panel:
+    """One roll: a loop of `length` ticks between two pitches."""
+
+    def __init__(
+        self, canvas: Canvas, x: float, y: float, width: float, row: int, low: int, high: int, length: int, bar: int
+    ) -> None:
+        self._canvas, self._x, self._y, self._width, self._row_height = canvas, x, y, width, row
+        self._low, self._high, self._length, self._bar = low, high, length, bar
+        self._top = y + STRIP
+        self._bottom = self._top + (high - low + 1) * self._row_height
+
+    def _column(self, tick: float) -> float:
+        return self._x + min(max(tick / self._length, 0), 1) * self._width
+
+    def _row(self, pitch: int) -> float:
+        return self._top + (self._high - pitch) * self._row_height
+
+    def grid(self, *, names: bool) -> None:
+        """The ground: rows of the black keys, lines for beats and bars, the Cs by name if `names`."""
+        draw = self._canvas
+        draw.box(self._x, self._y, self._x + self._width, self._bottom, PANEL, radius=8)
+        for pitch in range(self._low, self._high + 1):
+            y = self._row(pitch)
+            if pitch % 12 in (1, 3, 6, 8, 10):
+                draw.box(self._x, y, self._x + self._width, y + self._row_height, BLACK_KEY)
+            elif pitch % 12 == 0:
+                draw.box(self._x, y + self._row_height - 1, self._x + self._width, y + self._row_height, BEAT)
+                if names:
+                    draw.text(self._x - 12, y + self._row_height / 2 + 1, f"C{pitch // 12 - 1}", 20, FAINT, "rm")
+        for tick in range(PPQN, self._length, PPQN):
+            draw.box(self._column(tick), self._top, self._column(tick) + 1, self._bottom, BEAT)
+        for tick in range(self._bar, self._length, self._bar):
+            draw.box(self._column(tick) - 1, self._y + 10, self._column(tick) + 1, self._bottom, BAR)
+
+    def caption(self, left: str, right: str) -> None:
+        """Who plays, and a word on it."""
+        self._canvas.text(self._x + 14, self._y + 30, left, 24, TEXT)
+        self._canvas.text(self._x + self._width - 14, self._y + 30, right, 24, FAINT, "rs")
+
+    def bar_numbers(self) -> None:
+        """The numbers of the bars, below."""
+        for number, tick in enumerate(range(0, self._length, self._bar), 1):
+            self._canvas.text(self._column(tick), self._bottom + 28, str(number), 20, FAINT)
+
+    def notes(self, notes: Iterable[Note], fill: Colour | None, edge: Colour | None = None) -> None:
+        """The notes as bars: filled and the brighter the louder, with an edge if it has a colour."""
+        for note in notes:
+            x, right = self._column(note.onset), self._column(note.end) - 2
+            y = self._row(note.pitch)
+            colour = shade(fill, note.velocity) if fill else None
+            self._canvas.box(x, y - 0.5, max(right, x + 6), y + self._row_height + 0.5, colour, radius=3, edge=edge)
+
+    def pixels(self, rows: Sequence[Sequence[float]], step: int, colour: Colour) -> None:
+        """A picture: of each pitch, from the lowest up, how bright (0-1) each `step` ticks are."""
+        for pitch, row in enumerate(rows, self._low):
+            y = self._row(pitch)
+            for number, value in enumerate(row):
+                if value > 0:
+                    x, right = self._column(number * step), self._column((number + 1) * step)
+                    self._canvas.box(x, y, right, y + self._row_height, mix(colour, value))
+
+
+def shade(colour: Colour, velocity: int) -> Colour:
+    """`colour` as bright as `velocity` is loud; the softest still stands out from the ground."""
+    return mix(colour, 0.3 + 0.7 * min(max((velocity - 20) / 85, 0), 1))
+
+
+def mix(colour: Colour, part: float) -> Colour:
+    """As much of `colour` as `part` (0-1) says, on the ground of a panel."""
+    red, green, blue = (round(p + (c - p) * part) for p, c in zip(PANEL, colour, strict=True))
+    return red, green, blue
