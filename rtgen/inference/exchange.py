@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -163,17 +164,17 @@ def peaks(belief: Belief, count: int, at_once: int | None = None) -> list[Cell]:
         at_once: most of them in one column.
     """
     cells: list[Cell] = []
-    taken = belief.copy()
-    in_column = [0] * belief.shape[1]
-    while len(cells) < count:
-        row, column = (int(i) for i in np.unravel_index(int(np.argmax(taken)), taken.shape))
-        if taken[row, column] == -np.inf:
+    rows, columns = np.nonzero(np.isfinite(belief))
+    order = np.argsort(-belief[rows, columns], kind="stable")
+    beside = np.zeros(belief.shape, bool)
+    in_column: Counter[int] = Counter()
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if len(cells) == count:
             break
-        cells.append((row, column))
-        taken[row, max(column - 2, 0) : column + 3] = -np.inf
-        in_column[column] += 1
-        if in_column[column] == at_once:
-            taken[:, column] = -np.inf
+        if not beside[row, column] and in_column[column] != at_once:
+            cells.append((row, column))
+            beside[row, max(column - 2, 0) : column + 3] = True
+            in_column[column] += 1
     return cells
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
 
@@ -20,7 +20,6 @@ from rtgen.inference.exchange import (
     Belief,
     Cell,
     Knobs,
-    distance,
     exchange,
     folded,
     in_key,
@@ -45,7 +44,7 @@ Code = NDArray[np.float64]
 
 NOISE = (0.5, 1.0, 2.0)
 """Standard deviations by which the attempts at a variation stray, at distance 1; less in proportion at less."""
-CANDIDATES = 5
+CANDIDATES = 3
 """New loops that are decoded as one batch, of which the best is played."""
 _SURE = 12.0
 """Log-odds beyond which a model is not believed."""
@@ -53,8 +52,8 @@ _AT_ONCE = 5
 """Most notes that are struck together, unless more were."""
 _LEAST = 1e-9
 """Even a model that believes in nothing has a likeliest note."""
-_COPY = 0.5
-"""Nearer to what was played than this, a new loop is none."""
+_COPY = 0.3
+"""A new loop that shares more of its notes than this with what was played is none."""
 
 
 def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
@@ -161,6 +160,18 @@ def _besides(
 # ---- new loops ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Idea:
+    """Where the notes of a new loop begin: cells of a roll, some semitones up."""
+
+    roll: Roll
+    cells: list[Cell]
+    up: int
+
+    def pitches(self, grid: Grid) -> list[int]:
+        return [folded(row + grid.pitch_low + self.up) for row, _ in self.cells]
+
+
 def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """A new loop in the key, register, density and loudness of what was played.
 
@@ -170,60 +181,55 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     scale = key.estimate(loop.notes)
     if scale is None:
         return loop
-    steps = model.card.grid.steps(loop.length)
+    grid = model.card.grid
     mean, sd = _normal(model.card)
     codes = mean + rng.standard_normal((CANDIDATES, len(mean))) * sd * knobs["temperature"]
-    made = [_moved(roll, loop, scale, knobs, model.card) for roll in _decode(model, codes, steps)]
-    return max(made, key=lambda new: _fit(new, loop, scale))
+    rolls = _decode(model, codes, grid.steps(loop.length))
+    ideas = [_idea(roll, loop, scale, knobs, model.card) for roll in rolls]
+    best = max(ideas, key=lambda idea: _fit(idea, loop, scale, grid))
+    new = sounded(best.cells, best.roll, loop, grid)
+    louder = fmean(n.velocity for n in loop.notes) / fmean(n.velocity for n in new.notes)
+    return new.with_notes(
+        replace(n, pitch=folded(n.pitch + best.up), velocity=min(max(round(n.velocity * louder), 1), 127))
+        for n in new.notes
+    ).monophonic_by_pitch()
 
 
-def _moved(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> Loop:
-    """The notes of a roll, as many as in `loop`, in its key and register."""
+def _idea(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> _Idea:
+    """The likeliest notes of a roll, as many as in `loop`, moved into its key and register."""
     grid = card.grid
     free = peaked(log_odds(np.maximum(roll.onset, _LEAST)))
-    first = _struck(free, roll, loop, grid)
-    own = Key(0) if card.in_key else key.estimate(first.notes)
-    up = (major_tonic(scale) - major_tonic(own)) % 12 if own is not None else 0
-    up += 12 * round((_register(loop) - _register(first) - up) / 12)
-    there = Key((scale.tonic - up) % 12, scale.minor)
-    free = in_key(free, there, knobs, grid)
-    new = _raised(_struck(free, roll, loop, grid), up, loop)
-    if distance(new, loop, grid) < _COPY:
-        for note in inside(_raised(loop, -up, loop), grid):
-            free[note.pitch - grid.pitch_low, min(max(round(note.onset / grid.step), 0), free.shape[1] - 1)] = -np.inf
-        new = _raised(_struck(free, roll, loop, grid), up, loop)
-    return new
+    first = [row + grid.pitch_low for row, _ in _struck(free, roll, loop, grid)]
+    own = Key(0) if card.in_key else key.estimate(Note(0, pitch, 1) for pitch in first) or scale
+    up = (major_tonic(scale) - major_tonic(own)) % 12
+    up += 12 * round((fmean(n.pitch for n in loop.notes) - fmean(first) - up) / 12)
+    free = in_key(free, Key((scale.tonic - up) % 12, scale.minor), knobs, grid)
+    cells = _struck(free, roll, loop, grid)
+    played = [(pitch - up - grid.pitch_low, column) for pitch, column in _by_cell(loop, grid)]
+    if len(set(cells).intersection(played)) > _COPY * len(cells):
+        for row, column in played:
+            if 0 <= row < grid.pitches:
+                free[row, column] = -np.inf
+        cells = _struck(free, roll, loop, grid)
+    return _Idea(roll, cells, up)
 
 
-def _struck(free: Belief, roll: Roll, loop: Loop, grid: Grid) -> Loop:
-    """As many notes as in `loop` where `free` is highest, or fewer if half of them are all that the model believes in.
+def _struck(free: Belief, roll: Roll, loop: Loop, grid: Grid) -> list[Cell]:
+    """As many cells as `loop` has notes where `free` is highest, or half of them if the model believes in no more.
 
-    Never silence, for a model that believes in nothing.
+    Never none, even for a model that believes in nothing.
     """
     columns = Counter(round(n.onset / grid.step) for n in loop.notes)
     cells = peaks(free, len(loop), max(*columns.values(), _AT_ONCE))
     least = -(-len(loop) // 2)
-    believed = [cell for i, cell in enumerate(cells) if i < least or roll.onset[cell] >= MIN_ONSET]
-    return sounded(believed, roll, loop, grid)
+    return [cell for i, cell in enumerate(cells) if i < least or roll.onset[cell] >= MIN_ONSET]
 
 
-def _raised(loop: Loop, up: int, like: Loop) -> Loop:
-    """A loop some semitones up, as loud as another; octaves are taken from what would leave the pitches of MIDI."""
-    louder = fmean(n.velocity for n in like.notes) / fmean(n.velocity for n in loop.notes)
-    return loop.with_notes(
-        replace(n, pitch=folded(n.pitch + up), velocity=min(max(round(n.velocity * louder), 1), 127))
-        for n in loop.notes
-    ).monophonic_by_pitch()
-
-
-def _register(loop: Loop) -> float:
-    return fmean(n.pitch for n in loop.notes)
-
-
-def _fit(new: Loop, loop: Loop, scale: Key) -> float:
-    """How well a new loop fits to what was played: notes in the key, less what differs in density and register."""
-    kept = fmean(scale.contains(n.pitch) for n in new.notes)
-    return kept - abs(len(new) - len(loop)) / len(loop) - abs(_register(new) - _register(loop)) / 12
+def _fit(idea: _Idea, loop: Loop, scale: Key, grid: Grid) -> float:
+    """How well an idea fits to what was played: notes in the key, less what differs in density and register."""
+    pitches = idea.pitches(grid)
+    off = abs(fmean(pitches) - fmean(n.pitch for n in loop.notes)) / 12
+    return fmean(map(scale.contains, pitches)) - abs(len(pitches) - len(loop)) / len(loop) - off
 
 
 # ---- the model ------------------------------------------------------------------------------------------------------

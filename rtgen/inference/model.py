@@ -85,9 +85,15 @@ class Model:
         feed |= inputs
         outputs: dict[str, Tensor] = {}
         for part in self._parts:
-            if part.half is None or part.half in inputs:
-                values = part.session.run(part.outputs, {name: feed[name] for name in part.inputs})
-                outputs |= zip(part.outputs, values, strict=True)
+            if part.half is None:
+                values = part.session.run(part.outputs, feed)
+            elif part.half in inputs:
+                # An exporter may take the batch from the other half's input; what is in that does not matter.
+                other = self._zeros(self._sizes(self.card.min_steps, batch), set(part.inputs) - set(feed))
+                values = part.session.run(part.outputs, {n: v for n, v in (feed | other).items() if n in part.inputs})
+            else:
+                continue
+            outputs |= zip(part.outputs, values, strict=True)
         for name, value in outputs.items():
             if not np.isfinite(value).all():
                 raise UserError(f"{self.path}: output {name!r} holds values that are no numbers; train it again")
@@ -107,11 +113,7 @@ class Model:
         return sorted(times)[runs // 2]
 
     def _open_parts(self, device: str) -> list[_Part]:
-        """The model, or its halves, so that one can be computed without the other.
-
-        Raises:
-            UserError: one half depends on the other.
-        """
+        """The model, or its halves, so that one can be computed without the other."""
         halves = ROLES[self.card.role].halves
         if not halves:
             session = self._open(self._data, device)
@@ -120,10 +122,6 @@ class Model:
         for half, outputs in halves.items():
             session = self._open(prune(self._data, outputs), device)
             names = [i.name for i in session.get_inputs()]
-            for other in set(names) & (set(halves) - {half}):
-                raise UserError(
-                    f"{self.path}: output {outputs[0]!r} depends on the input {other!r}, and must not; export it again"
-                )
             parts.append(_Part(half, names, list(outputs), session))
         return parts
 
@@ -162,10 +160,12 @@ class Model:
         """Sizes of the free dimensions of a run on at least so many steps, or of a sequence on one symbol."""
         return {"batch": batch, "steps": -(-steps // self.card.step_multiple) * self.card.step_multiple, "time": 1}
 
-    def _zeros(self, sizes: dict[str, int]) -> dict[str, Tensor]:
+    def _zeros(self, sizes: dict[str, int], names: set[str] | None = None) -> dict[str, Tensor]:
+        """Inputs of zeros; all, or those named."""
         return {
             name: np.zeros(_exact(shape, sizes), np.int64 if name in INTEGERS else np.float32)
             for name, shape in self.card.inputs().items()
+            if names is None or name in names
         }
 
     def _check_shapes(self, whole: ort.InferenceSession) -> None:

@@ -18,11 +18,12 @@ from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, Grid
 
-CONTEXT = 64
+CONTEXT = 50
 """Symbols of what was played that a continuation goes by."""
-SYMBOLS_PER_BEAT = 4, 12
-"""A continuation takes twice as many symbols as the player's loop, but no fewer and no more than these. Each is a run
-of the model."""
+DENSER = 1.5
+"""A continuation may take so many times the symbols of the player's loop ..."""
+SYMBOLS_PER_BEAT = 4, 8
+"""... but as many as the first of these anyway, and no more than the second: each is a run of the model."""
 _LEAST = 0.05
 """A symbol that is less likely than this, in parts of the likeliest, is never drawn."""
 _AT_ONCE = 6
@@ -196,7 +197,7 @@ class _Pen:
         self._last: int | None = None
         beats = loop.length / PPQN
         least, most = SYMBOLS_PER_BEAT
-        self._most = round(min(max(2 * len(said), least * beats), most * beats)) + 1
+        self._most = round(min(max(DENSER * len(said), least * beats), most * beats)) + 1
         columns = [0, *(column for column, _ in groups(loop, grid, 0)), self._length]
         longest = max(b - a for a, b in pairwise(columns))
         self._patience = min(max(longest, grid.steps_per_beat), max(self._length // 2, 1))
