@@ -34,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _out = Console()
+_MOST_SHOWN = 8
+"""Of a list in a card: a vocabulary may have hundreds of symbols."""
 
 PresetOption = Annotated[
     str, typer.Option("--preset", "-p", help="Preset by name or path; 'rtgen presets' lists them.", metavar="NAME")
@@ -461,6 +463,8 @@ def _print_card(card: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for key, value in card.items():
         if value not in ("", (), {}, [], None):
+            if isinstance(value, list | tuple) and len(value) > _MOST_SHOWN:
+                value = [*value[:_MOST_SHOWN], f"... and {len(value) - _MOST_SHOWN} more; --json has them all"]
             text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
             table.add_row(key, _escaped(text))
     _out.print(table)

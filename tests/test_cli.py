@@ -174,11 +174,14 @@ def test_lists_are_lists_for_a_program_too(run: Run) -> None:
         assert run(command)[0] == 0
 
 
-def test_one_model_or_preset_is_shown_whole(run: Run) -> None:
+def test_one_model_or_preset_is_shown_whole(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("models", TINY, "--json")[1])[0]["data"] == [
         {"name": "nothing", "licence": "MIT", "credit": ""}
     ]
     assert "A test model" in run("models", TINY)[1]
+    onnx.save(build_sequence(), tmp_path / "s.onnx")
+    assert len(json.loads(run("models", tmp_path / "s.onnx", "--json")[1])[0]["vocabulary"]) == 79
+    assert "and 71 more" in run("models", tmp_path / "s.onnx")[1]
     assert json.loads(run("presets", "vary", "--json")[1])[0]["bars"] == 2
 
 

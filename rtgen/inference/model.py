@@ -120,7 +120,10 @@ class Model:
             return [_Part(None, [i.name for i in session.get_inputs()], list(self.card.outputs()), session)]
         parts = []
         for half, outputs in halves.items():
-            session = self._open(prune(self._data, outputs), device)
+            try:
+                session = self._open(prune(self._data, outputs), device)
+            except ValueError as error:
+                raise UserError(f"{self.path} is not as ONNX has it ({error}); export it again") from error
             names = [i.name for i in session.get_inputs()]
             parts.append(_Part(half, names, list(outputs), session))
         return parts

@@ -20,7 +20,8 @@ _SUBGRAPHS = 6, 11
 _NAME = {_INITIALIZER: 8, _INPUT: 1, _OUTPUT: 1}
 """Field with the name of what is in such a field of a graph."""
 
-Field = tuple[int, bytes, bytes]
+Bytes = bytes | memoryview
+Field = tuple[int, Bytes, Bytes]
 """Its number, its content where that has a length (else nothing), and all of it as it stands."""
 
 
@@ -30,13 +31,14 @@ def prune(model: bytes, outputs: Iterable[str]) -> bytes:
     Raises:
         ValueError: it is not as the format says.
     """
+    # A view, as the weights may be large.
     return b"".join(
         _tagged(number, _pruned(content, set(outputs))) if number == _GRAPH else whole
-        for number, content, whole in _fields(model)
+        for number, content, whole in _fields(memoryview(model))
     )
 
 
-def _pruned(graph: bytes, outputs: set[str]) -> bytes:
+def _pruned(graph: Bytes, outputs: set[str]) -> bytes:
     fields = list(_fields(graph))
     needed = set(outputs)
     kept: set[int] = set()
@@ -58,7 +60,7 @@ def _pruned(graph: bytes, outputs: set[str]) -> bytes:
     return b"".join(whole for index, (_, _, whole) in enumerate(fields) if stays(index))
 
 
-def _needs(node: bytes) -> set[str]:
+def _needs(node: Bytes) -> set[str]:
     """The names that a node reads, those that the graphs within it read from outside among them."""
     names = set(_names(node, _NODE_INPUT))
     for number, attribute, _ in _fields(node):
@@ -71,15 +73,15 @@ def _needs(node: bytes) -> set[str]:
     return names
 
 
-def _names(message: bytes, *path: int) -> list[str]:
+def _names(message: Bytes, *path: int) -> list[str]:
     """The texts in a field of a message, or in a field of the messages in it."""
     found = [content for number, content, _ in _fields(message) if number == path[0]]
     if len(path) > 1:
         return [name for inner in found for name in _names(inner, *path[1:])]
-    return [content.decode() for content in found]
+    return [bytes(content).decode() for content in found]
 
 
-def _fields(message: bytes) -> Iterator[Field]:
+def _fields(message: Bytes) -> Iterator[Field]:
     at = 0
     while at < len(message):
         start = at
@@ -102,7 +104,7 @@ def _fields(message: bytes) -> Iterator[Field]:
         yield tag >> 3, message[at - length : at] if length else b"", message[start:at]
 
 
-def _number(message: bytes, at: int) -> tuple[int, int]:
+def _number(message: Bytes, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, the lowest first, and where it ends."""
     value = shift = 0
     while at < len(message) and shift < 70:

@@ -223,6 +223,28 @@ def test_only_the_half_that_is_asked_for_is_computed() -> None:
     assert set(model.run({"roll": roll, "code": code})) == {"mean", *PLANES}
 
 
+def test_a_half_may_take_the_batch_from_the_other_halfs_input() -> None:
+    """As an exporter has it that knows the batch by one name: the first input with it gives the size."""
+    proto = build_code(AUTOENCODER)
+    for node in proto.graph.node:
+        if node.output[0] == "onset":
+            node.output[0] = "alone"
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([0.0], np.float32), "nil"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 1], np.int64), "ones"))
+    make = helper.make_node
+    proto.graph.node.extend(
+        [
+            make("Shape", ["roll"], ["batch"], start=0, end=1),
+            make("Concat", ["batch", "ones"], ["wide"], axis=0),
+            make("Expand", ["nil", "wide"], ["nothing"]),
+            make("Add", ["alone", "nothing"], ["onset"]),
+        ]
+    )
+    model = loaded(proto)
+    code = np.random.default_rng(1).standard_normal((3, len(AUTOENCODER.latents))).astype(np.float32)
+    np.testing.assert_array_equal(model.run({"code": code})["onset"], MODEL.run({"code": code})["onset"])
+
+
 def test_a_code_is_found_again_in_what_it_stands_for() -> None:
     """The tiny model is a real autoencoder, if a poor one: else the tests above would show little."""
     loop = melody()
