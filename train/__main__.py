@@ -23,7 +23,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Turns MIDI files into models that rtgen plays. The order of work: prepare, fit, export, evaluate.",
 )
-console = Console()
+# A file or a pipe is as wide as it takes.
+console = Console(width=None if sys.stdout.isatty() else 160)
 
 
 def _progress() -> Progress:
@@ -188,39 +189,40 @@ def export(
 def evaluate(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")] = Path("models/loop_denoiser.onnx"),
     data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
-    set_name: Annotated[str, typer.Option("--set", help="The set whose held-out loops are used.")] = "pop909",
-    loops: Annotated[int, typer.Option(help="How many.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the choice of loops and of the damage.")] = 0,
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    set_name: Annotated[str | None, typer.Option("--set", help="Only loops of this set.")] = None,
+    loops: Annotated[int, typer.Option(min=2, help="How many.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the choice of loops, of damage and of answers.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     card: Annotated[bool, typer.Option(help="Write the figures into the model's card.")] = False,
 ) -> None:
-    """Measure how well a model repairs loops that it has never seen.
+    """Measure what a model is worth, on loops that it has never seen, played as the daemon plays it.
 
-    Loops of the test split are damaged note by note (missed, moved, slipped, split, of wrong length, extra) and
-    repaired as the daemon would in its mode clean. Note F1 is shown with its 95 % interval: exact, with onsets up to a
-    step (1/12 beat) off, with the ends right as well, and on undamaged loops, beside what doing nothing or little would
-    give.
+    What is measured follows from the role: how well a denoiser repairs loops that were damaged note by note, and leaves
+    others alone; what comes back from an autoencoder's code, what lies between two loops, and what new ones are; how
+    well a sequence model foretells music. Beside every figure stand its 95 % interval (bootstrap over loops) and what
+    simple means would give.
 
-    Example: rtgen-train evaluate models/loop_denoiser.onnx --loops 1000
+    Example: rtgen-train evaluate models/loop_denoiser.onnx --set pop909 --loops 1000
     """
     from rtgen.inference.model import Model
     from train import evaluate as evaluation
     from train.export import rewrite_card
+    from train.measures.table import flat
 
     played = Model(model)
-    pairs = evaluation.tasks(data, "test", set_name, loops, seed)
-    figures = evaluation.evaluate(played, pairs)
-    metrics = evaluation.card_metrics(figures, played.card.name)
+    with console.status("measuring"):
+        figures = evaluation.evaluate(played, data, split, set_name, loops, seed)
+    metrics = flat(figures, played.card.name)
     if card:
-        rewrite_card(model, metrics={**metrics, "loops": len(pairs), "ms_a_loop": round(played.seconds(51) * 1e3, 2)})
+        rewrite_card(model, metrics={**metrics, "loops": loops, "ms_a_run": round(played.seconds(51) * 1e3, 2)})
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
-    table = Table(
-        "", "exact", "±1 step", "±1 step and end", "undamaged", title=f"note F1 on {len(pairs)} loops of {set_name}"
-    )
-    for name, measures in figures.items():
-        table.add_row(name, *(str(measures[m]) for m in (*evaluation.MEASURES, "clean")))
+    table = Table("", *figures, title=f"{played.card.name} on {split} loops of {set_name or 'its sets'}")
+    for measure in dict.fromkeys(m for measures in figures.values() for m in measures):
+        row = [str(found[measure]) if measure in found else "" for found in figures.values()]
+        table.add_row(evaluation.WORDS[measure], *row)
     console.print(table)
 
 

@@ -1,124 +1,73 @@
-"""What a model is worth: held-out loops are damaged, repaired as the daemon would repair them, and compared."""
+"""What a model is worth, by its role: measured on the `.onnx` as the daemon runs it, beside baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rtgen.inference.answer import answer
+from rtgen.errors import UserError
 from rtgen.inference.model import Model
-from rtgen.music import key
-from rtgen.music.note import Loop
-from rtgen.music.time import TICKS_PER_SIXTEENTH
-from train import augment, dataset
-from train.augment import GRID
-from train.dataset import LENGTH
-from train.score import bootstrap, note_f1
+from train import dataset
+from train.dataset import SPLITS
+from train.measures import codes, repair, sequences
+from train.measures.music import Library
+from train.measures.table import Table, table
 
-Repair = Callable[[Loop], Loop]
-MEASURES: dict[str, tuple[int, bool]] = {"exact": (0, False), "near": (1, False), "near_and_end": (1, True)}
-"""Steps that an onset may be off, and whether the end counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A mean over loops and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
-        """The mean of `values` and its interval."""
-        array = np.array(values)
-        return cls(float(array.mean()), *bootstrap(array))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ({self.low:.3f}-{self.high:.3f})"
-
-
-def nearest_sixteenth(loop: Loop) -> Loop:
-    """Baseline: every onset on the nearest sixteenth."""
-    notes = (
-        replace(n, onset=min(round(n.onset / TICKS_PER_SIXTEENTH) * TICKS_PER_SIXTEENTH, loop.length - 1))
-        for n in loop.notes
-    )
-    return loop.with_notes(notes)
-
-
-def in_scale(loop: Loop) -> Loop:
-    """Baseline: without the notes that are not in the key that the loop seems to be in."""
-    found = key.estimate(loop.notes)
-    return loop if found is None else loop.with_notes(n for n in loop.notes if found.contains(n.pitch))
-
-
-BASELINES: Mapping[str, Repair] = {
-    "identity": lambda loop: loop,
-    "nearest sixteenth": nearest_sixteenth,
-    "in scale": in_scale,
+WORDS = {
+    "f1_exact": "note F1, damaged loops",
+    "f1_near": "±1 step",
+    "f1_near_and_end": "±1 step and end",
+    "do_no_harm": "note F1, clean loops",
+    "distance_rank": "knob distance: rank correlation",
+    "distance_off": "knob distance: off by",
+    "reconstruction_f1": "reconstruction, onset F1",
+    "blend_step": "blend: largest / mean step",
+    "blend_in_key": "blend: in key",
+    "blend_between": "blend: note count between",
+    "generate_in_key": "generate: in key",
+    "generate_density": "generate: density / that of the call",
+    "generate_distance": "generate: distance to the call",
+    "generate_copies": "generate: holds a copied run",
+    "bits": "bits a symbol",
+    "accuracy": "next symbol right",
+    "continue_in_key": "continue: in key",
+    "continue_density": "continue: density / that of the call",
+    "continue_copies": "continue: holds a copied run",
 }
+"""What the measures are called in a table."""
+FEWEST_NOTES = 4
 
 
-def tasks(data: Path, split: str, name: str, count: int, seed: int) -> list[tuple[Loop, Loop]]:
-    """Loops as damaged and as meant, by a fixed draw.
+def evaluate(
+    model: Model,
+    data: Path | str,
+    split: str = "test",
+    set_name: str | None = None,
+    count: int = 300,
+    seed: int = 0,
+) -> Table:
+    """The figures of a model and of the baselines of its role.
 
     Args:
+        model: as the daemon loads it.
         data: what `rtgen-train prepare` wrote.
-        split: of which loops.
-        name: of the set.
-        count: loops; all of them if there are fewer.
-        seed: of the choice and of the damage.
+        split: whose loops it is measured on.
+        set_name: only loops of this set; None takes those that the card names.
+        count: loops, at most.
+        seed: of the choice of loops, of damage and of answers.
 
     Raises:
         UserError: there are no such loops.
     """
-    loops = dataset.load(data, split, [name])
-    rng = np.random.default_rng(seed)
-    chosen: NDArray[np.int64] = rng.permutation(len(loops))[:count]
-    meant = loops.take(chosen)
-    damage = np.full(len(chosen), augment.EVALUATION_DAMAGE)
-    heard = augment.corrupt(meant, damage, LENGTH, rng)
-    return list(
-        zip(dataset.to_loops(heard, len(chosen)), dataset.to_loops(meant, len(chosen)), strict=True),
-    )
-
-
-def measure(repair: Repair, pairs: Sequence[tuple[Loop, Loop]]) -> dict[str, Figure]:
-    """Note F1 by each of `MEASURES`, and `clean`: exact note F1 on undamaged loops, which should stay as they are."""
-    answers = [repair(heard) for heard, _ in pairs]
-    figures = {
-        name: Figure.of(
-            [
-                note_f1(made, meant, GRID, tolerance=tolerance, offsets=offsets)
-                for made, (_, meant) in zip(answers, pairs, strict=True)
-            ]
-        )
-        for name, (tolerance, offsets) in MEASURES.items()
-    }
-    figures["clean"] = Figure.of([note_f1(repair(meant), meant, GRID) for _, meant in pairs])
-    return figures
-
-
-def evaluate(model: Model, pairs: Sequence[tuple[Loop, Loop]]) -> dict[str, dict[str, Figure]]:
-    """The figures of each baseline and of `model`, played as the daemon plays it in the mode `clean`."""
-    repairs = {**BASELINES, model.card.name: lambda loop: answer(model, loop, "clean", {}, 0)}
-    return {name: measure(repair, pairs) for name, repair in repairs.items()}
-
-
-def card_metrics(figures: Mapping[str, Mapping[str, Figure]], name: str) -> dict[str, float]:
-    """`figures` as a card keeps them: the model's own with their intervals, and the means of the baselines."""
-    metrics: dict[str, float] = {}
-    for repair, measures in figures.items():
-        for measure_name, figure in measures.items():
-            if repair == name:
-                metrics[f"f1_{measure_name}"] = round(figure.mean, 4)
-                metrics[f"f1_{measure_name}_low"] = round(figure.low, 4)
-                metrics[f"f1_{measure_name}_high"] = round(figure.high, 4)
-            else:
-                metrics[f"f1_{measure_name}_{repair.replace(' ', '_')}"] = round(figure.mean, 4)
-    return metrics
+    if split not in (*SPLITS, "all"):
+        raise UserError(f"split {split!r} is not known; say one of train, valid, test, all")
+    sets = [set_name] if set_name else [d.name for d in model.card.data] or None
+    held_out, train = dataset.load(data, split, sets), dataset.load(data, "train", sets)
+    library = Library(train)
+    if model.card.role == "sequence":
+        return table(sequences.scores(model, held_out, train, library, count, seed))
+    chosen = np.random.default_rng(seed).permutation(len(held_out))[:count]
+    loops = dataset.to_loops(held_out.take(chosen), len(chosen), held_out.length)
+    role = repair if model.card.role == "denoiser" else codes
+    return table(role.scores(model, loops, library, seed))

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from rtgen.errors import UserError
+from rtgen.inference.model import Model
+from rtgen.music.note import Loop, Note
+from tests.data import make_tiny
+from tests.train import songs
+from train import dataset, evaluate
+from train.augment import GRID
+from train.measures import codes, repair
+from train.measures.music import Library, in_key, onset_f1, runs, spearman
+from train.measures.sequences import BackOff, foretold
+from train.measures.table import Figure, flat, table
+from train.score import note_f1
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
+LOOPS = [Loop(3840, songs.song(seed, 2)) for seed in range(8)]
+
+
+@pytest.fixture(scope="module")
+def library(small_data: Path) -> Library:
+    return Library(dataset.load(small_data, "train"))
+
+
+def test_repair_is_shown_beside_its_baselines(library: Library) -> None:
+    found = repair.scores(Model(TINY), LOOPS, library, 0)
+    assert list(found) == ["identity", "nearest sixteenth", "in scale", Model(TINY).card.name]
+    heard = repair.damaged(LOOPS, 0)
+    assert found["identity"]["f1_exact"] == [note_f1(a, b, GRID) for a, b in zip(heard, LOOPS, strict=True)]
+    assert found["identity"]["do_no_harm"] == [1.0] * 8
+    assert min(found[Model(TINY).card.name]["distance_rank"]) > 0.9
+
+
+def test_codes_are_shown_beside_real_music(small_data: Path, tmp_path: Path) -> None:
+    onnx.save(make_tiny.build_code(), tmp_path / "code.onnx")
+    model = Model(tmp_path / "code.onnx")
+    found = evaluate.evaluate(model, small_data, "train", "set", 6)
+    own = found[model.card.name]
+    assert own["blend_between"].mean == 1
+    assert own["distance_rank"].mean > 0.9
+    assert found["nearest training loop"]["reconstruction_f1"].mean == 1  # they are training loops
+    assert found[codes.HELD_OUT]["generate_copies"].mean == 1
+    assert found["random notes"]["generate_copies"].mean == 0
+    assert set(own) <= set(evaluate.WORDS)
+
+
+def test_what_comes_next_is_shown_beside_markov(small_data: Path, tmp_path: Path) -> None:
+    onnx.save(make_tiny.build_sequence(), tmp_path / "next.onnx")
+    model = Model(tmp_path / "next.onnx")
+    found = evaluate.evaluate(model, small_data, "train", "set", 12)
+    bits = {name: figures["bits"].mean for name, figures in found.items() if "bits" in figures}
+    assert bits["Markov, order 3"] < bits["Markov, order 1"] < bits["unigram"]
+    assert bits[model.card.name] > 0
+    assert set(found[model.card.name]) <= set(evaluate.WORDS)
+
+
+def test_a_table_has_intervals_and_leaves_out_what_is_no_number() -> None:
+    figures = table({"a": {"m": [0.0, 1.0, float("nan")]}, "b": {"m": [float("nan")]}})
+    assert (figures["a"]["m"].mean, figures["a"]["m"].count) == (0.5, 2)
+    assert figures["a"]["m"].low <= 0.5 <= figures["a"]["m"].high
+    assert str(figures["b"]["m"]) == "-"
+    assert flat(figures, "a") == {"m": 0.5, "m_low": 0.0, "m_high": 1.0}
+    assert flat({"own": {"m": Figure(0.5, 0.4, 0.6, 9)}, "some base": {"m": Figure(0.1, 0, 1, 9)}}, "own") == {
+        "m": 0.5,
+        "m_low": 0.4,
+        "m_high": 0.6,
+        "m_some_base": 0.1,
+    }
+
+
+def test_a_copy_is_found_in_any_key_and_a_new_loop_is_not(library: Library, small_data: Path) -> None:
+    loops = dataset.load(small_data, "train")
+    (known,) = dataset.to_loops(loops.take(np.array([3])), 1)
+    moved = known.with_notes(Note(n.onset, n.pitch + 2, n.duration, 1) for n in known.notes)
+    assert library.copies(known) == library.copies(moved) == 1
+    rng = np.random.default_rng(0)
+    assert library.copies(codes.random_notes(known, rng)) == 0
+    assert library.copies(known.with_notes(known.notes[:7])) == 0
+    assert library.nearest([known])[0] == known
+
+
+def test_runs_do_not_cross_from_loop_to_loop() -> None:
+    one = np.array([(0, 40 * i, 60 + i, 40, 64) for i in range(9)], np.int32)
+    both = one.copy()
+    both[5:, 0] = 1
+    assert len(runs(one)) == 2
+    assert len(runs(both)) == 0
+    assert runs(one)[0] == runs(one)[1]
+
+
+def test_measures_of_music() -> None:
+    scale = Loop(1920, tuple(Note(i * 240, 60 + p, 240) for i, p in enumerate((0, 2, 4, 5, 7, 9, 11, 12))))
+    assert in_key(scale) == 1
+    assert np.isnan(in_key(Loop(1920)))
+    assert onset_f1(scale, scale) == 1
+    assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
+    assert spearman([1, 2, 3], [5, 5, 5]) == 0
+    assert spearman([1, 2, 3, 4], [3, 1, 4, 2]) == pytest.approx(0)
+
+
+def test_a_cross_fade_goes_from_one_end_to_the_other() -> None:
+    a, b = LOOPS[:2]
+    assert codes.cross_fade(a, b, 0) == a
+    assert codes.cross_fade(a, b, 1) == b
+    found = codes.blended(codes.cross_fade, [(a, b)])
+    assert found["blend_step"][0] >= 1
+    assert found["blend_in_key"][0] == 1  # both are in C
+
+
+def test_a_longer_memory_foretells_a_pattern_better() -> None:
+    song = [1, 2, 1, 3] * 50
+    found = [
+        foretold([np.stack([BackOff([song], order, 5).probabilities(song[:i]) for i in range(1, 200)])], [song])
+        for order in (0, 1, 3)
+    ]
+    bits = [f["bits"][0] for f in found]
+    assert bits[0] == pytest.approx(1.5, abs=0.05)
+    assert bits[1] == pytest.approx(0.5, abs=0.1)
+    assert bits[2] < 0.1
+    assert found[2]["accuracy"][0] > 0.98
+    assert BackOff([song], 3, 5).probabilities([4, 4]).sum() == pytest.approx(1)
+
+
+def test_a_split_that_is_not_there_is_a_sentence(small_data: Path) -> None:
+    with pytest.raises(UserError, match="split 'dev' is not known; say one of train"):
+        evaluate.evaluate(Model(TINY), small_data, "dev")
+
+
+def test_the_command_prints_every_measure(small_data: Path) -> None:
+    command = [sys.executable, "-m", "train", "evaluate", str(TINY), "--data", str(small_data), "--split", "all"]
+    done = subprocess.run([*command, "--loops", "3", "--set", "set"], capture_output=True, text=True, check=True)
+    assert "knob distance" in " ".join(done.stdout.split())
+    done = subprocess.run([*command, "--loops", "3", "--set", "set", "--json"], capture_output=True, check=True)
+    assert {"f1_exact", "f1_exact_identity", "distance_rank"} <= set(json.loads(done.stdout))

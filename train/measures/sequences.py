@@ -1,0 +1,142 @@
+"""The role `sequence`: how well it foretells held-out music, and what its continuations are."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.answer import answer
+from rtgen.inference.card import Card
+from rtgen.inference.model import Model
+from rtgen.inference.sequence import Book, groups, into_c
+from rtgen.music import key
+from rtgen.music.note import Loop
+from train.dataset import Loops, to_loops
+from train.measures.codes import HELD_OUT
+from train.measures.knobs import defaults
+from train.measures.music import Library, density, in_key
+from train.measures.table import Scores
+
+ORDERS = {"unigram": 0, "Markov, order 1": 1, "Markov, order 3": 3}
+LEARNT = 6000
+"""Training loops that the baselines count."""
+LONGEST = 600
+"""Symbols of a song that the model hears."""
+Values = dict[str, list[float]]
+
+
+class Streams:
+    """Songs as symbols: the loops of each track one after the other.
+
+    Args:
+        loops: of a split.
+        card: whose vocabulary says them.
+        most: loops, at most.
+    """
+
+    def __init__(self, loops: Loops, card: Card, most: int) -> None:
+        book = Book(card)
+        indices = np.arange(min(most, len(loops)))
+        self.songs: list[list[int]] = []
+        self.loops: list[list[Loop]] = []
+        every = to_loops(loops.take(indices), len(indices), loops.length)
+        names = zip(loops.sets[indices], loops.songs[indices], loops.tracks[indices], every, strict=True)
+        for _, some in groupby(names, key=lambda row: row[:3]):
+            song = [loop for *_, loop in some]
+            scale = key.estimate(n for loop in song for n in loop.notes)
+            up = into_c(scale) if card.in_key and scale else 0
+            said = [s for x in song for s in book.said(groups(x, card.grid, up), card.grid.steps(x.length))]
+            if len(said) > 1:
+                self.songs.append(said[:LONGEST])
+                self.loops.append(song)
+
+
+class BackOff:
+    """A Markov model of some order that falls back on shorter contexts (Witten and Bell, The Zero-Frequency Problem,
+    1991).
+
+    Args:
+        songs: to count.
+        order: symbols of context.
+        symbols: in the vocabulary.
+    """
+
+    def __init__(self, songs: Sequence[Sequence[int]], order: int, symbols: int) -> None:
+        self._order, self._symbols = order, symbols
+        self._counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        for song in songs:
+            for i, symbol in enumerate(song):
+                for length in range(min(order, i) + 1):
+                    self._counts[tuple(song[i - length : i])][symbol] += 1
+
+    def probabilities(self, context: Sequence[int]) -> NDArray[np.float64]:
+        """Of every symbol after a context."""
+        p = np.full(self._symbols, 1 / self._symbols)
+        for length in range(min(self._order, len(context)) + 1):
+            counts = self._counts.get(tuple(context[len(context) - length :]))
+            if counts is None:
+                break
+            seen = np.zeros(self._symbols)
+            seen[list(counts)] = list(counts.values())
+            p = (seen + len(counts) * p) / (seen.sum() + len(counts))
+        return p
+
+
+def scores(model: Model, held_out: Loops, train: Loops, library: Library, count: int, seed: int) -> Scores:
+    """`bits`: bits a symbol; `accuracy`: of the likeliest; both by song. And what is played in mode `continue`."""
+    card = model.card
+    learnt, heard = Streams(train, card, LEARNT), Streams(held_out, card, 4 * count)
+    chosen = np.random.default_rng(seed).permutation(len(heard.songs))[: max(count // 4, 1)]
+    songs = [heard.songs[i] for i in chosen]
+    found: Scores = {card.name: foretold([_model_probabilities(model, song) for song in songs], songs)}
+    for name, order in ORDERS.items():
+        baseline = BackOff(learnt.songs, order, len(card.vocabulary))
+        found[name] = foretold(
+            [np.stack([baseline.probabilities(song[:i]) for i in range(1, len(song))]) for song in songs], songs
+        )
+    continued = [x for i in chosen for x in _continuations(model, heard.loops[i], seed)][:count]
+    found[card.name] |= _measures([made for _, made, _ in continued], [call for call, *_ in continued], library)
+    found[HELD_OUT] = _measures([true for *_, true in continued], [call for call, *_ in continued], library)
+    return found
+
+
+def _model_probabilities(model: Model, song: Sequence[int]) -> NDArray[np.float64]:
+    """Of every symbol after each symbol but the last, shape (symbols - 1, vocabulary)."""
+    states = {s.name: np.zeros([1 if d == "batch" else int(d) for d in s.shape], np.float32) for s in model.card.states}
+    logits = model.run({"symbol": np.array([song[:-1]], np.int64), **states})["logits"][0].astype(np.float64)
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
+    return shares
+
+
+def foretold(probabilities: Sequence[NDArray[np.float64]], songs: Sequence[Sequence[int]]) -> Values:
+    """Bits a symbol and how often the likeliest symbol came, by song."""
+    bits: list[float] = []
+    accuracy: list[float] = []
+    for p, song in zip(probabilities, songs, strict=True):
+        true = np.array(song[1:])
+        bits.append(float(-np.log2(np.maximum(p[np.arange(len(true)), true], 1e-12)).mean()))
+        accuracy.append(float((p.argmax(axis=1) == true).mean()))
+    return {"bits": bits, "accuracy": accuracy}
+
+
+def _continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[Loop, Loop, Loop]]:
+    """Up to four times: a loop of a song, the model's continuation, and what came next in truth."""
+    found = []
+    for i in range(min(len(song) - 1, 4)):
+        if song[i].notes and song[i + 1].notes:
+            made = answer(model, song[i], "continue", defaults(), seed + i, past=tuple(song[:i]))
+            found.append((song[i], made, song[i + 1]))
+    return found
+
+
+def _measures(made: Sequence[Loop], calls: Sequence[Loop], library: Library) -> Values:
+    return {
+        "continue_in_key": [in_key(x, key.estimate(call.notes)) for x, call in zip(made, calls, strict=True)],
+        "continue_density": [density(x) / density(call) for x, call in zip(made, calls, strict=True)],
+        "continue_copies": [library.copies(x) for x in made],
+    }
