@@ -8,6 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
+import onnx
 import pytest
 
 from rtgen.bench.server import wait_until
@@ -19,6 +20,7 @@ from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.ports import LoopbackPorts
 from rtgen.rig.worker import Failed, Ready
 from tests.data.make_faulty import faulty
+from tests.data.make_tiny import HALF_BEATS, build_sequence
 from tests.instrument.ledger import check
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -137,6 +139,35 @@ def test_a_preset_is_chosen_with_its_model_while_it_plays(tmp_path: Path) -> Non
         assert stage.thread.is_alive()
         stage.ports.play(bytes((0x90, 60, 90)))
         stage.wait_for("answer")
+        wait_until(lambda: any(data[0] == 0x90 for _, data in stage.sent), "the answer")
+    assert stage.error is None
+    assert check(data for _, data in stage.sent) > 0
+
+
+def test_a_mode_that_the_model_does_not_play_ends_the_daemon_with_a_sentence() -> None:
+    with Stage(mode="continue") as stage:
+        stage.thread.join(15)
+    assert isinstance(stage.error, UserError)
+    assert str(stage.error).startswith("Preset default: model tiny (role denoiser) plays clean, vary, not continue; ")
+
+
+def test_once_it_plays_a_preset_that_its_model_does_not_play_is_told_and_the_music_goes_on(tmp_path: Path) -> None:
+    onnx.save(build_sequence(HALF_BEATS), tmp_path / "halves.onnx")
+    with Stage(use="follow") as stage:
+        stage.wait_for(Ready)
+        wrong = Preset(name="wrong", use="follow", tempo=200).changed(metre="1/4", bars=1)
+        stage.daemon.choose(wrong, tmp_path / "halves.onnx")
+        failed = stage.wait_for(Failed)
+        assert isinstance(failed, Failed)
+        assert "Preset wrong: model tiny_half_beats (role sequence) plays continue, not vary" in failed.reason
+        stage.daemon.choose(wrong.changed(mode="continue"), tmp_path / "halves.onnx")
+        stage.wait_for("preset")
+        stage.ports.play(bytes((0x90, 60, 90)))
+        notice = stage.wait_for("answer")
+        assert isinstance(notice, Notice)
+        assert notice.loop is not None
+        # Half a beat each, in a bar of a beat.
+        assert {n.onset for n in notice.loop.notes} == {0, 240}
         wait_until(lambda: any(data[0] == 0x90 for _, data in stage.sent), "the answer")
     assert stage.error is None
     assert check(data for _, data in stage.sent) > 0
