@@ -38,6 +38,8 @@ WARMUP = 0.02
 """Share of the time in which the learning rate rises to its peak."""
 CHECK_EVERY_S = 180.0
 """Seconds between validations and checkpoints, if the budget is a time."""
+CHECK_AFTER = 50
+"""Steps between them at the least, where epochs are counted: a pass over a few loops is over at once."""
 LAST, BEST = "last.ckpt", "best.ckpt"
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -408,7 +410,7 @@ def _trainer(
         strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision=precision(where),
         max_epochs=-1,
-        limit_train_batches=per_epoch,
+        limit_train_batches=max(per_epoch, CHECK_AFTER),
         val_check_interval=timedelta(seconds=CHECK_EVERY_S) if budget_s else None,
         callbacks=callbacks,
         logger=[

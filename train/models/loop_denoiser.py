@@ -10,26 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtgen.inference.card import Condition
-from rtgen.inference.repair import clean
-from rtgen.music.roll import Roll
-from train import augment, batch, dataset
-from train.augment import GRID, UNKNOWN, Sample
-from train.models.base import JUDGED, Aim, Architecture, Source, Task
-from train.score import note_f1
+from train import batch
+from train.augment import UNKNOWN, Sample
+from train.models import repairs
+from train.models.base import Aim, Architecture, Source, Task
+from train.models.images import Planes
 
 PLANES = 4
 INPUTS = ("roll", "mask", "phase", "damage")
 VALID_THRESHOLD = 0.4
-THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
-HARMLESS = 0.985
-"""Note F1 that undamaged loops must keep."""
 FOLD = 3
 """Steps in a frame."""
 CONDITION = 16
@@ -113,6 +108,8 @@ class LoopDenoiser(Architecture):
         lens: channels of the lens.
         looks: dilation in frames and kernel in pitches of each of the lens's layers.
         pitches: rows of the roll.
+        corrupt: whether it learns to put damaged notes right.
+        humanise: whether it learns to put loose timing right.
     """
 
     role: ClassVar[str] = "denoiser"
@@ -125,9 +122,12 @@ class LoopDenoiser(Architecture):
         lens: int = 16,
         looks: Sequence[tuple[int, int]] = ((16, 3), (4, 3), (1, 3)),
         pitches: int = 96,
+        corrupt: bool = True,
+        humanise: bool = True,
     ) -> None:
         super().__init__()
         self.pitches = pitches
+        self.corrupt, self.humanise = corrupt, humanise
         self.enter = nn.Conv1d(((PLANES + 1) * pitches + 4) * FOLD, width, 1)
         self.damage = nn.Sequential(nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, CONDITION), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
@@ -157,16 +157,14 @@ class LoopDenoiser(Architecture):
         change = planes_of(context + self.lens(torch.cat([context, heard], dim=1)))
         return change + self.gain.view(1, PLANES, 1, 1) * _as_logits(roll) + self.bias.view(1, PLANES, 1, 1)
 
-    def forward(
-        self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor) -> Planes:
         """Onset and hold probabilities, velocity (0-1), micro-timing (±0.5 step); each (batch, pitches, steps)."""
         onset, hold, velocity, micro = self.logits(roll, mask, phase, damage).unbind(1)
         return torch.sigmoid(onset), torch.sigmoid(hold), torch.sigmoid(velocity), 0.5 * torch.tanh(micro)
 
     def task(self, sample: Sample, rng: Generator) -> Task:
         """Loops that are damaged and partly hidden, and what they were."""
-        b = batch.repair_task(sample, rng)
+        b = batch.repair_task(sample, rng, corrupted=self.corrupt, humanised=self.humanise)
         parts = {"roll": b.roll, "mask": b.mask, "phase": b.phase, "damage": b.damage, "target": b.target}
         return {name: torch.from_numpy(x) for name, x in parts.items()}
 
@@ -177,8 +175,14 @@ class LoopDenoiser(Architecture):
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
         """Exact note F1 of validation loops, damaged as in the evaluation and repaired."""
-        heard, meant = validation(source)
-        return {"note_f1": repaired_f1(answers(self, heard), heard, meant)}
+        heard, meant = repairs.validation(source)
+        found = repairs.answers(self.judging, heard, self.device)
+        return {"note_f1": repairs.repaired_f1(found, heard, meant, VALID_THRESHOLD)}
+
+    def judging(self, roll: Tensor, mask: Tensor, phase: Tensor) -> Planes:
+        """Its answer when it is to judge the damage for itself."""
+        found: Planes = self(roll, mask, phase, torch.full((len(roll), 1), UNKNOWN, device=self.device))
+        return found
 
     def player(self) -> nn.Module:
         """Itself."""
@@ -188,7 +192,7 @@ class LoopDenoiser(Architecture):
         """Its shape, and the threshold that suits it."""
         del train
         return {
-            "threshold": tune(self, valid),
+            "threshold": repairs.tune(self.judging, valid, self.device),
             "min_steps": MIN_STEPS,
             "step_multiple": FOLD,
             "description": "Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
@@ -239,41 +243,3 @@ def loss(logits: Tensor, target: Tensor) -> Tensor:
     velocity = (target[:, 0] * (torch.sigmoid(logits[:, 2]) - target[:, 2]) ** 2).sum()
     micro = (target[:, 0] * (0.5 * torch.tanh(logits[:, 3]) - target[:, 3]) ** 2).sum()
     return (onset + 0.2 * hold + 2 * velocity + micro) / len(target)
-
-
-# ---- what it is worth -----------------------------------------------------------------------------------------------
-
-
-def validation(source: Source) -> tuple[Sample, Sample]:
-    """A fixed draw of loops, at most `JUDGED`: damaged as in the evaluation, and as meant."""
-    rng = np.random.default_rng(0)
-    meant = source.take(rng.permutation(len(source.loops))[:JUDGED], rng)
-    damage = np.full(meant.count, augment.EVALUATION_DAMAGE)
-    return meant.with_notes(augment.corrupt(meant.notes, damage, meant.length, rng)), meant
-
-
-@torch.no_grad()
-def answers(model: LoopDenoiser, heard: Sample) -> list[Roll]:
-    """What `model` makes of whole loops when it is to judge the damage for itself."""
-    rolls = torch.from_numpy(batch.rasterise(heard.notes, heard.count, heard.length)).to(model.device)
-    found: list[Roll] = []
-    for roll in torch.split(rolls, 64):
-        phase = torch.from_numpy(batch.phases(len(roll), heard.length)).to(model.device)
-        unknown = torch.full((len(roll), 1), UNKNOWN, device=model.device)
-        planes = model(roll, torch.zeros_like(roll[:, 0]), phase, unknown)
-        found += [Roll(*parts) for parts in zip(*(p.cpu().numpy() for p in planes), strict=True)]
-    return found
-
-
-def repaired_f1(rolls: Sequence[Roll], heard: Sample, meant: Sample, threshold: float = VALID_THRESHOLD) -> float:
-    """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
-    pairs = zip(*(dataset.to_loops(s.notes, s.count, s.length) for s in (heard, meant)), rolls, strict=True)
-    return float(np.mean([note_f1(clean(played, roll, GRID, threshold), goal, GRID) for played, goal, roll in pairs]))
-
-
-def tune(model: LoopDenoiser, valid: Source) -> float:
-    """The onset threshold with the best note F1 on damaged loops, of those that leave undamaged ones alone."""
-    heard, meant = validation(valid)
-    of_heard, of_meant = answers(model, heard), answers(model, meant)
-    harmless = [t for t in THRESHOLDS if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]
-    return max(harmless or THRESHOLDS, key=lambda t: repaired_f1(of_heard, heard, meant, t))

@@ -1,0 +1,64 @@
+"""What a denoiser is worth while it is trained: how much nearer damaged loops come to what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rtgen.inference.repair import clean
+from rtgen.music.roll import Roll
+from train import augment, batch, dataset
+from train.augment import GRID, Sample
+from train.models.base import JUDGED, Source
+from train.models.images import Planes
+from train.score import note_f1
+
+THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
+"""Onset thresholds to choose from."""
+HARMLESS = 0.985
+"""Note F1 that undamaged loops must keep."""
+Denoise = Callable[[Tensor, Tensor, Tensor], Planes]
+"""Roll, mask and phase, as the role wants them, to the planes of a roll."""
+
+
+def validation(source: Source) -> tuple[Sample, Sample]:
+    """A fixed draw of loops, at most `JUDGED`: damaged as in the evaluation, and as meant."""
+    rng = np.random.default_rng(0)
+    meant = source.take(rng.permutation(len(source.loops))[:JUDGED], rng)
+    damage = np.full(meant.count, augment.EVALUATION_DAMAGE)
+    return meant.with_notes(augment.corrupt(meant.notes, damage, meant.length, rng)), meant
+
+
+@torch.no_grad()
+def answers(denoise: Denoise, heard: Sample, device: torch.device) -> list[Roll]:
+    """What a denoiser makes of whole loops."""
+    rolls = torch.from_numpy(batch.rasterise(heard.notes, heard.count, heard.length)).to(device)
+    found: list[Roll] = []
+    for roll in torch.split(rolls, 64):
+        phase = torch.from_numpy(batch.phases(len(roll), heard.length)).to(device)
+        planes = denoise(roll, torch.zeros_like(roll[:, 0]), phase)
+        found += [Roll(*parts) for parts in zip(*(p.float().cpu().numpy() for p in planes), strict=True)]
+    return found
+
+
+def repaired_f1(rolls: Sequence[Roll], heard: Sample, meant: Sample, threshold: float) -> float:
+    """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
+    pairs = zip(*(dataset.to_loops(s.notes, s.count, s.length) for s in (heard, meant)), rolls, strict=True)
+    return float(np.mean([note_f1(clean(played, roll, GRID, threshold), goal, GRID) for played, goal, roll in pairs]))
+
+
+def played_f1(heard: Sample, meant: Sample) -> float:
+    """Mean exact note F1 of the loops `heard` as they are, against `meant`."""
+    pairs = zip(*(dataset.to_loops(s.notes, s.count, s.length) for s in (heard, meant)), strict=True)
+    return float(np.mean([note_f1(played, goal, GRID) for played, goal in pairs]))
+
+
+def tune(denoise: Denoise, valid: Source, device: torch.device, thresholds: Sequence[float] = THRESHOLDS) -> float:
+    """The onset threshold with the best note F1 on damaged loops, of those that leave undamaged ones alone."""
+    heard, meant = validation(valid)
+    of_heard, of_meant = (answers(denoise, sample, device) for sample in (heard, meant))
+    harmless = [t for t in thresholds if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]
+    return max(harmless or thresholds, key=lambda t: repaired_f1(of_heard, heard, meant, t))
