@@ -109,12 +109,12 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     most = round(4 / 3 * share * (1 - share) * count)
     fresh = _besides(between, played, key.estimate(near.notes), knobs, grid, most)
     # The likeliest in the place of the unlikeliest, as long as the model prefers it.
-    gone = sorted(kept, key=lambda cell: (between[cell], cell))
-    pairs = zip(fresh, gone, strict=False)
+    weakest = sorted(kept, key=lambda cell: (between[cell], cell))
+    pairs = zip(fresh, weakest, strict=False)
     swaps = sum(1 for _ in takewhile(lambda pair: between[pair[0]] > between[pair[1]], pairs))
     new = [(pitch - grid.pitch_low, column) for pitch, column in fresh[:swaps]]
     notes = sounded(new, rolls[1], a.with_notes((*a.notes, *b.notes)), grid).notes
-    return a.with_notes([*notes, *(played[cell] for cell in gone[swaps:])]).monophonic_by_pitch()
+    return a.with_notes([*notes, *(played[cell] for cell in weakest[swaps:])]).monophonic_by_pitch()
 
 
 def slerp(a: Code, b: Code, share: float) -> Code:
