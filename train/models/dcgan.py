@@ -1,0 +1,205 @@
+"""Two networks against each other: one draws pictures of loops from noise, the other tells them from real ones.
+
+The system that it rebuilds drew 96 x 96 pictures of what sounds, by a dense layer and transposed convolutions, and
+judged them by strided ones. Its layers' sizes are not told; here they are those of Radford, Metz and Chintala
+(Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016), narrower. On its
+two smaller corpora it saw the discriminator win for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rtgen.inference.card import Latent
+from rtgen.music.note import Loop
+from rtgen.music.roll import Roll, decode
+from train import dataset
+from train.augment import GRID, Sample
+from train.dataset import LENGTH
+from train.likeness import likeness, measures
+from train.models import images
+from train.models.base import JUDGED, Aim, Architecture, Source, Task
+from train.models.images import Planes
+from train.models.keys import in_c
+
+STEPS = GRID.steps(LENGTH)
+SIDE = 6
+"""Rows and columns of the smallest picture; it is doubled four times."""
+USED = 2.0
+"""Standard deviations to either side of 0 within which nearly every code lies."""
+PRIOR = (-3.2, -5.5)
+"""Log-odds that a cell of music sounds, or that a note begins in it."""
+
+
+class Dcgan(Architecture):
+    """The role `generator` of `rtgen.inference.card`.
+
+    Args:
+        latents: numbers in a code.
+        width: channels of the largest pictures within; the smallest have eight times as many.
+        gradient_penalty: how much the discriminator's slope at real loops costs, gamma of R1 (Mescheder, Geiger and
+            Nowozin, Which Training Methods for GANs do actually Converge?, 2018); 0 is none. With it the discriminator
+            has no batch norm, for then its slope at one loop would depend on the others.
+        onset: whether there is a plane of onsets beside what sounds, so that repeated notes stay apart.
+        in_key: whether it learns and draws music as if all of it were in C major or A minor.
+        binary: whether the discriminator is shown notes or no notes, as in real loops, and the gradient passes as if
+            it had been shown probabilities (Dong and Yang, Convolutional Generative Adversarial Networks with Binary
+            Neurons, 2018). Otherwise it can tell a drawn loop by grey cells alone.
+        prior_bias: whether the generator begins at music's own density.
+    """
+
+    role: ClassVar[str] = "generator"
+    better: ClassVar[tuple[str, str]] = ("likeness", "max")
+
+    def __init__(
+        self,
+        latents: int = 100,
+        width: int = 32,
+        gradient_penalty: float = 10.0,
+        onset: bool = True,
+        in_key: bool = True,
+        binary: bool = True,
+        prior_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.latents = latents
+        self.gradient_penalty = gradient_penalty
+        self.onset, self.in_key, self.binary = onset, in_key, binary
+        planes = 1 + onset
+        self.generator = _generator(latents, width, planes)
+        self.discriminator = _discriminator(width, planes, batch_norm=not gradient_penalty)
+        if prior_bias:
+            leave = self.generator[-1]
+            assert isinstance(leave, nn.ConvTranspose2d)
+            assert leave.bias is not None
+            leave.bias.detach().copy_(torch.tensor(PRIOR[:planes]))
+
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        """The two networks."""
+        return {"discriminator": self.discriminator.parameters(), "generator": self.generator.parameters()}
+
+    def chances(self, code: Tensor) -> Tensor:
+        """The pictures (batch, planes, pitches, steps) of codes (batch, latents), values 0-1."""
+        return torch.sigmoid(self.generator(code).float())
+
+    def shown(self, chances: Tensor) -> Tensor:
+        """What the discriminator sees of such pictures."""
+        return chances + ((chances > 0.5).float() - chances).detach() if self.binary else chances
+
+    def task(self, sample: Sample, rng: Generator) -> Task:
+        """Pictures of real loops, and the codes of as many to be drawn."""
+        if self.in_key:
+            sample = in_c(sample)
+        noise = rng.standard_normal((sample.count, self.latents), np.float32)
+        return {"picture": images.draw(sample, onset=self.onset), "noise": torch.from_numpy(noise)}
+
+    def aims(self, task: Task) -> Iterator[Aim]:
+        """Two: the discriminator is to tell drawn loops from real ones, then the generator is to deceive it.
+
+        The generator's is the loss that does not saturate (Goodfellow et al., Generative Adversarial Nets, 2014).
+        """
+        real, drawn = task["picture"], self.shown(self.chances(task["noise"]))
+        if self.gradient_penalty:
+            real = real.detach().requires_grad_()
+        of_real, of_drawn = self.discriminator(real).float(), self.discriminator(drawn.detach()).float()
+        log = {"accuracy_real": (of_real > 0).float().mean(), "accuracy_drawn": (of_drawn < 0).float().mean()}
+        loss = F.softplus(-of_real).mean() + F.softplus(of_drawn).mean()
+        if self.gradient_penalty:
+            steepness = slope(of_real, real)
+            loss = loss + self.gradient_penalty / 2 * steepness
+            log["slope"] = steepness.detach()
+        yield Aim(loss, "discriminator", log)
+        yield Aim(F.softplus(-self.discriminator(drawn).float()).mean(), "generator")
+
+    @torch.no_grad()
+    def judge(self, source: Source) -> dict[str, float]:
+        """How like held-out loops drawn ones are, and whether the discriminator tells them apart.
+
+        `likeness` is the mean overlap of six distributions (`train.likeness`); the means of four of them stand beside,
+        those of the real loops as `real_...`.
+        """
+        rng = np.random.default_rng(0)
+        sample = source.draw(JUDGED, rng)
+        task = {name: x.to(self.device) for name, x in self.task(sample, rng).items()}
+        drawn = self.chances(task["noise"])
+        made = measures(loops_of(images.to_planes(drawn, velocity=False)))
+        real = measures(dataset.to_loops(sample.notes, sample.count, sample.length))
+        return {
+            "accuracy_real": float((self.discriminator(task["picture"]) > 0).float().mean()),
+            "accuracy_drawn": float((self.discriminator(self.shown(drawn)) < 0).float().mean()),
+            "likeness": likeness(made, real),
+            **{name: float(made[name].mean()) for name in ("notes", "in_key", "classes", "apart")},
+            **{f"real_{name}": float(real[name].mean()) for name in ("notes", "in_key", "classes", "apart")},
+        }
+
+    def player(self) -> nn.Module:
+        """The generator."""
+        return _Player(self)
+
+    def card(self, train: Source, valid: Source) -> dict[str, Any]:
+        """The one length that it knows, and its codes, which are as they are drawn."""
+        del train, valid
+        return {
+            "min_steps": STEPS,
+            "max_steps": STEPS,
+            "description": "Draws new loops from noise; an adversary that tells them from music has taught it.",
+            "latents": tuple(Latent(f"z{i + 1}", -USED, USED) for i in range(self.latents)),
+            "in_key": self.in_key,
+        }
+
+
+class _Player(nn.Module):
+    def __init__(self, net: Dcgan) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, code: Tensor) -> Planes:
+        """The planes onset, hold, velocity and micro of `code`."""
+        return images.to_planes(self.net.chances(code), velocity=False)
+
+
+def slope(judged: Tensor, at: Tensor) -> Tensor:
+    """The mean squared norm of the gradient of what was judged (batch, 1), at what was judged (batch, ...)."""
+    (gradient,) = torch.autograd.grad(judged.sum(), at, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1).mean()
+
+
+def loops_of(planes: Planes) -> list[Loop]:
+    """The loops that planes of probabilities describe, every note that is likelier than not."""
+    rolls = zip(*(p.float().cpu().numpy() for p in planes), strict=True)
+    return [decode(Roll(*some), GRID, LENGTH) for some in rolls]
+
+
+def _generator(latents: int, width: int, planes: int) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Linear(latents, 8 * width * SIDE * SIDE),
+        nn.Unflatten(1, (8 * width, SIDE, SIDE)),
+        nn.BatchNorm2d(8 * width),
+        nn.ReLU(),
+    ]
+    for channels in (4 * width, 2 * width, width):
+        layers += [
+            nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, planes, 4, stride=2, padding=1))
+
+
+def _discriminator(width: int, planes: int, batch_norm: bool) -> nn.Sequential:
+    """One number a picture, above 0 if it is more likely real."""
+    layers: list[nn.Module] = [nn.Conv2d(planes, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    for channels in (2 * width, 4 * width, 8 * width):
+        layers.append(nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1))
+        if batch_norm:
+            # By the batch at hand always: real and drawn loops come in batches apart, and have no common statistics.
+            layers.append(nn.BatchNorm2d(channels, track_running_stats=False))
+        layers.append(nn.LeakyReLU(0.2))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width * SIDE * SIDE, 1))
