@@ -1,0 +1,72 @@
+"""LSTM layers that can also be exported at any length.
+
+torch's exporter writes the number of steps that it was shown into the graph of an `nn.LSTM`. So in an export the layer
+says itself which ONNX operator it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+_GATES = (0, 3, 1, 2)
+"""ONNX's order of the gates (input, output, forget, cell), in torch's (input, forget, cell, output)."""
+
+
+class Lstm(nn.Module):
+    """A layer: (batch, time, inputs) -> (batch, time, units).
+
+    Args:
+        inputs: numbers in a step.
+        units: of the layer.
+        dropout: share of the units that do not hear themselves again in a step of training, the same for a whole batch
+            (Gal and Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks, 2016).
+    """
+
+    def __init__(self, inputs: int, units: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.units = units
+        self.dropout = dropout
+        self.layer = nn.LSTM(inputs, units, batch_first=True)
+        with torch.no_grad():
+            # At first it forgets little (Jozefowicz and others, An Empirical Exploration of Recurrent Networks, 2015).
+            self._weights()["bias_ih_l0"][units : 2 * units] = 1
+
+    def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What it says at each step, and its two states afterwards; a state has the shape (batch, units)."""
+        if torch.onnx.is_in_onnx_export():
+            return self._operator(x, hidden, cell)
+        state = hidden[None], cell[None]
+        if self.training and self.dropout:
+            # Who is not heard by any unit has a column of zeros.
+            kept = nn.functional.dropout(torch.ones(self.units, device=x.device), self.dropout)
+            weights = {"weight_hh_l0": self._weights()["weight_hh_l0"] * kept}
+            y, (hidden, cell) = functional_call(self.layer, weights, (x, state))
+        else:
+            y, (hidden, cell) = self.layer(x, state)
+        return y, hidden[0], cell[0]
+
+    def _operator(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        batch, time, _ = x.shape
+        one = (1, batch, self.units)
+        ordered = {name: _in_order(weights) for name, weights in self._weights().items()}
+        bias = torch.cat([ordered["bias_ih_l0"], ordered["bias_hh_l0"]])
+        weights = ordered["weight_ih_l0"][None], ordered["weight_hh_l0"][None], bias[None]
+        y, hidden, cell = torch.onnx.ops.symbolic_multi_out(
+            "LSTM",
+            (x.transpose(0, 1), *weights, None, hidden[None], cell[None]),
+            {"hidden_size": self.units},
+            dtypes=(x.dtype,) * 3,
+            shapes=((time, *one), one, one),
+        )
+        return y.squeeze(1).transpose(0, 1), hidden[0], cell[0]
+
+    def _weights(self) -> dict[str, nn.Parameter]:
+        return dict(self.layer.named_parameters())
+
+
+def _in_order(weights: Tensor) -> Tensor:
+    """Weights of torch's gates in the order that ONNX has them in."""
+    ordered: Tensor = weights.reshape(4, -1)[list(_GATES)].reshape(weights.shape)
+    return ordered
