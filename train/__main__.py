@@ -226,6 +226,26 @@ def evaluate(
     console.print(table)
 
 
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    data: Annotated[Path, typer.Option(help="What it was trained on.")] = Path("data/loops"),
+    loops: Annotated[int, typer.Option(min=2, help="How many are measured.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the choice of loops and of the answers.")] = 0,
+) -> None:
+    """Make a page of a run: what was learnt, what comes back when one plays, and what it is worth.
+
+    RUN/report.html needs no other file; its pictures also lie beside it, and ten .mid files to listen to in RUN/music.
+
+    Example: rtgen-train report runs/conv_vae
+    """
+    from train import report as reporting
+
+    with console.status("reading") as status:
+        page = reporting.report(run, data, loops=loops, seed=seed, say=status.update)
+    console.print(f"Open {page}", soft_wrap=True)
+
+
 def main() -> None:
     """Runs the command line; a `UserError` is one sentence on stderr and exit status 2."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,8 @@ def evaluate(
     loops = dataset.to_loops(held_out.take(chosen), len(chosen), held_out.length)
     role = repair if model.card.role == "denoiser" else codes
     return table(role.scores(model, loops, library, seed))
+
+
+def plain(figures: Table) -> dict[str, dict[str, dict[str, float]]]:
+    """The figures as JSON holds them: by contender and measure, `mean`, `low`, `high` and `count`."""
+    return {name: {m: asdict(figure) for m, figure in measures.items()} for name, measures in figures.items()}
