@@ -22,12 +22,12 @@ from torch.nn import functional as F
 from rtgen.inference.card import Latent
 from rtgen.music.roll import Roll, decode
 from train import dataset
-from train.augment import GRID, Sample
 from train.batch import rasterise
 from train.dataset import LENGTH
 from train.models import images
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.images import Planes
+from train.sample import GRID, Sample
 from train.score import note_f1
 
 STEPS = GRID.steps(LENGTH)
@@ -225,14 +225,17 @@ class Vae(Autoencoder):
         picture = self.see(task["roll"])
         mean, log_var = (x.float() for x in self.encode(picture))
         logits = self.decode(reparameterise(mean, log_var, task["noise"])).float()
-        lost = reconstruction_loss(
-            logits, picture, task["filled"] if self.repairs.masked else None, self.repairs.positive
-        )
+        lost = self.lost(logits, picture, task["filled"] if self.repairs.masked else None)
         nats = divergence(mean, log_var).mean(dim=0)
         loss = lost + self.beta() * nats.clamp(min=self.repairs.free_bits).sum()
-        yield Aim(loss, log={"reconstruction": lost, "kl": nats.sum(), "active": (nats > ACTIVE).sum()})
         if self.training:
             self.steps += 1
+        said = nats.detach()
+        yield Aim(loss, log={"reconstruction": lost.detach(), "kl": said.sum(), "active": (said > ACTIVE).sum()})
+
+    def lost(self, logits: Tensor, picture: Tensor, filled: Tensor | None) -> Tensor:
+        """What of a picture did not come through its code; arguments as of `reconstruction_loss`."""
+        return reconstruction_loss(logits, picture, filled, self.repairs.positive)
 
     def beta(self) -> float:
         """What a nat costs at this step of the training; afterwards, in full."""

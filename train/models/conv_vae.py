@@ -1,0 +1,137 @@
+"""A convolutional variational autoencoder of loops: pictures of 96 pitches by 96 steps through a few numbers.
+
+Strided convolutions make a picture smaller and smaller, a dense layer makes a code of what is left, and transposed
+convolutions lead back. Of the thesis that it rebuilds only drawings of the layers are known, so the sizes of
+`conv_vae_as_described` are what is usual for such a network.
+
+The repaired one begins with windows of an octave and a sixteenth, laid side by side: what is in a window becomes
+channels, so that all further layers see pitch classes, octaves and sixteenths, and are cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
+from train.sample import GRID
+
+Layer = Sequence[int]
+"""Channels, and the stride in pitches and in steps."""
+
+
+class Block(nn.Module):
+    """A residual block, (batch, channels, rows, columns) -> the same; it starts as pass-through.
+
+    Within, it has half as many channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.around = nn.Conv2d(channels, channels // 2, 3, padding=1)
+        self.within = nn.Conv2d(channels // 2, channels, 1)
+        nn.init.zeros_(self.within.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What it adds to `x`, added."""
+        result: Tensor = x + self.within(F.silu(self.around(F.silu(self.norm(x)))))
+        return result
+
+
+class ConvVae(Vae):
+    """The role `autoencoder`; arguments besides these as in `train.models.vae.Repairs`.
+
+    Args:
+        latents: numbers in a code.
+        layers: of the encoder; the decoder has them the other way round.
+        hidden: units between the convolutions and the code, on either side; 0 for none.
+        blocks: residual blocks after each layer.
+    """
+
+    description: ClassVar[str] = "Varies, blends and draws loops of two bars by a code; convolutional."
+
+    def __init__(
+        self,
+        latents: int = 64,
+        layers: Sequence[Layer] = ((48, 12, 3), (64, 1, 2), (96, 1, 2), (96, 2, 2)),
+        hidden: int = 0,
+        blocks: int = 1,
+        onset: bool = True,
+        velocity: bool = True,
+        prior_bias: bool = True,
+        positive: float = 1.0,
+        free_bits: float = 0.1,
+        beta: float = 0.2,
+        anneal: int = 1000,
+        masked: bool = True,
+    ) -> None:
+        super().__init__(latents, Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked))
+        channels = [self.repairs.planes, *(layer[0] for layer in layers)]
+        strides = [(layer[1], layer[2]) for layer in layers]
+        rows, columns = prod(p for p, _ in strides), prod(s for _, s in strides)
+        if GRID.pitches % rows or STEPS % columns:
+            raise ValueError(
+                f"strides of {rows} pitches and {columns} steps in all do not divide {GRID.pitches}, {STEPS}"
+            )
+        self.shape = (channels[-1], GRID.pitches // rows, STEPS // columns)
+        size = prod(self.shape)
+        self.encoder = nn.Sequential(
+            *(
+                part
+                for a, b, stride in zip(channels, channels[1:], strides, strict=False)
+                for part in (_down(a, b, stride), *(Block(b) for _ in range(blocks)), nn.ReLU())
+            ),
+            nn.Flatten(),
+            *_dense(size, hidden),
+        )
+        self.to_mean = nn.Linear(hidden or size, latents)
+        self.to_log_var = nn.Linear(hidden or size, latents)
+        self.enter = nn.Sequential(*_dense(latents, hidden), nn.Linear(hidden or latents, size), nn.ReLU())
+        self.decoder = nn.Sequential(
+            *(
+                part
+                for a, b, stride in zip(channels[:1:-1], channels[-2:0:-1], strides[:0:-1], strict=True)
+                for part in (*(Block(a) for _ in range(blocks)), _up(a, b, stride), nn.ReLU())
+            ),
+            *(Block(channels[1]) for _ in range(blocks)),
+        )
+        self.leave = _up(channels[1], channels[0], strides[0])
+        if prior_bias:
+            assert self.leave.bias is not None
+            begin_at_prior(self.leave.bias, positive)
+
+    def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the code."""
+        h = self.encoder(picture)
+        return self.to_mean(h), self.to_log_var(h)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Logits of the picture."""
+        logits: Tensor = self.leave(self.decoder(self.enter(code).reshape(-1, *self.shape)))
+        return logits
+
+
+def _dense(size: int, hidden: int) -> list[nn.Module]:
+    return [nn.Linear(size, hidden), nn.ReLU()] if hidden else []
+
+
+def _kernel(stride: int) -> tuple[int, int]:
+    """Width and padding: three cells, or, where the stride is as wide, windows side by side."""
+    return (stride, 0) if stride > 2 else (3, 1)
+
+
+def _down(a: int, b: int, stride: tuple[int, int]) -> nn.Conv2d:
+    (rows, above), (columns, before) = map(_kernel, stride)
+    return nn.Conv2d(a, b, (rows, columns), stride, (above, before))
+
+
+def _up(a: int, b: int, stride: tuple[int, int]) -> nn.ConvTranspose2d:
+    (rows, above), (columns, before) = map(_kernel, stride)
+    # Of three cells at a stride of two, one more is needed to come back to the size that there was.
+    more = (int(stride[0] == 2), int(stride[1] == 2))
+    return nn.ConvTranspose2d(a, b, (rows, columns), stride, (above, before), more)
