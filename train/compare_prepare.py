@@ -1,9 +1,16 @@
-"""How fast files become loops, beside a pipeline on pretty_midi that does the same: `python -m train.compare_prepare`.
+"""How fast files become loops, beside pipelines on pretty_midi: `python -m train.compare_prepare SRC...`.
 
-Both parse each file, take every track apart and all together, and cut them into loops of two bars. The pipeline is what
-one would write with pretty_midi (Raffel and Ellis, 2014): its notes, cut at its downbeats with numpy, once as notes and
-once as its piano rolls of 12 steps a beat. It neither warps to beats, nor makes notes monophonic, nor finds out what is
-a duplicate, nor writes; rtgen does all of it.
+All of them parse each file, take every track apart and all together, and cut them into loops of two bars at the
+downbeats. The pipelines are what one would write with pretty_midi (Raffel and Ellis, 2014):
+
+- arrays: the notes of each loop as an array, cut with numpy, and no more;
+- rolls: as the first of the seed systems has it, a piano roll of 12 steps a beat, cut;
+- loops: the same loops that rtgen makes, note by note: ticks, a pitch ended where it starts again, loops that are worth
+  learning, and the class of each up to transposition.
+
+rtgen's rate is with all that, the warping to true beats, and the table. Those are rates a second of one core's time, so
+that what else the machine does is not in them. The rate on all cores is by the clock, from finding the files to the
+dataset on disk.
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,40 +30,34 @@ from rich.console import Console
 from rich.table import Table
 
 from rtgen.errors import UserError
+from rtgen.music.note import Loop, Note
 from train import prepare
-from train.cut import Cutting
+from train.cut import STEP, Cutting
 from train.sources.find import Source, find
+from train.sources.piece import BAR
 
 BARS = 2
 STEPS = 12
 """A beat."""
-ROUNDS = 3
+CHUNK = 128
+"""Files."""
 
 
-def pretty(data: bytes, rolls: bool) -> list[Any]:
-    """The loops of a file by way of pretty_midi, as notes or as piano rolls."""
+def arrays(_song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
+    """The notes of each loop, their times in ticks."""
+    fields = np.array([(n.start, n.pitch, n.end, n.velocity) for n in notes])
+    for start, end in zip(downbeats[::BARS], downbeats[BARS::BARS], strict=False):
+        inside = fields[(fields[:, 0] >= start) & (fields[:, 0] < end)]
+        if len(inside):
+            inside[:, [0, 2]] = np.rint((inside[:, [0, 2]] - start) / (end - start) * BARS * BAR)
+            yield inside.astype(np.int64)
+
+
+def rolls(song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
+    """The piano roll of each loop."""
     import pretty_midi
 
-    song = pretty_midi.PrettyMIDI(io.BytesIO(data))
-    downbeats = song.get_downbeats()
-    voices = [i.notes for i in song.instruments if not i.is_drum]
-    if len(voices) > 1:
-        voices.append([n for notes in voices for n in notes])
-    found: list[Any] = []
-    for notes in voices:
-        fields = np.array([(n.start, n.pitch, n.end, n.velocity) for n in notes])
-        if rolls:
-            found += _rolls(pretty_midi.Instrument(0), notes, song, downbeats)
-            continue
-        for start, end in zip(downbeats[::BARS], downbeats[BARS::BARS], strict=False):
-            inside = fields[(fields[:, 0] >= start) & (fields[:, 0] < end)]
-            if len(inside) >= 4:
-                inside[:, [0, 2]] = np.rint((inside[:, [0, 2]] - start) / (end - start) * BARS * 1920)
-                found.append(inside.astype(np.int64))
-    return found
-
-
-def _rolls(instrument: Any, notes: Sequence[Any], song: Any, downbeats: Any) -> Iterator[Any]:
+    instrument = pretty_midi.Instrument(0)
     instrument.notes = list(notes)
     beats = song.get_beats()
     times = np.interp(np.arange(len(beats) * STEPS) / STEPS, np.arange(len(beats)), beats)
@@ -66,70 +68,98 @@ def _rolls(instrument: Any, notes: Sequence[Any], song: Any, downbeats: Any) -> 
             yield roll[:, start:end].copy()
 
 
-def seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """The least time that `work` took in some rounds."""
-    times = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return min(times)
+def loops(_song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
+    """Each loop and its class."""
+    length = BARS * BAR
+    for start, end in zip(downbeats[::BARS], downbeats[BARS::BARS], strict=False):
+        scale = length / (end - start)
+        inside = []
+        for note in notes:
+            if start <= note.start < end:
+                onset = round((note.start - start) * scale)
+                duration = min(max(round((note.end - note.start) * scale), 1), length - onset)
+                if duration > 0:
+                    inside.append(Note(onset, note.pitch, duration, max(note.velocity, 1)))
+        loop = Loop(length, tuple(inside)).monophonic_by_pitch()
+        cells = sorted({(round(n.onset / STEP), n.pitch, round(n.duration / STEP)) for n in loop.notes})
+        if len(loop) >= 4 and len({step for step, _, _ in cells}) > 1:
+            low = min(pitch for _, pitch, _ in cells)
+            text = ";".join(f"{step},{pitch - low},{duration}" for step, pitch, duration in cells)
+            yield loop, blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def ours(sources: Sequence[Source]) -> None:
-    """The loops of `sources` in this process, as tables."""
-    for chunk in prepare.chunks(sources, "", Cutting()):
-        prepare.rows(chunk.sources, chunk.cutting)
+Pipeline = Callable[[Any, Sequence[Any], Any], Iterator[Any]]
 
 
-def theirs(sources: Sequence[Source], rolls: bool) -> int:
-    """The same by way of pretty_midi; the number of files that it can read."""
-    read = 0
+def theirs(sources: Sequence[Source], pipeline: Pipeline) -> int:
+    """Runs a pipeline; the number of its loops."""
+    import pretty_midi
+
+    found = 0
     for source in sources:
         try:
-            pretty(source.bytes() or b"", rolls)
-            read += 1
+            song = pretty_midi.PrettyMIDI(io.BytesIO(source.bytes() or b""))
         except Exception:  # what it makes of damaged files
             continue
-    return read
+        voices = [i.notes for i in song.instruments if not i.is_drum]
+        if len(voices) > 1:
+            voices.append([n for notes in voices for n in notes])
+        downbeats = song.get_downbeats()
+        # The last bar ends, too.
+        downbeats = np.append(downbeats, downbeats[-1:] + np.diff(downbeats)[-1:])
+        found += sum(len(list(pipeline(song, notes, downbeats))) for notes in voices if notes)
+    return found
 
 
-def compare(sources: Sequence[Source]) -> dict[str, float]:
-    """Files a second: both pipelines of pretty_midi and rtgen, each in one process, and `prepare` on all cores."""
+def ours(sources: Sequence[Source]) -> int:
+    """The same in this process, as tables; the number of loops."""
+    chunks = (sources[i : i + CHUNK] for i in range(0, len(sources), CHUNK))
+    return sum(len(prepare.rows(chunk, Cutting())[0]) for chunk in chunks)
+
+
+def rate(
+    work: Callable[[Sequence[Source]], object],
+    sources: Sequence[Source],
+    clock: Callable[[], float] = time.process_time,
+) -> float:
+    """Files a second."""
+    begun = clock()
+    work(sources)
+    return len(sources) / (clock() - begun)
+
+
+def compare(sources: Sequence[Source], sample: int) -> dict[str, float]:
+    """Files a second of each pipeline on an even sample, and of rtgen on all files.
+
+    rtgen is measured before and after the others, and the lesser rate taken.
+    """
+    some = sources[:: max(1, len(sources) // sample)][:sample]
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        theirs(sources[:2], True)
-        ours(sources[:2])
-        took = {
-            "pretty_midi, notes": seconds(lambda: theirs(sources, False), 1),
-            "pretty_midi, rolls": seconds(lambda: theirs(sources, True), 1),
-            "rtgen, one process": seconds(lambda: ours(sources)),
-            "rtgen, all cores, written": seconds(lambda: prepare.prepare(sources, Path(folder) / "out")),
-        }
-    return {name: len(sources) / t for name, t in took.items()}
+        ours(some[:4])
+        theirs(some[:2], rolls)
+        first = rate(ours, sources)
+        found = {p.__name__: rate(lambda s, p=p: theirs(s, p), some) for p in (arrays, rolls, loops)}
+        found["rtgen"] = min(first, rate(ours, sources))
+        found["all cores"] = rate(lambda s: prepare.prepare(s, Path(folder) / "out"), sources, time.perf_counter)
+    return found
 
 
 def main(
     names: Annotated[list[str], typer.Argument(metavar="SRC...", help="As for rtgen-train prepare; each is a row.")],
-    files: Annotated[int, typer.Option(help="Taken of each, evenly.")] = 200,
+    sample: Annotated[int, typer.Option(help="Files of each that pretty_midi reads.")] = 100,
 ) -> None:
     """Measure how fast files become loops, beside pretty_midi."""
-    table = Table("source", "files", title="files a second")
+    heads = ("arrays", "rolls", "loops", "rtgen", "all cores", "to arrays", "to rolls", "to loops")
+    table = Table("source", "files", *heads, title="files a second; how many times those of each pipeline")
     for name in names:
         sources = [s for s in find([name]) if s.suffix != ".als"]
-        sources = sources[:: max(1, len(sources) // files)][:files]
         try:
-            found = compare(sources)
+            found = compare(sources, sample)
         except ImportError:
             raise UserError("pretty_midi is not installed; install it with: pip install pretty_midi") from None
-        if not table.rows:
-            for column in (*found, "one process to notes", "to rolls", "all cores to notes"):
-                table.add_column(column, justify="right")
-        notes, rolls, one, every = found.values()
-        ratios = (one / notes, one / rolls, every / notes)
-        table.add_row(
-            Path(name).name, str(len(sources)), *(f"{v:,.0f}" for v in found.values()), *(f"{r:.1f} x" for r in ratios)
-        )
+        times = (f"{found['rtgen'] / found[p]:.1f} x" for p in ("arrays", "rolls", "loops"))
+        table.add_row(Path(name).stem, str(len(sources)), *(f"{v:,.0f}" for v in found.values()), *times)
     Console().print(table)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2b
 
 import numpy as np
 from hypothesis import given, settings
@@ -98,3 +99,12 @@ def test_the_same_notes_in_loops_of_other_length_are_another_class() -> None:
 def test_the_class_of_a_song_stays_what_it_was() -> None:
     # It decides which songs a model may be trained on: had it changed, shipped models would have seen test songs.
     assert f"{song_class([part(STRIKES[:3])]):016x}" == "10d180168a92b6ab"
+
+
+def test_the_class_of_a_song_is_one_however_long_the_song_is() -> None:
+    late = [Note(n.onset + 40 * 2**16, n.pitch, n.duration) for n in STRIKES[:3]]
+    text = b";".join(b"%d,%d,10" % (2**16 + 12 * i, i) for i in range(3))
+    assert song_class([part(late)]) == int(blake2b(text, digest_size=8).hexdigest(), 16)
+    early = [Note(n.onset - 4000, n.pitch, n.duration) for n in STRIKES[:3]]
+    text = b";".join(b"%d,%d,10" % (12 * i - 100, i) for i in range(3))
+    assert song_class([part(early)]) == int(blake2b(text, digest_size=8).hexdigest(), 16)
