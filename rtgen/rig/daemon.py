@@ -133,8 +133,7 @@ class Daemon:
 
     def _step(self, now: float, event: Event | Report | None) -> float | None:
         if isinstance(event, Ready):
-            self._tell(event)
-            self._check(event)
+            self._take_ready(event)
             event = Warmed(event.seconds)
         elif isinstance(event, Failed):
             if event.final:
@@ -149,18 +148,19 @@ class Daemon:
             self._tell(notice)
         return out.wake_at
 
-    def _check(self, ready: Ready) -> None:
-        """Whether the model that is ready plays what the preset asks for.
+    def _take_ready(self, ready: Ready) -> None:
+        """A model is ready, and may not be one for the preset.
 
         Raises:
-            UserError: it does not, and there was none before.
+            UserError: it does not play the preset's mode, and there was none before.
         """
         mismatch = self._preset.mismatch(ready.model, ready.role, ready.modes)
-        if mismatch is not None:
-            if not self._has_played:
-                raise UserError(mismatch)
-            self._tell(Failed(mismatch))
+        if mismatch is not None and not self._has_played:
+            raise UserError(mismatch)
         self._has_played = True
+        self._tell(ready)
+        if mismatch is not None:
+            self._tell(Failed(mismatch))
 
     def _send(self, messages: list[bytes]) -> None:
         for message in messages:
