@@ -89,6 +89,10 @@ class Dcgan(Architecture):
         """The pictures (batch, planes, pitches, steps) of codes (batch, latents), values 0-1."""
         return torch.sigmoid(self.generator(code).float())
 
+    def planes(self, code: Tensor) -> Planes:
+        """What codes stand for."""
+        return images.to_planes(self.chances(code), velocity=False)
+
     def shown(self, chances: Tensor) -> Tensor:
         """What the discriminator sees of such pictures."""
         return chances + ((chances > 0.5).float() - chances).detach() if self.binary else chances
@@ -122,7 +126,7 @@ class Dcgan(Architecture):
     def judge(self, source: Source) -> dict[str, float]:
         """How like held-out loops drawn ones are, and whether the discriminator tells them apart.
 
-        `likeness` is the mean overlap of six distributions (`train.likeness`); the means of four of them stand beside,
+        `likeness` is the mean overlap of six distributions (`train.likeness`); the means of three of them stand beside,
         those of the real loops as `real_...`.
         """
         rng = np.random.default_rng(0)
@@ -135,8 +139,8 @@ class Dcgan(Architecture):
             "accuracy_real": float((self.discriminator(task["picture"]) > 0).float().mean()),
             "accuracy_drawn": float((self.discriminator(self.shown(drawn)) < 0).float().mean()),
             "likeness": likeness(made, real),
-            **{name: float(made[name].mean()) for name in ("notes", "in_key", "classes", "apart")},
-            **{f"real_{name}": float(real[name].mean()) for name in ("notes", "in_key", "classes", "apart")},
+            **{name: float(made[name].mean()) for name in ("notes", "in_key", "apart")},
+            **{f"real_{name}": float(real[name].mean()) for name in ("notes", "in_key", "apart")},
         }
 
     def player(self) -> nn.Module:
@@ -162,7 +166,7 @@ class _Player(nn.Module):
 
     def forward(self, code: Tensor) -> Planes:
         """The planes onset, hold, velocity and micro of `code`."""
-        return images.to_planes(self.net.chances(code), velocity=False)
+        return self.net.planes(code)
 
 
 def slope(judged: Tensor, at: Tensor) -> Tensor:

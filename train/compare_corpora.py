@@ -1,0 +1,128 @@
+"""What networks that draw new loops learnt from corpora of growing size and variety: `python -m train.compare_corpora`.
+
+The thesis that `dcgan` and `conv_vae` come from trained each on three corpora, and saw the GAN fail on the two smaller
+ones: the discriminator all but perfect, the generator's loss ever higher. The configurations `thesis_*` do so again;
+this shows their runs side by side:
+
+- tells apart: how often the discriminator was right, at the beginning and at the end of the training;
+- loss: of the generator, likewise, or the VAE's;
+- like: how like held-out loops drawn ones are (`train.likeness`); in brackets, how like them the corpus itself is;
+- notes, in key, apart: means of drawn loops; in brackets of the held-out ones. Near 0, `apart` tells that all are one.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.random import Generator
+from rich.console import Console
+from rich.table import Table
+
+from rtgen.errors import UserError
+from train import dataset, fit
+from train.likeness import Measures, likeness, measures
+from train.models.base import Source
+from train.models.dcgan import Dcgan, loops_of
+from train.models.vae import Vae
+
+DRAWN = 512
+ENDS = 0.1
+"""Share of the steps that counts as the beginning, and as the end."""
+SHOWN = ("notes", "in_key", "apart")
+
+
+def history(run: Path, name: str) -> list[float]:
+    """A figure as it was logged in the course of a run; nothing if it was not.
+
+    Raises:
+        UserError: the run has no log.
+    """
+    logs = sorted(run.glob("log/version_*/metrics.csv"), key=lambda p: int(p.parent.name.removeprefix("version_")))
+    if not logs:
+        raise UserError(f"{run} has no log; train it first with 'rtgen-train fit'")
+    with logs[-1].open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def ends(values: Sequence[float]) -> tuple[float, float]:
+    """The means over the first and over the last tenth."""
+    some = max(round(len(values) * ENDS), 1)
+    return float(np.mean(values[:some])), float(np.mean(values[-some:]))
+
+
+def figures(run: Path, data: Path) -> dict[str, Any]:
+    """What a run came to.
+
+    Args:
+        run: of a GAN or a VAE.
+        data: what it was trained on.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    training = fit.load(run / fit.LAST)
+    net = training.average
+    if not isinstance(net, Dcgan | Vae):
+        raise UserError(f"{run} is a run of {training.config.model}, which draws no loops; name one of dcgan or a VAE")
+    rng = np.random.default_rng(0)
+    real, same = (_counted(fit.source(data, split, training.config), rng) for split in ("valid", "train"))
+    with torch.no_grad():
+        codes = torch.from_numpy(rng.standard_normal((DRAWN, net.latents), np.float32))
+        made = measures([loop for some in torch.split(codes, 64) for loop in loops_of(net.planes(some))])
+    gan = isinstance(net, Dcgan)
+    right = [history(run, f"train/accuracy_{of}") for of in ("real", "drawn")] if gan else []
+    return {
+        "run": run.name,
+        "steps": int(training.seen),
+        "minutes": training.elapsed_s / 60,
+        "tells_apart": ends(np.mean(right, axis=0).tolist()) if gan else None,
+        "loss": ends(history(run, "train/loss_generator" if gan else "train/loss")),
+        "like": (likeness(made, real), likeness(same, real)),
+        **{name: (float(made[name].mean()), float(real[name].mean())) for name in SHOWN},
+    }
+
+
+def _counted(source: Source, rng: Generator) -> Measures:
+    sample = source.draw(DRAWN, rng)
+    return measures(dataset.to_loops(sample.notes, sample.count, sample.length))
+
+
+def main(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="runs/thesis_* by default.")] = None,
+    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Show runs that draw loops side by side."""
+    found = [figures(run, data) for run in runs or sorted(Path("runs").glob("thesis_*"))]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("run", "steps", "minutes", "tells apart", "loss", "like", "notes", "in key", "apart")
+    for one in found:
+        told, lost = one["tells_apart"], one["loss"]
+        table.add_row(
+            one["run"],
+            str(one["steps"]),
+            f"{one['minutes']:.1f}",
+            f"{told[0]:.2f} to {told[1]:.2f}" if told else "",
+            f"{lost[0]:.1f} to {lost[1]:.1f}",
+            *(
+                f"{made:.{digits}f} ({real:.{digits}f})"
+                for name, digits in _DIGITS.items()
+                for made, real in [one[name]]
+            ),
+        )
+    Console(width=140).print(table)
+
+
+_DIGITS = {"like": 2, "notes": 1, "in_key": 2, "apart": 2}
+
+if __name__ == "__main__":
+    typer.run(main)
