@@ -88,6 +88,32 @@ def prepare(
 
 
 @app.command()
+def preview(
+    config: Annotated[str | None, typer.Argument(help="A configuration, to see what its network learns from.")] = None,
+    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("preview.png"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of loops and of what is done to them.")] = 0,
+) -> None:
+    """Draw what is done to loops before they are learnt.
+
+    Without a configuration, every augmentation is shown on one loop: before it and after it, beside the line of YAML
+    that switches it on. With one, some of its tasks: what the network hears, and below it what was meant.
+
+    Example: rtgen-train preview conv_dae --data data/loops --out conv_dae.png
+    """
+    from train import dataset
+
+    dataset.manifest(data)  # before torch is loaded, which takes its time
+    from train import preview as previewing
+
+    if config is None:
+        previewing.draw(dataset.load(data, "train"), out, seed)
+    else:
+        previewing.draw_tasks(config, data, out, seed)
+    console.print(f"{out} is written")
+
+
+@app.command()
 def fit(
     config: Annotated[str, typer.Argument(help="A configuration that comes with rtgen, or a .yaml file.")],
     data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),

@@ -15,6 +15,12 @@ Colour = tuple[int, int, int]
 
 _FINE = 2
 """All is drawn this many times larger and scaled down, which smooths the round corners."""
+
+# Pixels of the finished picture.
+WIDTH, MARGIN = 2000, 64
+AXIS = 44
+"""Beside the panels, for the names of the pitches."""
+HEAD = 148
 STRIP = 44
 """Pixels above the roll of a panel, for its caption."""
 
@@ -29,6 +35,28 @@ KEPT: Colour = (118, 188, 255)
 NEW: Colour = (255, 170, 76)
 EDGE: Colour = (255, 236, 205)
 GONE: Colour = (92, 106, 136)
+
+
+Sign = tuple[str, Colour | None, Colour | None]
+"""What notes of a fill and an edge mean."""
+SIGNS: tuple[Sign, ...] = (("left out", None, GONE), ("new", NEW, EDGE), ("kept", KEPT, None))
+
+
+def head(canvas: Canvas, title: str, facts: str, signs: Sequence[Sign] = SIGNS) -> None:
+    """The title, facts beside it, and from the right what the colours of notes mean."""
+    x = MARGIN + AXIS
+    width = canvas.text(x, 88, title, 46, TEXT)
+    canvas.text(x + width + 32, 88, facts, 28, FAINT)
+    right: float = WIDTH - MARGIN
+    for name, fill, edge in signs:
+        right -= canvas.text(right, 86, name, 24, FAINT, "rs") + 12
+        canvas.box(right - 44, 70, right, 84, fill, radius=3, edge=edge)
+        right -= 76
+    right -= canvas.text(right, 86, "loud", 24, FAINT, "rs") + 12
+    for velocity in (105, 84, 63, 42, 21):
+        canvas.box(right - 18, 70, right, 84, shade(KEPT, velocity), radius=3)
+        right -= 20
+    canvas.text(right - 10, 86, "soft", 24, FAINT, "rs")
 
 
 class Canvas:
@@ -95,8 +123,8 @@ class Panel:
     def _row(self, pitch: int) -> float:
         return self._top + (self._high - pitch) * self._row_height
 
-    def grid(self, *, names: bool) -> None:
-        """The ground: rows of the black keys, lines for beats and bars, the Cs by name if `names`."""
+    def grid(self, *, names: bool, unit: int = PPQN) -> None:
+        """The ground: rows of the black keys, lines every `unit` ticks and for bars, the Cs by name if `names`."""
         draw = self._canvas
         draw.box(self._x, self._y, self._x + self._width, self._bottom, PANEL, radius=8)
         for pitch in range(self._low, self._high + 1):
@@ -107,7 +135,7 @@ class Panel:
                 draw.box(self._x, y + self._row_height - 1, self._x + self._width, y + self._row_height, BEAT)
                 if names:
                     draw.text(self._x - 12, y + self._row_height / 2 + 1, f"C{pitch // 12 - 1}", 20, FAINT, "rm")
-        for tick in range(PPQN, self._length, PPQN):
+        for tick in range(unit, self._length, unit):
             draw.box(self._column(tick), self._top, self._column(tick) + 1, self._bottom, BEAT)
         for tick in range(self._bar, self._length, self._bar):
             draw.box(self._column(tick) - 1, self._y + 10, self._column(tick) + 1, self._bottom, BAR)

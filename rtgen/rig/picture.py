@@ -7,14 +7,13 @@ from pathlib import Path
 
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
-from rtgen.rig.canvas import EDGE, FAINT, GONE, KEPT, NEW, STRIP, TEXT, Canvas, Colour, Panel, shade
+from rtgen.rig.canvas import AXIS, EDGE, GONE, HEAD, KEPT, MARGIN, NEW, STRIP, WIDTH, Canvas, Panel, head
 
 _SAME = 60
 """Ticks (a 32nd note) within which the same pitch counts as the same note."""
 
 # Pixels of the finished picture.
-_WIDTH, _MARGIN, _AXIS, _GAP = 2000, 64, 44, 40
-_HEAD, _ROLL, _RULER = 148, 340, 40
+_GAP, _ROLL, _RULER = 40, 340, 40
 
 
 def match(call: Loop, answer: Loop) -> list[tuple[Note, Note]]:
@@ -65,18 +64,18 @@ def draw(
 
     columns = min(len(pairs), 2)
     lines = -(-len(pairs) // columns)
-    width = (_WIDTH - 2 * _MARGIN - _AXIS - (columns - 1) * _GAP) // columns
+    width = (WIDTH - 2 * MARGIN - AXIS - (columns - 1) * _GAP) // columns
     row = min(max(_ROLL // (high - low + 1), 5), 7)  # flatter, and an edge would swallow its note
     height = STRIP + (high - low + 1) * row
     line_height = 2 * height + _RULER + _GAP
-    canvas = Canvas(_WIDTH, _HEAD + lines * line_height - _GAP + _MARGIN // 2)
+    canvas = Canvas(WIDTH, HEAD + lines * line_height - _GAP + MARGIN // 2)
     facts = [f"{tempo:.4g} BPM"] if tempo is not None else []
     played = key.estimate(n for call, _ in pairs for n in call.notes)
-    _head(canvas, title, "   ".join([*facts, str(played)] if played else facts))
+    head(canvas, title, "   ".join([*facts, str(played)] if played else facts))
     for number, (call, answer) in enumerate(pairs):
         column = number % columns
-        x = _MARGIN + _AXIS + column * (width + _GAP)
-        y = _HEAD + number // columns * line_height
+        x = MARGIN + AXIS + column * (width + _GAP)
+        y = HEAD + number // columns * line_height
         length = max(call.length, answer.length)
         same = match(call, answer)
         kept, known = {b for _, b in same}, {a for a, _ in same}
@@ -91,25 +90,3 @@ def draw(
         panels[1].notes((n for n in answer.notes if n not in kept), NEW, EDGE)
         panels[1].bar_numbers()
     canvas.save(path)
-
-
-def _head(canvas: Canvas, title: str, facts: str) -> None:
-    x = _MARGIN + _AXIS
-    width = canvas.text(x, 88, title, 46, TEXT)
-    canvas.text(x + width + 32, 88, facts, 28, FAINT)
-    # The legend, from the right.
-    right: float = _WIDTH - _MARGIN
-    signs: tuple[tuple[str, Colour | None, Colour | None], ...] = (
-        ("left out", None, GONE),
-        ("new", NEW, EDGE),
-        ("kept", KEPT, None),
-    )
-    for name, fill, edge in signs:
-        right -= canvas.text(right, 86, name, 24, FAINT, "rs") + 12
-        canvas.box(right - 44, 70, right, 84, fill, radius=3, edge=edge)
-        right -= 76
-    right -= canvas.text(right, 86, "loud", 24, FAINT, "rs") + 12
-    for velocity in (105, 84, 63, 42, 21):
-        canvas.box(right - 18, 70, right, 84, shade(KEPT, velocity), radius=3)
-        right -= 20
-    canvas.text(right - 10, 86, "soft", 24, FAINT, "rs")

@@ -13,7 +13,7 @@ ANSWER = CALL.with_notes((*CALL.notes[1:], Note(1920, 72, 480, 100)))
 
 def colours(path: Path) -> set[tuple[int, ...]]:
     image = Image.open(path).convert("RGB")
-    image = image.crop((0, picture._HEAD, *image.size))
+    image = image.crop((0, canvas.HEAD, *image.size))
     return {colour for _, colour in image.getcolors(1 << 24) or ()}
 
 
