@@ -219,10 +219,3 @@ def from_loops(loops: Sequence[Loop]) -> Notes:
     """Loops as flat notes."""
     rows = [(i, n.onset, n.pitch, n.duration, n.velocity) for i, loop in enumerate(loops) for n in loop.notes]
     return np.array(rows, np.int32).reshape(-1, 5)
-
-
-def prepare(sources: Sequence[Any], out: Path) -> None:
-    """`train.prepare.prepare`, as it was called before."""
-    from train.prepare import prepare as make
-
-    make(sources, out)

@@ -121,6 +121,8 @@ def bomb() -> bytes:
         (gzip.compress(live.xml("9", {"Keys": (Clip(SCALE),)}))[:-40], "ends in the middle"),
         (gzip.compress(b"<Ableton>")[:12] + bytes(30), "is damaged"),
         (live.xml("9", {"Keys": (Clip(SCALE, end=float("nan")),)}), "is damaged"),
+        (live.xml("9", {"Keys": (Clip(SCALE),)}).replace(b"UTF-8", b"UTF-9"), "is damaged"),
+        (live.xml("9", {"Keys": (Clip(SCALE),)}).replace(b"LoopEnd Value", b"LoopEnd Worth"), "is damaged"),
         (b"<Ableton><LiveSet a='" + b"a" * (17 << 20), "one tag has more than"),
     ],
 )

@@ -189,7 +189,7 @@ def parse(source: Source) -> LiveSet:
         parser.Parse(b"", True)
     except FileNotFoundError:
         raise UserError(f"{source.name} does not exist; check the path") from None
-    except (expat.ExpatError, KeyError, ValueError, OverflowError) as error:
+    except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:
         raise UserError(f"{source.name} is damaged ({error}); save the set again in Live") from error
     if not handler.is_live:
         raise UserError(f"{source.name} is XML but no Live set; leave it out")

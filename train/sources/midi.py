@@ -23,7 +23,6 @@ from rtgen.errors import UserError
 from rtgen.music import files
 from rtgen.music.time import PPQN, Metre
 from train.sources.find import Source
-from train.sources.find import find as find
 from train.sources.piece import Part, Piece, Reading, distinct, part, sorted_rows
 
 BEATS = "beat_midi.txt"
