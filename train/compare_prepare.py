@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -139,7 +140,7 @@ def compare(sources: Sequence[Source], sample: int) -> dict[str, float]:
         ours(some[:4])
         theirs(some[:2], rolls)
         first = rate(ours, sources)
-        found = {p.__name__: rate(lambda s, p=p: theirs(s, p), some) for p in (arrays, rolls, loops)}
+        found = {p.__name__: rate(partial(theirs, pipeline=p), some) for p in (arrays, rolls, loops)}
         found["rtgen"] = min(first, rate(ours, sources))
         found["all cores"] = rate(lambda s: prepare.prepare(s, Path(folder) / "out"), sources, time.perf_counter)
     return found

@@ -206,4 +206,5 @@ def _text(rows: Ints) -> bytes:
         return ";".join("{},{},{}".format(*row) for row in rows.tolist()).encode()
     found = _numerals()[rows + _FEW]
     found[:, :, 5] = list(b",,;")
-    return found[found != 0].tobytes()[:-1]
+    text: bytes = found[found != 0].tobytes()[:-1]
+    return text

@@ -26,7 +26,7 @@ MAX_XML = 1 << 30
 """Bytes of XML after which a set is refused."""
 MAX_NOTES = 1_000_000
 MAX_DEPTH = 200
-MAX_TOKEN = 16 << 20
+MAX_TOKEN = 4 << 20
 """Bytes that one tag, comment or the like may have; expat keeps it in memory until it is whole."""
 _CHUNK = 1 << 16
 _FAR = 1e6
