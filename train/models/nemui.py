@@ -1,0 +1,348 @@
+"""Songs as one function: a song's code and a moment in, the pitches that sound then out.
+
+An implicit representation. There is no encoder: the code of every training song is a parameter, random at first, and is
+learnt together with the function, as an auto-decoder (Park et al., DeepSDF, 2019). What lies between two codes, or near
+one, or elsewhere, is new music. A reader, trained beside without a say in either, tells the code of what is played.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil, log2, pi
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rtgen.errors import UserError
+from rtgen.inference.card import Condition
+from rtgen.music.roll import pick_onsets
+from train.batch import rasterise
+from train.dataset import BARS, Loops
+from train.models import images
+from train.models.base import Aim, Source, Task
+from train.models.images import Planes
+from train.models.vae import STEPS, Autoencoder, begin_at_prior, latents_of, reconstruction_f1, reconstruction_loss
+from train.sample import GRID, Sample
+
+OCTAVES = 6
+"""Frequencies of time in fractions of the song: once to 32 times in it, which tells the steps of two bars apart."""
+PERIODS = (1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
+"""Beats after which a moment is alike: two steps, a sixteenth, a triplet, an eighth, a quarter. Then they double."""
+PACE = 10.0
+"""How many times faster a code learns than a weight, as it is met that much less often."""
+KNOWN = 64
+"""Training songs that a validation looks at."""
+
+
+class Nemui(Autoencoder):
+    """The role `autoencoder` with a reader, and `generator` without.
+
+    Args:
+        songs: how many stretches of music get a code, chosen by chance.
+        bars: of each; whole loops. Of more than one loop the player hears the one at the condition `place`.
+        latents: numbers in a code.
+        width: units of each layer.
+        layers: of the function, besides the last.
+        moments: how many steps of each loop a task looks at; 0 for all.
+        beats: whether time is counted in beats, and not in fractions of the song.
+        onset: whether there are planes of onsets and velocities beside what sounds.
+        prior: whether codes are held near zero, and learnt with noise on them, so that what lies between them is music.
+        noise: its standard deviation.
+        beta: what a nat of the code costs, in nats of the loss; with `prior`.
+        reader: whether something is trained that tells the code of a loop.
+        firsts: the loop with which each song begins, by its number among the training loops.
+    """
+
+    role = "autoencoder"
+    repeats: ClassVar[bool] = True
+    description: ClassVar[str] = "Songs as points: finds what is played among them, varies it, blends it, draws new."
+    rates: Tensor
+    known: Tensor
+
+    def __init__(
+        self,
+        songs: int = 2000,
+        bars: int = 2,
+        latents: int = 128,
+        width: int = 512,
+        layers: int = 3,
+        moments: int = 24,
+        beats: bool = True,
+        onset: bool = True,
+        prior: bool = True,
+        noise: float = 0.3,
+        beta: float = 1.0,
+        reader: bool = True,
+        firsts: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if bars < BARS or bars % BARS:
+            raise ValueError(f"'bars' is {bars}, not a multiple of {BARS}")
+        if reader and bars > BARS:
+            raise ValueError(f"a 'reader' hears {BARS} bars, and songs have {bars}")
+        self.places = bars // BARS
+        self.moments = min(moments, STEPS) or STEPS
+        self.onset, self.prior, self.noise, self.beta = onset, prior, noise, beta
+        if not reader:
+            self.role = "generator"  # type: ignore[misc]
+        self.firsts = np.array(firsts, np.int64)
+        count = len(firsts) or songs
+        # Small where they are held near zero, so that songs that are alike stay together while they part.
+        self.table = nn.Parameter(torch.randn(count, latents) * ((0.1 if prior else 1.0) / PACE))
+        self.register_buffer("rates", rates(bars, beats), persistent=False)
+        self.function = Function(latents, 2 * len(self.rates), width, layers, (3 if onset else 1) * GRID.pitches)
+        self.reader = Reader(latents) if reader else None
+        if prior or onset:
+            begin_at_prior(self.function.leave.bias.view(-1, GRID.pitches), 1.0)
+        # What the first songs are, for who judges; their onsets.
+        known = torch.zeros(min(KNOWN, count), GRID.pitches, STEPS, dtype=torch.bool)
+        self.register_buffer("known", known, persistent=False)
+
+    @classmethod
+    def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Which stretches of the music are the songs.
+
+        Raises:
+            UserError: there is no stretch so long.
+        """
+        bars = settings.get("bars", BARS)
+        found = stretches(loops, max(bars // BARS, 1))
+        if not len(found):
+            raise UserError(f"there are no {bars} bars on end in the training loops; set 'bars' to less")
+        chosen = np.random.default_rng(0).permutation(found)[: settings.get("songs", 2000)]
+        return {"firsts": chosen.tolist()}
+
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        """The function with the codes, and the reader, which has no say in them."""
+        if self.reader is None:
+            return {"all": self.parameters()}
+        return {"all": [self.table, *self.function.parameters()], "reader": self.reader.parameters()}
+
+    # ---- the function ---------------------------------------------------------------------------------------------
+
+    def codes_of(self, songs: Tensor) -> Tensor:
+        """The codes (batch, latents) of songs by their number (batch)."""
+        found: Tensor = self.table[songs] * PACE
+        return found
+
+    def logits(self, code: Tensor, time: Tensor) -> Tensor:
+        """The logits of pictures, shape (batch, planes, pitches, moments).
+
+        Args:
+            code: shape (batch, latents).
+            time: steps from the beginning of the song, shape (batch, moments), or (1, moments).
+        """
+        angles = time[:, :, None] * self.rates
+        found: Tensor = self.function(code, torch.cat([torch.sin(angles), torch.cos(angles)], dim=2))
+        return found.reshape(*found.shape[:2], -1, GRID.pitches).permute(0, 2, 3, 1).float()
+
+    def mean(self, roll: Tensor) -> Tensor:
+        """The codes that the reader finds."""
+        assert self.reader is not None
+        found: Tensor = self.reader(roll[:, :2]).float()
+        return found
+
+    def planes(self, code: Tensor, place: Tensor | None = None) -> Planes:
+        """What codes stand for, at the loops `place` (batch, 1) of their songs, or the first."""
+        time = torch.arange(STEPS, device=code.device, dtype=torch.float32)[None]
+        logits = self.logits(code, time if place is None else time + place * STEPS)
+        onset, hold, velocity, micro = images.to_planes(torch.sigmoid(logits[:, :2]), velocity=False)
+        return onset, hold, torch.sigmoid(logits[:, 2]) if self.onset else velocity, micro
+
+    # ---- learning -------------------------------------------------------------------------------------------------
+
+    def draw(self, source: Source, count: int, rng: Generator) -> Task:
+        """Loops of known songs, with the number of the song and the place in it; and beside them any, for the reader.
+
+        A known song is as it is, for a song that is varied is another.
+        """
+        if not self.known.any():
+            begun = Sample.of(source.loops, self.firsts[: len(self.known)])
+            self.known.copy_(torch.from_numpy(rasterise(begun.notes, begun.count, begun.length)[:, 0] > 0))
+        songs, places = rng.integers(0, len(self.firsts), count), rng.integers(0, self.places, count)
+        task = self.task(Sample.of(source.loops, self.firsts[songs] + places), rng)
+        task |= {"song": torch.from_numpy(songs), "place": torch.from_numpy(places)}
+        if self.prior:
+            noise = self.noise * rng.standard_normal((count, self.table.shape[1]), np.float32)
+            task["noise"] = torch.from_numpy(noise)
+        if self.reader is not None:
+            task["heard"] = super().draw(source, count, rng)["roll"]
+        return task
+
+    def task(self, sample: Sample, rng: Generator) -> Task:
+        """Loops, and the moments of them to look at."""
+        moments = rng.permuted(np.tile(np.arange(STEPS), (sample.count, 1)), axis=1)[:, : self.moments]
+        roll = torch.from_numpy(rasterise(sample.notes, sample.count, sample.length))
+        return {"roll": roll, "moments": torch.from_numpy(moments)}
+
+    def aims(self, task: Task) -> Iterator[Aim]:
+        """The function and the codes by what they make of the known songs; the reader by what its codes stand for."""
+        if "song" in task:
+            code = self.codes_of(task["song"])
+            cost = self.cost(code) / self.places
+            near = code + task["noise"] if self.prior else code
+            lost = self.lost(near, task, task["roll"], task["place"][:, None])
+            yield Aim(lost + cost, log={"reconstruction": lost.detach(), "cost": cost.detach()})
+        if self.reader is not None:
+            heard = task.get("heard", task["roll"])
+            code = self.mean(heard)
+            lost = self.lost(code, task, heard, torch.zeros_like(task["moments"][:, :1]))
+            yield Aim(lost + self.cost(code), part="reader")
+
+    def cost(self, code: Tensor) -> Tensor:
+        """Nats of codes under a standard normal prior: what keeps them near zero, and near each other."""
+        return self.beta / 2 * (code**2).sum(dim=1).mean() if self.prior else code.new_zeros(())
+
+    def lost(self, code: Tensor, task: Task, roll: Tensor, place: Tensor) -> Tensor:
+        """What codes do not tell of rolls; of whole loops, reckoned from some moments of them."""
+        moments = task["moments"]
+        logits = self.logits(code, (moments + place * STEPS).float())
+        starts, hold, loud, _ = roll.unbind(1)
+        picture = torch.stack([hold, starts, loud][: 3 if self.onset else 1], dim=1)
+        seen = picture.gather(3, moments[:, None, None].expand(-1, *picture.shape[1:3], -1))
+        return reconstruction_loss(logits, seen) * (STEPS / self.moments)
+
+    # ---- what it is worth -----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def judge(self, source: Source) -> dict[str, float]:
+        """What became of the known songs, and of loops that it does not know.
+
+        `onset_f1`: notes of known songs that come back from their codes, decoded by count. `heldout_f1`: likewise of
+        validation loops, by way of the reader. `blend_notes`: notes halfway between two songs, as a share of those of
+        the two, decoded at one half; 0 is silence. `drawn_notes`: likewise of new codes.
+        """
+        codes = self.table[: len(self.known)] * PACE
+        mean, sd = codes.mean(dim=0), codes.std(dim=0)
+        noise = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        ways = {"known": codes, "blend": (codes + codes.roll(1, 0)) / 2, "drawn": mean + sd * noise}
+        made = {name: self.planes(code)[0].cpu().numpy() for name, code in ways.items()}
+        meant = self.known.cpu().numpy()
+        figures = {"onset_f1": float(np.mean([_f1(*pair) for pair in zip(made["known"], meant, strict=True)]))}
+        for name in "blend", "drawn":
+            figures[f"{name}_notes"] = _notes(made[name]) / max(_notes(made["known"]), 1)
+        if self.reader is not None:
+            rng = np.random.default_rng(0)
+            heard = source.take(rng.permutation(len(source.loops))[: 4 * KNOWN], rng)
+            figures["heldout_f1"] = reconstruction_f1(self, heard)
+        return figures
+
+    def player(self) -> nn.Module:
+        """The reader and the function side by side; or the function alone."""
+        return super().player() if self.reader is not None else _Player(self)
+
+    def card(self, train: Source, valid: Source) -> dict[str, Any]:
+        """The codes that it has learnt, and the places of a long song."""
+        del train, valid
+        codes = (self.table.detach() * PACE).cpu().numpy()
+        description = self.description if self.reader is not None else "Draws new songs from what it knows of others."
+        place = Condition("place", 1, (0.0,), f"which loop of the song, 0 to {self.places - 1}")
+        return {
+            "min_steps": STEPS,
+            "max_steps": STEPS,
+            "description": description,
+            "latents": latents_of(codes),
+            "conditions": (place,) if self.places > 1 else (),
+        }
+
+
+class Function(nn.Module):
+    """A code and moments in, a number for each cell of a column out: linear layers with LeakyReLU between them.
+
+    Args:
+        latents: numbers in a code.
+        features: numbers that tell a moment.
+        width: units of each layer.
+        layers: before the last.
+        out: numbers a column.
+    """
+
+    def __init__(self, latents: int, features: int, width: int, layers: int, out: int) -> None:
+        super().__init__()
+        # One layer that sees both is the sum of one for each, and a code is looked at once for all moments.
+        self.code = nn.Linear(latents, width)
+        self.time = nn.Linear(features, width, bias=False)
+        self.within = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
+        self.leave = nn.Linear(width, out)
+
+    def forward(self, code: Tensor, time: Tensor) -> Tensor:
+        """(batch, latents) and (batch or 1, moments, features) -> (batch, moments, out)."""
+        x = F.leaky_relu(self.code(code)[:, None] + self.time(time))
+        for layer in self.within:
+            x = F.leaky_relu(layer(x))
+        found: Tensor = self.leave(x)
+        return found
+
+
+class Reader(nn.Module):
+    """A loop's onsets and what sounds (batch, 2, pitches, steps) in, its code (batch, latents) out."""
+
+    def __init__(self, latents: int, width: int = 256) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(2 * GRID.pitches, width, 3, stride=3),
+            nn.LeakyReLU(),
+            nn.Conv1d(width, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(),
+            nn.Conv1d(width, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(),
+            nn.Flatten(),
+            nn.Linear(width * (STEPS // 12), latents),
+        )
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """The code."""
+        found: Tensor = self.layers(seen.flatten(1, 2))
+        return found
+
+
+def rates(bars: int, beats: bool) -> Tensor:
+    """By how much (radians a step) each clock of the positional encoding goes on.
+
+    In beats they are the same in every song, and its length adds slower ones. In fractions of the song all of them are
+    slower in a longer one, until none tells a step from the next.
+    """
+    steps = bars // BARS * STEPS
+    if not beats:
+        return 2 * pi * 2.0 ** torch.arange(OCTAVES) / steps
+    longer = ceil(log2(steps / GRID.steps_per_beat))
+    periods = torch.tensor([*PERIODS, *(2.0**n for n in range(1, longer + 1))])
+    return 2 * pi / (periods * GRID.steps_per_beat)
+
+
+def stretches(loops: Loops, count: int) -> NDArray[np.int64]:
+    """The first loop of every stretch of `count` loops that follow each other in a track; none overlaps another."""
+    same = (loops.songs[1:] == loops.songs[:-1]) & (loops.tracks[1:] == loops.tracks[:-1])
+    follows = np.concatenate([[False], same & (np.diff(loops.starts) == loops.length)])
+    begins = np.flatnonzero(~follows)
+    run = np.cumsum(~follows) - 1
+    lengths = np.diff(np.append(begins, len(loops)))
+    within = np.arange(len(loops)) - begins[run]
+    return np.flatnonzero((within % count == 0) & (within + count <= lengths[run]))
+
+
+class _Player(nn.Module):
+    def __init__(self, net: Nemui) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, code: Tensor, place: Tensor | None = None) -> Planes:
+        """The planes onset, hold, velocity and micro of `code`, at a place of a long song."""
+        return self.net.planes(code, place)
+
+
+def _f1(made: NDArray[np.float32], meant: NDArray[np.bool_]) -> float:
+    """F1 of as many of the likeliest onsets as were meant."""
+    found = np.zeros_like(meant)
+    found[pick_onsets(made, int(meant.sum()))] = True
+    return 2 * float((found & meant).sum()) / max(int(found.sum() + meant.sum()), 1)
+
+
+def _notes(onset: NDArray[np.float32]) -> int:
+    """Onsets of one half and more, in planes of shape (loops, pitches, steps)."""
+    return sum(len(pick_onsets(plane)[0]) for plane in onset)
