@@ -20,12 +20,13 @@ from torch.nn import functional as F
 
 from rtgen.errors import UserError
 from rtgen.inference.card import State
-from train.augment import GRID, Augmentation, Sample
+from train.augment import Augmentation
 from train.dataset import Loops
 from train.models import symbols as telling
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.recurrent import Lstm
 from train.models.symbols import Vocabulary
+from train.sample import GRID, Sample
 from train.sources.piece import BAR
 
 BAR_STEPS = GRID.steps(BAR)

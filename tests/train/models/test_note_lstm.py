@@ -18,11 +18,11 @@ from rtgen.music.time import PPQN
 from tests.inference.models import KNOBS
 from tests.train import songs
 from train import config, export, fit
-from train.augment import GRID
 from train.models import build, kind, symbols
 from train.models.base import Source
 from train.models.note_lstm import NoteLstm
 from train.models.recurrent import Lstm
+from train.sample import GRID
 
 SMALL = {"units": [24, 16], "dense": 16}
 REPAIRED, DESCRIBED = (

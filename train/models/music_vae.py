@@ -1,0 +1,170 @@
+"""A recurrent variational autoencoder of loops with a hierarchical decoder (Roberts and others, A Hierarchical Latent
+Vector Model for Learning Long-Term Structure in Music, 2018), for two bars.
+
+An LSTM reads a loop forwards, another backwards; what both end with is the code. From the code a conductor says
+something for every beat, and another LSTM makes the beat's sixteenths of that. As their authors used it, it knows
+melodies: one of all pitches, a rest or no change at each sixteenth. Repaired, it knows all notes, their onsets and
+velocities, three steps a sixteenth.
+
+One thing differs from the paper: the LSTM of a beat does not hear what was chosen before, only the conductor. So the
+code has to say it all, which a decoder that hears the right answer in training soon leaves off; and all beats are made
+at once, in one graph without choices in it, which is as an `.onnx` has to be.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.models.images import VELOCITY, Planes
+from train.models.recurrent import Lstm
+from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
+from train.sample import GRID
+
+FRAMES_PER_BEAT = 4
+FOLD = GRID.steps_per_beat // FRAMES_PER_BEAT
+"""Steps in a frame, which is a sixteenth."""
+FRAMES = STEPS // FOLD
+BEATS = FRAMES // FRAMES_PER_BEAT
+HELD, REST = GRID.pitches, GRID.pitches + 1
+"""What a melody does in a frame if it strikes no pitch: it holds the one before, or rests."""
+
+
+class MusicVae(Vae):
+    """The role `autoencoder`; arguments besides these as in `train.models.vae.Repairs`.
+
+    Args:
+        latents: numbers in a code.
+        units: of each LSTM.
+        frame: numbers that a frame is made smaller to before it is read.
+        melody: whether it knows the highest notes alone; then neither onsets nor velocities are planes of their own.
+    """
+
+    description: ClassVar[str] = "Varies, blends and draws loops by a code; recurrent, beat by beat."
+
+    def __init__(
+        self,
+        latents: int = 128,
+        units: int = 256,
+        frame: int = 256,
+        melody: bool = False,
+        onset: bool = True,
+        velocity: bool = True,
+        prior_bias: bool = True,
+        positive: float = 1.0,
+        free_bits: float = 0.05,
+        beta: float = 0.1,
+        anneal: int = 1000,
+        masked: bool = True,
+    ) -> None:
+        repairs = Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked)
+        super().__init__(latents, repairs)
+        if melody and (repairs.planes > 1 or prior_bias or positive != 1):
+            raise ValueError("'melody' goes with neither 'onset', 'velocity', 'prior_bias' nor 'positive'")
+        self.melody = melody
+        self.units = units
+        cells = REST + 1 if melody else repairs.planes * FOLD * GRID.pitches
+        self.enter = nn.Linear(cells, frame)
+        self.forwards, self.backwards = Lstm(frame, units), Lstm(frame, units)
+        self.to_mean = nn.Linear(2 * units, latents)
+        self.to_log_var = nn.Linear(2 * units, latents)
+        self.to_conductor = nn.Linear(latents, 2 * units)
+        self.conductor = Lstm(latents, units)
+        self.to_beat = nn.Linear(units, 2 * units)
+        self.beat = Lstm(units + FRAMES_PER_BEAT, units)
+        self.leave = nn.Linear(units, cells)
+        if prior_bias:
+            begin_at_prior(self.leave.bias.view(repairs.planes, -1), positive)
+
+    # ---- a loop and its code ----------------------------------------------------------------------------------------
+
+    def see(self, roll: Tensor) -> Tensor:
+        """The picture of a roll; a melody is one of (batch, 1, pitches + 2, frames), 1 for what it does in a frame."""
+        return melody_of(roll) if self.melody else super().see(roll)
+
+    def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the code."""
+        x = torch.relu(self.enter(self._frames(picture)))
+        nothing = x.new_zeros(x.shape[0], self.units)
+        _, onwards, _ = self.forwards(x, nothing, nothing)
+        _, back, _ = self.backwards(x.flip(1), nothing, nothing)
+        read = torch.cat([onwards, back], dim=1)
+        return self.to_mean(read), self.to_log_var(read)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Logits of the picture."""
+        hidden, cell = torch.tanh(self.to_conductor(code)).chunk(2, dim=1)
+        said, _, _ = self.conductor(code[:, None].expand(-1, BEATS, -1), hidden, cell)
+        said = said.reshape(-1, self.units)
+        hidden, cell = torch.tanh(self.to_beat(said)).chunk(2, dim=1)
+        place = torch.eye(FRAMES_PER_BEAT, device=code.device).expand(said.shape[0], -1, -1)
+        heard = torch.cat([said[:, None].expand(-1, FRAMES_PER_BEAT, -1).to(place.dtype), place], dim=2)
+        made, _, _ = self.beat(heard, hidden, cell)
+        return self._picture(self.leave(made).reshape(-1, FRAMES, self.leave.out_features))
+
+    def _frames(self, picture: Tensor) -> Tensor:
+        """(batch, planes, pitches, steps) -> (batch, frames, planes * pitches * 3); of a melody, (.., pitches + 2)."""
+        if self.melody:
+            return picture[:, 0].transpose(1, 2)
+        return _folded(picture).permute(0, 3, 1, 2, 4).flatten(2)
+
+    def _picture(self, frames: Tensor) -> Tensor:
+        """The other way round."""
+        if self.melody:
+            return frames.transpose(1, 2).unsqueeze(1)
+        cells = frames.reshape(-1, FRAMES, self.repairs.planes, GRID.pitches, FOLD)
+        return cells.permute(0, 2, 3, 1, 4).flatten(3)
+
+    # ---- melodies ---------------------------------------------------------------------------------------------------
+
+    def planes(self, code: Tensor) -> Planes:
+        """What a code stands for."""
+        return planes_of(self.decode(code).float()) if self.melody else super().planes(code)
+
+    def lost(self, logits: Tensor, picture: Tensor, filled: Tensor | None) -> Tensor:
+        """What of a picture did not come through; of a melody, the cross-entropy of all its frames."""
+        if not self.melody:
+            return super().lost(logits, picture, filled)
+        each = F.cross_entropy(logits[:, 0], picture[:, 0].argmax(dim=1), reduction="none")
+        if filled is not None:
+            each = each * filled[:, 0, 0, ::FOLD]
+        return each.sum() / len(logits)
+
+
+def _folded(planes: Tensor) -> Tensor:
+    """(batch, planes, pitches, steps) -> (batch, planes, pitches, frames, 3)."""
+    return planes.reshape(*planes.shape[:3], FRAMES, FOLD)
+
+
+def melody_of(roll: Tensor) -> Tensor:
+    """The highest notes of rolls (batch, 4, pitches, steps), as (batch, 1, pitches + 2, frames).
+
+    In each frame one is 1: the pitch that is struck, or `HELD`, or `REST`.
+    """
+    onset, hold = _folded(roll[:, :2]).amax(dim=4).unbind(1)
+    # The later in this order the higher.
+    order = torch.arange(1, GRID.pitches + 1, device=roll.device, dtype=roll.dtype)[None, :, None]
+    highest = (hold * order).amax(dim=1)
+    before = F.pad(highest, (1, 0))[:, :-1]
+    at_top = (hold * order == highest[:, None]) & (highest[:, None] > 0)
+    struck = (onset * at_top).amax(dim=1)
+    new = (highest > 0) & ((highest != before) | (struck > 0))
+    held, rest = (highest > 0) & ~new, highest == 0
+    does = torch.cat([at_top & new[:, None], held[:, None], rest[:, None]], dim=1)
+    return does[:, None].to(roll.dtype)
+
+
+def planes_of(logits: Tensor) -> Planes:
+    """The roll of what melodies do, by logits of (batch, 1, pitches + 2, frames)."""
+    chances = torch.softmax(logits[:, 0], dim=1)
+    struck, goes_on = chances[:, : GRID.pitches], chances[:, HELD]
+    sounds: list[Tensor] = []
+    for frame in range(FRAMES):
+        before = sounds[-1] if sounds else torch.zeros_like(struck[:, :, 0])
+        sounds.append(struck[:, :, frame] + goes_on[:, None, frame] * before)
+    hold = torch.stack(sounds, dim=2).repeat_interleave(FOLD, dim=2)
+    onset = F.pad(struck[..., None], (0, FOLD - 1)).flatten(2)
+    return onset, hold, torch.full_like(onset, VELOCITY), torch.zeros_like(onset)
