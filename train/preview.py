@@ -145,7 +145,7 @@ def draw(loops: Loops, out: Path, seed: int) -> None:
     loop = choose(loops, rng)
     done = [(row, *_applied(row, loop, rng)) for row in rows(loop)]
     pitches = np.concatenate([s.notes[:, PITCH] for _, *both in done for s in both])
-    low, high = int(pitches.min()) - 1, int(pitches.max()) + 1
+    low, high = max(int(pitches.min()) - 1, 0), min(int(pitches.max()) + 1, 127)
     height = STRIP + (high - low + 1) * _PIXEL
     canvas = Canvas(WIDTH, HEAD + (len(done) + 1) * (height + _BETWEEN) + MARGIN // 2)
     where = int(loop.indices[0])
@@ -169,7 +169,8 @@ def draw(loops: Loops, out: Path, seed: int) -> None:
     left, right = panels(len(done), f"noise_factor: {NOISE}", "heard under snow")
     left.notes(_shown(loop).notes, KEPT)
     picture = noisy(images.draw(loop, velocity=True).numpy(), NOISE, rng)[0, 0]
-    right.pixels(picture[low - GRID.pitch_low : high - GRID.pitch_low + 1].tolist(), GRID.step, KEPT)
+    every = np.pad(picture, ((GRID.pitch_low, 127 - GRID.pitch_high), (0, 0)))
+    right.pixels(every[low : high + 1].tolist(), GRID.step, KEPT)
     canvas.save(out)
 
 
@@ -230,8 +231,9 @@ def draw_tasks(name: str, data: Path | str, out: Path, seed: int) -> None:
 
 def _tasks(shown: Task, mask: torch.Tensor | None, lowest: int, facts: str, out: Path, *, title: str) -> None:
     pictures = [images.from_roll(x, True, True) if x.shape[1] == 4 else x for x in shown.values()]
+    rows = pictures[-1].shape[2]
     used = torch.nonzero(pictures[-1][:, 0].sum((0, 2)))
-    low, high = max(int(used.min()) - 3, 0), min(int(used.max()) + 3, pictures[0].shape[2] - 1)
+    low, high = (max(int(used.min()) - 3, 0), min(int(used.max()) + 3, rows - 1)) if len(used) else (0, rows - 1)
     length = pictures[0].shape[3] * GRID.step
     height = STRIP + (high - low + 1) * _PIXEL
     line = len(pictures) * (height + 4) + _GAP

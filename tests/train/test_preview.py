@@ -107,6 +107,12 @@ def test_no_data_is_one_sentence(
     assert not (tmp_path / "a.png").exists()
 
 
+def test_notes_beyond_the_grid_have_their_place_too(tmp_path: Path) -> None:
+    edges = tuple(Note(480 * i, pitch, 240, 60 + i) for i, pitch in enumerate((0, 20, 60, 127, 64, 10)))
+    preview.draw(made(Loop(LENGTH, edges)), tmp_path / "a.png", 0)
+    assert canvas.shade(canvas.KEPT, 60) in colours(tmp_path / "a.png")
+
+
 def test_a_folder_that_is_not_there_is_named(small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none/a\.png cannot be written"):
         preview.draw(dataset.load(small_data, "train"), tmp_path / "none" / "a.png", 1)
