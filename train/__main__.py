@@ -272,6 +272,57 @@ def report(
     console.print(f"Open {page}", soft_wrap=True)
 
 
+@app.command()
+def personal(
+    sources: Annotated[list[str], typer.Argument(help="Your music: MIDI files, Live sets, folders, .zip archives.")],
+    base: Annotated[str, typer.Option(help="The model to begin with, by name or path.")] = "loop_denoiser",
+    name: Annotated[str, typer.Option(help="What yours is called.")] = "personal",
+    budget: Annotated[str, typer.Option(help="How long to train: 90s, 5m.")] = "3m",
+    data: Annotated[Path | None, typer.Option(help="Other music that must not be forgotten: a dataset.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; yours by default, where rtgen looks.")] = None,
+) -> None:
+    """Make a model of your own from one that came with rtgen: it learns from your music, and forgets nothing.
+
+    As much of what is new is taken as leaves good playing alone and repairs other music as well as before; without
+    --data the other music are exercises written by a rule. What the base and yours are worth on loops that neither has
+    learnt from is printed beside each other.
+
+    Example: rtgen-train personal my-songs/ --name mine, and then: rtgen run --model mine
+    """
+    from rtgen.shipped import find, folders
+    from train import config as configuration
+    from train import fit as training
+    from train import personal as own
+
+    folder = out or dict(folders("models"))["yours"]
+    with _progress() as bar:
+        task = bar.add_task("training", total=1000)
+
+        def show(state: training.State) -> None:
+            bar.update(task, completed=round(1000 * state.share), description=f"step {state.step}")
+
+        found = own.personal(
+            sources,
+            find("models", base),
+            folder,
+            name=name,
+            budget_s=configuration.parse_time(budget),
+            other=data,
+            progress=show,
+        )
+    title = f"note F1; learnt from {found.loops} loops, judged by {found.held_out}"
+    table = Table("", "your loops, damaged", "your loops, clean", "other music, damaged", title=title)
+    for row, worth in (base, found.base), (name, found.own):
+        table.add_row(row, f"{worth.yours:.3f}", f"{worth.clean:.3f}", f"{worth.other:.3f}")
+    console.print(table)
+    if found.share:
+        console.print(
+            f"{found.share:.0%} of what was learnt is in {found.path}; play it with: rtgen run --model {name}"
+        )
+    else:
+        console.print(f"Nothing could be learnt without forgetting; {found.path} is {base} as it was", soft_wrap=True)
+
+
 def main() -> None:
     """Runs the command line; a `UserError` is one sentence on stderr and exit status 2."""
     try:

@@ -14,47 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 
 from rtgen.bench.answers import Watched, samples
 from rtgen.errors import UserError
-from rtgen.inference.card import METADATA_KEY, Card
 from rtgen.inference.model import Model, Tensor
 from train.export import PARITY, probe
-from train.models import build
-
-
-def rebuild(path: Path) -> torch.nn.Module:
-    """The torch model of an `.onnx` of role `denoiser` that `rtgen-train export` wrote, as its role wants it.
-
-    Raises:
-        UserError: it is of another make.
-    """
-    proto = onnx.load(path)
-    card = Card.from_metadata({p.key: p.value for p in proto.metadata_props}, str(path))
-    if card.role != "denoiser":
-        raise UserError(f"{path} is a model of role {card.role}, which is timed without a baseline in torch")
-    try:
-        model = build(card.training["config"]["model"], card.training["settings"])
-    except KeyError:
-        raise UserError(f"{path}: its card ({METADATA_KEY}) names no architecture, so torch cannot run it") from None
-    found = {i.name: torch.from_numpy(np.array(numpy_helper.to_array(i))) for i in proto.graph.initializer}
-    # What the export reshaped is no longer called by its name; it stands in the order of its use, as it was declared.
-    wanted = model.state_dict()
-    nameless = [t for name, t in found.items() if name not in wanted and t.dtype == torch.float32]
-    state = {}
-    for name, parameter in wanted.items():
-        tensor = found.get(name)
-        if tensor is None:
-            tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
-            if tensor is None:
-                raise UserError(f"{path} holds no weights called {name!r}, so torch cannot run it")
-            nameless = [t for t in nameless if t is not tensor]
-        state[name] = tensor.reshape(parameter.shape)
-    model.load_state_dict(state)
-    return model.eval().player()
+from train.weights import rebuild
 
 
 class Eager(Watched):
@@ -65,7 +31,7 @@ class Eager(Watched):
     """
 
     def __init__(self, path: Path) -> None:
-        self._torch = rebuild(path)
+        self._torch = rebuild(path)[1].player()
         super().__init__(path)
         inputs = {name: x.numpy() for name, x in probe(self.card, 2, 96).items()}
         meant, found = Model(path).run(inputs), self.compute(inputs)

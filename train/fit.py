@@ -354,11 +354,43 @@ def fit(
         UserError: the data or the run do not fit.
     """
     train, valid = source(data, "train", config), source(data, "valid", config)
+    return train_on(
+        config,
+        train,
+        valid,
+        folder,
+        budget_s=budget_s,
+        epochs=epochs,
+        resume=resume,
+        device=device,
+        devices=devices,
+        progress=progress,
+    )
+
+
+def train_on(
+    config: Config,
+    train: Source,
+    valid: Source,
+    folder: Path,
+    *,
+    base: Architecture | None = None,
+    budget_s: float | None = None,
+    epochs: int | None = None,
+    resume: bool = False,
+    device: Device = "auto",
+    devices: int = 1,
+    progress: Callable[[State], None] = lambda _state: None,
+) -> State:
+    """As `fit`, with loops that are there already, and from the weights of `base` if it is given."""
     per_epoch = max(ceil(len(train) / (config.batch * devices)), 1)
     last = folder / LAST
     settings = _settings(config, train, last, resume)
     seed_everything(config.seed, verbose=False)
     training = Training(config, settings, train, valid)
+    if base is not None:
+        training.net.load_state_dict(base.state_dict())
+        training.average.load_state_dict(base.state_dict())
     steps = per_epoch * (epochs or config.epochs)
     budget = Budget(budget_s, steps, progress)
     trainer = _trainer(config, folder, device, devices, budget, per_epoch, budget_s)

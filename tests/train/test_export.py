@@ -13,7 +13,7 @@ from rtgen.inference.model import Model
 from rtgen.music.note import Loop
 from tests.train import songs
 from tests.train.test_fit import TINY
-from train import dataset, eager, export, fit
+from train import dataset, export, fit, weights
 from train.augment import GRID
 from train.models.loop_denoiser import FOLD, MIN_STEPS, LoopDenoiser, cells, fold, loss, planes_of
 
@@ -99,8 +99,9 @@ def test_an_export_that_is_too_slow_fails(exported: tuple[LoopDenoiser, Path], m
 
 def test_its_weights_can_be_run_in_torch_again(exported: tuple[LoopDenoiser, Path]) -> None:
     feed = export.probe(Model(exported[1]).card, 2, 96)
-    again = eager.rebuild(exported[1])(*feed.values())
-    for made, meant in zip(again, exported[0](*feed.values()), strict=True):
+    card, again = weights.rebuild(exported[1])
+    assert card == Model(exported[1]).card
+    for made, meant in zip(again.player()(*feed.values()), exported[0](*feed.values()), strict=True):
         assert torch.allclose(made, meant, atol=1e-5)
 
 
