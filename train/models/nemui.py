@@ -8,7 +8,6 @@ one, or elsewhere, is new music. A reader, trained beside without a say in eithe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import ceil, log2, pi
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rtgen.errors import UserError
 from rtgen.inference.card import Condition
@@ -26,13 +24,10 @@ from train.dataset import BARS, Loops
 from train.models import images
 from train.models.base import Aim, Source, Task
 from train.models.images import Planes
+from train.models.implicit import Function, Reader, rates
 from train.models.vae import STEPS, Autoencoder, begin_at_prior, latents_of, reconstruction_f1, reconstruction_loss
 from train.sample import GRID, Sample
 
-OCTAVES = 6
-"""Frequencies of time in fractions of the song: once to 32 times in it, which tells the steps of two bars apart."""
-PERIODS = (1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-"""Beats after which a moment is alike: two steps, a sixteenth, a triplet, an eighth, a quarter. Then they double."""
 PACE = 10.0
 """How many times faster a code learns than a weight, as it is met that much less often."""
 KNOWN = 64
@@ -75,14 +70,16 @@ class Nemui(Autoencoder):
         beats: bool = True,
         onset: bool = True,
         prior: bool = True,
-        noise: float = 0.3,
-        beta: float = 1.0,
+        noise: float = 0.1,
+        beta: float = 0.2,
         reader: bool = True,
         firsts: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if bars < BARS or bars % BARS:
             raise ValueError(f"'bars' is {bars}, not a multiple of {BARS}")
+        if min(songs, latents, width, layers) < 1 or moments < 0:
+            raise ValueError("'songs', 'latents', 'width' and 'layers' have to be above 0, 'moments' not below")
         if reader and bars > BARS:
             raise ValueError(f"a 'reader' hears {BARS} bars, and songs have {bars}")
         self.places = bars // BARS
@@ -249,70 +246,6 @@ class Nemui(Autoencoder):
             "latents": latents_of(codes),
             "conditions": (place,) if self.places > 1 else (),
         }
-
-
-class Function(nn.Module):
-    """A code and moments in, a number for each cell of a column out: linear layers with LeakyReLU between them.
-
-    Args:
-        latents: numbers in a code.
-        features: numbers that tell a moment.
-        width: units of each layer.
-        layers: before the last.
-        out: numbers a column.
-    """
-
-    def __init__(self, latents: int, features: int, width: int, layers: int, out: int) -> None:
-        super().__init__()
-        # One layer that sees both is the sum of one for each, and a code is looked at once for all moments.
-        self.code = nn.Linear(latents, width)
-        self.time = nn.Linear(features, width, bias=False)
-        self.within = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
-        self.leave = nn.Linear(width, out)
-
-    def forward(self, code: Tensor, time: Tensor) -> Tensor:
-        """(batch, latents) and (batch or 1, moments, features) -> (batch, moments, out)."""
-        x = F.leaky_relu(self.code(code)[:, None] + self.time(time))
-        for layer in self.within:
-            x = F.leaky_relu(layer(x))
-        found: Tensor = self.leave(x)
-        return found
-
-
-class Reader(nn.Module):
-    """A loop's onsets and what sounds (batch, 2, pitches, steps) in, its code (batch, latents) out."""
-
-    def __init__(self, latents: int, width: int = 256) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv1d(2 * GRID.pitches, width, 3, stride=3),
-            nn.LeakyReLU(),
-            nn.Conv1d(width, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(),
-            nn.Conv1d(width, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(),
-            nn.Flatten(),
-            nn.Linear(width * (STEPS // 12), latents),
-        )
-
-    def forward(self, seen: Tensor) -> Tensor:
-        """The code."""
-        found: Tensor = self.layers(seen.flatten(1, 2))
-        return found
-
-
-def rates(bars: int, beats: bool) -> Tensor:
-    """By how much (radians a step) each clock of the positional encoding goes on.
-
-    In beats they are the same in every song, and its length adds slower ones. In fractions of the song all of them are
-    slower in a longer one, until none tells a step from the next.
-    """
-    steps = bars // BARS * STEPS
-    if not beats:
-        return 2 * pi * 2.0 ** torch.arange(OCTAVES) / steps
-    longer = ceil(log2(steps / GRID.steps_per_beat))
-    periods = torch.tensor([*PERIODS, *(2.0**n for n in range(1, longer + 1))])
-    return 2 * pi / (periods * GRID.steps_per_beat)
 
 
 def stretches(loops: Loops, count: int) -> NDArray[np.int64]:

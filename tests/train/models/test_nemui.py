@@ -16,7 +16,8 @@ from train import config, dataset, export
 from train.batch import rasterise
 from train.models import build
 from train.models.base import Source
-from train.models.nemui import Nemui, rates, stretches
+from train.models.implicit import rates
+from train.models.nemui import Nemui, stretches
 from train.models.vae import STEPS
 from train.sample import Sample
 
@@ -82,6 +83,8 @@ def test_songs_are_chosen_from_the_music(small_data: Path) -> None:
 def test_settings_that_do_not_go_together_are_sentences() -> None:
     with pytest.raises(UserError, match="multiple of 2"):
         build("nemui", {"bars": 3})
+    with pytest.raises(UserError, match=r"'songs'.* above 0"):
+        build("nemui", {"songs": 0})
     with pytest.raises(UserError, match="'reader' hears 2 bars"):
         build("nemui", {"bars": 16})
 
