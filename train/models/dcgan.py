@@ -8,7 +8,7 @@ two smaller corpora it saw the discriminator win for good.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -175,10 +175,16 @@ def slope(judged: Tensor, at: Tensor) -> Tensor:
     return gradient.float().square().flatten(1).sum(1).mean()
 
 
-def loops_of(planes: Planes) -> list[Loop]:
-    """The loops that planes of probabilities describe, every note that is likelier than not."""
-    rolls = zip(*(p.float().cpu().numpy() for p in planes), strict=True)
-    return [decode(Roll(*some), GRID, LENGTH) for some in rolls]
+def loops_of(planes: Planes, counts: Sequence[int | None] | None = None) -> list[Loop]:
+    """The loops that planes of probabilities describe.
+
+    Args:
+        planes: of one loop or more.
+        counts: notes of each, the likeliest, as the daemon plays them; None takes every note that is likelier than not.
+    """
+    rolls = list(zip(*(p.float().cpu().numpy() for p in planes), strict=True))
+    wanted = counts or [None] * len(rolls)
+    return [decode(Roll(*some), GRID, LENGTH, count=count) for some, count in zip(rolls, wanted, strict=True)]
 
 
 def _generator(latents: int, width: int, planes: int) -> nn.Sequential:
