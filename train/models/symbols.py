@@ -45,7 +45,7 @@ def count(loops: Loops, size: int, *, voiced: bool, rhythm: bool, in_key: bool) 
 
     Args:
         loops: the music.
-        size: most symbols.
+        size: symbols, if there are so many; with `rhythm` all waits and all single notes are among them.
         voiced: whether a chord is its pitches, or its pitch classes in the octave of middle C.
         rhythm: whether time is told by waits, or not at all: each strike lasts half a beat.
         in_key: whether music is told in C major or A minor.
@@ -58,11 +58,11 @@ def count(loops: Loops, size: int, *, voiced: bool, rhythm: bool, in_key: bool) 
     padding: list[tuple[list[int], int]] = [([], 0)]
     if not rhythm:
         return padding + [(list(pitches), HALF_BEAT) for pitches, _ in found.most_common(size - 1)]
-    fixed: list[tuple[list[int], int]] = [([], steps) for steps in WAITS]
     # Any note can be told, so any chord can.
+    fixed: list[tuple[list[int], int]] = [([], steps) for steps in WAITS]
     fixed += [([pitch], 0) for pitch in range(GRID.pitch_low, GRID.pitch_high + 1)]
     chords = [(list(pitches), 0) for pitches, _ in found.most_common() if len(pitches) > 1]
-    return (padding + fixed + chords)[:size]
+    return padding + fixed + chords[: max(size - len(padding + fixed), 0)]
 
 
 def _named(pitches: frozenset[int], voiced: bool) -> tuple[int, ...]:
