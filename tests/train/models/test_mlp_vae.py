@@ -40,9 +40,8 @@ def test_repaired_it_has_the_same_layers_and_three_planes() -> None:
         build("mlp_vae", {"latent": 3})
 
 
-@pytest.mark.parametrize("name", ["mlp_vae", "mlp_vae_as_described"])
-def test_it_learns_is_exported_and_plays(name: str, small_data: Path, tmp_path: Path) -> None:
-    run, losses = trained(name, small_data, tmp_path / "run", hidden=(32, 16, 16), latents=8)
+def test_it_learns_is_exported_and_plays(small_data: Path, tmp_path: Path) -> None:
+    run, losses = trained("mlp_vae", small_data, tmp_path / "run", hidden=(32, 16, 16), latents=8)
     assert sum(losses[-3:]) < sum(losses[:3])
     model, report = exported(run, small_data, tmp_path / "model.onnx")
     assert report.difference < export.PARITY
