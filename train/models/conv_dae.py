@@ -10,8 +10,8 @@ What is known to fail, and what a switch puts right:
 - `notes`: beside the snow, notes are damaged and hidden as in the evaluation, and the network sees what is hidden. No
   player makes snow, and a network that only knows snow has nothing to say about a wrong note.
 - `phase`: the network sees where in the bar and the beat it is.
-- `skip`: the input is added to the output as logits and seen again by the last layers, so that the network has only to
-  learn what to change. Without it, whatever does not fit through the narrow part is lost.
+- `skip`: the input is added to the output and seen again by the last layers, so that the network has only to learn what
+  to change. Without it, whatever does not fit through the narrow part is lost.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from train.models import images, repairs
 from train.models.base import Aim, Architecture, Source, Task
 from train.models.images import Planes
 
+CLOSE = 12
+"""Channels of the last layers, which see every pixel."""
 PHASE = 4
 """Numbers that say where in the bar and the beat a step is."""
 SNOW = 0.5
@@ -77,19 +79,20 @@ class ConvDae(Architecture):
         if not GRID.pitch_low <= low <= high <= GRID.pitch_high:
             raise ValueError(f"pitches {low} to {high} are no range of {GRID.pitch_low} to {GRID.pitch_high}")
         self.rows = slice(low - GRID.pitch_low, high - GRID.pitch_low + 1)
-        self.halvings = len(channels)
         self.noise_factor = noise_factor
         self.mask_padding, self.onset, self.notes, self.phase, self.skip = mask_padding, onset, notes, phase, skip
         planes = 1 + onset
         seen = planes + notes + PHASE * phase
-        self.narrow = nn.Sequential(*map(_halved, (seen, *channels), channels))
-        self.widen = nn.Sequential(*map(_doubled, channels[::-1], (*channels[-2::-1], channels[0])))
-        self.leave = nn.Conv2d(channels[0], planes, 3, padding=1)
+        widths = (*channels[::-1], CLOSE if skip else planes)
+        self.narrow = nn.ModuleList(map(_halving, (seen, *channels), channels))
+        self.widen = nn.ModuleList(map(_doubling, widths, widths[1:]))
         if skip:
-            self.look = nn.Conv2d(channels[0] + seen, channels[0], 3, padding=1)
-            # Logits are at first those of what comes in, and what the layers make of it is nothing yet.
+            self.look = nn.Conv2d(CLOSE + seen, CLOSE, 3, padding=1)
+            self.leave = nn.Conv2d(CLOSE, planes, 3, padding=1)
+            # What goes out is at first what comes in, and what the layers make of it is nothing yet.
             self.gain = nn.Parameter(torch.ones(planes, 1, 1))
-            nn.init.zeros_(self.leave.weight)
+            for weights in self.leave.parameters():
+                nn.init.zeros_(weights)
         # A third faster on processors.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -102,8 +105,10 @@ class ConvDae(Architecture):
 
     # ---- the network ------------------------------------------------------------------------------------------------
 
-    def logits(self, picture: Tensor, mask: Tensor, phase: Tensor) -> Tensor:
-        """The pictures without noise, before the sigmoid; shape of `picture`.
+    def forward(self, picture: Tensor, mask: Tensor, phase: Tensor) -> Tensor:
+        """The pictures without noise: grey, not yet clipped to 0-1, and the logits of onsets; shape of `picture`.
+
+        A sigmoid over the grey would hold it for ever where it is soon, at silence: so few pixels are not black.
 
         Args:
             picture: with noise, shape (batch, planes, rows, steps).
@@ -117,12 +122,19 @@ class ConvDae(Architecture):
             seen.append(phase.unsqueeze(2).expand(-1, -1, picture.shape[2], -1))
         x = torch.cat(seen, dim=1)
         rows = picture.shape[2]
-        x = F.pad(x, (0, 0, 0, -rows % 2**self.halvings))
-        y = self.widen(self.narrow(x))
-        if self.skip:
-            y = F.relu(self.look(torch.cat([x, y], dim=1)))
-        change: Tensor = self.leave(y)[:, :, :rows]
-        return change + self.gain * torch.logit(picture.clamp(0.02, 0.98)) if self.skip else change
+        x = F.pad(x, (0, 0, 0, -rows % 2 ** len(self.narrow)))
+        y = x
+        for layer in self.narrow:
+            y = F.relu(layer(y))
+        for layer in self.widen[:-1]:
+            y = F.relu(layer(y))
+        change: Tensor = self.widen[-1](y)
+        if not self.skip:
+            return change[:, :, :rows]
+        y = F.relu(self.look(torch.cat([x, F.relu(change)], dim=1)))
+        change = self.leave(y)[:, :, :rows]
+        heard = torch.cat([picture[:, :1], torch.logit(picture[:, 1:].clamp(0.02, 0.98))], dim=1)
+        return change + self.gain * heard
 
     def pictures(self, roll: Tensor) -> Tensor:
         """Rolls of shape (batch, 4, pitches, steps) as this network sees them: (batch, planes, rows, steps)."""
@@ -151,14 +163,14 @@ class ConvDae(Architecture):
 
     def aims(self, task: Task) -> Iterator[Aim]:
         """One: `loss`, the squared error of a pixel; and of onsets the cross-entropy."""
-        logits = self.logits(task["picture"], task["mask"], task["phase"]).float()
+        found = self(task["picture"], task["mask"], task["phase"]).float()
         target = task["target"]
         counts = task["filled"][:, 0].expand_as(target[:, 0]) if self.mask_padding else torch.ones_like(target[:, 0])
-        squared = ((torch.sigmoid(logits[:, 0]) - target[:, 0]) ** 2 * counts).sum() / counts.sum()
+        squared = ((found[:, 0] - target[:, 0]) ** 2 * counts).sum() / counts.sum()
         if not self.onset:
             yield Aim(squared)
             return
-        each = F.binary_cross_entropy_with_logits(logits[:, 1], target[:, 1], reduction="none")
+        each = F.binary_cross_entropy_with_logits(found[:, 1], target[:, 1], reduction="none")
         onset = (each * counts).sum() / counts.sum()
         yield Aim(squared + onset, log={"squared_error": squared.detach(), "onset_entropy": onset.detach()})
 
@@ -191,17 +203,17 @@ class ConvDae(Architecture):
         return {
             "threshold": repairs.tune(self.player(), valid, self.device, THRESHOLDS),
             "min_steps": MIN_STEPS,
-            "step_multiple": 2**self.halvings,
+            "step_multiple": 2 ** len(self.narrow),
             "description": "Takes noise from the picture of a loop, and with it notes that do not belong there.",
         }
 
 
-def _halved(before: int, after: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+def _halving(before: int, after: int) -> nn.Module:
+    return nn.Conv2d(before, after, 3, stride=2, padding=1)
 
 
-def _doubled(before: int, after: int) -> nn.Module:
-    return nn.Sequential(nn.ConvTranspose2d(before, after, 2, stride=2), nn.ReLU())
+def _doubling(before: int, after: int) -> nn.Module:
+    return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
 
 
 class _Player(nn.Module):
@@ -214,10 +226,11 @@ class _Player(nn.Module):
     def forward(self, roll: Tensor, mask: Tensor, phase: Tensor) -> Planes:
         """Onset and hold probabilities, velocity (0-1) and micro-timing (steps), each (batch, pitches, steps)."""
         rows = self.net.rows
-        logits = self.net.logits(self.net.pictures(roll), mask[:, rows], phase)
-        found = images.to_planes(torch.sigmoid(logits), velocity=True)
+        made = self.net(self.net.pictures(roll), mask[:, rows], phase)
+        picture = torch.cat([made[:, :1].clamp(0, 1), torch.sigmoid(made[:, 1:])], dim=1)
+        found = images.to_planes(picture, velocity=True)
         whole = [
-            torch.cat([given[:, : rows.start], made, given[:, rows.stop :]], dim=1)
-            for given, made in zip(roll.unbind(1), found, strict=True)
+            torch.cat([given[:, : rows.start], plane, given[:, rows.stop :]], dim=1)
+            for given, plane in zip(roll.unbind(1), found, strict=True)
         ]
         return whole[0], whole[1], whole[2], whole[3]
