@@ -10,8 +10,8 @@ What is known to fail, and what a switch puts right:
 - `notes`: beside the snow, notes are damaged and hidden as in the evaluation, and the network sees what is hidden. No
   player makes snow, and a network that only knows snow has nothing to say about a wrong note.
 - `phase`: the network sees where in the bar and the beat it is.
-- `skip`: the input is added to the output and seen again by the last layers, so that the network has only to learn what
-  to change. Without it, whatever does not fit through the narrow part is lost.
+- `skip`: the input is added to the output as logits and seen again by the last layers, so that the network has only to
+  learn what to change. Without it, whatever does not fit through the narrow part is lost.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class ConvDae(Architecture):
     def forward(self, picture: Tensor, mask: Tensor, phase: Tensor) -> Tensor:
         """The pictures without noise: grey, not yet clipped to 0-1, and the logits of onsets; shape of `picture`.
 
-        A sigmoid over the grey would hold it for ever where it is soon, at silence: so few pixels are not black.
+        Without a skip, a sigmoid over the grey would hold it for ever where it is soon, at silence: so few pixels are
+        not black.
 
         Args:
             picture: with noise, shape (batch, planes, rows, steps).
@@ -133,8 +134,8 @@ class ConvDae(Architecture):
             return change[:, :, :rows]
         y = F.relu(self.look(torch.cat([x, F.relu(change)], dim=1)))
         change = self.leave(y)[:, :, :rows]
-        heard = torch.cat([picture[:, :1], torch.logit(picture[:, 1:].clamp(0.02, 0.98))], dim=1)
-        return change + self.gain * heard
+        logits = change + self.gain * torch.logit(picture.clamp(0.02, 0.98))
+        return torch.cat([torch.sigmoid(logits[:, :1]), logits[:, 1:]], dim=1)
 
     def pictures(self, roll: Tensor) -> Tensor:
         """Rolls of shape (batch, 4, pitches, steps) as this network sees them: (batch, planes, rows, steps)."""
