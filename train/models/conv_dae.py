@@ -39,7 +39,8 @@ PHASE = 4
 """Numbers that say where in the bar and the beat a step is."""
 SNOW = 0.5
 """Share of the loops that lie under snow, where notes are damaged as well."""
-THRESHOLDS = (*(round(0.02 * i, 2) for i in range(1, 15)), *repairs.THRESHOLDS)
+THRESHOLDS = tuple(round(0.04 * i, 2) for i in range(1, 17))
+"""Onset thresholds to choose from."""
 QUICK = (0.1, 0.25, 0.4, 0.55)
 """Onset thresholds of which the best is taken during training."""
 MIN_STEPS = 48
