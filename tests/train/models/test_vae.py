@@ -114,17 +114,16 @@ def test_the_code_gets_dearer_step_by_step_and_costs_all_of_it_in_a_validation()
 
 
 def test_bits_below_those_that_are_free_are_not_learnt_away() -> None:
-    gradients = []
+    pulls = []
     for free in (0.0, 10.0):
         torch.manual_seed(0)
         net = MlpVae(**SMALL, beta=1.0, anneal=0, free_bits=free)
         task = task_of(net, (0, 60, 480, 90))
-        aim = next(iter(net.aims(task)))
-        mean, _ = net.encode(net.see(task["roll"]))
-        pull = torch.autograd.grad(aim.loss - aim.log["reconstruction"], net.to_mean.bias, allow_unused=True)[0]
-        gradients.append((pull, mean))
-    assert torch.allclose(gradients[0][0], gradients[0][1][0], atol=1e-5)
-    assert not gradients[1][0].any()
+        pulls.append(torch.autograd.grad(next(iter(net.aims(task))).loss, net.to_mean.bias)[0])
+    # The reconstruction pulls alike in both; what is left is the divergence, which pulls each mean to 0.
+    mean = net.encode(net.see(task["roll"]))[0].detach()[0]
+    assert mean.abs().max() > 1e-3
+    assert torch.allclose(pulls[0] - pulls[1], mean, atol=1e-4)
 
 
 def test_an_untrained_one_begins_at_the_density_of_music_or_at_a_half() -> None:
