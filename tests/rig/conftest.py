@@ -32,7 +32,7 @@ _SETTLE_S = 0.15
 _ROOM_MS = 10.0
 _LATE_MS = 15.0
 """A server that is this late has stood still for more than a test's room."""
-TOO_BUSY = "this machine is too busy to say anything about the daemon"
+_TOO_BUSY = "this machine is too busy to say anything about the daemon"
 
 
 @dataclass
@@ -91,8 +91,8 @@ class Rig:
         capture = self.probe.take()
         late = max((late for _, late in capture.xruns), default=0.0)
         # Such a performance shows nothing, good or bad: the test is run again (`--only-rerun`), three times at most.
-        assert not capture.gaps, f"the probe missed cycles: {TOO_BUSY}"
-        assert late < _LATE_MS, f"the server was {late:.0f} ms late: {TOO_BUSY}"
+        assert not capture.gaps, f"the probe missed cycles: {_TOO_BUSY}"
+        assert late < _LATE_MS, f"the server was {late:.0f} ms late: {_TOO_BUSY}"
         return Heard(capture, runs(capture.clock), sounded(capture.output))
 
 

@@ -18,6 +18,7 @@ from rtgen.bench.figures import Event
 from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import unique_set_mb
 from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, Server, TempoMap, end
+from rtgen.bench.server import RATE as FRAMES_PER_S
 from rtgen.bench.streams import compare, milliseconds, within
 from rtgen.instrument.preset import Preset
 from rtgen.music.files import note_events
@@ -25,7 +26,7 @@ from rtgen.rig.daemon import News
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.telling import sentence
 from tests.instrument.ledger import check
-from tests.rig.conftest import TOO_BUSY, Rig, StartDaemon
+from tests.rig.conftest import Rig, StartDaemon
 from tests.rig.test_daemon import Stage
 
 RATE = 10_000
@@ -89,6 +90,7 @@ def test_ten_thousand_messages_a_second_change_neither_timing_nor_memory(
     own = [n for n in heard.notes if n.channel == OWN]
     into = [f for f, data in heard.capture.played if data[0] & 0x0F == PLAYED]
     out = [f for f, data in heard.capture.output if data[0] & 0x0F == PLAYED]
+    xruns = heard.capture.xruns
     on_grid: list[list[Event]] = []
     through: list[list[Event]] = []
     for part in calm, flooded:
@@ -100,17 +102,18 @@ def test_ten_thousand_messages_a_second_change_neither_timing_nor_memory(
         border = range(int(grid.frame(part.start * LENGTH)), int(grid.frame(part.stop * LENGTH)))
         through.append([(b - a, (a, b)) for a, b in zip(into, out, strict=True) if a in border])
     print(f"\nmemory {before_mb:.1f} MB before, {after_mb:.1f} MB after; sent {sent}")
+    # While the server is late its frames stand still, and a clock that is counted in them jumps.
+    slack = max((sum(ms for x, ms in xruns if at <= x < at + 1.5 * FRAMES_PER_S) for at, _ in xruns), default=0.0)
     for what, (before, during) in ("error on the grid", on_grid), ("through", through):
         all_before, all_during = (quantiles(events) for events in (before, during))
-        kept = figures.calm(during, heard.capture.xruns)
-        settled = quantiles(kept)
-        print(
-            f"{what}, ms (p50, p99): before {all_before}, flooded {all_during}, {settled} of {len(kept)} of "
-            f"{len(during)} while the server was not late"
-        )
-        assert len(kept) > len(during) / 4, f"the server was late {len(heard.capture.xruns)} times: {TOO_BUSY}"
-        assert settled[0] < all_before[0] + 1.0
-        assert settled[1] < all_before[1] + 3.0
+        kept = figures.calm(during, xruns)
+        print(f"{what}, ms (p50, p99): before {all_before}, flooded {all_during}, server late by {slack:.1f} in 1.5 s")
+        assert all_during[0] < all_before[0] + 1.0
+        assert all_during[1] < all_before[1] + 3.0 + 2 * slack
+        if len(kept) > 50:
+            settled = quantiles(kept)
+            print(f"  {settled} of the {len(kept)} of {len(during)} while it was not")
+            assert settled[1] < all_before[1] + 3.0
 
 
 def quantiles(events: list[Event]) -> tuple[float, float]:

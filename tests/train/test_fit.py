@@ -50,18 +50,28 @@ def weights(folder: Path) -> torch.Tensor:
 
 def test_a_run_learns_saves_logs_and_resumes(small_data: Path, tmp_path: Path) -> None:
     losses: list[float] = []
-    first = fit.fit(TINY, small_data, tmp_path, budget_s=1.5, progress=lambda state: losses.append(state.loss))
-    assert first.step > 5
-    assert sum(losses[-3:]) < sum(losses[:3])
+    config = replace(TINY, batch=16, learning_rate=0.01)
+    first = fit.fit(config, small_data, tmp_path, epochs=4, progress=lambda state: losses.append(state.loss))
+    assert first.step == len(losses) > 40
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
     assert 0 < first.valid["note_f1"] < 1
     rows = [row for path in tmp_path.glob("log/*/metrics.csv") for row in csv.DictReader(path.open())]
     assert any(float(row["train/loss"]) > 0 for row in rows if row.get("train/loss"))
     assert any(row.get("valid/note_f1") for row in rows)
     events = EventAccumulator(str(tmp_path / "tensorboard" / "version_0")).Reload()
     assert {"train/loss", "valid/note_f1"} <= set(events.Tags()["scalars"])
+    second = fit.fit(config, small_data, tmp_path, epochs=5, resume=True)
+    assert second.step == first.step * 5 // 4
+    assert second.elapsed_s > first.elapsed_s
+
+
+def test_a_budget_is_kept_over_a_stop(small_data: Path, tmp_path: Path) -> None:
+    first = fit.fit(TINY, small_data, tmp_path, budget_s=0.5)
+    assert first.share == 1
+    assert first.elapsed_s >= 0.5
     second = fit.fit(TINY, small_data, tmp_path, budget_s=first.elapsed_s + 0.5, resume=True)
     assert second.step > first.step
-    assert second.elapsed_s > first.elapsed_s
+    assert second.elapsed_s >= first.elapsed_s + 0.5
 
 
 def test_epochs_are_passes_over_the_loops(small_data: Path, tmp_path: Path) -> None:
