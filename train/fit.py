@@ -300,7 +300,7 @@ def load(path: Path) -> Training:
         training = Training(config, saved["hyper_parameters"]["settings"])
         training.load_state_dict(saved["state_dict"])
         training.elapsed_s = saved["callbacks"][Budget.__name__]["elapsed_s"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
         raise UserError(f"{path} is a checkpoint that this rtgen cannot use ({error}); train again") from error
     return training.eval()
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from rtgen.bench.server import (
     CLOCK_OUT,
     PROBE_CLOCK,
     PROBE_PORTS,
+    RATE,
     Capture,
     Clock,
     Probe,
@@ -32,7 +34,16 @@ _SETTLE_S = 0.15
 _ROOM_MS = 10.0
 _LATE_MS = 15.0
 """A server that is this late has stood still for more than a test's room."""
+_STOOD_MS = 20.0
+"""And so has one that was late so much in all within `_WINDOW_S`."""
+_WINDOW_S = 1.5
 _TOO_BUSY = "this machine is too busy to say anything about the daemon"
+
+
+def stood_still_ms(capture: Capture) -> float:
+    """For how long the server's frames stood still, in all, in the worst second and a half."""
+    xruns, window = capture.xruns, _WINDOW_S * RATE
+    return max((sum(ms for x, ms in xruns if at <= x < at + window) for at, _ in xruns), default=0.0)
 
 
 @dataclass
@@ -50,7 +61,7 @@ class Heard:
         While it is, its frames stand still, and with them the clock, but not the time that the daemon goes by. That is
         so when a note is captured and again when its answer sounds.
         """
-        return _ROOM_MS + 2 * max((late for _, late in self.capture.xruns), default=0.0)
+        return _ROOM_MS + 2 * stood_still_ms(self.capture)
 
 
 @dataclass
@@ -85,14 +96,20 @@ class Rig:
         self.probe.stop()
         time.sleep(_SETTLE_S)
 
-    def heard(self) -> Heard:
-        """All since the test began; the notes are safe, or this raises."""
+    def heard(self, stood_ms: float = _STOOD_MS) -> Heard:
+        """All since the test began; the notes are safe, or this raises.
+
+        Args:
+            stood_ms: how long the server's frames may have stood still, in all, within any second and a half.
+        """
         time.sleep(_SETTLE_S)
         capture = self.probe.take()
         late = max((late for _, late in capture.xruns), default=0.0)
         # Such a performance shows nothing, good or bad: the test is run again (`--only-rerun`), three times at most.
         assert not capture.gaps, f"the probe missed cycles: {_TOO_BUSY}"
         assert late < _LATE_MS, f"the server was {late:.0f} ms late: {_TOO_BUSY}"
+        stood = stood_still_ms(capture)
+        assert stood < stood_ms, f"the server's frames stood still for {stood:.0f} ms: {_TOO_BUSY}"
         return Heard(capture, runs(capture.clock), sounded(capture.output))
 
 
@@ -151,7 +168,7 @@ def start_daemon(rig: Rig, tmp_path: Path) -> Iterator[StartDaemon]:
         finally:
             program.close()
     if running:
-        rig.heard()
+        rig.heard(stood_ms=inf)  # that its notes ended can be told however late they were
 
 
 def loop_of(*notes: Note, bars: int = 1) -> Loop:

@@ -90,7 +90,8 @@ def test_a_signal_saves_and_a_resumed_run_is_as_one_unbroken(small_data: Path, t
 
     config = replace(TINY, batch=32)
     stopped = fit.fit(config, small_data, tmp_path / "a", epochs=1, progress=terminate)
-    assert (stopped.step, stopped.stopped) == (3, "SIGTERM")
+    assert stopped.step in (3, 4)  # the step under way is finished
+    assert stopped.stopped == "SIGTERM"
     assert int(fit.load(tmp_path / "a" / fit.LAST).seen) == stopped.step
     fit.fit(config, small_data, tmp_path / "a", epochs=1, resume=True)
     fit.fit(config, small_data, tmp_path / "b", epochs=1)
@@ -116,7 +117,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(small_data: Path, tmp_p
     saved: dict[str, Any] = torch.load(tmp_path / fit.LAST, weights_only=True)
     saved["hyper_parameters"]["config"]["model"] = "conv_vae"
     torch.save(saved, tmp_path / fit.LAST)
-    with pytest.raises(UserError, match=f"{fit.LAST}.*(another architecture|cannot use|no setting)"):
+    with pytest.raises(UserError, match=f"{fit.LAST} is a checkpoint that this rtgen cannot use.*no setting"):
         fit.fit(TINY, small_data, tmp_path, budget_s=0.1, resume=True)
 
 

@@ -50,7 +50,7 @@ def test_what_forgets_is_not_taken(base: Path, small_data: Path) -> None:
     _, ruined = weights.rebuild(base)
     with torch.no_grad():
         for p in ruined.parameters():
-            p.add_(torch.randn_like(p))
+            p.add_(100 * torch.randn_like(p))
     judges = (
         personal.Source(dataset.load(small_data, "valid")),
         personal.Source(personal.as_loops([personal.exercise(i) for i in range(8)])),
