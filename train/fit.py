@@ -327,9 +327,10 @@ def precision(name: str) -> Literal["bf16-mixed", "32-true"]:
 
 def fit(
     config: Config,
-    data: Path | str,
+    data: Path | str | tuple[Source, Source],
     folder: Path,
     *,
+    base: Architecture | None = None,
     budget_s: float | None = None,
     epochs: int | None = None,
     resume: bool = False,
@@ -341,8 +342,9 @@ def fit(
 
     Args:
         config: what to train.
-        data: what `rtgen-train prepare` wrote.
+        data: what `rtgen-train prepare` wrote; or the loops to learn from, and those to be judged by.
         folder: of the run: `last.ckpt`, `best.ckpt`, logs.
+        base: whose weights to begin with; None begins with chance.
         budget_s: seconds, those before a resumption included; None counts epochs.
         epochs: passes over the loops; None takes the configuration's.
         resume: whether to go on with the run in `folder`.
@@ -353,36 +355,7 @@ def fit(
     Raises:
         UserError: the data or the run do not fit.
     """
-    train, valid = source(data, "train", config), source(data, "valid", config)
-    return train_on(
-        config,
-        train,
-        valid,
-        folder,
-        budget_s=budget_s,
-        epochs=epochs,
-        resume=resume,
-        device=device,
-        devices=devices,
-        progress=progress,
-    )
-
-
-def train_on(
-    config: Config,
-    train: Source,
-    valid: Source,
-    folder: Path,
-    *,
-    base: Architecture | None = None,
-    budget_s: float | None = None,
-    epochs: int | None = None,
-    resume: bool = False,
-    device: Device = "auto",
-    devices: int = 1,
-    progress: Callable[[State], None] = lambda _state: None,
-) -> State:
-    """As `fit`, with loops that are there already, and from the weights of `base` if it is given."""
+    train, valid = data if isinstance(data, tuple) else (source(data, split, config) for split in ("train", "valid"))
     per_epoch = max(ceil(len(train) / (config.batch * devices)), 1)
     last = folder / LAST
     settings = _settings(config, train, last, resume)
@@ -396,8 +369,6 @@ def train_on(
     trainer = _trainer(config, folder, device, devices, budget, per_epoch, budget_s)
     try:
         trainer.fit(training, ckpt_path=last if resume else None, weights_only=True)
-        if not budget.elapsed_s:
-            budget.stopped = "nothing was left to do"
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror or error}); make room there, then go on with --resume: the "
