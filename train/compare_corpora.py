@@ -14,7 +14,6 @@ this shows their runs side by side:
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from rich.table import Table
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop
-from train import dataset, fit
+from train import dataset, fit, logs
 from train.likeness import likeness, measures
 from train.models.base import Source
 from train.models.dcgan import Dcgan, loops_of
@@ -46,11 +45,7 @@ def history(run: Path, name: str) -> list[float]:
     Raises:
         UserError: the run has no log.
     """
-    logs = sorted(run.glob("log/version_*/metrics.csv"), key=lambda p: int(p.parent.name.removeprefix("version_")))
-    if not logs:
-        raise UserError(f"{run} has no log; train it first with 'rtgen-train fit'")
-    with logs[-1].open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+    return list(logs.read(run).get(name, {}).values())
 
 
 def ends(values: Sequence[float]) -> tuple[float, float]:

@@ -5,7 +5,6 @@ Everything that is played is played by the `.onnx` as the daemon plays it.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rtgen.errors import UserError
 from rtgen.inference.answer import answer
 from rtgen.inference.card import PLANES, modes_of
 from rtgen.inference.model import Model
@@ -25,7 +23,7 @@ from rtgen.music import key
 from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
-from train import dataset, evaluate, export, fit, plots
+from train import dataset, evaluate, export, fit, logs, plots
 from train.measures.codes import reconstructed
 from train.measures.knobs import defaults
 from train.measures.music import density
@@ -152,20 +150,10 @@ def logged(run: Path) -> dict[str, plots.Series]:
     Raises:
         UserError: there is no log.
     """
-    values: dict[str, dict[int, float]] = defaultdict(dict)
-    seen = 0
-    for path in sorted(run.glob("log/version_*/metrics.csv"), key=lambda p: int(p.parent.name.split("_")[1])):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                step = int(row.pop("step"))
-                seen = max(seen, step)
-                for name, value in row.items():
-                    if value and name not in ("epoch", "train/rate"):
-                        values[name][step] = float(value)
-    if not values:
-        raise UserError(f"{run} has no log; train with 'rtgen-train fit'")
     panels: dict[str, dict[str, tuple[list[float], list[float]]]] = defaultdict(dict)
-    for name, points in values.items():
+    for name, points in logs.read(run).items():
+        if name in ("epoch", "train/rate"):
+            continue
         group, what = name.split("/", 1)
         panel = "losses, training" if group == "train" and what.startswith("loss") else what
         line = what if panel == "losses, training" else "training" if group == "train" else "validation"

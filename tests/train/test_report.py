@@ -46,7 +46,7 @@ def test_a_run_that_was_resumed_has_one_curve(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "metrics.csv").write_text("step,train/loss\n" + rows)
     assert report.logged(tmp_path) == {"losses, training": {"loss": ([0, 10, 20], [1.5, 1.0, 0.5])}}
-    with pytest.raises(UserError, match="no log; train"):
+    with pytest.raises(UserError, match="no log; train it first"):
         report.logged(tmp_path / "none")
 
 
