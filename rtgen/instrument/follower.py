@@ -19,6 +19,8 @@ _WORTH = 9.0
 """By how much (errors in standard deviations, squared) another tempo must explain clocks better than chance does."""
 _HALVES = 12
 """Clocks halfway between ours after which it is our tempo that has doubled, and not another clock that got in."""
+_STALLS = 96
+"""Clocks after a stall within which another is expected, so that a gap of whole periods is one, too."""
 
 
 class ClockFollower:
@@ -29,7 +31,8 @@ class ClockFollower:
 
     - errors that lean to one side: a new tempo, from the clock on since which it fits best;
     - a clock far off, and the next ones in their places: an outlier. One too many: another source, or ours connected
-      twice. All later by whole periods: clocks got lost. All later by anything else: the source jumped.
+      twice. All later by whole periods: clocks got lost. All later by anything else: the source stalled. One that has
+      just stalled is not thought to lose clocks as well.
     - gaps of two kinds only: clocks that come in lumps (`Lumps`). A time is then known to within a lump, so the line is
       left alone while they agree.
 
@@ -61,6 +64,7 @@ class ClockFollower:
         self._slipped = self._calm = 0  # slips of this moment, and clocks without since
         self._doubtful = 0  # slips that may turn out to have been lumps
         self._inside = 0
+        self._since_stall = _STALLS
 
     @property
     def locked(self) -> bool:
@@ -172,6 +176,7 @@ class ClockFollower:
     def _accept(self, now: float, line: Line, clocks: int) -> int:
         """Takes in a clock that is where it should be, `clocks` after the line."""
         self._calm += 1
+        self._since_stall += 1
         if self._calm > 8:
             self._slipped = 0
         if self._calm > 96:
@@ -290,13 +295,14 @@ class ClockFollower:
         if self._is_lump(line, off):
             return self._now_in_lumps(line, off, times[-1], count)
         room = min(max(self._room(next_one), 0.12 * line.period), 0.45 * line.period)
-        if missing and abs(off - missing * line.period) < room:
+        if missing and abs(off - missing * line.period) < room and self._since_stall >= _STALLS:
             self._line = line.ahead(count + missing).towards(times[-1], self._noise)
         else:
-            missing = missing if off > line.period else 0
+            missing = 0
             jumped = Line(times[0], line.period, self._noise, 0.0, line.pvar + (0.01 * line.period) ** 2)
             self._line = jumped.through(((time, 1) for time in times[1:]), self._noise)
             self.relocks += 1
+            self._since_stall = 0 if off > 0 else _STALLS
         self._slip(missing)
         self._settle()
         return count + missing

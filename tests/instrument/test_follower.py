@@ -203,6 +203,21 @@ def test_a_source_that_jumps_is_followed_from_there() -> None:
     assert listener.time_of(199) == pytest.approx(199 * 2.5 / 120 + 0.009, abs=0.001)
 
 
+@pytest.mark.parametrize("stalls_ms", [(10, 21.7, 24, 17, 19), (31, 21, 42), (6, 63, 20)])
+@pytest.mark.parametrize("apart", [5, 20])
+def test_a_source_that_stalls_again_and_again_has_lost_no_clock(stalls_ms: tuple[float, ...], apart: int) -> None:
+    for seed in range(10):
+        arrivals = even(120, 400, 0.0007, seed)
+        for i, stall_ms in enumerate(stalls_ms):
+            at = 150 + i * apart
+            arrivals[at:] = [(time + stall_ms / 1000, number) for time, number in arrivals[at:]]
+        listener = Listener().hear(arrivals)
+        assert (listener.number, listener.follower.lost, listener.follower.extra) == (399, 0, 0)
+        # Later on a gap of two periods is a lost clock again.
+        listener.hear((time + 2 * 2.5 / 120, n) for time, n in even(120, 10, first=arrivals[-1][0]))
+        assert (listener.number, listener.follower.lost) == (410, 1)
+
+
 def test_a_pause_is_no_clock() -> None:
     listener = Listener().hear(even(120, 100) + even(120, 100, first=20.0))
     assert listener.number == 199
