@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests of time have the machine to themselves; the others share it.
+TIMED := tests/bench tests/rig
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt
 
 # As root on Debian or Ubuntu, installs the packages named; elsewhere names them and goes on.
@@ -25,7 +27,8 @@ demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves de
 
 test: lint  ## everything: ruff, mypy, pytest; the tests of real MIDI need a JACK server and jack_midi_clock
 	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(patsubst %,--ignore=%,$(TIMED))
+	$(BIN)/python -m pytest $(TIMED)
 
 lint: $(VENV)/develop.stamp  ## ruff and mypy
 	$(BIN)/ruff check
