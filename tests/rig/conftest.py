@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from pytest_rerunfailures import get_reruns_count
 
 from rtgen.bench.programs import Program, daemon, preset_file
 from rtgen.bench.server import (
@@ -40,6 +41,9 @@ And a clock that stands still for the time of one cannot be told from one that h
 _STOOD_MS = 20.0
 """And so has one that was late so much in all within `_WINDOW_S`."""
 _WINDOW_S = 1.5
+_VOID = pytest.StashKey[set[str]]()
+_VOID_TESTS = 6
+"""Tests that may be given up for that; with more, the machine is not fit to test on."""
 _TOO_BUSY = "this machine is too busy to say anything about the daemon"
 
 
@@ -73,6 +77,7 @@ class Rig:
 
     server: Server
     probe: Probe
+    test: pytest.Item  # whose rig it is
 
     def perform(
         self,
@@ -108,12 +113,29 @@ class Rig:
         time.sleep(_SETTLE_S)
         capture = self.probe.take()
         late = stood_still_ms(capture, _CLOCK_S)
-        # Such a performance shows nothing, good or bad: the test is run again (`--only-rerun`), three times at most.
-        assert not capture.gaps, f"the probe missed cycles: {_TOO_BUSY}"
-        assert late < _LATE_MS, f"the server was {late:.0f} ms late: {_TOO_BUSY}"
         stood = stood_still_ms(capture)
-        assert stood < stood_ms, f"the server's frames stood still for {stood:.0f} ms: {_TOO_BUSY}"
+        if capture.gaps:
+            self._void("the probe missed cycles")
+        if late >= _LATE_MS:
+            self._void(f"the server was {late:.0f} ms late")
+        if stood >= stood_ms:
+            self._void(f"the server's frames stood still for {stood:.0f} ms")
         return Heard(capture, runs(capture.clock), sounded(capture.output))
+
+    def notes_ended(self) -> None:
+        """All notes since this was last looked at have ended, or this raises."""
+        time.sleep(_SETTLE_S)
+        capture = self.probe.take()
+        if not capture.gaps:  # the end of a note may have been in one
+            sounded(capture.output)
+
+    def _void(self, why: str) -> NoReturn:
+        """A performance that shows nothing, good or bad: the test is run again, and if that is of no use skipped."""
+        tests = self.test.session.stash.setdefault(_VOID, set())
+        if self.test.execution_count > get_reruns_count(self.test) and len(tests) < _VOID_TESTS:
+            tests.add(self.test.nodeid)
+            pytest.skip(f"{why}: {_TOO_BUSY}")
+        raise AssertionError(f"{why}: {_TOO_BUSY}")
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +152,7 @@ def _stage() -> Iterator[tuple[Server, Probe]]:
 
 
 @pytest.fixture
-def rig(_stage: tuple[Server, Probe]) -> Iterator[Rig]:
+def rig(_stage: tuple[Server, Probe], request: pytest.FixtureRequest) -> Iterator[Rig]:
     """The rig, rewound and with nothing captured yet."""
     server, probe = _stage
     # Of a program that was killed the server knows a moment later.
@@ -139,7 +161,7 @@ def rig(_stage: tuple[Server, Probe]) -> Iterator[Rig]:
     probe.rewind()
     time.sleep(_SETTLE_S)
     probe.take()
-    yield Rig(server, probe)
+    yield Rig(server, probe, request.node)
     probe.rewind()
 
 
@@ -171,7 +193,7 @@ def start_daemon(rig: Rig, tmp_path: Path) -> Iterator[StartDaemon]:
         finally:
             program.close()
     if running:
-        rig.heard(stood_ms=inf)  # that its notes ended can be told however late they were
+        rig.notes_ended()
 
 
 def loop_of(*notes: Note, bars: int = 1) -> Loop:

@@ -27,7 +27,7 @@ BUSY_MS = 4.0
 
 
 @contextmanager
-def playing(folder: Path, period: int, jitter: float = 0.0) -> Iterator[Rig]:
+def playing(test: pytest.Item, folder: Path, period: int, jitter: float = 0.0) -> Iterator[Rig]:
     """A rig of its own, with the daemon connected and ready; it must end of itself."""
     if reason := missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no JACK rig: {reason}")
@@ -41,7 +41,7 @@ def playing(folder: Path, period: int, jitter: float = 0.0) -> Iterator[Rig]:
         program.attach(probe, CLOCK_OUT)
         program.wait_for_line("model ready")
         probe.take()
-        yield Rig(server, probe)
+        yield Rig(server, probe, test)
         assert program.end() == 0, program.said
 
 
@@ -70,16 +70,18 @@ def even_answers(rig: Rig, tempo: float, room_ms: float) -> None:
 
 
 @pytest.mark.parametrize(("period", "tempos"), [(64, (120,)), (256, (120, 174)), (1024, (120, 174))])
-def test_loops_are_answered_evenly_whatever_the_period(tmp_path: Path, period: int, tempos: tuple[int, ...]) -> None:
-    with playing(tmp_path, period) as rig:
+def test_loops_are_answered_evenly_whatever_the_period(
+    request: pytest.FixtureRequest, tmp_path: Path, period: int, tempos: tuple[int, ...]
+) -> None:
+    with playing(request.node, tmp_path, period) as rig:
         for tempo in tempos:
             even_answers(rig, tempo, 2 * 1000 * period / RATE + BUSY_MS)
 
 
-def test_a_clock_that_wanders_by_a_fifth_of_itself_is_followed(tmp_path: Path) -> None:
+def test_a_clock_that_wanders_by_a_fifth_of_itself_is_followed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Its jitter adds up: what it is later by now it stays later by, and so it cannot be told from a tempo.
 
     Three clocks are what it may wander by while a loop sounds.
     """
-    with playing(tmp_path, 64, jitter=20) as rig:
+    with playing(request.node, tmp_path, 64, jitter=20) as rig:
         even_answers(rig, 120, 3 * 2.5 / 120 * 1000)

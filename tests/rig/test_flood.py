@@ -49,8 +49,6 @@ def flood(server: Server) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.jack
-# A flood keeps the server itself busy: that a performance is void is more likely here than elsewhere.
-@pytest.mark.flaky(reruns=8, only_rerun="too busy to say anything")
 @pytest.mark.parametrize(
     "loops", [pytest.param(2, id="seconds"), pytest.param(15, id="minute", marks=[pytest.mark.long])]
 )
