@@ -51,5 +51,5 @@ $(VENV)/runtime.stamp: pyproject.toml constraints.txt
 
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[train]' --group test --group lint
+	$(PIP) --editable '.[train,cluster]' --group test --group lint
 	@touch $@

@@ -23,6 +23,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Turns MIDI files into models that rtgen plays. The order of work: prepare, fit, export, evaluate.",
 )
+Engine = Annotated[str, typer.Option(help="local, or ray: on a cluster.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of ray's cluster, HOST:PORT or auto; without one ray starts on this machine.")
+]
 # A file or a pipe is as wide as it takes.
 console = Console(width=None if sys.stdout.isatty() else 160)
 
@@ -51,11 +55,16 @@ def prepare(
     metres: Annotated[str, typer.Option(help="all: with bars of their own length; 4/4: leave out the others.")] = "all",
     drums: Annotated[bool, typer.Option("--drums", help="Keep files of nothing but drums, too.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for as many as there are cores.")] = 0,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Cut music into loops and split them into train, valid and test.
 
     A file that cannot be read is skipped and listed with the reason. Drums (channel 10) are left out. The name of each
     folder or archive becomes the name of its set. What was killed goes on where it was when it is run again.
+
+    With --engine ray the machines of a cluster share the work, and it survives the loss of any but the one that began.
+    All of them have to find SRC and the dataset under the same path or URL.
 
     Of a Live set every MIDI clip is cut from its first note on, of a .mid every stretch in one metre from its first
     bar. A song and its transposed copies always go to the same split; a loop that occurs in two splits, in whatever
@@ -65,7 +74,7 @@ def prepare(
     """
     from functools import partial
 
-    from train import pool
+    from train import cluster, pool
     from train import prepare as preparing
     from train.cut import Cutting
     from train.findings import tables
@@ -73,13 +82,17 @@ def prepare(
 
     if metres not in ("all", "4/4"):
         raise UserError(f"--metres {metres} is not known; say all or 4/4")
+    cluster.check(engine, address)
+    run = partial(pool.run, workers=workers)
+    if engine == "ray":
+        run = partial(cluster.run, workers=workers, address=address)
+        sources, out = [cluster.absolute(source) for source in sources], cluster.absolute(out)
     left_out: Counter[str] = Counter()
     found = find(sources, left_out)
     cutting = Cutting(bars, keep_last, metres, drums)
     with _progress() as bar:
         task = bar.add_task("reading", total=len(found))
-        engine = partial(pool.run, workers=workers)
-        report = preparing.prepare(found, out, cutting, lambda files: bar.advance(task, files), engine)
+        report = preparing.prepare(found, out, cutting, lambda files: bar.advance(task, files), run)
     for title, head, rows in tables(report, left_out):
         table = Table(*head, title=title or f"loops in {out}")
         for row in rows:
@@ -116,14 +129,16 @@ def preview(
 @app.command()
 def fit(
     config: Annotated[str, typer.Argument(help="A configuration that comes with rtgen, or a .yaml file.")],
-    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
-    run: Annotated[Path | None, typer.Option(help="Folder of the run; runs/CONFIG by default.")] = None,
+    data: Annotated[str, typer.Option(help="What prepare wrote.")] = "data/loops",
+    run: Annotated[str | None, typer.Option(help="Folder or URL of the run; runs/CONFIG by default.")] = None,
     budget: Annotated[str | None, typer.Option(help="How long to train: 90s, 40m or 1h.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the loops instead.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run, up to the budget in all.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many devices, each in a process of its own.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 for as many as there are cores.")] = 0,
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Train a model.
 
@@ -132,18 +147,25 @@ def fit(
     last.ckpt to go on from, best.ckpt to export, log/ and tensorboard/ to look at. SIGTERM or Ctrl-C save, too; what
     has been trained is resumed with --resume.
 
+    With --engine ray the devices are those of a cluster, --threads are the cores of each (one by default), and when
+    some are lost the others go on from last.ckpt. All of them have to find DATA and RUN under the same path or URL.
+
     Example: rtgen-train fit conv_vae --data data/loops --budget 40m
     """
+    from functools import partial
+
     import torch
 
+    from train import cluster, cluster_fit
     from train import config as configuration
     from train import fit as training
 
+    cluster.check(engine, address)
     settings = configuration.read(config)
     budget_s = configuration.parse_time(budget) if budget else None
     if device not in training.DEVICES:
         raise UserError(f"--device {device} is not known; say one of {', '.join(training.DEVICES)}")
-    folder = run or Path("runs") / Path(config).stem
+    folder = run or f"runs/{Path(config).stem}"
     torch.set_num_threads(threads or max((os.cpu_count() or 1) // devices, 1))
     with _progress() as bar:
         task = bar.add_task("training", total=1000)
@@ -153,7 +175,8 @@ def fit(
             text = f"step {state.step}, loss {state.loss:.4g}" + (f", valid: {figures}" if figures else "")
             bar.update(task, completed=round(1000 * state.share), description=text)
 
-        state = training.fit(
+        on_cluster = partial(cluster_fit.fit, address=address, threads=threads or 1)
+        state = (on_cluster if engine == "ray" else training.fit)(
             settings,
             data,
             folder,
@@ -166,6 +189,8 @@ def fit(
         )
     if state.stopped:
         more = f" --budget {budget}" if budget else f" --epochs {epochs}" if epochs else ""
+        more += f" --engine ray --devices {devices}" if engine == "ray" else ""
+        more += f" --address {address}" if address else ""
         again = f"rtgen-train fit {config} --data {data} --run {folder}{more} --resume"
         console.print(f"Stopped by {state.stopped} and saved; go on with: {again}", soft_wrap=True)
     table = Table("steps", "time", *(f"{name} (validation)" for name in state.valid), title=str(folder))

@@ -9,6 +9,7 @@ import copy
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -33,6 +34,8 @@ from train.augment import Augmentation
 from train.config import Config
 from train.models import build, kind
 from train.models.base import Architecture, Source, Task
+from train.sources.find import open_file
+from train.storage import Folder
 
 WARMUP = 0.02
 """Share of the time in which the learning rate rises to its peak."""
@@ -43,6 +46,10 @@ CHECK_AFTER = 50
 LAST, BEST = "last.ckpt", "best.ckpt"
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = get_args(Device)
+
+
+class Stop(Exception):  # noqa: N818
+    """What `progress` raises to have a run saved and ended, and why."""
 
 
 @dataclass(slots=True)
@@ -97,6 +104,8 @@ class Training(LightningModule):
         self.average: Architecture = copy.deepcopy(self.net).requires_grad_(False)
         self.seen: Tensor
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+        self.batch = config.batch
+        """Loops in a step, over all processes."""
         self.share = 0.0
         self.elapsed_s = 0.0
         self.loss = float("nan")
@@ -183,10 +192,10 @@ class _Tasks(IterableDataset[Task]):
     def __iter__(self) -> Iterator[Task]:
         training = self._training
         assert training.train_source is not None
-        step = int(training.seen)
+        step, share = int(training.seen), ceil(training.batch / training.trainer.world_size)
         while True:
             rng = np.random.default_rng([training.config.seed, step, training.global_rank])
-            yield training.net.draw(training.train_source, training.config.batch, rng)
+            yield training.net.draw(training.train_source, share, rng)
             step += 1
 
 
@@ -221,8 +230,9 @@ class Budget(Callback):
         def stop(number: int, _frame: FrameType | None) -> None:
             self.stopped = signal.Signals(number).name
 
-        for number in signal.SIGTERM, signal.SIGINT:
-            self._before[number] = signal.signal(number, stop)
+        if threading.current_thread() is threading.main_thread():
+            for number in signal.SIGTERM, signal.SIGINT:
+                self._before[number] = signal.signal(number, stop)
         self._last = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -255,7 +265,10 @@ class Budget(Callback):
         if trainer.strategy.reduce_boolean_decision(over, all=False):
             trainer.should_stop = True
         if trainer.is_global_zero:
-            self._progress(state_of(trainer, pl_module, self))
+            try:
+                self._progress(state_of(trainer, pl_module, self))
+            except Stop as wish:
+                self.stopped = str(wish)
 
 
 def state_of(trainer: Trainer, training: Training, budget: Budget) -> State:
@@ -283,14 +296,15 @@ def source(data: Path | str, split: str, config: Config) -> Source:
     return Source(found, config.sets, Augmentation(**config.augmentation))
 
 
-def load(path: Path) -> Training:
+def load(path: Path | str) -> Training:
     """The training that a checkpoint was saved from, without its data.
 
     Raises:
         UserError: there is none, it is damaged, or of another rtgen.
     """
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with open_file(str(path)) as file:
+            saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; train first with 'rtgen-train fit'") from None
     except Exception as error:
@@ -328,7 +342,7 @@ def precision(name: str) -> Literal["bf16-mixed", "32-true"]:
 def fit(
     config: Config,
     data: Path | str | tuple[Source, Source],
-    folder: Path,
+    folder: Path | str,
     *,
     base: Architecture | None = None,
     budget_s: float | None = None,
@@ -336,6 +350,7 @@ def fit(
     resume: bool = False,
     device: Device = "auto",
     devices: int = 1,
+    place: Mapping[str, Any] | None = None,
     progress: Callable[[State], None] = lambda _state: None,
 ) -> State:
     """Trains until the budget or the epochs are over, or SIGTERM or SIGINT asks for an end; saves either way.
@@ -343,30 +358,34 @@ def fit(
     Args:
         config: what to train.
         data: what `rtgen-train prepare` wrote; or the loops to learn from, and those to be judged by.
-        folder: of the run: `last.ckpt`, `best.ckpt`, logs.
+        folder: of the run: `last.ckpt`, `best.ckpt`, logs; a path, or a URL that fsspec knows.
         base: whose weights to begin with; None begins with chance.
         budget_s: seconds, those before a resumption included; None counts epochs.
         epochs: passes over the loops; None takes the configuration's.
         resume: whether to go on with the run in `folder`.
         device: to train on.
-        devices: how many, each in a process of its own.
-        progress: called after each step.
+        devices: how many, each in a process of its own. There may be fewer in the end; a step is of as many loops.
+        place: what Lightning's trainer is told where this is one of several processes that something else started.
+        progress: called after each step; may raise `Stop`.
 
     Raises:
         UserError: the data or the run do not fit.
     """
     train, valid = data if isinstance(data, tuple) else (source(data, split, config) for split in ("train", "valid"))
     per_epoch = max(ceil(len(train) / (config.batch * devices)), 1)
-    last = folder / LAST
+    last = f"{folder}/{LAST}"
+    if not resume:
+        unused(folder)
     settings = _settings(config, train, last, resume)
     seed_everything(config.seed, verbose=False)
     training = Training(config, settings, train, valid)
+    training.batch = config.batch * devices
     if base is not None:
         training.net.load_state_dict(base.state_dict())
         training.average.load_state_dict(base.state_dict())
     steps = per_epoch * (epochs or config.epochs)
     budget = Budget(budget_s, steps, progress)
-    trainer = _trainer(config, folder, device, devices, budget, per_epoch, budget_s)
+    trainer = _trainer(config, folder, device, place or on_this_machine(devices), budget, per_epoch, budget_s)
     try:
         trainer.fit(training, ckpt_path=last if resume else None, weights_only=True)
     except OSError as error:
@@ -377,7 +396,22 @@ def fit(
     return state_of(trainer, training, budget)
 
 
-def _settings(config: Config, train: Source, last: Path, resume: bool) -> dict[str, Any]:
+def unused(folder: Path | str) -> None:
+    """Whether a run may begin in a folder.
+
+    Raises:
+        UserError: there is one in it.
+    """
+    if Folder(folder).has(LAST):
+        raise UserError(f"{folder}/{LAST} exists; go on with --resume, or name another folder with --run")
+
+
+def on_this_machine(devices: int) -> dict[str, Any]:
+    """What Lightning's trainer is told of where it is: several processes are started by itself."""
+    return {"devices": devices, "strategy": "ddp_find_unused_parameters_true" if devices > 1 else "auto"}
+
+
+def _settings(config: Config, train: Source, last: str, resume: bool) -> dict[str, Any]:
     """Settings of the architecture, from the run that goes on or from the music."""
     if resume:
         before = load(last)
@@ -387,15 +421,22 @@ def _settings(config: Config, train: Source, last: Path, resume: bool) -> dict[s
                 f"{last} was made with another {what} ({before.config.model}); name another folder by --run"
             )
         return dict(before.hparams["settings"])
-    if last.exists():
-        raise UserError(f"{last} exists; go on with --resume, or name another folder with --run")
     return {**config.architecture, **kind(config.model).settings_from(train.loops, config.architecture)}
 
 
 def _trainer(
-    config: Config, folder: Path, device: Device, devices: int, budget: Budget, per_epoch: int, budget_s: float | None
+    config: Config,
+    folder: Path | str,
+    device: Device,
+    place: Mapping[str, Any],
+    budget: Budget,
+    per_epoch: int,
+    budget_s: float | None,
 ) -> Trainer:
-    folder.mkdir(parents=True, exist_ok=True)
+    logs: list[Logger] = [CSVLogger(folder, name="log", flush_logs_every_n_steps=10)]
+    if "://" not in str(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        logs.append(TensorBoardLogger(folder, name="tensorboard"))  # appends, which object storage does not
     better, mode = kind(config.model).better
     saved: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
     callbacks: list[Callback] = [
@@ -408,18 +449,14 @@ def _trainer(
     where = accelerator(device)
     _be_quiet()
     return Trainer(
+        **place,
         accelerator=where,
-        devices=devices,
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
         precision=precision(where),
         max_epochs=-1,
         limit_train_batches=max(per_epoch, CHECK_AFTER),
         val_check_interval=timedelta(seconds=CHECK_EVERY_S) if budget_s else None,
         callbacks=callbacks,
-        logger=[
-            CSVLogger(folder, name="log", flush_logs_every_n_steps=10),
-            TensorBoardLogger(folder, name="tensorboard"),
-        ],
+        logger=logs,
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
