@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,11 +50,8 @@ def check(engine: str, address: str | None) -> None:
     if engine == "local":
         if address:
             raise UserError(f"--address {address} is of a cluster; say --engine ray as well")
-        return
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        raise UserError("--engine ray needs ray; pip install 'rtgen[cluster]'") from None
+    elif find_spec("ray") is None:
+        raise UserError("--engine ray needs ray; pip install 'rtgen[cluster]'")
 
 
 def absolute(path: str | Path) -> str:
@@ -72,7 +70,7 @@ def cluster(address: str | None, cores: int = 0) -> Iterator[Any]:
     Raises:
         UserError: there is no such cluster.
     """
-    for name, value in _SETTINGS.items():
+    for name, value in _SETTINGS.items():  # some are looked at when ray is imported
         os.environ.setdefault(name, value)
     how: dict[str, Any] = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:

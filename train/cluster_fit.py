@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rtgen.errors import UserError
+from train import dataset
 from train.cluster import absolute, cluster
 from train.storage import Folder
 
@@ -86,6 +87,7 @@ def fit(
     """
     from train.fit import unused
 
+    dataset.manifest(data)
     if not resume:
         unused(folder)
     call = {"config": config, "data": absolute(data), "folder": absolute(folder), "devices": devices, **how}
