@@ -30,7 +30,6 @@ _STORE = 256 << 20
 """Bytes of shared memory where ray is started here; what goes through it are names of files, and counts."""
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
     # Of what is free Ray Train has a view that is up to 20 s old, and it waits so long for what is gone.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
 }

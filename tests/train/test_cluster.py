@@ -189,6 +189,7 @@ def test_an_address_that_cannot_be_used_is_a_sentence(
     command: str,
     options: list[str],
     why: str,
+    small_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -196,7 +197,10 @@ def test_an_address_that_cannot_be_used_is_a_sentence(
     if "ray" in options:
         pytest.importorskip("ray")
     songs.folder(tmp_path / "set", 1)
-    what = {"prepare": [str(tmp_path / "set"), "--out", str(tmp_path / "data")], "fit": ["conv_dae"]}[command]
+    what = {
+        "prepare": [str(tmp_path / "set"), "--out", str(tmp_path / "data")],
+        "fit": ["conv_dae", "--data", str(small_data)],
+    }[command]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["rtgen-train", command, *what, *options])
     with pytest.raises(SystemExit) as stopped:
