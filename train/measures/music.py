@@ -82,12 +82,15 @@ class Library:
 
     def __init__(self, loops: Loops) -> None:
         self._loops = loops
-        self._runs = np.unique(runs(loops.notes))
+        self._runs = np.sort(np.unique(runs(loops.notes)))
 
     def copies(self, loop: Loop) -> float:
         """1 if `loop` holds a run of `RUN` notes that the training set holds in some key, else 0."""
         rows = np.array([(0, n.onset, n.pitch, n.duration, n.velocity) for n in loop.notes], np.int32).reshape(-1, 5)
-        return float(np.isin(runs(rows), self._runs).any())
+        own = runs(rows)
+        # The library is sorted once: looked up by halves it need not be gone through for every loop.
+        at = np.minimum(np.searchsorted(self._runs, own), len(self._runs) - 1)
+        return float(len(self._runs) > 0 and bool((self._runs[at] == own).any()))
 
     def nearest(self, loops: Sequence[Loop], most: int = 20_000) -> list[Loop]:
         """For each loop the training loop with the most notes of it (by the note F1 of their cells), of `most`."""
