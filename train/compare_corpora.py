@@ -28,7 +28,7 @@ from rich.table import Table
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop
-from train import dataset, fit, logs
+from train import dataset, fit, logs, plots
 from train.likeness import likeness, measures
 from train.models.base import Source
 from train.models.dcgan import Dcgan, loops_of
@@ -90,6 +90,33 @@ def figures(run: Path, data: Path) -> dict[str, Any]:
     }
 
 
+def pictures(runs: Sequence[Path], data: Path, folder: Path) -> None:
+    """Writes `losses.png`, what was logged of each run, and `drawn.png`, loops that each draws, as rtgen plays them.
+
+    Args:
+        runs: of GANs or VAEs.
+        data: what they were trained on.
+        folder: for the pictures.
+    """
+    panels: dict[str, plots.Series] = {}
+    rows = []
+    for run in runs:
+        log = logs.read(run)
+        shown = {words: log[name] for name, words in _LINES.items() if name in log}
+        panels[run.name] = {words: ([*map(float, v)], list(v.values())) for words, v in shown.items()}
+        training = fit.load(run / fit.LAST)
+        net = training.average
+        assert isinstance(net, Dcgan | Vae)
+        rng = np.random.default_rng(0)
+        held_out = _some(fit.source(data, "valid", training.config), rng)[:_COLUMNS]
+        with torch.no_grad():
+            planes = net.planes(torch.from_numpy(rng.standard_normal((len(held_out), net.latents), np.float32)))
+        drawn = loops_of(planes, [len(loop) for loop in held_out])
+        rows.append([(run.name if not i else "", loop) for i, loop in enumerate(drawn)])
+    plots.save(plots.curves(panels), folder / "losses.png")
+    plots.save(plots.rolls(rows), folder / "drawn.png")
+
+
 def _some(source: Source, rng: Generator) -> list[Loop]:
     sample = source.draw(DRAWN, rng)
     return dataset.to_loops(sample.notes, sample.count, sample.length)
@@ -98,10 +125,14 @@ def _some(source: Source, rng: Generator) -> list[Loop]:
 def main(
     runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="runs/thesis_* by default.")] = None,
     data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
+    out: Annotated[Path | None, typer.Option(help="Folder for pictures of losses and of drawn loops.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Show runs that draw loops side by side."""
-    found = [figures(run, data) for run in runs or sorted(Path("runs").glob("thesis_*"))]
+    runs = runs or sorted(path for path in Path("runs").glob("thesis_*") if path.is_dir())
+    if out:
+        pictures(runs, data, out)
+    found = [figures(run, data) for run in runs]
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -123,6 +154,13 @@ def main(
     Console(width=140).print(table)
 
 
+_COLUMNS = 4
+_LINES = {
+    "train/accuracy_real": "real ones known",
+    "train/accuracy_drawn": "drawn ones known",
+    "train/loss_generator": "generator's loss",
+    "train/loss": "loss",
+}
 _DIGITS = {"notes": 1, "like": 2, "in_key": 2, "apart": 2}
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rtgen.music.note import Loop, Note
 from tests.train import songs
 from train import config, dataset, export, fit
 from train.augment import GRID, Sample
-from train.compare_corpora import ends, figures, history
+from train.compare_corpora import ends, figures, history, pictures
 from train.likeness import likeness, measures, overlap
 from train.models import build
 from train.models.base import Source
@@ -169,6 +169,10 @@ def test_it_trains_is_exported_and_plays(small_data: Path, tmp_path: Path) -> No
     assert len(history(tmp_path / "run", "train/accuracy_drawn")) >= 2
     assert 0 < found["like"][0] < found["like"][1] < 1
     assert all(0 <= share <= 1 for share in found["tells_apart"])
+    pictures([tmp_path / "run"], small_data, tmp_path / "pictures")
+    assert all(
+        (tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in ("losses.png", "drawn.png")
+    )
     training = fit.load(tmp_path / "run" / fit.LAST)
     path = tmp_path / "dcgan.onnx"
     card = export.card_of(training, training.average, small_data)
