@@ -1,12 +1,17 @@
 """What a second worker of a cluster is worth: `python -m train.compare_workers SRC...`.
 
 One worker and two take turns, forth and back, so that what else the machine does is in both alike. Rates are by the
-clock once every worker is at work; a start of ray, and the imports of its workers, are told apart from them.
+clock once every worker is at work; a start of ray, and the imports of its workers, are told apart from them. Beside
+them stands the time of a core that a file takes, which others on the machine hardly change.
+
+Where there are fewer cores than workers, `--asleep` tells what the engine can do: a chunk then takes as long as it says
+and no core at all.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,10 +25,21 @@ from rich.console import Console
 from rich.table import Table
 
 from train import cluster, cluster_fit, config, fit, pool, prepare
+from train.cut import Cutting
 from train.sources.find import Source, find
 
-TURNS = (1, 2, 2, 1)
-"""Workers, twice as long as a repetition."""
+Done = tuple[Any, float, float, int]
+"""Of a chunk: the result, the seconds of a core that it took, when it was done, and by which process."""
+
+
+def timed(work: Any, asleep: float, job: Any) -> Done:
+    """Does the work with a stop-watch; rests instead of it if `asleep`."""
+    begun, result = time.process_time(), None
+    if asleep:
+        time.sleep(asleep)
+    else:
+        result = work(job)
+    return result, time.process_time() - begun, time.time(), os.getpid()
 
 
 class Watched:
@@ -32,32 +48,40 @@ class Watched:
     Args:
         engine: `train.pool.run` or `train.cluster.run`.
         workers: how many.
+        asleep: seconds of rest for each job in place of work; 0 for work.
     """
 
-    def __init__(self, engine: Any, workers: int) -> None:
-        self._engine, self._workers = engine, workers
-        self.started_s = self.rate = self.ended = 0.0
+    def __init__(self, engine: Any, workers: int, asleep: float) -> None:
+        self._engine, self._workers, self._asleep = engine, workers, asleep
+        self.figures: dict[str, float] = {}
 
     def __call__(self, work: Any, jobs: Sequence[prepare.Chunk]) -> Iterator[tuple[prepare.Chunk, Any]]:
         """As the engine."""
-        begun, files, first, last = time.perf_counter(), 0, 0.0, 0.0
-        for number, (job, result) in enumerate(self._engine(work, jobs, workers=self._workers)):
-            last = time.perf_counter()
-            if number < self._workers:
-                first = last  # each worker has imported what it needs
-                self.started_s = first - begun
-            else:
-                files += len(job.sources)
-            yield job, result
-        self.rate, self.ended = files / (last - first), time.perf_counter()
+        begun, found = time.time(), list[tuple[int, Done]]()
+        for job, done in self._engine(partial(timed, work, self._asleep), jobs, workers=self._workers):
+            found.append((len(job.sources), done))
+            yield job, done[0]
+        firsts = {who: end for _, (_, _, end, who) in sorted(found, key=lambda f: -f[1][2])}
+        start = max(firsts.values())  # every worker has imported what it needs
+        rest = [(files, core_s, end) for files, (_, core_s, end, _) in found if end > start]
+        files = sum(files for files, _, _ in rest)
+        self.figures = {
+            "a second": files / (max(end for _, _, end in rest) - start),
+            "core ms": 1e3 * sum(core_s for _, core_s, _ in rest) / files,
+            "start": start - begun,
+        }
 
 
-def prepared(sources: Sequence[Source], engine: Any, workers: int) -> dict[str, float]:
-    """Files a second, and seconds of what is not reading: the start, the splits and shards at the end."""
-    watched = Watched(engine, workers)
+def prepared(sources: Sequence[Source], engine: Any, workers: int, asleep: float) -> dict[str, float]:
+    """Files a second, milliseconds of a core for each, seconds to begin and in all."""
+    watched = Watched(engine, workers, asleep)
     with tempfile.TemporaryDirectory() as folder:
+        if asleep:
+            list(watched(None, 3 * prepare.chunks(sources, folder, Cutting())))
+            return watched.figures
+        begun = time.time()
         prepare.prepare(sources, Path(folder) / "out", engine=watched)
-        return {"a second": watched.rate, "start": watched.started_s, "end": time.perf_counter() - watched.ended}
+    return watched.figures | {"in all": time.time() - begun}
 
 
 def trained(name: str, data: str, seconds: float, on_cluster: bool, workers: int) -> dict[str, float]:
@@ -81,12 +105,14 @@ def trained(name: str, data: str, seconds: float, on_cluster: bool, workers: int
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[SRC...]", help="To prepare.")] = None,
-    times: Annotated[int, typer.Option(help="Repetitions of one, two, two, one.")] = 2,
+    times: Annotated[int, typer.Option(help="Repetitions.")] = 2,
+    turns: Annotated[str, typer.Option(help="Workers, one after the other.")] = "1,2,2,1",
+    asleep: Annotated[float, typer.Option(help="Seconds that a chunk rests, in place of work.")] = 0.0,
     learn: Annotated[str | None, typer.Option(help="A configuration to train instead.")] = None,
     data: Annotated[str, typer.Option(help="With what prepare wrote.")] = "data/loops",
     seconds: Annotated[float, typer.Option(help="How long.")] = 20.0,
 ) -> None:
-    """Measure one worker and two."""
+    """Measure one worker and several."""
     import torch
 
     torch.set_num_threads(1)
@@ -95,11 +121,11 @@ def main(
     def measured(on_cluster: bool, workers: int) -> dict[str, float]:
         if learn:
             return trained(learn, data, seconds, on_cluster, workers)
-        return prepared(sources, cluster.run if on_cluster else pool.run, workers)
+        return prepared(sources, cluster.run if on_cluster else pool.run, workers, asleep)
 
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
     for _ in range(times):
-        for workers in TURNS:
+        for workers in map(int, turns.split(",")):
             for engine in "local", "ray":
                 if not (learn and engine == "local" and workers > 1):  # that would start this program again
                     found.setdefault((engine, workers), []).append(measured(engine == "ray", workers))

@@ -74,6 +74,7 @@ def nodes(head: Any) -> Iterator[Nodes]:
     kill()
 
 
+@pytest.mark.long
 def test_a_run_goes_on_from_its_checkpoint_when_a_node_is_lost(
     nodes: Nodes, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
