@@ -151,14 +151,25 @@ def logged(run: Path) -> dict[str, plots.Series]:
         UserError: there is no log.
     """
     panels: dict[str, dict[str, tuple[list[float], list[float]]]] = defaultdict(dict)
-    for name, points in logs.read(run).items():
-        if name in ("epoch", "train/rate"):
-            continue
+    found = {name: points for name, points in logs.read(run).items() if name not in ("epoch", "train/rate")}
+    beside = _beside({name.split("/", 1)[1] for name in found})
+    for name, points in found.items():
         group, what = name.split("/", 1)
-        panel = "losses, training" if group == "train" and what.startswith("loss") else what
-        line = what if panel == "losses, training" else "training" if group == "train" else "validation"
+        line = "training" if group == "train" else "validation"
+        if group == "train" and what.startswith("loss"):
+            panel, line = "losses, training", what
+        else:
+            panel = beside.get(what, what)
+            line = what.replace(panel, "").strip("_").replace("_", " ") or line
         panels[panel][line] = ([float(s) for s in points], list(points.values()))
     return dict(panels)
+
+
+def _beside(names: set[str]) -> dict[str, str]:
+    """Figures that are seen beside another whose name they bear, as `bits_markov` and `real_bits` beside `bits`."""
+    bases = {name: [b for b in names if name.startswith(f"{b}_") or name.endswith(f"_{b}")] for name in names}
+    within = {name: max(found, key=len) for name, found in bases.items() if found}
+    return {name: base for name, base in within.items() if name not in within.values()}
 
 
 def _held_out(data: Path | str, sets: Sequence[str]) -> dataset.Loops:

@@ -40,6 +40,20 @@ def test_a_run_becomes_a_page(small_data: Path, tmp_path: Path, config: Config, 
         assert [bool(track.notes()) for track in score.tracks] == [True, True], path.name
 
 
+def test_what_has_a_baseline_is_seen_beside_it(tmp_path: Path) -> None:
+    judged = ("bits", "bits_a_note", "bits_a_note_markov", "bits_markov", "real_notes", "notes")
+    names = ["step", "train/loss_b", *(f"valid/{name}" for name in judged)]
+    (tmp_path / "log" / "version_0").mkdir(parents=True)
+    rows = f"{','.join(names)}\n{','.join(map(str, range(len(names))))}"
+    (tmp_path / "log" / "version_0" / "metrics.csv").write_text(rows)
+    assert {panel: set(lines) for panel, lines in report.logged(tmp_path).items()} == {
+        "bits": {"validation", "markov"},
+        "bits_a_note": {"validation", "markov"},
+        "notes": {"validation", "real"},
+        "losses, training": {"loss_b"},
+    }
+
+
 def test_a_run_that_was_resumed_has_one_curve(tmp_path: Path) -> None:
     for version, rows in enumerate(["0,1.5\n10,1.0\n", "20,0.5\n"]):
         folder = tmp_path / "log" / f"version_{version}"
