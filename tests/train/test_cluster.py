@@ -157,6 +157,12 @@ def test_a_mistake_in_a_worker_is_its_sentence(head: Any, small_data: Path, tmp_
 
 
 @pytest.mark.long
+def test_a_job_that_kills_its_workers_is_a_sentence(head: Any) -> None:
+    with pytest.raises(UserError, match="workers died again and again"):
+        list(cluster.run(os._exit, [3], address=head.address))
+
+
+@pytest.mark.long
 def test_what_no_other_worker_could_do_better_is_not_tried_again(head: Any, small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no loops of other for 'train'"):
         cluster_fit.fit(replace(TINY, sets={"other": 1.0}), small_data, tmp_path, address=head.address)
