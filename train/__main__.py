@@ -130,7 +130,7 @@ def preview(
 def fit(
     config: Annotated[str, typer.Argument(help="A configuration that comes with rtgen, or a .yaml file.")],
     data: Annotated[str, typer.Option(help="What prepare wrote.")] = "data/loops",
-    run: Annotated[str | None, typer.Option(help="Folder or URL of the run; runs/CONFIG by default.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder or URL of the run; runs/CONFIG by default.")] = None,
     budget: Annotated[str | None, typer.Option(help="How long to train: 90s, 40m or 1h.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the loops instead.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run, up to the budget in all.")] = False,
@@ -165,7 +165,7 @@ def fit(
     budget_s = configuration.parse_time(budget) if budget else None
     if device not in training.DEVICES:
         raise UserError(f"--device {device} is not known; say one of {', '.join(training.DEVICES)}")
-    folder = run or f"runs/{Path(config).stem}"
+    folder = out or f"runs/{Path(config).stem}"
     torch.set_num_threads(threads or max((os.cpu_count() or 1) // devices, 1))
     with _progress() as bar:
         task = bar.add_task("training", total=1000)
@@ -191,7 +191,7 @@ def fit(
         more = f" --budget {budget}" if budget else f" --epochs {epochs}" if epochs else ""
         more += f" --engine ray --devices {devices}" if engine == "ray" else ""
         more += f" --address {address}" if address else ""
-        again = f"rtgen-train fit {config} --data {data} --run {folder}{more} --resume"
+        again = f"rtgen-train fit {config} --data {data} --out {folder}{more} --resume"
         console.print(f"Stopped by {state.stopped} and saved; go on with: {again}", soft_wrap=True)
     table = Table("steps", "time", *(f"{name} (validation)" for name in state.valid), title=str(folder))
     table.add_row(

@@ -133,6 +133,11 @@ def read(name: str | Path) -> Config:
         raise UserError(f"{path} is not a configuration ({first}); compare it with those in train/configs") from None
 
 
+def called(config: Config) -> str:
+    """What names it to `fit`: the configuration of rtgen that it is, else a file that would say as much."""
+    return next((name for name in names() if read(name) == config), f"{config.model}.yaml")
+
+
 def parse_time(text: str) -> float:
     """Seconds that "90s", "40m" or "1h" stand for.
 

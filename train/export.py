@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from rtgen.errors import UserError
 from rtgen.inference.card import INTEGERS, METADATA_KEY, Card, Shape
 from rtgen.inference.model import Model
+from train import config as configuration
 from train import dataset, fit
 from train.augment import GRID
 from train.models.base import Architecture, Source
@@ -58,10 +59,12 @@ def card_of(training: fit.Training, net: Architecture, data: Path | str, name: s
     plain = replace(config, augmentation={})
     train, valid = (fit.source(data, split, plain) for split in ("train", "valid"))
     minutes = max(round(training.elapsed_s / 60), 1)
+    called = configuration.called(config)
+    stem = called.removesuffix(".yaml")
     commands = [
         f"rtgen-train prepare {' '.join(sorted({f'{s}.zip' for s in train.loops.sets}))} --out data/loops",
-        f"rtgen-train fit {config.model} --data data/loops --run runs/{config.model} --budget {minutes}m",
-        f"rtgen-train export runs/{config.model} --data data/loops",
+        f"rtgen-train fit {called} --data data/loops --out runs/{stem} --budget {minutes}m",
+        f"rtgen-train export runs/{stem} --data data/loops --name {name or config.model}",
     ]
     return Card(
         name=name or config.model,

@@ -403,7 +403,7 @@ def unused(folder: Path | str) -> None:
         UserError: there is one in it.
     """
     if Folder(folder).has(LAST):
-        raise UserError(f"{folder}/{LAST} exists; go on with --resume, or name another folder with --run")
+        raise UserError(f"{folder}/{LAST} exists; go on with --resume, or name another folder with --out")
 
 
 def on_this_machine(devices: int) -> dict[str, Any]:
@@ -418,7 +418,7 @@ def _settings(config: Config, train: Source, last: str, resume: bool) -> dict[st
         if before.config != config:
             what = "architecture" if before.config.model != config.model else "configuration"
             raise UserError(
-                f"{last} was made with another {what} ({before.config.model}); name another folder by --run"
+                f"{last} was made with another {what} ({before.config.model}); name another folder with --out"
             )
         return dict(before.hparams["settings"])
     return {**config.architecture, **kind(config.model).settings_from(train.loops, config.architecture)}

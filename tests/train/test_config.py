@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,8 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
         build("loop_denoiser", {"widht": 3})
     with pytest.raises(UserError, match="cannot be built"):
         build("loop_denoiser", {"width": "wide"})
+
+
+def test_what_rtgen_brings_is_known_by_its_name() -> None:
+    assert all(config.called(config.read(name)) == name for name in config.names())
+    assert config.called(replace(config.read("note_lstm_small"), batch=7)) == "note_lstm.yaml"

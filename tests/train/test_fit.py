@@ -140,7 +140,7 @@ def test_a_loss_that_is_no_number_ends_the_run(
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(small_data: Path, tmp_path: Path, yaml: Path) -> None:
-    run = [*COMMAND, str(yaml), "--data", str(small_data), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    run = [*COMMAND, str(yaml), "--data", str(small_data), "--out", str(tmp_path / "run"), "--device", "cpu"]
     subprocess.run([*run, "--budget", "0.1s"], check=True, capture_output=True)
     before = (tmp_path / "run" / fit.LAST).read_bytes()
     assert len(before) > 40_000
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(small_data: Path, tmp_path
 
 
 def test_sigterm_to_the_command_says_how_to_go_on(small_data: Path, tmp_path: Path, yaml: Path) -> None:
-    run = [*COMMAND, str(yaml), "--data", str(small_data), "--run", str(tmp_path / "run"), "--budget", "60s"]
+    run = [*COMMAND, str(yaml), "--data", str(small_data), "--out", str(tmp_path / "run"), "--budget", "60s"]
     with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         while process.poll() is None and not any(tmp_path.glob("run/log/*/metrics.csv")):
             time.sleep(0.05)
@@ -166,12 +166,12 @@ def test_sigterm_to_the_command_says_how_to_go_on(small_data: Path, tmp_path: Pa
         assert process.stdout
         said = process.stdout.read()
     assert process.returncode == 0
-    assert f"--run {tmp_path / 'run'} --budget 60s --resume" in " ".join(said.split())
+    assert f"--out {tmp_path / 'run'} --budget 60s --resume" in " ".join(said.split())
     assert (tmp_path / "run" / fit.LAST).exists()
 
 
 def test_two_processes_train_as_one(small_data: Path, tmp_path: Path, yaml: Path) -> None:
-    run = [*COMMAND, str(yaml), "--data", str(small_data), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    run = [*COMMAND, str(yaml), "--data", str(small_data), "--out", str(tmp_path / "run"), "--device", "cpu"]
     done = subprocess.run(
         [*run, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=120, check=False
     )
