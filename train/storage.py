@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import fsspec
 
@@ -51,7 +51,7 @@ class Folder:
         Raises:
             UserError: it cannot be written.
         """
-        partial = f"{name}.{os.getpid()}.part"
+        partial = f"{name}.{uuid4().hex}.part"  # another machine may be writing the same
         with self._sentences():
             self.system.makedirs(self.path, exist_ok=True)
             try:
