@@ -44,6 +44,10 @@ SeedOption = Annotated[
     int | None, typer.Option(min=0, max=2**31 - 1, help="Seed of all chance: same seed, same answers.", metavar="N")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print for a program: a list of objects.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="Model by name or path instead of the preset's; 'rtgen models' lists them.", metavar="NAME"),
+]
 BarsOption = Annotated[int | None, typer.Option(help="Length of a loop in bars, 1 to 8.", metavar="N")]
 ModeOption = Annotated[
     str | None,
@@ -134,6 +138,7 @@ def _seed(seed: int | None) -> int:
 @app.command()
 def run(
     preset: PresetOption = "vary",
+    model: ModelOption = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--in", help="Input to listen to, by part of its name; may be given again.", metavar="PORT"),
@@ -186,7 +191,7 @@ def run(
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
-    chosen = _preset(preset, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
+    chosen = _preset(preset, model=model, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
     runner.run(
         chosen,
         _model(chosen),
@@ -213,6 +218,7 @@ def run(
 def demo(
     bars: Annotated[int, typer.Option(min=1, max=256, help="How long it plays, in bars.", metavar="N")] = 16,
     preset: PresetOption = "vary",
+    model: ModelOption = None,
     out: Annotated[Path, typer.Option(help="Folder for demo.mid and demo.png.", metavar="DIR")] = Path(),
     fast: Annotated[bool, typer.Option("--fast", help="In simulated time: at once, and to no port.")] = False,
     seed: SeedOption = 1,
@@ -226,7 +232,7 @@ def demo(
     """
     from rtgen.rig.demo import demo as play
 
-    chosen = _preset(preset)
+    chosen = _preset(preset, model=model)
     play(chosen, _model(chosen), bars, out, fast=fast, seed=_seed(seed), device=device, console=_out)
 
 
@@ -235,6 +241,7 @@ def render(
     source: Annotated[Path, typer.Argument(metavar="IN.mid", help="What is played.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.mid", help="What is played, and a track with the answers.")],
     preset: PresetOption = "vary",
+    model: ModelOption = None,
     bars: BarsOption = None,
     mode: ModeOption = None,
     use: UseOption = None,
@@ -254,12 +261,12 @@ def render(
     from rtgen.music.note import Loop
     from rtgen.rig import offline
 
-    chosen = _preset(preset, bars=bars, mode=mode, use=use, distance=distance)
+    chosen = _preset(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
     score = files.read(source)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
-    model = offline.open_model(chosen, _model(chosen), device)
-    if model.remark:
-        Console(stderr=True).print(model.remark, highlight=False)
+    opened = offline.open_model(chosen, _model(chosen), device)
+    if opened.remark:
+        Console(stderr=True).print(opened.remark, highlight=False)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         loops = offline.song_end(score.end, chosen) // chosen.length
@@ -267,7 +274,7 @@ def render(
 
         def answerer(job: Job) -> Loop:
             progress.advance(task)
-            return answer_job(model, job)
+            return answer_job(opened, job)
 
         rendered, notices = offline.render(score, chosen, answerer, _seed(seed))
     files.write(target, rendered)
@@ -371,6 +378,7 @@ def list_presets(
 def doctor(
     seconds: Annotated[float, typer.Option(min=0, max=60, help="How long to listen for clock and notes.")] = 3.0,
     preset: PresetOption = "vary",
+    model: ModelOption = None,
     inputs: Annotated[
         list[str] | None, typer.Option("--in", help="Input to listen to; all by default.", metavar="PORT")
     ] = None,
@@ -397,7 +405,7 @@ def doctor(
     if calibrate:
         findings = examine_round_trip(inputs or [], output, seconds)
     else:
-        chosen = _preset(preset)
+        chosen = _preset(preset, model=model)
         findings = examine(chosen, _model(chosen), inputs or [], seconds)
     if as_json:
         _print_json([asdict(f) for f in findings])

@@ -90,6 +90,25 @@ def test_a_rendered_file_is_the_golden_one(run: Run, song: Path, tiny: Path, tmp
     assert lines == golden.read_text().splitlines()
 
 
+def test_another_model_plays_a_preset_and_is_found_by_name(
+    run: Run, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    mine = tmp_path / "home" / "rtgen" / "models" / "mine.onnx"
+    mine.parent.mkdir(parents=True)
+    onnx.save(build_code(GENERATOR), mine)
+    for named in "mine", mine:
+        status, out, err = run("demo", "--fast", "--bars", "8", "-p", "dream", "--model", named, "--out", tmp_path)
+        assert (status, err) == (0, "")
+        assert "in mode generate" in out
+    status, _, err = run("render", song, tmp_path / "out.mid", "-p", "vary", "--model", "mine")
+    assert status == 2
+    assert "plays generate, not vary" in err
+    status, _, err = run("render", song, tmp_path / "out.mid", "--model", "nobody")
+    assert status == 2
+    assert "nobody" in err
+
+
 def test_another_seed_gives_another_file(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
     for seed in "12":
         run("render", song, tmp_path / f"{seed}.mid", "--preset", tiny, "--seed", seed)

@@ -27,7 +27,9 @@ class Config:
         model: an architecture; a key of `train.models.NAMES`.
         architecture: its settings.
         augmentation: switches of `train.augment.Augmentation`.
-        sets: share of each set in a batch; sets that are not named are not used. None: all loops alike.
+        sets: share of each set in a batch; of the known sets (`train.dataset.SETS`) those that are not named are not
+            used. None: all loops alike.
+        own: whether music of the player's own, which is of no known set, takes part, as half of each batch.
         loops: how many of those for training are used, spread evenly over the songs; 0 uses all.
         batch: loops in a step.
         epochs: passes over the loops, unless a budget of time is given.
@@ -46,6 +48,7 @@ class Config:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     sets: Mapping[str, float] | None = None
+    own: bool = True
     loops: int = 0
     batch: int = 64
     epochs: int = 10
@@ -76,6 +79,8 @@ class Config:
         for name, kinds in ("optimiser", get_args(Optimiser)), ("schedule", get_args(Schedule)):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(kinds)}")
+        if not isinstance(self.own, bool):
+            raise ValueError(f"own is {self.own!r}; it is true or false")
         for name in "architecture", "augmentation":
             if not isinstance(getattr(self, name), Mapping):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not a list of 'setting: value' lines")

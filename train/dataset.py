@@ -141,6 +141,15 @@ def manifest(data: Path | str) -> dict[str, Any]:
         raise UserError(f"{data}/{MANIFEST} cannot be read ({error}); {cure}") from error
 
 
+def sets_of(data: Path | str) -> list[str]:
+    """The sets in a dataset.
+
+    Raises:
+        UserError: there is none, or one of another format.
+    """
+    return sorted(manifest(data)["report"]["loops"])
+
+
 def load(
     data: Path | str,
     split: str,

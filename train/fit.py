@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from math import ceil, cos, pi
@@ -287,13 +287,31 @@ def source(data: Path | str, split: str, config: Config) -> Source:
     Raises:
         UserError: there are none.
     """
-    sets = list(config.sets) if config.sets else None
-    found = dataset.load(data, split, sets, duplicates=kind(config.model).repeats)
+    mix = shares(config, dataset.sets_of(data))
+    found = dataset.load(data, split, list(mix) if mix else None, duplicates=kind(config.model).repeats)
     if split != "train":
-        return Source(found, config.sets)
+        return Source(found, mix)
     if 0 < config.loops < len(found):
         found = found.pick(np.linspace(0, len(found) - 1, config.loops).astype(np.int64))
-    return Source(found, config.sets, Augmentation(**config.augmentation))
+    return Source(found, mix, Augmentation(**config.augmentation))
+
+
+def shares(config: Config, there: Sequence[str]) -> dict[str, float] | None:
+    """The share of each set in a batch.
+
+    Those are what the configuration says of the sets that there are, and of the player's own music, of which no
+    configuration knows, as much as of these together.
+
+    Args:
+        config: what is to be trained.
+        there: names of the sets in the dataset.
+    """
+    if config.sets is None:
+        return None
+    named = {name: share for name, share in config.sets.items() if name in there}
+    own = [name for name in there if name not in {*dataset.SETS, *config.sets}] if config.own else []
+    half = (sum(named.values()) or 1.0) / max(len(own), 1)
+    return named | dict.fromkeys(own, half) or {**config.sets}
 
 
 def load(path: Path | str) -> Training:

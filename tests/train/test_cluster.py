@@ -165,7 +165,7 @@ def test_a_job_that_kills_its_workers_is_a_sentence(head: Any) -> None:
 @pytest.mark.long
 def test_what_no_other_worker_could_do_better_is_not_tried_again(head: Any, small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no loops of other for 'train'"):
-        cluster_fit.fit(replace(TINY, sets={"other": 1.0}), small_data, tmp_path, address=head.address)
+        cluster_fit.fit(replace(TINY, sets={"other": 1.0}, own=False), small_data, tmp_path, address=head.address)
 
 
 @pytest.mark.long

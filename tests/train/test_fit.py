@@ -204,3 +204,22 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[0] == pytest.approx(0.01)
     assert rates[-1] == pytest.approx(0.01)
     assert fit.learning_rate(0.9, replace(config, schedule="constant")) == 1.0
+
+
+def test_music_of_ones_own_is_half_of_what_is_learnt() -> None:
+    config = Config("conv_vae", sets={"pop909": 0.6, "freedoom": 0.3})
+    assert fit.shares(config, ["freedoom", "groove", "mine", "pop909", "yours"]) == {
+        "pop909": 0.6,
+        "freedoom": 0.3,
+        "mine": pytest.approx(0.45),
+        "yours": pytest.approx(0.45),
+    }
+    assert fit.shares(config, ["mine"]) == {"mine": 1.0}
+    assert fit.shares(replace(config, own=False), ["mine", "pop909"]) == {"pop909": 0.6}
+    assert fit.shares(replace(config, sets=None), ["mine", "pop909"]) is None
+    assert fit.shares(config, ["groove"]) == config.sets  # for the sentence about what is missing
+
+
+def test_a_set_of_ones_own_is_learnt_from_by_every_configuration(small_data: Path) -> None:
+    config = Config("mlp_vae", sets={"pop909": 1.0})
+    assert set(fit.source(small_data, "train", config).loops.sets) == {"set"}
