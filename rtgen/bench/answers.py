@@ -62,7 +62,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
             for engine, model in contenders:
                 model.network_s = 0.0
                 began = time.perf_counter()
-                answer(model, loop, mode, knobs, seed=max(i, 0))
+                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))
                 times[engine].append((time.perf_counter() - began, model.network_s))
         for engine, model in contenders:
             whole, network = zip(*times[engine][_WARM_UP:], strict=True)

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -113,19 +114,15 @@ def one_runs() -> bool:
     return any(_program_of(process).startswith("jackd") for process in Path("/proc").glob("[0-9]*"))
 
 
-def _forget_dead_servers() -> bool:
-    """Clears JACK's list of servers if none is running; whether it did.
+def _forget_dead_servers() -> None:
+    """Clears JACK's list of servers if none is running.
 
     A server that was killed counts among the eight that JACK allows until another takes its name. (jackd has an option
     for this, `--replace-registry`; version 1.9.21 does not understand it.)
     """
-    if one_runs():
-        return False
-    try:
-        Path("/dev/shm/jack-shm-registry").unlink()
-    except OSError:
-        return False
-    return True
+    if not one_runs():
+        with suppress(OSError):
+            Path("/dev/shm/jack-shm-registry").unlink()
 
 
 def _program_of(process: Path) -> str:
@@ -164,9 +161,11 @@ class Server(Closing):
         Raises:
             RigError: it does not start either way.
         """
+        if name is None:  # clients that wait for one to come back look into the list as it was
+            _forget_dead_servers()
         # It tells of every cycle that was late; into a pipe that nobody reads, until it stands still.
         with tempfile.TemporaryFile() as said:
-            for realtime in True, False, True, False:
+            for realtime in True, False:
                 server = cls._launch(
                     name or f"rtgen-{os.getpid()}-{next(_serial)}", period, realtime, synchronous, said
                 )
@@ -178,8 +177,6 @@ class Server(Closing):
                     end(server.process)
                     said.seek(0)
                     message = said.read().decode(errors="replace").strip()
-                if not realtime and not ("Too many servers" in message and _forget_dead_servers()):
-                    break
             raise RigError(f"jackd does not start: {message}")
 
     @classmethod

@@ -8,6 +8,7 @@ import pytest
 
 from rtgen.bench.answers import Watched, samples
 from rtgen.errors import UserError
+from rtgen.inference.card import modes_of
 from rtgen.shipped import available
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -28,10 +29,20 @@ def test_shipped_weights_run_in_torch_as_they_are() -> None:
     pytest.importorskip("torch")
     from train.eager import Eager
 
-    models = [item.path for item in available("models") if item.origin == "shipped"]
-    assert models
-    for path in models:
-        Eager(path)  # or it says that it differs
+    models = [Watched(item.path) for item in available("models") if item.origin == "shipped"]
+    denoisers = [model for model in models if model.card.role == "denoiser"]
+    assert denoisers
+    for model in denoisers:
+        Eager(model.path)  # or it says that it differs
+
+
+def test_every_mode_of_the_shipped_models_is_timed() -> None:
+    for item in available("models"):
+        if item.origin == "shipped":
+            model = Watched(item.path)
+            found = samples([("onnxruntime", model)], 2)
+            assert [s["mode"] for s in found] == list(modes_of(model.card))
+            assert all(time > 0 for s in found for time in s["network_ms"]), item.path
 
 
 def test_a_model_of_another_make_is_a_sentence() -> None:
