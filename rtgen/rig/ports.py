@@ -21,6 +21,8 @@ Changed = Callable[[Plugged], None]
 _LOOK_S = 0.2
 """How often ports that may go are looked for."""
 _FLUSH_S = 0.002
+_JOIN_S = 0.05
+"""Until the server has joined two ports, at the latest one period later: what is sent before that is lost."""
 _SETTLE_S = 0.005
 
 
@@ -249,6 +251,7 @@ class SystemPorts:
                 self._create(way)
             self._lead(way, index)
             self._listen(way)
+            sleep(_JOIN_S)
             self._tell(way, there=True)
 
     def _tell(self, way: _Way, *, there: bool) -> None:
