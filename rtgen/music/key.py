@@ -41,6 +41,15 @@ class Key:
         return f"{NAMES[self.tonic]} {'minor' if self.minor else 'major'}"
 
 
+KEYS = tuple(Key(tonic, minor) for minor in (False, True) for tonic in range(12))
+
+
+def profile(scale: Key) -> tuple[float, ...]:
+    """How much each pitch class, C first, is expected to sound in a key."""
+    values = _MINOR if scale.minor else _MAJOR
+    return values[12 - scale.tonic :] + values[: 12 - scale.tonic]
+
+
 def _correlation(xs: list[float], ys: tuple[float, ...]) -> float:
     mean_x, mean_y = sum(xs) / 12, sum(ys) / 12
     covariance = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
@@ -55,8 +64,5 @@ def estimate(notes: Iterable[Note]) -> Key | None:
         weights[note.pitch % 12] += note.duration
     if not any(weights):
         return None
-    keys = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
-    return max(
-        keys,
-        key=lambda k: _correlation(weights[k.tonic :] + weights[: k.tonic], _MINOR if k.minor else _MAJOR),
-    )
+    # Rounded, so that of keys that are equally likely the first is taken, whatever the last digit says.
+    return max(KEYS, key=lambda scale: round(_correlation(weights, profile(scale)), 9))

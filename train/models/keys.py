@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtgen.inference.sequence import into_c
-from rtgen.music import key
-from train import dataset
-from train.augment import LOOP, PITCH, Sample
+from rtgen.music.key import KEYS, profile
+from train.augment import DURATION, GRID, LOOP, PITCH, Sample
+from train.dataset import Notes
+
+_UP = np.array([into_c(scale) for scale in KEYS], np.int32)
+
+
+def _normal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    found: NDArray[np.float64] = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    return found
+
+
+_PROFILES = _normal(np.array([profile(scale) for scale in KEYS]))
+
+
+def lifts(notes: Notes, count: int) -> NDArray[np.int32]:
+    """Semitones from the likeliest key of each loop to C major or A minor, as `rtgen.music.key.estimate` has it.
+
+    Args:
+        notes: flat.
+        count: loops; the result's shape. 0 for silence.
+    """
+    classes = notes[:, LOOP] * 12 + notes[:, PITCH] % 12
+    weights = np.bincount(classes, notes[:, DURATION], count * 12).reshape(count, 12)
+    likely = (_normal(weights) @ _PROFILES.T).round(9).argmax(axis=1)
+    found: NDArray[np.int32] = np.where(weights.any(axis=1), _UP[likely], 0)
+    return found
+
+
+def lifted(notes: Notes, up: NDArray[np.int32]) -> Notes:
+    """Each loop so many semitones up; a note that would leave the grid stays within by an octave."""
+    notes = notes.copy()
+    notes[:, PITCH] += up[notes[:, LOOP]]
+    inside = (notes[:, PITCH] >= GRID.pitch_low) & (notes[:, PITCH] <= GRID.pitch_high)
+    low, high = (notes[:, PITCH] < GRID.pitch_low) & ~inside, (notes[:, PITCH] > GRID.pitch_high) & ~inside
+    notes[:, PITCH] += 12 * (low.astype(np.int32) - high)
+    return notes
 
 
 def in_c(sample: Sample) -> Sample:
-    """The loops, each transposed from its likeliest key.
-
-    A note that would be no MIDI pitch stays within by an octave.
-    """
-    loops = dataset.to_loops(sample.notes, sample.count, sample.length)
-    keys = [key.estimate(loop.notes) for loop in loops]
-    up = np.array([into_c(k) if k else 0 for k in keys], np.int32)
-    notes = sample.notes.copy()
-    notes[:, PITCH] += up[notes[:, LOOP]]
-    notes[:, PITCH] += 12 * (notes[:, PITCH] < 0) - 12 * (notes[:, PITCH] > 127)
-    return sample.with_notes(notes)
+    """The loops, each moved from its likeliest key."""
+    return sample.with_notes(lifted(sample.notes, lifts(sample.notes, sample.count)))

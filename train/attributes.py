@@ -1,0 +1,48 @@
+"""`rtgen.music.attributes` for many loops at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.music.attributes import NAMES, PER_BEAT
+from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
+from train.dataset import Notes
+from train.sample import DURATION, LOOP, ONSET, PITCH, VELOCITY
+
+
+def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
+    """What loops are like, shape (count, 6), in the order of `NAMES`; of silence all are 0.
+
+    Args:
+        notes: flat.
+        count: loops.
+        length: ticks of each.
+    """
+    columns = -(-length // PPQN) * PER_BEAT
+    loop = notes[:, LOOP]
+    struck = np.zeros((count, columns), bool)
+    struck[loop, np.rint(notes[:, ONSET] / TICKS_PER_SIXTEENTH).astype(int) % columns] = True
+    beats = struck.reshape(count, -1, PER_BEAT)
+    # After the last beat comes the first.
+    missed = beats[:, :, 1:].any(axis=2) & ~np.roll(beats[:, :, 0], -1, axis=1)
+    number = np.bincount(loop, minlength=count)
+    each = np.maximum(number, 1)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.bincount(loop, values, count) / each
+        return found
+
+    found = np.stack(
+        [
+            number * PPQN / length,
+            mean(notes[:, PITCH].astype(float)),
+            number / np.maximum(struck.sum(axis=1), 1),
+            mean(np.log2(notes[:, DURATION] / PPQN)),
+            missed.mean(axis=1),
+            mean(notes[:, VELOCITY].astype(float)),
+        ],
+        axis=1,
+    )
+    assert found.shape[1] == len(NAMES)
+    return found.astype(np.float32)

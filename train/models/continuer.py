@@ -1,0 +1,265 @@
+"""A recurrent network that says one note after the other, and by which the daemon continues what was played.
+
+A step hears a note and says four things of the next one, each knowing those before it: how much later it is struck, its
+pitch, how long it sounds, how loud it is. What its forerunners' authors missed is told to it: the place in the bar, the
+key (all is in C major or A minor), what the bars before were like, and, as music comes back to what it said, what was
+struck one, two and four bars ago. The draws are made within the graph, so that a note is one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rtgen.inference.card import State
+from rtgen.inference.stream import CONTEXT, LAGS, SPELLING
+from train.models import streams
+from train.models.base import JUDGED, Aim, Architecture, Source, Task
+from train.sample import GRID, Sample
+
+SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLING.velocities))
+"""Classes of the four choices."""
+NAMES = ("shift", "pitch", "duration", "velocity")
+WIDTHS = (24, 48, 16, 8)
+"""Numbers that stand for a class of each."""
+RHYTHM = 24
+"""Steps ahead of which it is told whether anything was struck then, so many bars ago."""
+WINDOW = 4 * 48
+"""Steps back that it is told of."""
+PERIODS = (1, 2, 3, 4, 6, 8, 12, 16)
+"""How often the clocks that tell the place in the bar go round in it."""
+CLOSE = 24
+"""Channels in which what is known of every pitch is looked at."""
+
+
+class Continuer(Architecture):
+    """The role `continuer` of `rtgen.inference.card`.
+
+    Args:
+        units: of the recurrent layer.
+        hidden: units of the layer before each choice.
+        notes: in a stretch that it learns from.
+        dropout: share of what it remembers that it does not see in training.
+        silent: share of the stretches in which it is not told what was struck some bars ago.
+    """
+
+    role: ClassVar[str] = "continuer"
+    better: ClassVar[tuple[str, str]] = ("bits_a_note", "min")
+    repeats: ClassVar[bool] = True
+
+    def __init__(
+        self, units: int = 384, hidden: int = 192, notes: int = 160, dropout: float = 0.1, silent: float = 0.15
+    ) -> None:
+        super().__init__()
+        self.units, self.notes, self.silent = units, notes, silent
+        self.spell = nn.ModuleList(nn.Embedding(size, width) for size, width in zip(SIZES, WIDTHS, strict=True))
+        clocks = 2 * len(PERIODS)
+        lags = len(LAGS)
+        self.enter = nn.Linear(sum(WIDTHS) + clocks + CONTEXT, units)
+        self.memory = nn.GRU(units, units, batch_first=True)
+        self.drop = nn.Dropout(dropout)
+        self.to_shift = _choice(units + clocks + lags * (RHYTHM + 1), hidden, SIZES[0])
+        self.to_pitch = _choice(units + WIDTHS[0] + clocks, hidden, SIZES[1])
+        self.lengths = nn.Embedding(SIZES[2] + 1, 8)
+        self.to_duration = _choice(units + sum(WIDTHS[:2]) + clocks + 8 * lags, hidden, SIZES[2])
+        self.to_velocity = _choice(units + sum(WIDTHS[:3]) + clocks, hidden // 2, SIZES[3])
+        # What is known of each pitch, looked at with the same eyes at all of them.
+        self.look = nn.Sequential(nn.Conv1d(2 * lags + 2, CLOSE, 5, padding=2), nn.ReLU(), nn.Conv1d(CLOSE, CLOSE, 1))
+        self.weigh = nn.Linear(units + WIDTHS[0] + clocks, CLOSE)
+        self.register_buffer("periods", torch.tensor(PERIODS, dtype=torch.float32), persistent=False)
+
+    # ---- the network ------------------------------------------------------------------------------------------------
+
+    def heard(self, note: Tensor, place: Tensor, context: Tensor) -> Tensor:
+        """What the recurrent layer hears of notes: (..., 4), (..., 2), (..., numbers) -> (..., units)."""
+        said = [spell(note[..., i]) for i, spell in enumerate(self.spell)]
+        return F.relu(self.enter(torch.cat([*said, self.clocks(place), context], dim=-1)))
+
+    def clocks(self, place: Tensor) -> Tensor:
+        """The place in the bar as hands of clocks: (..., 2) -> (..., 16)."""
+        turns = 2 * torch.pi * (place[..., :1] / place[..., 1:]) * self.periods
+        return torch.cat([torch.sin(turns), torch.cos(turns)], dim=-1)
+
+    def shift_logits(self, state: Tensor, place: Tensor, rhythm: Tensor) -> Tensor:
+        """Of how much later the next note is struck.
+
+        Args:
+            state: of the recurrent layer, shape (..., units).
+            place: of the note before, shape (..., 2).
+            rhythm: what was struck, so many bars ago, at the steps that follow, shape (..., lags * 25).
+        """
+        found: Tensor = self.to_shift(torch.cat([state, self.clocks(place), rhythm], dim=-1))
+        return found
+
+    def pitch_logits(self, state: Tensor, shift: Tensor, place: Tensor, struck: Tensor) -> Tensor:
+        """Of the pitch of the next note.
+
+        Args:
+            state: of the recurrent layer, shape (..., units).
+            shift: the choice that was made, shape (...).
+            place: where the next note is struck, shape (..., 2).
+            struck: what is known of each pitch there, shape (..., 8, pitches): for every lag whether it was struck and
+                how long it was to last; whether it is struck already; whether it lies below what is.
+        """
+        known = torch.cat([state, self.spell[0](shift), self.clocks(place)], dim=-1)
+        flat = struck.reshape(-1, *struck.shape[-2:])
+        seen = self.look(flat).reshape(*struck.shape[:-2], CLOSE, SIZES[1])
+        near = (self.weigh(known).unsqueeze(-1) * seen).sum(dim=-2)
+        found: Tensor = self.to_pitch(known) + near
+        # A chord is told from below, so nothing below its last note is left.
+        return found.masked_fill(struck[..., -1, :] > 0, -30.0)
+
+    def duration_logits(self, state: Tensor, shift: Tensor, pitch: Tensor, place: Tensor, before: Tensor) -> Tensor:
+        """Of how long the next note sounds; `before`: the classes, plus 1, that the same pitch had (..., lags)."""
+        known = [self.spell[0](shift), self.spell[1](pitch), self.clocks(place), self.lengths(before).flatten(-2)]
+        found: Tensor = self.to_duration(torch.cat([state, *known], dim=-1))
+        return found
+
+    def velocity_logits(self, state: Tensor, shift: Tensor, pitch: Tensor, duration: Tensor, place: Tensor) -> Tensor:
+        """Of how loud the next note is."""
+        known = [self.spell[0](shift), self.spell[1](pitch), self.spell[2](duration), self.clocks(place)]
+        found: Tensor = self.to_velocity(torch.cat([state, *known], dim=-1))
+        return found
+
+    # ---- the task ---------------------------------------------------------------------------------------------------
+
+    def task(self, sample: Sample, rng: Generator) -> Task:
+        """Not to be had: single loops are no songs.
+
+        Raises:
+            NotImplementedError: always; `draw` has songs.
+        """
+        raise NotImplementedError
+
+    def draw(self, source: Source, count: int, rng: Generator) -> Task:
+        """Stretches of songs from `count` loops on."""
+        varied = rng if source.augmentation else None
+        told = streams.told(source.loops, source.pick(count, rng), self.notes + 1, varied)
+        return self.lesson(told, (rng.random(count) >= self.silent) if varied else np.ones(count, bool))
+
+    def lesson(self, told: streams.Streams, echo: np.ndarray[Any, np.dtype[np.bool_]]) -> Task:
+        """What is heard, and what follows; with what was struck some bars ago in those streams that `echo` names."""
+        struck = told.struck * echo[:, None, None]
+        lags = streams.lag_steps(told.place[:, :-1])
+        now, following = told.step[:, :-1], told.step[:, 1:]
+        row = np.arange(len(struck))[:, None, None]
+        steps = struck.shape[2]
+
+        def ago(at: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, Any]:
+            """The columns at steps (streams, notes, ...), nothing where there are none: (streams, notes, ..., p)."""
+            inside = (at >= 0) & (at < steps)
+            rows = row.reshape(-1, *[1] * (at.ndim - 1))
+            found = struck[rows, :, np.clip(at, 0, steps - 1)]
+            return found * inside[..., None]
+
+        # What comes after now must not be seen, even if the lag is short.
+        ahead = np.arange(1, RHYTHM + 1)
+        anything = struck.any(axis=1)
+        at = now[:, :, None, None] - lags[..., None] + ahead
+        past = (at >= 0) & (at <= now[:, :, None, None])
+        rhythm = anything[row[..., None], np.clip(at, 0, steps - 1)] & past
+        pitch = told.note[:, :-1, 1]
+        above = np.arange(GRID.pitches) > pitch[:, :, None, None]
+        more = ((ago(now[:, :, None] - lags) > 0) & above).sum(axis=-1, keepdims=True) / 2
+        at = following[:, :, None] - lags
+        before = ago(at) * (at <= now[:, :, None])[..., None]
+        same = (following == now)[:, :, None]
+        below = same & (np.arange(GRID.pitches) <= pitch[:, :, None])
+        here = struck[row[..., 0], :, now] if False else None
+        del here
+        chord = np.zeros(below.shape, bool)
+        for back in range(1, 6):
+            with_it = np.zeros(following.shape, bool)
+            with_it[:, back - 1 :] = now[:, : now.shape[1] - back + 1] == following[:, back - 1 :]
+            b, n = np.nonzero(with_it)
+            chord[b, n, pitch[b, n - back + 1]] = True
+        known = np.concatenate(
+            [before > 0, before / SIZES[2], chord[:, :, None], below[:, :, None]], axis=2, dtype=np.float32
+        )
+        return {
+            "note": torch.from_numpy(told.note),
+            "place": torch.from_numpy(told.place),
+            "context": torch.from_numpy(told.context),
+            "rhythm": torch.from_numpy(np.concatenate([rhythm, more], axis=3, dtype=np.float32).reshape(*now.shape, -1)),
+            "struck": torch.from_numpy(known),
+            "there": torch.from_numpy(told.there),
+            "loud": torch.from_numpy(told.loud),
+        }
+
+    def losses(self, task: Task) -> list[Tensor]:
+        """Nats of each choice of every note but the first of a stretch, each (streams, notes)."""
+        note, place = task["note"], task["place"]
+        heard = self.heard(note[:, :-1], place[:, :-1], task["context"][:, :-1])
+        state, _ = self.memory(heard)
+        state = self.drop(state)
+        shift, pitch, duration, velocity = note[:, 1:].unbind(-1)
+        known = task["struck"]
+        lags = len(LAGS)
+        index = pitch[:, :, None, None].expand(-1, -1, lags, 1)
+        before = (known[:, :, lags : 2 * lags].gather(3, index)[..., 0] * SIZES[2]).round().long()
+        logits = [
+            self.shift_logits(state, place[:, :-1], task["rhythm"]),
+            self.pitch_logits(state, shift, place[:, 1:], known),
+            self.duration_logits(state, shift, pitch, place[:, 1:], before),
+            self.velocity_logits(state, shift, pitch, duration, place[:, 1:]),
+        ]
+        self.guessed = logits[1].detach().argmax(dim=-1)
+        return [
+            F.cross_entropy(x.float().flatten(0, 1), y.flatten(), reduction="none").reshape(y.shape)
+            for x, y in zip(logits, (shift, pitch, duration, velocity), strict=True)
+        ]
+
+    def aims(self, task: Task) -> Iterator[Aim]:
+        """One: the nats of a note; those of loudness count where it was played."""
+        there, loud = task["there"][:, 1:], task["loud"][:, 1:]
+        weights = [there, there, there, loud]
+        each = [(nats * w).sum() / there.sum() for nats, w in zip(self.losses(task), weights, strict=True)]
+        yield Aim(torch.stack(each).sum(), log=dict(zip(NAMES, (x.detach() for x in each), strict=True)))
+
+    @torch.no_grad()
+    def judge(self, source: Source) -> dict[str, float]:
+        """Bits of a note but for its loudness (`bits_a_note`), of each choice, and how often the likeliest pitch came."""
+        rng = np.random.default_rng(0)
+        totals: dict[str, float] = {}
+        for _ in range(4):
+            task = {name: x.to(self.device) for name, x in self.draw(source, JUDGED // 4, rng).items()}
+            there = task["there"][:, 1:]
+            for name, nats in zip(NAMES, self.losses(task), strict=True):
+                counted = task["loud"][:, 1:] if name == "velocity" else there
+                totals[name] = totals.get(name, 0.0) + float((nats * counted).sum()) / float(np.log(2))
+            right = (self.guessed == task["note"][:, 1:, 1]).float() * there
+            totals["right"] = totals.get("right", 0.0) + float(right.sum())
+            totals["notes"] = totals.get("notes", 0.0) + float(there.sum())
+            totals["loud"] = totals.get("loud", 0.0) + float(task["loud"][:, 1:].sum())
+        notes = totals["notes"]
+        bits = {f"bits_{name}": totals[name] / notes for name in NAMES[:3]}
+        return {
+            "loss": sum(bits.values()) * float(np.log(2)),
+            "bits_a_note": sum(bits.values()),
+            **bits,
+            "bits_velocity": totals["velocity"] / max(totals["loud"], 1),
+            "pitch_right": totals["right"] / notes,
+        }
+
+    def player(self) -> nn.Module:
+        """One step, with the draw."""
+        raise NotImplementedError
+
+    def card(self, train: Source, valid: Source) -> dict[str, Any]:
+        """Its memory."""
+        del train, valid
+        return {
+            "description": "Continues what was played, note by note, in its key, its groove and its manner.",
+            "states": (State("memory", ("batch", self.units)),),
+            "in_key": True,
+        }
+
+
+def _choice(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
