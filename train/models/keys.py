@@ -37,12 +37,11 @@ def lifts(notes: Notes, count: int) -> NDArray[np.int32]:
 
 
 def lifted(notes: Notes, up: NDArray[np.int32]) -> Notes:
-    """Each loop so many semitones up; a note that would leave the grid stays within by an octave."""
+    """Each loop so many semitones up; a note that would leave the grid stays within by octaves."""
     notes = notes.copy()
-    notes[:, PITCH] += up[notes[:, LOOP]]
-    inside = (notes[:, PITCH] >= GRID.pitch_low) & (notes[:, PITCH] <= GRID.pitch_high)
-    low, high = (notes[:, PITCH] < GRID.pitch_low) & ~inside, (notes[:, PITCH] > GRID.pitch_high) & ~inside
-    notes[:, PITCH] += 12 * (low.astype(np.int32) - high)
+    pitch = notes[:, PITCH] + up[notes[:, LOOP]]
+    below, above = np.maximum(GRID.pitch_low - pitch, 0), np.maximum(pitch - GRID.pitch_high, 0)
+    notes[:, PITCH] = pitch + 12 * (-(-below // 12) + above // -12)
     return notes
 
 
