@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.music.attributes import NAMES, PER_BEAT
+from rtgen.music.attributes import MEAN, NAMES, PER_BEAT, SD
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
 from train.dataset import Notes
 from train.sample import DURATION, LOOP, ONSET, PITCH, VELOCITY
@@ -46,3 +46,9 @@ def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
     )
     assert found.shape[1] == len(NAMES)
     return found.astype(np.float32)
+
+
+def standard(attributes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Attributes, shape (..., 6), in standard deviations from their mean in music; within 4."""
+    found: NDArray[np.float32] = np.clip((attributes - np.float32(MEAN)) / np.float32(SD), -4, 4)
+    return found

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from rtgen.music.attributes import NAMES
 from rtgen.music.roll import bar_phase
 from rtgen.music.time import Grid
+from train.attributes import measured, standard
 from train.corrupt import UNKNOWN, corrupt, humanise
 from train.dataset import Notes
+from train.models.keys import lifted, lifts
 from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.sources.piece import BAR
 
@@ -28,6 +31,7 @@ class Batch:
         phase: `bar_phase`, shape (loops, 4, steps).
         damage: 0-1 or `UNKNOWN`, shape (loops, 1).
         target: what was meant, shape of `roll`.
+        wish: what is known of the attributes of what was meant, shape (loops, 12); see `wishes`.
     """
 
     roll: Floats
@@ -35,6 +39,7 @@ class Batch:
     phase: Floats
     damage: Floats
     target: Floats
+    wish: Floats
 
 
 def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Floats:
@@ -106,7 +111,20 @@ def phases(count: int, length: int, grid: Grid = GRID) -> Floats:
     return np.repeat(bar_phase(length, BAR, grid)[None], count, axis=0)
 
 
-def repair_task(sample: Sample, rng: Generator, *, corrupted: bool = True, humanised: bool = True) -> Batch:
+def wishes(meant: Notes, count: int, length: int, rng: Generator) -> Floats:
+    """What a denoiser is told of the attributes of what was meant: six values, then 1 for each that is known, else 0.
+
+    Of most loops it is told nothing, of the others some attributes, or all. Shape (loops, 12).
+    """
+    kind = rng.random(count)
+    known = np.where(kind[:, None] < 0.2, rng.random((count, len(NAMES))) < 0.4, kind[:, None] < 0.4)
+    values = standard(measured(meant, count, length)) * known
+    return np.concatenate([values, known], axis=1, dtype=np.float32)
+
+
+def repair_task(
+    sample: Sample, rng: Generator, *, corrupted: bool = True, humanised: bool = True, in_key: bool = False
+) -> Batch:
     """What a denoiser learns from some loops: they are damaged by as much as a draw says, and partly hidden.
 
     A third of the loops is not damaged at all; half of the time the network is not told by how much.
@@ -116,16 +134,21 @@ def repair_task(sample: Sample, rng: Generator, *, corrupted: bool = True, human
         rng: what draws.
         corrupted: whether notes are missed, moved, slipped and so on.
         humanised: whether half of the loops are off the beat as well.
+        in_key: whether all is moved from the key that the damaged loop seems to be in to C major or A minor.
     """
     meant, count, length = sample.notes, sample.count, sample.length
     damage = np.where(rng.random(count) < 0.3, 0, rng.random(count))
     heard = corrupt(meant, damage, length, rng) if corrupted else meant
     if humanised:
         heard = humanise(heard, count, damage * (rng.random(count) < 0.5), length, rng)
+    wish = wishes(meant, count, length, rng)
+    if in_key:
+        up = lifts(heard, count)
+        heard, meant = lifted(heard, up), lifted(meant, up)
     target = rasterise(meant, count, length)
     mask = draw_masks(meant, count, target.shape[3], rng)
     told = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]
-    task = Batch(hide(rasterise(heard, count, length), mask), mask, phases(count, length), told, target)
+    task = Batch(hide(rasterise(heard, count, length), mask), mask, phases(count, length), told, target, wish)
     return first_bar(task) if rng.random() < 0.15 else task
 
 
@@ -134,4 +157,5 @@ def first_bar(task: Batch, grid: Grid = GRID) -> Batch:
     steps = grid.steps(BAR)
     planes = (task.roll, task.mask, task.phase, task.target)
     roll, mask, phase, target = (np.ascontiguousarray(x[..., :steps]) for x in planes)
-    return Batch(roll, mask, phase, task.damage, target)
+    # What it was told of two bars is not true of one.
+    return Batch(roll, mask, phase, task.damage, target, np.zeros_like(task.wish))

@@ -14,14 +14,17 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
 
 NAMES = ("density", "register", "polyphony", "length", "syncopation", "velocity")
+MEAN = (2.9, 63.1, 1.8, -0.4, 0.08, 89.0)
+SD = (2.1, 8.2, 0.98, 0.8, 0.14, 12.5)
+"""Of each in 112,482 loops of five sets."""
 PER_BEAT = PPQN // TICKS_PER_SIXTEENTH
 """Columns in a beat."""
 Attributes = dict[str, float]
 """By name; of silence all are 0.
 
 density: notes a beat. register: mean pitch. polyphony: notes that are struck together, on the same sixteenth. length:
-mean logarithm (base 2) of the beats that a note lasts. syncopation: share of the beats that nothing is struck on, though
-something was since the beat before. velocity: mean, 1-127.
+mean logarithm (base 2) of the beats that a note lasts. syncopation: share of the beats on which nothing is struck,
+though something was since the beat before. velocity: mean, 1-127.
 """
 
 

@@ -34,6 +34,8 @@ WINDOW = 4 * 48
 """Steps back that it is told of."""
 PERIODS = (1, 2, 3, 4, 6, 8, 12, 16)
 """How often the clocks that tell the place in the bar go round in it."""
+CHORD = 9
+"""Notes of a chord that are looked back at."""
 CLOSE = 24
 """Channels in which what is known of every pitch is looked at."""
 
@@ -171,10 +173,8 @@ class Continuer(Architecture):
         before = ago(at) * (at <= now[:, :, None])[..., None]
         same = (following == now)[:, :, None]
         below = same & (np.arange(GRID.pitches) <= pitch[:, :, None])
-        here = struck[row[..., 0], :, now] if False else None
-        del here
         chord = np.zeros(below.shape, bool)
-        for back in range(1, 6):
+        for back in range(1, CHORD):
             with_it = np.zeros(following.shape, bool)
             with_it[:, back - 1 :] = now[:, : now.shape[1] - back + 1] == following[:, back - 1 :]
             b, n = np.nonzero(with_it)
@@ -182,11 +182,12 @@ class Continuer(Architecture):
         known = np.concatenate(
             [before > 0, before / SIZES[2], chord[:, :, None], below[:, :, None]], axis=2, dtype=np.float32
         )
+        rhythm = np.concatenate([rhythm, more], axis=3, dtype=np.float32).reshape(*now.shape, -1)
         return {
             "note": torch.from_numpy(told.note),
             "place": torch.from_numpy(told.place),
             "context": torch.from_numpy(told.context),
-            "rhythm": torch.from_numpy(np.concatenate([rhythm, more], axis=3, dtype=np.float32).reshape(*now.shape, -1)),
+            "rhythm": torch.from_numpy(rhythm),
             "struck": torch.from_numpy(known),
             "there": torch.from_numpy(told.there),
             "loud": torch.from_numpy(told.loud),
@@ -224,7 +225,7 @@ class Continuer(Architecture):
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """Bits of a note but for its loudness (`bits_a_note`), of each choice, and how often the likeliest pitch came."""
+        """Bits of a note but for its loudness, and of each choice; how often the likeliest pitch is right."""
         rng = np.random.default_rng(0)
         totals: dict[str, float] = {}
         for _ in range(4):

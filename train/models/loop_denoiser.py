@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtgen.inference.card import Condition
+from rtgen.music.attributes import NAMES
 from train import batch
 from train.augment import UNKNOWN, Sample
 from train.models import repairs
@@ -23,12 +24,15 @@ from train.models.base import Aim, Architecture, Source, Task
 from train.models.images import Planes
 
 PLANES = 4
-INPUTS = ("roll", "mask", "phase", "damage")
+INPUTS = ("roll", "mask", "phase", "damage", "wish")
 VALID_THRESHOLD = 0.4
 FOLD = 3
 """Steps in a frame."""
-CONDITION = 16
-"""Numbers that tell the blocks how damaged the loop is."""
+CONDITION = 32
+"""Numbers that tell the blocks how damaged the loop is, and what is wished of it."""
+WISH = 2 * len(NAMES)
+HOLD = 0.5
+"""How much a cell that sounds counts, beside one in which a note begins."""
 MIN_STEPS = 48
 """A bar of 4/4, as far as the widest block looks. A circular network cannot tell a loop from the same twice."""
 
@@ -49,7 +53,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.condition.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """`condition`: (batch, 16)."""
+        """`condition`: (batch, 32)."""
         scale, shift = self.condition(condition).unsqueeze(2).chunk(2, dim=1)
         h = F.silu(self.norm(x) * (1 + scale) + shift)
         h = self.across(wrap(h, self.dilation))
@@ -110,6 +114,7 @@ class LoopDenoiser(Architecture):
         pitches: rows of the roll.
         corrupt: whether it learns to put damaged notes right.
         humanise: whether it learns to put loose timing right.
+        in_key: whether it is told music as if it were in C major or A minor.
     """
 
     role: ClassVar[str] = "denoiser"
@@ -124,12 +129,13 @@ class LoopDenoiser(Architecture):
         pitches: int = 96,
         corrupt: bool = True,
         humanise: bool = True,
+        in_key: bool = True,
     ) -> None:
         super().__init__()
         self.pitches = pitches
-        self.corrupt, self.humanise = corrupt, humanise
+        self.corrupt, self.humanise, self.in_key = corrupt, humanise, in_key
         self.enter = nn.Conv1d(((PLANES + 1) * pitches + 4) * FOLD, width, 1)
-        self.damage = nn.Sequential(nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, CONDITION), nn.SiLU())
+        self.told = nn.Sequential(nn.Linear(2 + WISH, 64), nn.SiLU(), nn.Linear(64, CONDITION), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
         self.norm = nn.GroupNorm(1, width)
         self.leave = nn.Conv1d(width, PLANES * pitches * FOLD, 1)
@@ -138,7 +144,7 @@ class LoopDenoiser(Architecture):
         self.gain = nn.Parameter(torch.tensor([8.0, 8.0, 1.0, 1.0]))
         self.bias = nn.Parameter(torch.tensor([-5.0, -4.0, 0.3, 0.0]))
 
-    def logits(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor) -> Tensor:
+    def logits(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor) -> Tensor:
         """What `forward` turns into probabilities; shape (batch, 4, pitches, steps).
 
         Args:
@@ -146,10 +152,11 @@ class LoopDenoiser(Architecture):
             mask: 1 where hidden, shape (batch, pitches, steps).
             phase: `bar_phase`, shape (batch, 4, steps).
             damage: 0 (trust) to 1, or -1 (judge), shape (batch, 1).
+            wish: attributes in standard deviations, and which of them are known, shape (batch, 12).
         """
         x = self.enter(fold(torch.cat([roll.flatten(1, 2), mask, phase], dim=1)))
         unknown = (damage < 0).to(damage.dtype)
-        condition = self.damage(torch.cat([damage * (1 - unknown), unknown], dim=1))
+        condition = self.told(torch.cat([damage * (1 - unknown), unknown, wish], dim=1))
         for block in self.blocks:
             x = block(x, condition)
         context = cells(self.leave(F.silu(self.norm(x))), PLANES)
@@ -157,16 +164,15 @@ class LoopDenoiser(Architecture):
         change = planes_of(context + self.lens(torch.cat([context, heard], dim=1)))
         return change + self.gain.view(1, PLANES, 1, 1) * _as_logits(roll) + self.bias.view(1, PLANES, 1, 1)
 
-    def forward(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor) -> Planes:
+    def forward(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor) -> Planes:
         """Onset and hold probabilities, velocity (0-1), micro-timing (±0.5 step); each (batch, pitches, steps)."""
-        onset, hold, velocity, micro = self.logits(roll, mask, phase, damage).unbind(1)
+        onset, hold, velocity, micro = self.logits(roll, mask, phase, damage, wish).unbind(1)
         return torch.sigmoid(onset), torch.sigmoid(hold), torch.sigmoid(velocity), 0.5 * torch.tanh(micro)
 
     def task(self, sample: Sample, rng: Generator) -> Task:
         """Loops that are damaged and partly hidden, and what they were."""
-        b = batch.repair_task(sample, rng, corrupted=self.corrupt, humanised=self.humanise)
-        parts = {"roll": b.roll, "mask": b.mask, "phase": b.phase, "damage": b.damage, "target": b.target}
-        return {name: torch.from_numpy(x) for name, x in parts.items()}
+        b = batch.repair_task(sample, rng, corrupted=self.corrupt, humanised=self.humanise, in_key=self.in_key)
+        return {name: torch.from_numpy(getattr(b, name)) for name in (*INPUTS, "target")}
 
     def aims(self, task: Task) -> Iterator[Aim]:
         """One: `loss`."""
@@ -175,13 +181,15 @@ class LoopDenoiser(Architecture):
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
         """Exact note F1 of validation loops, damaged as in the evaluation and repaired."""
-        heard, meant = repairs.validation(source)
+        heard, meant = repairs.validation(source, in_key=self.in_key)
         found = repairs.answers(self.judging, heard, self.device)
         return {"note_f1": repairs.repaired_f1(found, heard, meant, VALID_THRESHOLD)}
 
     def judging(self, roll: Tensor, mask: Tensor, phase: Tensor) -> Planes:
         """Its answer when it is to judge the damage for itself."""
-        found: Planes = self(roll, mask, phase, torch.full((len(roll), 1), UNKNOWN, device=self.device))
+        count = len(roll)
+        damage = torch.full((count, 1), UNKNOWN, device=self.device)
+        found: Planes = self(roll, mask, phase, damage, torch.zeros(count, WISH, device=self.device))
         return found
 
     def player(self) -> nn.Module:
@@ -192,7 +200,8 @@ class LoopDenoiser(Architecture):
         """Its shape, and the threshold that suits it."""
         del train
         return {
-            "threshold": repairs.tune(self.judging, valid, self.device),
+            "threshold": repairs.tune(self.judging, valid, self.device, in_key=self.in_key),
+            "in_key": self.in_key,
             "min_steps": MIN_STEPS,
             "step_multiple": FOLD,
             "description": "Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
@@ -200,6 +209,7 @@ class LoopDenoiser(Architecture):
                 Condition(
                     "damage", 1, (UNKNOWN,), "how much to repair: 0 trusts what is played, 1 little of it, -1 judges"
                 ),
+                Condition("wish", WISH, (0.0,) * WISH, "attributes that the loop should have, and which are known"),
             ),
         }
 
@@ -242,4 +252,4 @@ def loss(logits: Tensor, target: Tensor) -> Tensor:
     hold = F.binary_cross_entropy_with_logits(logits[:, 1], target[:, 1], reduction="sum")
     velocity = (target[:, 0] * (torch.sigmoid(logits[:, 2]) - target[:, 2]) ** 2).sum()
     micro = (target[:, 0] * (0.5 * torch.tanh(logits[:, 3]) - target[:, 3]) ** 2).sum()
-    return (onset + 0.2 * hold + 2 * velocity + micro) / len(target)
+    return (onset + HOLD * hold + 2 * velocity + micro) / len(target)

@@ -14,6 +14,7 @@ from train import augment, batch, dataset
 from train.augment import GRID, Sample
 from train.models.base import JUDGED, Source
 from train.models.images import Planes
+from train.models.keys import lifted, lifts
 from train.score import note_f1
 
 THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
@@ -24,12 +25,19 @@ Denoise = Callable[[Tensor, Tensor, Tensor], Planes]
 """Roll, mask and phase, as the role wants them, to the planes of a roll."""
 
 
-def validation(source: Source) -> tuple[Sample, Sample]:
-    """A fixed draw of loops, at most `JUDGED`: damaged as in the evaluation, and as meant."""
+def validation(source: Source, *, in_key: bool = False) -> tuple[Sample, Sample]:
+    """A fixed draw of loops, at most `JUDGED`: damaged as in the evaluation, and as meant.
+
+    With `in_key` all is moved from the key that the damaged loop seems to be in to C major or A minor.
+    """
     rng = np.random.default_rng(0)
     meant = source.take(rng.permutation(len(source.loops))[:JUDGED], rng)
     damage = np.full(meant.count, augment.EVALUATION_DAMAGE)
-    return meant.with_notes(augment.corrupt(meant.notes, damage, meant.length, rng)), meant
+    heard = meant.with_notes(augment.corrupt(meant.notes, damage, meant.length, rng))
+    if not in_key:
+        return heard, meant
+    up = lifts(heard.notes, heard.count)
+    return heard.with_notes(lifted(heard.notes, up)), meant.with_notes(lifted(meant.notes, up))
 
 
 @torch.no_grad()
@@ -56,9 +64,16 @@ def played_f1(heard: Sample, meant: Sample) -> float:
     return float(np.mean([note_f1(played, goal, GRID) for played, goal in pairs]))
 
 
-def tune(denoise: Denoise, valid: Source, device: torch.device, thresholds: Sequence[float] = THRESHOLDS) -> float:
+def tune(
+    denoise: Denoise,
+    valid: Source,
+    device: torch.device,
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    in_key: bool = False,
+) -> float:
     """The onset threshold with the best note F1 on damaged loops, of those that leave undamaged ones alone."""
-    heard, meant = validation(valid)
+    heard, meant = validation(valid, in_key=in_key)
     of_heard, of_meant = (answers(denoise, sample, device) for sample in (heard, meant))
     harmless = [t for t in thresholds if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]
     return max(harmless or thresholds, key=lambda t: repaired_f1(of_heard, heard, meant, t))

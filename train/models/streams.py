@@ -95,9 +95,7 @@ def _shares(rows: NDArray[np.float64]) -> Floats:
     return found
 
 
-def _streams(
-    loops: Loops, indices: Ints, stream: Ints, flat: NDArray[np.int32], known: Floats, notes: int
-) -> Streams:
+def _streams(loops: Loops, indices: Ints, stream: Ints, flat: NDArray[np.int32], known: Floats, notes: int) -> Streams:
     count = int(stream[-1]) + 1
     begins = loops.starts[indices] // GRID.step
     firsts = np.concatenate([[True], stream[1:] != stream[:-1]])
