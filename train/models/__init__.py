@@ -12,6 +12,8 @@ from train.models.base import Architecture
 
 NAMES: Mapping[str, str] = {
     "loop_denoiser": "LoopDenoiser",
+    "loop_vae": "LoopVae",
+    "continuer": "Continuer",
     "conv_dae": "ConvDae",
     "mlp_vae": "MlpVae",
     "conv_vae": "ConvVae",

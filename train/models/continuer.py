@@ -249,8 +249,8 @@ class Continuer(Architecture):
         }
 
     def player(self) -> nn.Module:
-        """One step, with the draw."""
-        raise NotImplementedError
+        """One step, with the draws."""
+        return _Player(self)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
         """Its memory."""
@@ -258,8 +258,82 @@ class Continuer(Architecture):
         return {
             "description": "Continues what was played, note by note, in its key, its groove and its manner.",
             "states": (State("memory", ("batch", self.units)),),
+            "spelling": SPELLING,
             "in_key": True,
         }
+
+
+class _Player(nn.Module):
+    """A step: a note is heard, and the next one drawn, each choice by those before it."""
+
+    def __init__(self, net: Continuer) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self,
+        note: Tensor,
+        place: Tensor,
+        context: Tensor,
+        past: Tensor,
+        given: Tensor,
+        noise: Tensor,
+        temperature: Tensor,
+        least: Tensor,
+        bias: Tensor,
+        echo: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The choices (batch, 4), the logarithms of their chances, and the memory; inputs as the contract has them."""
+        net = self.net
+        after = self._remember(net.heard(note, place, context), memory)
+        lags = (place[:, 1:] * place.new_tensor(LAGS)).long()
+        noises = torch.split(noise, list(SIZES), dim=1)
+
+        def drawn(i: int, logits: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            score = (logits if extra is None else logits + extra * temperature.clamp(min=1)) / temperature
+            # Gumbel noise on what is likely enough is a draw of it (Nguyen and others, Min-p Sampling, 2024).
+            rare = score < score.amax(dim=1, keepdim=True) + torch.log(least.clamp(min=1e-9))
+            choice = (score + noises[i]).masked_fill(rare, -1e9).argmax(dim=1)
+            choice = torch.where(given[:, i] >= 0, given[:, i], choice)
+            return choice, F.log_softmax(logits, dim=1).gather(1, choice[:, None])
+
+        ahead = torch.arange(1, RHYTHM + 1, device=note.device)
+        rhythm = _columns(past, WINDOW - lags[:, :, None] + ahead).amax(dim=1).clamp(max=1)
+        above = torch.arange(SIZES[1], device=note.device)[None] > note[:, 1:2]
+        more = ((_columns(past, WINDOW - lags[:, :, None]) > 0)[..., 0] * above[:, :, None]).sum(dim=1) / 2
+        rhythm = torch.cat([rhythm, more[:, :, None]], dim=2) * echo[:, :, None]
+        shift, of_shift = drawn(0, net.shift_logits(after, place, rhythm.flatten(1)))
+
+        steps = note.new_tensor(SPELLING.shifts)[shift]
+        to = torch.cat([torch.remainder(place[:, :1] + steps[:, None], place[:, 1:]), place[:, 1:]], dim=1)
+        before = _columns(past, WINDOW - lags[:, :, None] + steps[:, None, None])[..., 0] * echo[:, None]
+        same = (steps == 0)[:, None].to(past.dtype)
+        chord = (past[:, :, WINDOW] > 0) * same
+        known = torch.cat([before, before / SIZES[2], chord[:, :, None], (~above * same)[:, :, None]], dim=2)
+        known = torch.cat([(known[:, :, : len(LAGS)] > 0).to(past.dtype), known[:, :, len(LAGS) :]], dim=2)
+        pitch, of_pitch = drawn(1, net.pitch_logits(after, shift, to, known.transpose(1, 2)), bias)
+
+        lasted = before.gather(1, pitch[:, None, None].expand(-1, 1, len(LAGS)))[:, 0].round().long()
+        duration, of_duration = drawn(2, net.duration_logits(after, shift, pitch, to, lasted))
+        velocity, of_velocity = drawn(3, net.velocity_logits(after, shift, pitch, duration, to))
+        chances = torch.cat([of_shift, of_pitch, of_duration, of_velocity], dim=1)
+        return torch.stack([shift, pitch, duration, velocity], dim=1), chances, after
+
+    def _remember(self, heard: Tensor, memory: Tensor) -> Tensor:
+        """A step of the recurrent layer, written out: exporters have not always had its reset gate right."""
+        of_heard = F.linear(heard, self.net.memory.weight_ih_l0, self.net.memory.bias_ih_l0).chunk(3, dim=1)
+        of_memory = F.linear(memory, self.net.memory.weight_hh_l0, self.net.memory.bias_hh_l0).chunk(3, dim=1)
+        reset, update = (torch.sigmoid(a + b) for a, b in zip(of_heard[:2], of_memory[:2], strict=True))
+        return (1 - update) * torch.tanh(of_heard[2] + reset * of_memory[2]) + update * memory
+
+
+def _columns(past: Tensor, at: Tensor) -> Tensor:
+    """Columns of `past` (batch, pitches, columns), nothing beyond its ends: at (batch, lags, n) -> (..., lags, n)."""
+    inside = (at >= 0) & (at <= WINDOW)
+    index = at.clamp(0, WINDOW).flatten(1)[:, None].expand(-1, past.shape[1], -1)
+    found = past.gather(2, index).reshape(*past.shape[:2], *at.shape[1:])
+    return found * inside[:, None]
 
 
 def _choice(inputs: int, hidden: int, classes: int) -> nn.Sequential:
