@@ -270,8 +270,8 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError("no multiple of 'step_multiple' lies between 'min_steps' and 'max_steps'")
     if not 0 < card.threshold < 1:
         raise ValueError(f"field 'threshold' is {card.threshold}, not between 0 and 1")
-    if type(card.in_key) is not bool or (card.in_key and card.role not in ("generator", "sequence")):
-        raise ValueError(f"field 'in_key' is {card.in_key!r}, which a model of role '{card.role}' cannot be")
+    if type(card.in_key) is not bool:
+        raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
     _check_latents(card)
     _check_sequence(card)
     return card

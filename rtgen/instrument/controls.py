@@ -31,8 +31,9 @@ class Parameter:
     help: str
 
     def from_cc(self, value: int) -> float:
-        """The parameter's value for a control change of 0-127."""
-        return self.low + (self.high - self.low) * value / 127
+        """The parameter's value for a control change of 0-127; 64 is the middle, as on a knob with a notch."""
+        share = value / 128 if value < 64 else 0.5 + (value - 64) / 126
+        return self.low + (self.high - self.low) * share
 
     def check(self, value: float) -> float:
         """The value itself.
@@ -45,6 +46,16 @@ class Parameter:
         return value
 
 
+LATENTS = tuple(f"latent{i}" for i in range(1, 9))
+"""Knobs for a model's own dimensions, in the order of its card."""
+_AS_PLAYED = {
+    "density": (102, "fewer or more notes; 0.5 is as many as you played"),
+    "register": (103, "lower or higher; 0.5 is where you played"),
+    "polyphony": (104, "spread out or struck together; 0.5 is as you played"),
+    "length": (105, "shorter or longer notes; 0.5 is as you played"),
+    "syncopation": (106, "on the beat or before it; 0.5 is as you played"),
+    "velocity": (107, "softer or louder; 0.5 is as you played"),
+}
 PARAMETERS: Mapping[str, Parameter] = {
     p.name: p
     for p in (
@@ -52,6 +63,11 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
         Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
         Parameter("blend", 0.5, 0.0, 1.0, 24, "where a blend lies between the loops A (0) and B (1)"),
+        Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "from 0.5 up a variation leaves the notes on every bar's first"),
+        Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "from 0.5 up a variation leaves the lowest notes where they are"),
+        Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
+        *(Parameter(name, 0.5, 0.0, 1.0, cc, help) for name, (cc, help) in _AS_PLAYED.items()),
+        *(Parameter(name, 0.5, 0.0, 1.0, 108 + i, "a dimension of the model's own") for i, name in enumerate(LATENTS)),
     )
 }
 HOLD_CC = 23

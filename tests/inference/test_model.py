@@ -81,7 +81,7 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "an input too many": (lambda: with_card(lambda c: c.update(conditions=[])), "wants an input 'level'"),
     "a role that is none": (lambda: with_card(lambda c: c.update(role=[])), "'role'"),
     "a vocabulary nobody needs": (lambda: with_card(lambda c: c.update(vocabulary=[wait(1)])), "has no field 'vocab"),
-    "in a key": (lambda: with_card(lambda c: c.update(in_key=True)), "'in_key' is True"),
+    "in a key": (lambda: with_card(lambda c: c.update(in_key="C")), "'in_key' is 'C', not true or false"),
     "no latents": (lambda: with_card(lambda c: c.update(latents=[]), build_code), "needs the field 'latents'"),
     "fewer latents": (lambda: with_card(lambda c: c["latents"].pop(), build_code), "input 'code' has the shape"),
     "many latents": (
