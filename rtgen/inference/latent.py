@@ -31,7 +31,7 @@ from rtgen.inference.exchange import (
     sounded,
     to_exchange,
 )
-from rtgen.inference.lengths import repeated, shown
+from rtgen.inference.lengths import columns, laid, read
 from rtgen.inference.model import Model
 from rtgen.music import key
 from rtgen.music.key import Key
@@ -74,7 +74,7 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
     everywhere = np.ones_like(roll.onset)
     attempts = [
         exchange(loop, roll, everywhere, near, wanted, scale, knobs, rng, grid)
-        for near in _decode(model, codes, roll.onset.shape[1])
+        for near in _decode(model, codes, loop)
     ]
     return min(attempts, key=lambda a: (abs(a.exchanged - wanted), -a.belief)).loop
 
@@ -96,7 +96,7 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     mean, sd = _normal(model.card)
     ends = (_encode(model, [a, b]) - mean) / sd
     path = np.stack([ends[0], slerp(ends[0], ends[1], share), ends[1]]) * sd + mean
-    rolls = _decode(model, path, grid.steps(a.length))
+    rolls = _decode(model, path, a)
     like_a, between, like_b = (_whole(roll, grid) for roll in rolls)
     both = [cell for cell in of_a if cell in of_b]
     of_a_alone, of_b_alone = (
@@ -184,7 +184,7 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     grid = model.card.grid
     mean, sd = _normal(model.card)
     codes = mean + rng.standard_normal((CANDIDATES, len(mean))) * sd * knobs["temperature"]
-    rolls = _decode(model, codes, grid.steps(loop.length))
+    rolls = _decode(model, codes, loop)
     ideas = [_idea(roll, loop, scale, knobs, model.card) for roll in rolls]
     best = max(ideas, key=lambda idea: _fit(idea, loop, scale, grid))
     new = sounded(best.cells, best.roll, loop, grid)
@@ -241,13 +241,12 @@ def _normal(card: Card) -> tuple[Code, Code]:
 
 
 def _encode(model: Model, loops: Sequence[Loop]) -> Code:
-    """The codes of loops of one length, which the model is shown repeated until they are as long as it needs."""
-    grid = model.card.grid
-    planes = np.stack([encode(loop, grid).stack() for loop in loops])
-    return np.asarray(model.run({"roll": repeated(planes, shown(model.card, planes.shape[-1]))})["mean"], np.float64)
+    """The codes of loops of one length and metre, which the model is shown as `lengths.columns` says."""
+    planes = np.stack([encode(loop, model.card.grid).stack() for loop in loops])
+    return np.asarray(model.run({"roll": laid(planes, columns(model.card, loops[0]))})["mean"], np.float64)
 
 
-def _decode(model: Model, codes: Code, steps: int) -> list[Roll]:
-    """The first `steps` of what codes stand for."""
-    outputs = model.run({"code": codes.astype(np.float32)})
-    return [Roll(*(outputs[plane][i, :, :steps] for plane in PLANES)) for i in range(len(codes))]
+def _decode(model: Model, codes: Code, like: Loop) -> list[Roll]:
+    """What codes stand for, of the length and metre of `like`."""
+    outputs, shown = model.run({"code": codes.astype(np.float32)}), columns(model.card, like)
+    return [Roll(*(read(outputs[plane][i], shown) for plane in PLANES)) for i in range(len(codes))]
