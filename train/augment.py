@@ -45,7 +45,8 @@ class Augmentation:
             what then lies behind the end is left out.
         repeat: the padding of a partly filled loop becomes its own repetition.
         double_below: notes a beat; loops with fewer are played twice, at double speed. 0: none is.
-        shift: begin a quarter, a half or three quarters of the loop later, wrapping round.
+        shift: begin a quarter, a half or three quarters of the loop later, wrapping round; where a bar has no half of
+            whole beats, as in 3/4, whole bars later.
         quantise: to 12 a beat.
         transpose: by -5 to +6 semitones.
         velocity: .7 to 1.2 times as loud.
@@ -143,15 +144,16 @@ def double(sample: Sample, below: float) -> Sample:
 def rotate(sample: Sample, quarters: NDArray[np.int64]) -> Sample:
     """Loops begun later by quarters of the loop, wrapping round; those with padding stay.
 
-    What sounds over the end goes on at the beginning, where it is struck again.
+    A quarter that is no multiple of half a bar, or of a bar that has no half of whole beats, is less by what is over: a
+    downbeat stays on a strong beat. What sounds over the end goes on at the beginning, where it is struck again.
 
     Args:
         sample: the loops.
         quarters: of each, shape (count).
     """
     length, notes = sample.length, sample.notes
-    # In whole steps, as a loop of an odd metre may have no quarters of such.
-    shift = np.where(sample.whole, length * quarters // (4 * GRID.step) * GRID.step, 0)[notes[:, LOOP]]
+    unit = sample.bar // 2 if sample.bar % (2 * PPQN) == 0 else sample.bar
+    shift = np.where(sample.whole, length * quarters // (4 * unit) * unit, 0)[notes[:, LOOP]]
     onset = (notes[:, ONSET] + shift + EARLY) % length - EARLY
     over = onset + notes[:, DURATION] - length
     turned = changed(notes, {ONSET: onset, DURATION: np.minimum(notes[:, DURATION], length - onset)})

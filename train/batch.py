@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from rtgen.inference.lengths import Columns, laid, slots
 from rtgen.music.attributes import NAMES
 from rtgen.music.roll import bar_phase
 from rtgen.music.time import Grid
 from train.attributes import measured, standard
 from train.corrupt import UNKNOWN, corrupt, humanise
-from train.dataset import Notes
+from train.dataset import LENGTH, Notes
 from train.models.keys import lifted, lifts
 from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.sources.piece import BAR
 
 Floats = NDArray[np.float32]
+FEWEST, MULTIPLE = 48, 24
+"""Steps that a denoiser is shown: not fewer, and a multiple that can be folded by three and halved three times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,16 @@ def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Float
     return roll
 
 
+def in_slots(sample: Sample) -> Floats:
+    """The rolls of loops of any metre as networks see them that know one length, shape (count, 4, pitches, 96)."""
+    return laid(rasterise(sample.notes, sample.count, sample.length), slotted(sample))
+
+
+def slotted(sample: Sample, grid: Grid = GRID) -> Columns:
+    """Which step of the loops of a sample stands in each column of a roll of two bars of four beats."""
+    return slots(grid.steps(sample.length), grid.steps(sample.bar), grid.steps(LENGTH), grid)
+
+
 def draw_masks(notes: Notes, count: int, steps: int, rng: Generator, grid: Grid = GRID) -> Floats:
     """What to hide from each loop, shape (count, pitches, steps).
 
@@ -106,9 +119,9 @@ def hide(roll: Floats, mask: Floats) -> Floats:
     return roll * (1 - mask[:, None])
 
 
-def phases(count: int, length: int, grid: Grid = GRID) -> Floats:
+def phases(count: int, length: int, bar: int = BAR, grid: Grid = GRID) -> Floats:
     """The bar phase of each loop, shape (count, 4, steps)."""
-    return np.repeat(bar_phase(length, BAR, grid)[None], count, axis=0)
+    return np.repeat(bar_phase(length, bar, grid)[None], count, axis=0)
 
 
 def wishes(meant: Notes, count: int, length: int, rng: Generator) -> Floats:
@@ -148,14 +161,25 @@ def repair_task(
     target = rasterise(meant, count, length)
     mask = draw_masks(meant, count, target.shape[3], rng)
     told = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]
-    task = Batch(hide(rasterise(heard, count, length), mask), mask, phases(count, length), told, target, wish)
-    return first_bar(task) if rng.random() < 0.15 else task
+    phase = phases(count, length, sample.bar)
+    task = Batch(hide(rasterise(heard, count, length), mask), mask, phase, told, target, wish)
+    return first_bar(task, sample.bar) if rng.random() < 0.15 else shown(task, target.shape[3])
 
 
-def first_bar(task: Batch, grid: Grid = GRID) -> Batch:
+def first_bar(task: Batch, bar: int = BAR, grid: Grid = GRID) -> Batch:
     """The task without its other bars: in a loop of one bar nothing that repeats has been played twice."""
-    steps = grid.steps(BAR)
-    planes = (task.roll, task.mask, task.phase, task.target)
-    roll, mask, phase, target = (np.ascontiguousarray(x[..., :steps]) for x in planes)
     # What it was told of two bars is not true of one.
-    return Batch(roll, mask, phase, task.damage, target, np.zeros_like(task.wish))
+    return shown(replace(task, wish=np.zeros_like(task.wish)), grid.steps(bar))
+
+
+def shown(task: Batch, steps: int) -> Batch:
+    """The first `steps` of a task; again and again, as in play, until every network can take them."""
+    wide = steps
+    while wide < FEWEST or wide % MULTIPLE:
+        wide += steps
+    if wide == task.roll.shape[-1]:
+        return task
+    columns = np.arange(wide) % steps
+    planes = (task.roll, task.mask, task.phase, task.target)
+    roll, mask, phase, target = (np.take(x, columns, axis=-1) for x in planes)
+    return replace(task, roll=roll, mask=mask, phase=phase, target=target)

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from rtgen.errors import UserError, did_you_mean
+from rtgen.music.time import Metre
 from train.augment import Augmentation
 
 Optimiser = Literal["adamw", "adam", "rmsprop"]
@@ -29,8 +30,11 @@ class Config:
         augmentation: switches of `train.augment.Augmentation`.
         sets: share of each set in a batch; of the known sets (`train.dataset.SETS`) those that are not named are not
             used. None: all loops alike.
+        metres: share of each metre in what is learnt; the first is the one that a model is judged by. Those that the
+            dataset has no loops of are left out.
         own: whether music of the player's own, which is of no known set, takes part, as half of each batch.
-        loops: how many of those for training are used, spread evenly over the songs; 0 uses all.
+        loops: how many of those for training are used, of each metre its share, spread evenly over the songs; 0 uses
+            all.
         batch: loops in a step.
         epochs: passes over the loops, unless a budget of time is given.
         optimiser: `adamw`, `adam` or `rmsprop`.
@@ -48,6 +52,7 @@ class Config:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     sets: Mapping[str, float] | None = None
+    metres: Mapping[str, float] = field(default_factory=lambda: {"4/4": 1.0})
     own: bool = True
     loops: int = 0
     batch: int = 64
@@ -86,6 +91,7 @@ class Config:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not a list of 'setting: value' lines")
         if self.sets is not None and not (isinstance(self.sets, Mapping) and self.sets and min(self.sets.values()) > 0):
             raise ValueError("sets has to give every set a share above 0")
+        _check_metres(self.metres)
         known = [f.name for f in fields(Augmentation)]
         for name in self.augmentation:
             if name not in known:
@@ -112,6 +118,19 @@ class Config:
         if "betas" in plain:
             plain["betas"] = tuple(plain["betas"])
         return cls(**plain)
+
+
+def _check_metres(metres: object) -> None:
+    if not (isinstance(metres, Mapping) and metres):
+        raise ValueError(f"metres is {metres!r}; it gives every metre a share, as {{4/4: 0.85, 3/4: 0.15}}")
+    bars: dict[int, str] = {}
+    for name, share in metres.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1e6:
+            raise ValueError(f"metres gives {name} {share!r}, not a share above 0")
+        bar = Metre.parse(str(name)).bar
+        if bar in bars:
+            raise ValueError(f"bars of {name} are as long as those of {bars[bar]}, and loops tell no more; name one")
+        bars[bar] = str(name)
 
 
 def names() -> list[str]:

@@ -36,6 +36,11 @@ FIELDS = ("onset", "pitch", "duration", "velocity")
 _BY_LOOP = ("sets", "songs", "tracks", "starts", "bars", "filled", "tempos")
 _COLUMNS = ("set", "song", "track", "start", "length", "bar", "filled", "tempo", "split", "duplicate", *FIELDS)
 
+
+class NoLoopsError(UserError):
+    """There are no loops of the kind that was asked for."""
+
+
 Notes = NDArray[np.int32]
 """Notes of many loops, shape (notes, 5): loop, onset, pitch, duration (ticks), velocity."""
 
@@ -170,7 +175,8 @@ def load(
         duplicates: whether a loop is taken again each time that it comes back, in whatever key, in its split.
 
     Raises:
-        UserError: there is no dataset, or nothing in it fits.
+        NoLoopsError: nothing fits.
+        UserError: there is no dataset.
     """
     folder, shards = Folder(data), manifest(data)["shards"]
 
@@ -192,7 +198,7 @@ def load(
     if not len(table):
         what = ", ".join(sets or ["any set"])
         bars = f"{length / bar:g} bars of {bar / 480:g} beats"
-        raise UserError(f"{data} has no loops of {what} for '{split}' with {bars}; prepare more music")
+        raise NoLoopsError(f"{data} has no loops of {what} for '{split}' with {bars}; prepare more music")
     counts = pc.list_value_length(table["onset"]).to_numpy()
     columns = [table[name].combine_chunks().flatten().to_numpy() for name in FIELDS]
     notes = np.stack([np.repeat(np.arange(len(table)), counts), *columns], axis=1).astype(np.int32)
@@ -216,12 +222,12 @@ def _names(column: pa.ChunkedArray) -> NDArray[np.str_]:
     return names
 
 
-def to_loops(notes: Notes, count: int, length: int = LENGTH) -> list[Loop]:
+def to_loops(notes: Notes, count: int, length: int = LENGTH, bar: int = BAR) -> list[Loop]:
     """Flat notes as `count` loops."""
     found: list[list[Note]] = [[] for _ in range(count)]
     for loop, *fields in notes.tolist():
         found[loop].append(Note(*fields))
-    return [Loop(length, tuple(inside), BAR) for inside in found]
+    return [Loop(length, tuple(inside), bar) for inside in found]
 
 
 def from_loops(loops: Sequence[Loop]) -> Notes:

@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from math import ceil, cos, pi
@@ -29,6 +30,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from rtgen.errors import UserError
+from rtgen.music.time import Metre
 from train import dataset
 from train.augment import Augmentation
 from train.config import Config
@@ -282,18 +284,33 @@ def state_of(trainer: Trainer, training: Training, budget: Budget) -> State:
 
 
 def source(data: Path | str, split: str, config: Config) -> Source:
-    """Loops of a split; those for training are varied as the configuration says.
+    """Loops of two bars of a split; those for training are varied, and of several metres, as the configuration says.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none of the first metre.
     """
     mix = shares(config, dataset.sets_of(data))
-    found = dataset.load(data, split, list(mix) if mix else None, duplicates=kind(config.model).repeats)
+    whole = sum(config.metres.values())
+    some = {name: share / whole for name, share in config.metres.items()}
+    main, *others = some
+
+    def loops(metre: str) -> dataset.Loops:
+        bar, repeats = Metre.parse(metre).bar, kind(config.model).repeats
+        sets = list(mix) if mix else None
+        found = dataset.load(data, split, sets, length=dataset.BARS * bar, bar=bar, duplicates=repeats)
+        most = max(round(config.loops * some[metre]), 1)
+        if split == "train" and config.loops and most < len(found):
+            found = found.pick(np.linspace(0, len(found) - 1, most).astype(np.int64))
+        return found
+
     if split != "train":
-        return Source(found, mix)
-    if 0 < config.loops < len(found):
-        found = found.pick(np.linspace(0, len(found) - 1, config.loops).astype(np.int64))
-    return Source(found, mix, Augmentation(**config.augmentation))
+        return Source(loops(main), mix)
+    varied = Augmentation(**config.augmentation)
+    further: list[tuple[Source, float]] = []
+    for metre in others:
+        with suppress(dataset.NoLoopsError):
+            further.append((Source(loops(metre), mix, varied), some[metre]))
+    return Source(loops(main), mix, varied, further)
 
 
 def shares(config: Config, there: Sequence[str]) -> dict[str, float] | None:

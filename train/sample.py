@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rtgen.music.note import Loop
 from rtgen.music.time import Grid
-from train.dataset import Loops, Notes
+from train.dataset import Loops, Notes, to_loops
 
 LOOP, ONSET, PITCH, DURATION, VELOCITY = range(5)
 """Columns of `Notes`."""
@@ -52,6 +53,10 @@ class Sample:
     def whole(self) -> NDArray[np.bool_]:
         """Which loops have no padding, shape (count)."""
         return self.filled >= self.length
+
+    def loops(self) -> list[Loop]:
+        """Each as a loop."""
+        return to_loops(self.notes, self.count, self.length, self.bar)
 
     def with_notes(self, notes: Notes) -> Sample:
         """The same loops with other notes, which are put in order by loop."""

@@ -7,7 +7,7 @@ the contract of its role, and neither knows more of it than what stands here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -127,14 +127,21 @@ class Source:
         shares: of each set in what is drawn; sets that are not named are not drawn. Without any, every loop is as
             likely as another.
         augmentation: how they are varied; None leaves them as they are.
+        others: sources of loops in other metres, and the share of the draws that each has, below 1 in all. A draw is of
+            one metre, since loops of several lengths do not make an array.
     """
 
     def __init__(
-        self, loops: Loops, shares: Mapping[str, float] | None = None, augmentation: Augmentation | None = None
+        self,
+        loops: Loops,
+        shares: Mapping[str, float] | None = None,
+        augmentation: Augmentation | None = None,
+        others: Sequence[tuple[Source, float]] = (),
     ) -> None:
         self.loops = loops
         self.shares = shares
         self.augmentation = augmentation
+        self.others = others
         if shares:
             members = [(np.flatnonzero(loops.sets == name), share) for name, share in shares.items()]
             self._members = [(found, share) for found, share in members if len(found)]
@@ -144,15 +151,25 @@ class Source:
         self._weights = weights / weights.sum()
 
     def __len__(self) -> int:
-        """Loops that can be drawn."""
-        return sum(len(found) for found, _ in self._members)
+        """Loops that can be drawn, of any metre."""
+        return sum(len(found) for found, _ in self._members) + sum(len(other) for other, _ in self.others)
 
     def draw(self, count: int, rng: Generator) -> Sample:
-        """`count` loops, with replacement."""
-        return self.take(self.pick(count, rng), rng)
+        """`count` loops of one metre, with replacement."""
+        some = self.of_a_metre(rng)
+        return some.take(some.pick(count, rng), rng)
+
+    def of_a_metre(self, rng: Generator) -> Source:
+        """This one, or another, by their shares."""
+        at = rng.random() if self.others else 1.0
+        for other, share in self.others:
+            if at < share:
+                return other
+            at -= share
+        return self
 
     def pick(self, count: int, rng: Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The numbers of `count` loops, with replacement."""
+        """The numbers of `count` loops of this one's metre, with replacement."""
         sets = rng.choice(len(self._members), count, p=self._weights)
         return np.array([rng.choice(self._members[i][0]) for i in sets])
 

@@ -151,7 +151,7 @@ class ConvDae(Architecture):
             heard, target, mask, phase = made.roll, made.target, made.mask, made.phase
         else:
             heard = target = batch.rasterise(sample.notes, sample.count, sample.length)
-            mask, phase = np.zeros_like(target[:, 0]), batch.phases(sample.count, sample.length)
+            mask, phase = np.zeros_like(target[:, 0]), batch.phases(sample.count, sample.length, sample.bar)
         picture = self.pictures(torch.from_numpy(heard)).numpy()
         snow = rng.random(sample.count) < (SNOW if self.notes else 1)
         picture[snow] = noisy(picture[snow], self.noise_factor, rng)
@@ -159,7 +159,7 @@ class ConvDae(Architecture):
             "picture": torch.from_numpy(picture),
             "mask": torch.from_numpy(mask[:, self.rows]),
             "phase": torch.from_numpy(phase),
-            "filled": images.filled(sample)[..., : target.shape[3]],
+            "filled": images.filled(sample)[..., np.arange(target.shape[3]) % GRID.steps(sample.length)],
             "target": self.pictures(torch.from_numpy(target)),
         }
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from train.augment import GRID, Sample
-from train.batch import rasterise
+from train.batch import in_slots
 
 VELOCITY = 0.63
 """Of notes from a picture without velocities: 80 of 127."""
@@ -23,14 +23,14 @@ Planes = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def draw(sample: Sample, *, velocity: bool = False, onset: bool = False) -> Tensor:
-    """The pictures of some loops, shape (loops, planes, pitches, steps).
+    """The pictures of some loops, shape (loops, planes, pitches, 96); those of other metres in slots.
 
     Args:
         sample: the loops.
         velocity: whether a note is as bright as it is loud.
         onset: whether there is a second plane, 1 where a note begins.
     """
-    return from_roll(torch.from_numpy(rasterise(sample.notes, sample.count, sample.length)), velocity, onset)
+    return from_roll(torch.from_numpy(in_slots(sample)), velocity, onset)
 
 
 def from_roll(roll: Tensor, velocity: bool, onset: bool) -> Tensor:

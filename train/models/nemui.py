@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rtgen.errors import UserError
 from rtgen.inference.card import Condition
 from rtgen.music.roll import pick_onsets
-from train.batch import rasterise
+from train.batch import in_slots, rasterise
 from train.dataset import BARS, Loops
 from train.models import images
 from train.models.base import Aim, Source, Task
@@ -174,7 +174,7 @@ class Nemui(Autoencoder):
     def task(self, sample: Sample, rng: Generator) -> Task:
         """Loops, and the moments of them to look at."""
         moments = rng.permuted(np.tile(np.arange(STEPS), (sample.count, 1)), axis=1)[:, : self.moments]
-        roll = torch.from_numpy(rasterise(sample.notes, sample.count, sample.length))
+        roll = torch.from_numpy(in_slots(sample))
         return {"roll": roll, "moments": torch.from_numpy(moments)}
 
     def aims(self, task: Task) -> Iterator[Aim]:

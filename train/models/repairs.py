@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rtgen.inference.repair import clean
 from rtgen.music.roll import Roll
-from train import augment, batch, dataset
+from train import augment, batch
 from train.augment import GRID, Sample
 from train.models.base import JUDGED, Source
 from train.models.images import Planes
@@ -46,7 +46,7 @@ def answers(denoise: Denoise, heard: Sample, device: torch.device) -> list[Roll]
     rolls = torch.from_numpy(batch.rasterise(heard.notes, heard.count, heard.length)).to(device)
     found: list[Roll] = []
     for roll in torch.split(rolls, 64):
-        phase = torch.from_numpy(batch.phases(len(roll), heard.length)).to(device)
+        phase = torch.from_numpy(batch.phases(len(roll), heard.length, heard.bar)).to(device)
         planes = denoise(roll, torch.zeros_like(roll[:, 0]), phase)
         found += [Roll(*parts) for parts in zip(*(p.float().cpu().numpy() for p in planes), strict=True)]
     return found
@@ -54,13 +54,13 @@ def answers(denoise: Denoise, heard: Sample, device: torch.device) -> list[Roll]
 
 def repaired_f1(rolls: Sequence[Roll], heard: Sample, meant: Sample, threshold: float) -> float:
     """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
-    pairs = zip(*(dataset.to_loops(s.notes, s.count, s.length) for s in (heard, meant)), rolls, strict=True)
+    pairs = zip(heard.loops(), meant.loops(), rolls, strict=True)
     return float(np.mean([note_f1(clean(played, roll, GRID, threshold), goal, GRID) for played, goal, roll in pairs]))
 
 
 def played_f1(heard: Sample, meant: Sample) -> float:
     """Mean exact note F1 of the loops `heard` as they are, against `meant`."""
-    pairs = zip(*(dataset.to_loops(s.notes, s.count, s.length) for s in (heard, meant)), strict=True)
+    pairs = zip(heard.loops(), meant.loops(), strict=True)
     return float(np.mean([note_f1(played, goal, GRID) for played, goal in pairs]))
 
 

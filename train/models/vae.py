@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtgen.inference.card import Latent
+from rtgen.inference.lengths import read
 from rtgen.music.roll import Roll, decode
-from train import dataset
-from train.batch import rasterise
+from train.batch import in_slots, slotted
 from train.dataset import LENGTH
 from train.models import images
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
@@ -87,7 +87,7 @@ class Autoencoder(Architecture):
     @torch.no_grad()
     def codes(self, sample: Sample) -> NDArray[np.float32]:
         """The codes of loops, shape (loops, latents)."""
-        rolls = torch.from_numpy(rasterise(sample.notes, sample.count, sample.length))
+        rolls = torch.from_numpy(in_slots(sample))
         return np.concatenate([self.mean(some.to(self.device)).cpu().numpy() for some in torch.split(rolls, 256)])
 
 
@@ -114,15 +114,14 @@ def latents_of(codes: NDArray[np.float32]) -> tuple[Latent, ...]:
 @torch.no_grad()
 def reconstruction_f1(net: Autoencoder, heard: Sample) -> float:
     """Mean note F1 (pitch and onset to the step) of loops against what their own codes stand for."""
-    rolls = torch.from_numpy(rasterise(heard.notes, heard.count, heard.length))
-    loops = dataset.to_loops(heard.notes, heard.count, heard.length)
+    rolls, loops, columns = torch.from_numpy(in_slots(heard)), heard.loops(), slotted(heard)
     scores: list[float] = []
     for first in range(0, heard.count, 64):
         some = net.planes(net.mean(rolls[first : first + 64].to(net.device)))
         for planes, loop in zip(
             zip(*(p.float().cpu().numpy() for p in some), strict=True), loops[first:], strict=False
         ):
-            made = decode(Roll(*planes), GRID, loop.length, bar=loop.bar, count=len(loop))
+            made = decode(Roll(*(read(p, columns) for p in planes)), GRID, loop.length, bar=loop.bar, count=len(loop))
             scores.append(note_f1(made, loop, GRID))
     return float(np.mean(scores))
 
@@ -213,10 +212,16 @@ class Vae(Autoencoder):
         return onset, hold, velocity, micro
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops, where they are music, and the chance that their codes are drawn by."""
+        """Loops, where they are music, and the chance that their codes are drawn by.
+
+        Bars of other metres stand in slots, as in play, and the silence that is left of these is to be learnt, too.
+        """
+        columns = slotted(sample)
+        filled = images.filled(sample)[..., columns]
+        filled[..., columns < 0] = 1
         return {
-            "roll": torch.from_numpy(rasterise(sample.notes, sample.count, sample.length)),
-            "filled": images.filled(sample),
+            "roll": torch.from_numpy(in_slots(sample)),
+            "filled": filled,
             "noise": torch.from_numpy(rng.standard_normal((sample.count, self.latents), np.float32)),
         }
 
