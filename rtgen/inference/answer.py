@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rtgen.errors import UserError
-from rtgen.inference import denoise, latent, sequence
+from rtgen.inference import continuer, denoise, latent, sequence
 from rtgen.inference.card import modes_of
-from rtgen.inference.exchange import distance
+from rtgen.inference.exchange import Knobs, distance
+from rtgen.inference.frame import told_in_c
+from rtgen.inference.infill import infill, start
 from rtgen.inference.lengths import join, parts, refitted
 from rtgen.inference.model import Model
+from rtgen.inference.steer import steer
+from rtgen.instrument.controls import LATENTS
 from rtgen.instrument.job import Job, Mode
+from rtgen.music import key
+from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop
 
 __all__ = ["answer", "answer_job", "distance", "modes_of"]
@@ -56,23 +62,57 @@ def answer(
             f"Model {card.name} (role {card.role}) plays {', '.join(modes_of(card))}, not {mode}; choose another preset"
         )
     rng = np.random.default_rng(seed)
+    knobs = _locked(loop, mode, knobs, past, ends)
     match mode:
+        case "continue" if card.role == "continuer":
+            return continuer.continued(model, past, loop, knobs, rng)
         case "continue":
             return sequence.continued(model, past, loop, knobs, rng)
         case "blend":
             a, b = ends or (loop, loop)
             return _blended(model, refitted(a, loop), refitted(b, loop), knobs)
-        case "vary" if not knobs["distance"]:
+        case "vary" if _untouched(knobs):
             return loop
-        case "clean":
-            answers = [denoise.clean(model, part) for part in parts(loop, card)]
-        case "vary" if card.role == "denoiser":
-            answers = [denoise.vary(model, part, knobs, rng) for part in parts(loop, card)]
-        case "vary":
-            answers = [latent.vary(model, part, knobs, rng) for part in parts(loop, card)]
-        case "generate":
-            answers = [latent.generate(model, part, knobs, rng) for part in parts(loop, card)]
+    begin = start(loop, knobs.get("fill", 0.0)) if mode == "vary" else loop.length
+    answers = []
+    for part in parts(loop, card):
+        answered = _one(model, part, mode, knobs, rng, max(begin, 0))
+        believes = denoise.wished if card.role == "denoiser" else latent.wished
+        answers.append(steer(model, part, answered, knobs, believes))
+        begin -= part.length
     return join(answers, loop)
+
+
+def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator, begin: int) -> Loop:
+    """The answer to a loop that the model takes as a whole; in mode `vary` what comes after `begin` is filled in."""
+    denoiser = model.card.role == "denoiser"
+
+    def played(loop: Loop) -> Loop:
+        if mode == "clean":
+            return denoise.clean(model, loop)
+        if begin < loop.length:
+            imagines = denoise.imagined if denoiser else latent.imagined
+            return infill(model, loop, begin, loop.length, knobs, rng, imagines)
+        return denoise.vary(model, loop, knobs, rng) if denoiser else latent.vary(model, loop, knobs, rng)
+
+    return latent.generate(model, part, knobs, rng) if mode == "generate" else told_in_c(model.card, part, played)
+
+
+def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tuple[Loop, Loop] | None) -> Knobs:
+    """Knobs whose `key_lock` is as firm as it is sure that there is a key."""
+    if not knobs.get("key_lock"):
+        return knobs
+    heard = (*past, loop) if mode == "continue" else (loop,)
+    if mode == "blend" and ends:
+        heard = (ends[1] if knobs["blend"] >= 0.5 else ends[0],)
+    sure = key.confidence(note for each in heard for note in each.notes)
+    return {**knobs, "key_lock": knobs["key_lock"] * sure}
+
+
+def _untouched(knobs: Knobs) -> bool:
+    """Whether a variation is what was played, to the note."""
+    middle = (*NAMES, *LATENTS)
+    return not knobs["distance"] and not knobs.get("fill") and all(knobs.get(name, 0.5) == 0.5 for name in middle)
 
 
 def _blended(model: Model, a: Loop, b: Loop, knobs: Mapping[str, float]) -> Loop:

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES
-from rtgen.inference.exchange import Knobs, exchange, inside, to_exchange
+from rtgen.inference.exchange import Knobs, exchange, hidden_beside, inside, raised, to_exchange
+from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import repeated, shown
-from rtgen.inference.model import Model
+from rtgen.inference.model import Model, Tensor
 from rtgen.inference.repair import clean as repair
 from rtgen.music import key
+from rtgen.music.attributes import MEAN, NAMES, SD, Attributes
 from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, bar_phase, encode
 
@@ -23,7 +25,7 @@ _MASK_STEPS = 12
 def clean(model: Model, loop: Loop) -> Loop:
     """The loop, played right: slips and timing repaired, everything else as it was."""
     roll = encode(loop, model.card.grid)
-    (heard,) = _run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32))
+    (heard,) = run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32))
     return repair(loop, heard, model.card.grid, model.card.threshold)
 
 
@@ -40,8 +42,8 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
         return loop
     roll = encode(loop, grid)
     share = min(1.0, 1.4 * wanted / count)
-    masks = np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)])
-    filled = _run(model, loop, roll, masks)
+    masks = hidden_beside(np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)]), loop, knobs, grid)
+    filled = run(model, loop, roll, masks)
     scale = key.estimate(loop.notes)
     attempts = [
         exchange(loop, roll, mask, fill, wanted, scale, knobs, rng, grid)
@@ -65,12 +67,38 @@ def _mask(rng: np.random.Generator, roll: Roll, share: float) -> Plane:
     return mask
 
 
-def _run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32]) -> list[Roll]:
-    """The model's view of a roll under several masks, of shape (masks, pitches, steps)."""
+def run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32], **conditions: Tensor) -> list[Roll]:
+    """The model's view of a roll under several masks, of shape (masks, pitches, steps).
+
+    Args:
+        model: a denoiser.
+        loop: whose length and bars these are.
+        roll: what it is shown.
+        masks: 1 where it is not.
+        conditions: further inputs by name, with a row for each mask.
+    """
     grid, steps = model.card.grid, roll.onset.shape[1]
     planes = roll.stack()[None] * (1 - masks[:, None])
     phase = np.repeat(bar_phase(loop.length, loop.bar, grid)[None], len(masks), axis=0)
     inputs = {"roll": planes, "mask": masks, "phase": phase}
     wide = shown(model.card, steps)
-    outputs = model.run({name: repeated(tensor, wide) for name, tensor in inputs.items()})
+    outputs = model.run({**{name: repeated(tensor, wide) for name, tensor in inputs.items()}, **conditions})
     return [Roll(*(outputs[plane][i, :, :steps] for plane in PLANES)) for i in range(len(masks))]
+
+
+def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
+    """What the model believes of a loop that little of is to be trusted, if it shall have the attributes `wanted`."""
+    del knobs
+    up, lifted = in_c(model.card, loop)
+    values = np.clip([(wanted[name] - m) / sd for name, m, sd in zip(NAMES, MEAN, SD, strict=True)], -4, 4)
+    told = {"damage": np.ones(1), "wish": np.concatenate([values, np.ones(len(NAMES))])}
+    sizes = {condition.name: condition.size for condition in model.card.conditions}
+    conditions = {name: v[None].astype(np.float32) for name, v in told.items() if sizes.get(name) == len(v)}
+    roll = encode(lifted, model.card.grid)
+    (heard,) = run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32), **conditions)
+    return raised(heard, -up)
+
+
+def imagined(model: Model, kept: Loop, mask: Plane) -> Roll:
+    """What the model makes of what is hidden by a mask."""
+    return run(model, kept, encode(kept, model.card.grid), mask[None])[0]

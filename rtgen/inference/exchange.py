@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Plane, Roll, decode, encode
-from rtgen.music.time import Grid
+from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
 Cell = tuple[int, int]
 """Row and column of a plane."""
 Belief = NDArray[np.float64]
 """Log-odds of notes, shape (pitches, steps)."""
 Knobs = Mapping[str, float]
+Spot = tuple[int, int]
+"""Onset and pitch of a note."""
 
 OUT_OF_KEY = 6.0
 """What a full key lock takes from the log-odds of a note outside the key."""
@@ -45,6 +47,50 @@ def inside(loop: Loop, grid: Grid) -> list[Note]:
 def to_exchange(count: int, distance: float) -> int:
     """How many of `count` notes must be exchanged for others to come this far: of h it is 2h / (count + h)."""
     return round(distance * count / (2 - distance))
+
+
+def anchors(loop: Loop, knobs: Knobs) -> frozenset[Spot]:
+    """The notes that a variation may neither move nor take away.
+
+    With `keep_downbeats` those on the first sixteenth of every bar; with `keep_bass` the lowest that is struck at a
+    time, if it lies in the lowest third of the loop's range.
+    """
+    held: set[Spot] = set()
+    if knobs.get("keep_downbeats", 0) >= 0.5:
+        near = TICKS_PER_SIXTEENTH / 2
+        bars = (round(n.onset / loop.bar) * loop.bar for n in loop.notes)
+        held |= {(n.onset, n.pitch) for n, bar in zip(loop.notes, bars, strict=True) if abs(n.onset - bar) <= near}
+    if knobs.get("keep_bass", 0) >= 0.5 and loop.notes:
+        pitches = [n.pitch for n in loop.notes]
+        third = min(pitches) + (max(pitches) - min(pitches)) / 3
+        lowest: dict[int, Note] = {}
+        for n in loop.notes:
+            column = round(n.onset / TICKS_PER_SIXTEENTH)
+            lowest[column] = min(n, lowest.get(column, n), key=lambda n: n.pitch)
+        held |= {(n.onset, n.pitch) for n in lowest.values() if n.pitch <= third}
+    return frozenset(held)
+
+
+def hidden_beside(mask: NDArray[np.float32], loop: Loop, knobs: Knobs, grid: Grid) -> NDArray[np.float32]:
+    """A mask, or several, that show the notes that are held."""
+    held = anchors(loop, knobs)
+    if not held:
+        return mask
+    shown = encode(loop.with_notes(n for n in loop.notes if (n.onset, n.pitch) in held), grid).hold
+    return (mask * (1 - shown)).astype(np.float32)
+
+
+def raised(roll: Roll, semitones: int) -> Roll:
+    """A roll moved up; what comes in from below is silent."""
+
+    def moved(plane: Plane) -> Plane:
+        found = np.zeros_like(plane)
+        rows = np.arange(len(plane))
+        rows = rows[(rows - semitones >= 0) & (rows - semitones < len(plane))]
+        found[rows] = plane[rows - semitones]
+        return found
+
+    return Roll(*map(moved, (roll.onset, roll.hold, roll.velocity, roll.micro))) if semitones else roll
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +137,7 @@ def exchange(
     # Nothing new where something old is, or was.
     free = (mask > 0) & (roll.onset == 0) & (encode(kept, grid).hold == 0)
     belief = in_key(peaked(log_odds(np.where(free, filled.onset, 0))), scale, knobs, grid)
-    likely = _likely(belief, 3 * wanted)
-    belief[likely] += rng.gumbel(size=len(likely[0])) * knobs["temperature"]
-    drawn = np.full_like(belief, -np.inf)
-    drawn[likely] = belief[likely]
+    drawn = bold(belief, wanted, knobs, rng)
     new = peaks(drawn, len(old))
     added = sounded(new, filled, loop, grid)
     notes = loop.with_notes([*kept.notes, *added.notes]).monophonic_by_pitch()
@@ -139,6 +182,22 @@ def in_key(belief: Belief, scale: key.Key | None, knobs: Knobs, grid: Grid) -> B
         return belief
     outside = np.array([not scale.contains(row + grid.pitch_low) for row in range(grid.pitches)])
     return belief - OUT_OF_KEY * knobs["key_lock"] * outside[:, None]
+
+
+def bold(belief: Belief, wanted: int, knobs: Knobs, rng: np.random.Generator) -> Belief:
+    """Belief in the cells that may be drawn, with chance as the knob `temperature` says; elsewhere minus infinity.
+
+    Args:
+        belief: log-odds; changed.
+        wanted: how many are going to be drawn.
+        knobs: by name.
+        rng: for chance.
+    """
+    likely = _likely(belief, 3 * wanted)
+    belief[likely] += rng.gumbel(size=len(likely[0])) * knobs["temperature"]
+    drawn = np.full_like(belief, -np.inf)
+    drawn[likely] = belief[likely]
+    return drawn
 
 
 def _likely(belief: Belief, count: int) -> tuple[NDArray[np.intp], ...]:

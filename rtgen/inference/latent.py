@@ -22,21 +22,26 @@ from rtgen.inference.exchange import (
     Knobs,
     exchange,
     folded,
+    hidden_beside,
     in_key,
     inside,
     log_odds,
     major_tonic,
     peaked,
     peaks,
+    raised,
     sounded,
     to_exchange,
 )
+from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import columns, laid, read
 from rtgen.inference.model import Model
+from rtgen.instrument.controls import LATENTS
 from rtgen.music import key
+from rtgen.music.attributes import NAMES, Attributes
 from rtgen.music.key import Key
 from rtgen.music.note import Loop, Note
-from rtgen.music.roll import MIN_ONSET, Roll, encode
+from rtgen.music.roll import MIN_ONSET, Plane, Roll, encode
 from rtgen.music.time import Grid
 
 Code = NDArray[np.float64]
@@ -62,6 +67,10 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
     The loop's code is moved by some noise, several ways in one batch. Of the notes in which the result differs from the
     loop only as many are exchanged as the distance asks for. At distance 0 it is the loop itself, to the note.
     """
+    return _turned(model, _strayed(model, loop, knobs, rng), knobs, rng)
+
+
+def _strayed(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
     grid = model.card.grid
     wanted = to_exchange(len(inside(loop, grid)), knobs["distance"])
     if not wanted:
@@ -71,12 +80,35 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
     noise = rng.standard_normal((len(NOISE), len(sd)))
     codes = _encode(model, [loop]) + noise * sd * knobs["distance"] * np.array(NOISE)[:, None]
     scale = key.estimate(loop.notes)
-    everywhere = np.ones_like(roll.onset)
+    mask = hidden_beside(np.ones_like(roll.onset), loop, knobs, grid)
     attempts = [
-        exchange(loop, roll, everywhere, near, wanted, scale, knobs, rng, grid)
-        for near in _decode(model, codes, loop)
+        exchange(loop, roll, mask, near, wanted, scale, knobs, rng, grid) for near in _decode(model, codes, loop)
     ]
     return min(attempts, key=lambda a: (abs(a.exchanged - wanted), -a.belief)).loop
+
+
+def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """A loop in which some notes are exchanged for those that the code moved by the knobs of its latents has rather.
+
+    What the model believes more of than before comes, what less of goes; at 0.5 that is nothing.
+    """
+    grid = model.card.grid
+    there = inside(loop, grid)
+    move = turned(model.card, {name: knobs.get(name, 0.5) for name in LATENTS})
+    if not move.any() or not there:
+        return loop
+    code = _encode(model, [loop])
+    before, after = _decode(model, np.concatenate([code, code + move]), loop)
+    roll = encode(loop, grid)
+    rather = np.clip(log_odds(after.onset), -_SURE, _SURE) - np.clip(log_odds(before.onset), -_SURE, _SURE)
+    going = int(((roll.onset > 0) & (rather < 0)).sum())
+    wanted = min(going, round(float(np.abs(after.onset - before.onset).sum()) / 2))
+    if not wanted:
+        return loop
+    mask = hidden_beside((rather != 0).astype(np.float32), loop, knobs, grid)
+    filled = replace(after, onset=(1 / (1 + np.exp(-rather))).astype(np.float32))
+    sure = {**knobs, "temperature": 0.0}
+    return exchange(loop, roll, mask, filled, wanted, key.estimate(loop.notes), sure, rng, grid).loop
 
 
 # ---- between two loops ----------------------------------------------------------------------------------------------
@@ -94,9 +126,12 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     if not count:
         return a.with_notes(())
     mean, sd = _normal(model.card)
-    ends = (_encode(model, [a, b]) - mean) / sd
+    (up_a, in_c_a), (up_b, in_c_b) = (in_c(model.card, end) for end in (a, b))
+    ends = (_encode(model, [in_c_a, in_c_b]) - mean) / sd
     path = np.stack([ends[0], slerp(ends[0], ends[1], share), ends[1]]) * sd + mean
-    rolls = _decode(model, path, a)
+    path[1] += turned(model.card, knobs)
+    ups = up_a, up_a if share < 0.5 else up_b, up_b
+    rolls = [raised(roll, -up) for roll, up in zip(_decode(model, path, a), ups, strict=True)]
     like_a, between, like_b = (_whole(roll, grid) for roll in rolls)
     both = [cell for cell in of_a if cell in of_b]
     of_a_alone, of_b_alone = (
@@ -184,7 +219,7 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     grid = model.card.grid
     mean, sd = _normal(model.card)
     codes = mean + rng.standard_normal((CANDIDATES, len(mean))) * sd * knobs["temperature"]
-    rolls = _decode(model, codes, loop)
+    rolls = _decode(model, codes + turned(model.card, knobs), loop)
     ideas = [_idea(roll, loop, scale, knobs, model.card) for roll in rolls]
     best = max(ideas, key=lambda idea: _fit(idea, loop, scale, grid))
     new = sounded(best.cells, best.roll, loop, grid)
@@ -230,6 +265,45 @@ def _fit(idea: _Idea, loop: Loop, scale: Key, grid: Grid) -> float:
     pitches = idea.pitches(grid)
     off = abs(fmean(pitches) - fmean(n.pitch for n in loop.notes)) / 12
     return fmean(map(scale.contains, pitches)) - abs(len(pitches) - len(loop)) / len(loop) - off
+
+
+# ---- what knobs and gaps ask for ------------------------------------------------------------------------------------
+
+
+def turned(card: Card, knobs: Knobs) -> Code:
+    """By how much the knobs move a code: those of attributes the latents with these names, `latent1` and so on others.
+
+    A whole turn from the middle is half of the range that the training data used.
+    """
+    others = [i for i, latent in enumerate(card.latents) if latent.name not in NAMES]
+    by_number = dict(zip(others, LATENTS, strict=False))
+    shares = [knobs.get(by_number.get(i, latent.name), 0.5) - 0.5 for i, latent in enumerate(card.latents)]
+    return np.array(shares) * [latent.high - latent.low for latent in card.latents]
+
+
+def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll | None:
+    """What the model believes of a loop whose code is moved as the knobs say; nothing if it has no codes of loops."""
+    del wanted
+    if "mean" not in model.card.outputs():
+        return None
+    up, lifted = in_c(model.card, loop)
+    (found,) = _decode(model, _encode(model, [lifted]) + turned(model.card, knobs), loop)
+    return raised(found, -up)
+
+
+def imagined(model: Model, kept: Loop, mask: Plane) -> Roll:
+    """What the model makes of a gap in a loop: of the code of what goes on in it as in the bars before."""
+    grid = model.card.grid
+    gap = np.flatnonzero(mask.any(axis=0)) * grid.step
+    before = int(gap[0]) if len(gap) else 0
+    period = before // kept.bar * kept.bar or before
+    again = [
+        replace(n, onset=n.onset + start, duration=min(n.duration, kept.length - n.onset - start))
+        for start in range(period, kept.length, period or kept.length)
+        for n in kept.notes
+        if n.onset < period and before <= n.onset + start < kept.length
+    ]
+    return _decode(model, _encode(model, [kept.with_notes([*kept.notes, *again])]), kept)[0]
 
 
 # ---- the model ------------------------------------------------------------------------------------------------------

@@ -66,3 +66,25 @@ def estimate(notes: Iterable[Note]) -> Key | None:
         return None
     # Rounded, so that of keys that are equally likely the first is taken, whatever the last digit says.
     return max(KEYS, key=lambda scale: round(_correlation(weights, profile(scale)), 9))
+
+
+_DOUBTFUL, _CERTAIN = 0.7, 0.92
+"""Shares of the time that fits into a scale: about that of notes by chance, and what most music has."""
+
+
+def confidence(notes: Iterable[Note]) -> float:
+    """How sure it is that notes are in a key, 0 to 1: how much of their time one scale explains.
+
+    How far the best correlation is from that of the next key does not tell it: it is about the same for music and for
+    notes by chance, since the key next to a clear one is nearly as likely.
+    """
+    heard = list(notes)
+    scale = estimate(heard)
+    if scale is None:
+        return 0.0
+    tonic = (scale.tonic + 3 * scale.minor) % 12
+    # A minor key is in its harmonic form as sure as in the natural one: its leading note counts.
+    explained = {(tonic + step) % 12 for step in _MAJOR_SCALE} | ({(scale.tonic - 1) % 12} if scale.minor else set())
+    time = sum(n.duration for n in heard)
+    share = sum(n.duration for n in heard if n.pitch % 12 in explained) / time
+    return min(max((share - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL), 0.0), 1.0)

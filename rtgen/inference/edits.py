@@ -1,0 +1,331 @@
+"""Edits that move one attribute of a loop and, by the way they are made, leave the others alone.
+
+Each is told what the attribute shall be, and asks the model's belief which notes to take: an edit of the density adds
+or takes away chords like those that are there, one of the polyphony gathers notes or spreads them, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from rtgen.inference.sketch import SHORTEST, Sketch
+from rtgen.music.attributes import PER_BEAT, syncopated
+from rtgen.music.note import Note
+from rtgen.music.time import PPQN
+
+_ASIDE = 100.0
+"""What only happens where there is nothing else."""
+_FAR = 0.15
+"""Log-odds that a sixteenth of distance is worth."""
+_STEPS = (1, 2, 3, 4, 5, 7)
+"""Semitones that a note may move where an octave is too much."""
+
+
+# ---- density --------------------------------------------------------------------------------------------------------
+
+
+def density(s: Sketch, target: float) -> None:
+    """Whole columns of about the usual number of notes come or go, then single notes; at least one note stays."""
+    wanted = max(round(target * s.loop.length / PPQN), 1)
+    columns = max(round(wanted * len(s.at) / len(s)), 1) - len(s.at)
+    if wanted > len(s):
+        _more(s, wanted - len(s), columns)
+    elif wanted < len(s):
+        _fewer(s, len(s) - wanted, -columns)
+
+
+def _more(s: Sketch, notes: int, columns: int) -> None:
+    pitches = s.pitches()
+    usual = sum(pitches) / len(pitches)
+    duration = max(round(PPQN * 2 ** s.now("length")), SHORTEST)
+    velocity = round(s.now("velocity"))
+    free = [c for c in s.places if c not in s.at]
+    columns = min(max(columns, 0), notes, len(free))
+    each = -(-notes // max(columns, 1))
+    best = np.sort(s.belief, axis=0)[-each:].mean(axis=0)
+    chosen: list[int] = []
+    wide = max(float(np.std(pitches)), 4.0)
+    reach = np.arange(128.0)
+    outside = (reach < min(pitches) - 5) | (reach > max(pitches) + 5)
+    owed = 0.0
+    for i in range(notes):
+        if len(chosen) < columns:
+            c = max(free, key=lambda c: best[c] + s.habit(c) - _ASIDE * abs(s.effect(c, adding=True)))
+            free.remove(c)
+            chosen.append(c)
+        elif chosen:
+            c = chosen[i % len(chosen)]
+        else:
+            c = min(s.at, key=lambda c: (len(s.at[c]), -best[c]))
+        # What the last notes were too high, this one shall be too low.
+        aim = min(max(usual - owed, min(pitches)), max(pitches))
+        score = s.belief[:, c] - ((reach - aim) / wide) ** 2
+        score[outside] = -np.inf
+        for note in s.at.get(c, ()):
+            score[max(note.pitch - 2, 0) : note.pitch + 3] -= 2
+        for pitch in np.argsort(-score, kind="stable")[:12].tolist():
+            if s.has_room(c, pitch):
+                s.put(c, pitch, duration, velocity)
+                owed += pitch - usual
+                break
+
+
+def _fewer(s: Sketch, notes: int, columns: int) -> None:
+    for _ in range(max(columns, 0)):
+        size = notes / max(columns, 1)
+        loose = [c for c in s.at if len(s.at[c]) <= notes and len(s.at) > 1 and not s.holds(c)]
+        if not loose:
+            break
+        c = min(loose, key=lambda c: _weight(s, c) + abs(len(s.at[c]) - size))
+        notes -= len(s.at.pop(c))
+        columns -= 1
+    usual, owed = s.now("register"), 0.0
+    while notes > 0:
+        loose_notes = [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n) and len(s.at[c]) > 1]
+        loose_notes = loose_notes or [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n)]
+        if not loose_notes or len(s) == 1:
+            return
+        c, note = min(loose_notes, key=lambda x: s.belief[x[1].pitch, x[0]] + abs(owed + usual - x[1].pitch) / 4)
+        s.take(c, note)
+        owed += usual - note.pitch
+        notes -= 1
+
+
+def _weight(s: Sketch, c: int) -> float:
+    """How much a column counts: the model's belief in it, and whether the syncopation needs it."""
+    notes = s.at[c]
+    believed = sum(float(s.belief[note.pitch, c]) for note in notes) / len(notes)
+    return believed + s.habit(c) + _ASIDE * abs(s.effect(c, adding=False))
+
+
+# ---- polyphony ------------------------------------------------------------------------------------------------------
+
+
+def polyphony(s: Sketch, target: float) -> None:
+    """Notes of weak columns move into stronger ones, or chords are spread; their number stays."""
+    wanted = min(max(round(len(s) / max(target, 1)), 1), len(s), len(s.places))
+    if wanted > len(s.at):
+        _spread(s, wanted - len(s.at))
+    else:
+        _gather(s, len(s.at) - wanted)
+
+
+def _gather(s: Sketch, columns: int) -> None:
+    tried: set[int] = set()
+    while columns > 0:
+        loose = [c for c in s.at if c not in tried and not s.holds(c)]
+        if len(s.at) < 2 or not loose:
+            return
+        c = min(loose, key=lambda c: _weight(s, c) + 2 * len(s.at[c]))
+        tried.add(c)
+        moves = [(note, _host(s, c, note, tried)) for note in s.at[c]]
+        if all(host is not None for _, host in moves):
+            for note, host in moves:
+                assert host is not None
+                s.move(c, note, host)
+            columns -= 1
+
+
+def _host(s: Sketch, c: int, note: Note, weak: set[int]) -> int | None:
+    """The column that a note of another column would best be struck with."""
+    hosts = [
+        (float(s.belief[note.pitch, to]) + 0.5 * len(s.at[to]) - 4 * _FAR * _apart(s, c, to), -to)
+        for to in s.at
+        if to not in weak
+    ]
+    for _, to in sorted(hosts, reverse=True):
+        if s.has_room(-to, note.pitch, note):
+            return -to
+    return None
+
+
+def _apart(s: Sketch, a: int, b: int) -> int:
+    """Sixteenths between two columns, going round if that is shorter."""
+    return min((a - b) % s.count, (b - a) % s.count)
+
+
+def _spread(s: Sketch, columns: int) -> None:
+    free = [c for c in s.places if c not in s.at]
+    chords = [(c, n) for c in sorted(s.at) if len(s.at[c]) > 1 for n in s.at[c] if not s.is_held(n)]
+    if not free or not chords:
+        return
+    start = np.array([c for c, _ in chords])[:, None]
+    after = (np.array(free)[None] - start) % s.count
+    # Into what comes soon after the chord.
+    score = s.belief[[n.pitch for _, n in chords]][:, free] - _FAR * 3 * np.minimum(after, 2 * (s.count - after))
+    score = score + np.array([s.habit(c) for c in free])
+    order = np.argsort(-score, axis=None, kind="stable").tolist()
+    moved: set[int] = set()
+    for neutral in (True, False):
+        for index in order:
+            if not columns:
+                return
+            which, to = index // len(free), free[index % len(free)]
+            c, note = chords[which]
+            if which in moved or to in s.at or len(s.at[c]) < 2 or (neutral and s.effect(to, adding=True)):
+                continue
+            if s.has_room(to, note.pitch, note):
+                s.move(c, note, to)
+                moved.add(which)
+                columns -= 1
+
+
+# ---- syncopation ----------------------------------------------------------------------------------------------------
+
+
+def syncopation(s: Sketch, target: float) -> None:
+    """Struck beats are anticipated by a sixteenth or two, or anticipated ones move back; columns stay whole."""
+    wanted = round(target * s.beats)
+    more = wanted > len(syncopated(set(s.at), s.count))
+    for _ in range(s.beats):
+        off = wanted - len(syncopated(set(s.at), s.count))
+        moves = _anticipations(s) if more else _returns(s)
+        if not moves or (off <= 0 if more else off >= 0):
+            return
+        _, c, to = max(moves)
+        for note in list(s.at[c]):
+            s.move(c, note, to)
+
+
+def _anticipations(s: Sketch) -> list[tuple[float, int, int]]:
+    """How well, from which beat, to which column."""
+    found = []
+    for beat in range(0, s.count, PER_BEAT):
+        if beat not in s.at or s.holds(beat):
+            continue
+        before = any((beat - i) % s.count in s.at for i in range(1, PER_BEAT))
+        for by, price in ((-2, 0.0), (-1, 0.5), (1, 3.0), (2, 3.0)):
+            to = (beat + by) % s.count
+            # The loop's end is no place to anticipate its beginning from: what is struck there is cut.
+            if to in s.at or to not in s.places or (by > 0 and not before):
+                continue
+            found.append((_better(s, beat, to) - price - (_ASIDE if to > beat + 2 else 0), beat, to))
+    return found
+
+
+def _returns(s: Sketch) -> list[tuple[float, int, int]]:
+    """As `_anticipations`, of columns that move on to the beat after them."""
+    found = []
+    for beat in syncopated(set(s.at), s.count):
+        for by in range(1, PER_BEAT):
+            c = (beat - by) % s.count
+            if c in s.at and not s.holds(c) and beat in s.places:
+                found.append((_better(s, c, beat) - by, c, beat))
+    return found
+
+
+def _better(s: Sketch, c: int, to: int) -> float:
+    """How much rather the model would have the notes of a column in another; not if they have no room there."""
+    if not all(s.has_room(to, note.pitch, note) for note in s.at[c]):
+        return -_ASIDE / 2
+    return float(sum(s.belief[n.pitch, to] - s.belief[n.pitch, c] for n in s.at[c])) / len(s.at[c])
+
+
+# ---- register -------------------------------------------------------------------------------------------------------
+
+
+def register(s: Sketch, target: float) -> None:
+    """The notes farthest behind move by octaves, as in inversions, and then some to believed pitches nearby."""
+    owed = round((target - s.now("register")) * len(s))
+    way = 1 if owed > 0 else -1
+    left = abs(owed)
+    while left >= 12:
+        by = _behind(s, way)
+        if by is None:
+            break
+        _transpose(s, *by, 12 * way)
+        left -= 12
+    moved: set[Note] = set()
+    while left > len(s) / 4:
+        step = _nearby(s, way, left, moved)
+        if step is None:
+            return
+        c, note, semitones = step
+        moved.add(_transpose(s, c, note, way * semitones))
+        left -= semitones
+
+
+def _behind(s: Sketch, way: int) -> tuple[int, Note] | None:
+    """The note that is farthest behind, of those that are about as far the one that the model likes best up there."""
+    loose = [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n) and 0 <= n.pitch + 12 * way <= 127]
+    loose.sort(key=lambda x: (x[1].pitch * way - 0.5 * _gain(s, x[0], x[1], 12 * way), x[0]))
+    return next(((c, n) for c, n in loose if s.has_room(c, n.pitch + 12 * way, n)), None)
+
+
+def _nearby(s: Sketch, way: int, most: int, moved: set[Note]) -> tuple[int, Note, int] | None:
+    """The note that moves best by a few semitones, and how many."""
+    loose = [
+        (_gain(s, c, n, way * by) + 0.3 * by, -c, n, by)
+        for c in s.at
+        for n in s.at[c]
+        if not s.is_held(n) and n not in moved
+        for by in _STEPS
+        if by <= most and 0 <= n.pitch + way * by <= 127
+    ]
+    for _, c, note, by in sorted(loose, reverse=True):
+        if s.has_room(-c, note.pitch + way * by, note):
+            return -c, note, by
+    return None
+
+
+def _gain(s: Sketch, c: int, note: Note, semitones: int) -> float:
+    return float(s.belief[note.pitch + semitones, c] - s.belief[note.pitch, c])
+
+
+def _transpose(s: Sketch, c: int, note: Note, semitones: int) -> Note:
+    new = replace(note, pitch=note.pitch + semitones)
+    s.at[c][s.at[c].index(note)] = new
+    return new
+
+
+# ---- length and velocity --------------------------------------------------------------------------------------------
+
+
+def length(s: Sketch, target: float) -> None:
+    """All last longer or shorter by the same factor, until their pitch begins again or the loop ends."""
+    limits = s.limits()
+    lasts = {note: min(note.duration, most) for note, most in limits.items()}
+    change = target - s.now("length")
+    bounds = {n: limits[n] if change > 0 else min(SHORTEST, lasts[n]) for n in lasts}
+    slack = [abs(float(np.log2(bounds[n] / lasts[n]))) for n in lasts]
+    factor = 2 ** (poured(slack, abs(change) * len(lasts)) * (1 if change > 0 else -1))
+
+    def new(note: Note) -> Note:
+        wanted = round(lasts[note] * factor)
+        return replace(note, duration=min(wanted, bounds[note]) if change > 0 else max(wanted, bounds[note]))
+
+    s.change(new)
+
+
+def velocity(s: Sketch, target: float) -> None:
+    """All louder or softer by the same, so that accents stay, as far as they can be."""
+    change = target - s.now("velocity")
+    way = 1 if change > 0 else -1
+    slack = [float(127 - n.velocity if change > 0 else n.velocity - 1) for n in s.notes()]
+    by = round(poured(slack, abs(change) * len(slack))) * way
+    s.change(lambda note: replace(note, velocity=min(max(note.velocity + by, 1), 127)))
+
+
+def poured(slack: list[float], total: float) -> float:
+    """The level at which amounts add up to `total` when each is the level, or what it has room for."""
+    level = 0.0
+    for i, room in enumerate(sorted(slack)):
+        share = total / (len(slack) - i)
+        if share <= room:
+            return share
+        level, total = room, total - room
+    return level
+
+
+EDITS: Mapping[str, Callable[[Sketch, float], None]] = {
+    "density": density,
+    "polyphony": polyphony,
+    "syncopation": syncopation,
+    "register": register,
+    "length": length,
+    "velocity": velocity,
+}
+"""By attribute, in an order in which none disturbs what an earlier one did, as far as that can be."""

@@ -1,0 +1,38 @@
+"""Models that are told all music in one key: loops are moved into C major or A minor before, and answers back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rtgen.inference.card import Card
+from rtgen.inference.exchange import folded
+from rtgen.inference.sequence import into_c
+from rtgen.music import key
+from rtgen.music.note import Loop
+
+
+def in_c(card: Card, loop: Loop) -> tuple[int, Loop]:
+    """By how many semitones a loop is moved for a model, and what that makes of it; 0 if the model hears any key.
+
+    Notes that would leave what MIDI has are left out.
+    """
+    scale = key.estimate(loop.notes) if card.in_key else None
+    up = into_c(scale) if scale else 0
+    if not up:
+        return 0, loop
+    moved = (replace(n, pitch=n.pitch + up) for n in loop.notes if 0 <= n.pitch + up <= 127)
+    return up, loop.with_notes(moved)
+
+
+def told_in_c(card: Card, loop: Loop, play: Callable[[Loop], Loop]) -> Loop:
+    """What `play` answers to a loop that is moved for a model, moved back; notes that cannot be moved stay."""
+    up, moved = in_c(card, loop)
+    answered = play(moved)
+    if answered == moved:
+        return loop
+    if not up:
+        return answered
+    back = [replace(n, pitch=folded(n.pitch - up)) for n in answered.notes]
+    left = [n for n in loop.notes if not 0 <= n.pitch + up <= 127]
+    return loop.with_notes([*left, *back]).monophonic_by_pitch()

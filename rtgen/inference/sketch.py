@@ -1,0 +1,187 @@
+"""A loop while it is being changed: its notes by the sixteenth that they are struck on, and what a model believes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import log, log2
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.exchange import OUT_OF_KEY, Belief, log_odds
+from rtgen.music import key
+from rtgen.music.attributes import PER_BEAT, column, columns, syncopated
+from rtgen.music.note import Loop, Note
+from rtgen.music.roll import Plane
+from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH, Grid
+
+SHORTEST = 30
+"""Ticks; no note is made shorter."""
+_SURE = 8.0
+"""Log-odds beyond which a model is not believed."""
+_LEAST = 1e-9
+Spot = tuple[int, int]
+"""Onset and pitch of a note."""
+
+
+class Sketch:
+    """A loop that is being changed.
+
+    Args:
+        loop: its notes.
+        belief: log-odds of a note, shape (128, columns); see `by_column`.
+        held: notes that may not be moved or taken away.
+    """
+
+    def __init__(self, loop: Loop, belief: Belief, held: frozenset[Spot] = frozenset()) -> None:
+        self.loop, self.belief, self.held = loop, belief, held
+        self.count = columns(loop)
+        self.beats = self.count // PER_BEAT
+        self.places = [c for c in range(self.count) if c * TICKS_PER_SIXTEENTH < loop.length]
+        """Columns that a note may begin in."""
+        self.at: dict[int, list[Note]] = {}
+        for note in loop.notes:
+            self.at.setdefault(column(note, loop), []).append(note)
+        late: dict[int, list[int]] = {}
+        for note in loop.notes:
+            off = round(note.onset / TICKS_PER_SIXTEENTH)
+            late.setdefault(off % PER_BEAT, []).append(note.onset - off * TICKS_PER_SIXTEENTH)
+        self._late = {place: round(median(ticks)) for place, ticks in late.items()}
+        used = [sum(c % PER_BEAT == place for c in self.at) for place in range(PER_BEAT)]
+        self._habit = [log((each + 0.5) / (len(self.at) + 2)) for each in used]
+
+    # ---- what it is like --------------------------------------------------------------------------------------------
+
+    def notes(self) -> Iterator[Note]:
+        """All notes."""
+        return (note for notes in self.at.values() for note in notes)
+
+    def __len__(self) -> int:
+        """Number of notes."""
+        return sum(map(len, self.at.values()))
+
+    def pitches(self) -> list[int]:
+        """Of all notes."""
+        return [note.pitch for note in self.notes()]
+
+    def now(self, name: str) -> float:
+        """An attribute as it is at present; of length as it is when every note ends where its pitch begins again."""
+        return _NOW[name](self)
+
+    def limits(self) -> dict[Note, int]:
+        """How long each note may last at most: until its pitch begins again, or the loop ends."""
+        following: dict[int, int] = {}
+        found: dict[Note, int] = {}
+        for note in sorted(self.notes(), key=lambda n: -n.onset):
+            limit = following.get(note.pitch, self.loop.length)
+            found[note] = max(limit - note.onset, 1)
+            following[note.pitch] = note.onset
+        return found
+
+    def effect(self, c: int, *, adding: bool) -> int:
+        """How many beats more (or fewer) are syncopated when a column is struck, or no longer."""
+        beat = -(-c // PER_BEAT) * PER_BEAT % self.count
+        before = any((beat - i) % self.count in self.at for i in range(1, PER_BEAT) if (beat - i) % self.count != c)
+        if c == beat:
+            change = -int(before)
+        else:
+            change = int(not before and beat not in self.at)
+        return change if adding else -change
+
+    def habit(self, c: int) -> float:
+        """Log of how usual it is for this loop to strike at this place in a beat."""
+        return self._habit[c % PER_BEAT]
+
+    def holds(self, c: int) -> bool:
+        """Whether a note of this column may not be moved."""
+        return bool(self.held) and any(self.is_held(note) for note in self.at.get(c, ()))
+
+    def is_held(self, note: Note) -> bool:
+        """Whether a note may not be moved or taken away."""
+        return (note.onset, note.pitch) in self.held
+
+    # ---- changing it ------------------------------------------------------------------------------------------------
+
+    def onset(self, c: int) -> int:
+        """When a note of a column begins: with the others, or as late as others are at this place of a beat."""
+        tick = c * TICKS_PER_SIXTEENTH
+        for note in self.at.get(c, ()):
+            if abs(note.onset - tick) <= TICKS_PER_SIXTEENTH // 2:
+                return note.onset
+        late = self._late.get(c % PER_BEAT, 0)
+        return min(max(tick + late, 0), self.loop.length - 1)
+
+    def has_room(self, c: int, pitch: int, leaving: Note | None = None) -> bool:
+        """Whether a pitch can be struck in a column without cutting a note; `leaving` will be gone by then."""
+        onset = self.onset(c)
+        if any(note.pitch == pitch for note in self.at.get(c, ()) if note is not leaving):
+            return False
+        return not any(
+            note.pitch == pitch and note.onset <= onset + TICKS_PER_SIXTEENTH // 2 and onset < note.end
+            for note in self.notes()
+            if note is not leaving
+        )
+
+    def put(self, c: int, pitch: int, duration: int, velocity: int) -> None:
+        """A note more."""
+        onset = self.onset(c)
+        lasts = max(min(duration, self.loop.length - onset), 1)
+        self.at.setdefault(c, []).append(Note(onset, pitch, lasts, velocity))
+
+    def take(self, c: int, note: Note) -> None:
+        """A note less."""
+        self.at[c].remove(note)
+        if not self.at[c]:
+            del self.at[c]
+
+    def move(self, c: int, note: Note, to: int) -> None:
+        """A note to another column."""
+        self.take(c, note)
+        self.put(to, note.pitch, note.duration, note.velocity)
+
+    def change(self, new: Callable[[Note], Note]) -> None:
+        """Every note for another in the same column."""
+        self.at = {c: [new(note) for note in notes] for c, notes in self.at.items()}
+
+    def finished(self) -> Loop:
+        """The loop that came of it."""
+        return self.loop.with_notes(self.notes()).monophonic_by_pitch()
+
+
+_NOW: Mapping[str, Callable[[Sketch], float]] = {
+    "density": lambda s: len(s) * PPQN / s.loop.length,
+    "register": lambda s: sum(s.pitches()) / len(s),
+    "polyphony": lambda s: len(s) / len(s.at),
+    "length": lambda s: sum(log2(min(n.duration, most) / PPQN) for n, most in s.limits().items()) / len(s),
+    "syncopation": lambda s: len(syncopated(set(s.at), s.count)) / s.beats,
+    "velocity": lambda s: sum(n.velocity for n in s.notes()) / len(s),
+}
+
+
+def by_column(onset: Plane | None, loop: Loop, grid: Grid, scale: key.Key | None, lock: float) -> Belief:
+    """What a model believes of the sixteenths of a loop: log-odds of a note, shape (128, columns).
+
+    Args:
+        onset: probabilities, shape (pitches, steps); None believes in all alike.
+        loop: which it is about.
+        grid: of the probabilities.
+        scale: the key that notes keep to.
+        lock: how firmly, 0-1.
+    """
+    belief = np.zeros((128, columns(loop)))
+    if onset is not None:
+        found = np.clip(log_odds(np.maximum(onset, _LEAST)), -_SURE, _SURE)
+        where: NDArray[np.intp] = np.rint(np.arange(found.shape[1]) * (grid.step / TICKS_PER_SIXTEENTH)).astype(np.intp)
+        where %= belief.shape[1]
+        folded = np.full((grid.pitches, belief.shape[1]), -_SURE)
+        # The first step of every column, then the second and so on: a maximum without a loop over steps.
+        turns = np.array([(where[:i] == c).sum() for i, c in enumerate(where.tolist())])
+        for turn in range(int(turns.max()) + 1):
+            some = turns == turn
+            folded[:, where[some]] = np.maximum(folded[:, where[some]], found[:, some])
+        belief = np.pad(folded, ((grid.pitch_low, 127 - grid.pitch_high), (0, 0)), mode="edge")
+    if scale is not None and lock:
+        outside = np.array([not scale.contains(pitch) for pitch in range(128)])
+        belief = belief - OUT_OF_KEY * lock * outside[:, None]
+    return belief
