@@ -177,7 +177,7 @@ def shown(task: Batch, steps: int) -> Batch:
     wide = steps
     while wide < FEWEST or wide % MULTIPLE:
         wide += steps
-    if wide == task.roll.shape[-1]:
+    if wide == steps == task.roll.shape[-1]:
         return task
     columns = np.arange(wide) % steps
     planes = (task.roll, task.mask, task.phase, task.target)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.music.note import Loop, Note
-from rtgen.music.roll import encode
+from rtgen.music.roll import bar_phase, encode
+from rtgen.music.time import Metre
 from tests.train import songs
 from train import augment, batch, corrupt, dataset
 from train.augment import Augmentation
@@ -21,14 +22,14 @@ COUNT = 400
 NONE = Rates(0, 0, 0, 0, 0, 0)
 
 
-def sample(loops: list[Loop], filled: int = LENGTH, tempo: float = 120.0) -> Sample:
-    count = len(loops)
+def sample(loops: list[Loop], filled: int | None = None, tempo: float = 120.0, bar: int = BAR) -> Sample:
+    count, length = len(loops), loops[0].length
     return Sample(
         dataset.from_loops(loops),
         count,
-        LENGTH,
-        BAR,
-        np.full(count, filled, np.int32),
+        length,
+        bar,
+        np.full(count, length if filled is None else filled, np.int32),
         np.full(count, tempo, np.float32),
         np.arange(count),
     )
@@ -170,6 +171,22 @@ def test_all_four_quarters_are_drawn_and_loops_with_padding_stay() -> None:
     assert found == {0, 1, 2, 3}
     partly = replace(SONGS, filled=np.full(COUNT, LENGTH - 1, np.int32))
     assert same(Augmentation(shift=True).apply(partly, np.random.default_rng(0)), partly)
+
+
+@pytest.mark.parametrize(
+    ("beats", "unit", "bar", "turns"),
+    [(3, 4, 36, {0, 36}), (7, 8, 42, {0, 42}), (2, 4, 24, {0, 12, 24, 36}), (6, 4, 72, {0, 36, 72, 108})],
+)
+def test_downbeats_stay_strong_in_any_metre(beats: int, unit: int, bar: int, turns: set[int]) -> None:
+    length = 2 * Metre(beats, unit).bar
+    notes = tuple(Note(onset, 60, 40) for onset in range(0, length, 440))
+    before = sample([Loop(length, notes)] * 40, bar=Metre(beats, unit).bar)
+    after = Augmentation(shift=True).apply(before, np.random.default_rng(0))
+    goal = rolls(before)[0, 0]
+    found = {
+        by for picture in rolls(after)[:, 0] for by in range(2 * bar) if np.array_equal(picture, np.roll(goal, by, 1))
+    }
+    assert found == turns
 
 
 def test_in_seconds_slow_loops_are_drawn_out_and_fast_ones_end_early() -> None:
@@ -390,3 +407,35 @@ def test_each_damage_of_a_task_can_be_switched_off() -> None:
 def test_the_first_bar_is_cut_from_every_plane() -> None:
     task = batch.first_bar(batch.repair_task(SONGS, np.random.default_rng(6)))
     assert {x.shape[-1] for x in (task.roll, task.mask, task.phase, task.target)} == {48}
+
+
+WALTZ = sample([Loop(2880, songs.song(seed, 2)[:9], 1440) for seed in range(30)], bar=1440)
+
+
+def test_a_bar_that_is_short_is_shown_twice_as_in_play() -> None:
+    drawn = [batch.repair_task(WALTZ, np.random.default_rng(seed)) for seed in range(20)]
+    assert {x.target.shape[-1] for x in drawn} == {72}
+    twice = [np.array_equal(x.target[..., :36], x.target[..., 36:]) for x in drawn]
+    assert 0 < sum(twice) < 20
+    for x, once in zip(drawn, twice, strict=True):
+        assert np.allclose(x.phase[0], bar_phase(2880, 1440, GRID), atol=1e-5)
+        if once:
+            assert np.array_equal(x.roll[..., :36], x.roll[..., 36:])
+            assert np.array_equal(x.target[..., :36], rolls(WALTZ)[..., :36])
+            assert not x.wish.any()
+
+
+@pytest.mark.parametrize(("metre", "steps"), [((7, 8), {168}), ((5, 4), {120}), ((2, 4), {48})])
+def test_whatever_the_metre_a_task_can_be_folded_and_halved(metre: tuple[int, int], steps: set[int]) -> None:
+    bar = Metre(*metre).bar
+    loops = sample([Loop(2 * bar, (Note(0, 60, 100), Note(bar, 64, 100)), bar)] * 4, bar=bar)
+    assert {batch.repair_task(loops, np.random.default_rng(seed)).roll.shape[-1] for seed in range(20)} == steps
+
+
+def test_bars_of_three_beats_stand_in_slots_of_four() -> None:
+    seen, plain = batch.in_slots(WALTZ), rolls(WALTZ)
+    assert np.array_equal(seen[..., :36], plain[..., :36])
+    assert np.array_equal(seen[..., 48:84], plain[..., 36:])
+    assert not seen[..., 36:48].any()
+    assert not seen[..., 84:].any()
+    assert np.array_equal(batch.in_slots(SONGS), rolls(SONGS))

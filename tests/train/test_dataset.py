@@ -11,6 +11,7 @@ from tests.train import songs
 from train import dataset
 from train.cut import Cutting
 from train.prepare import prepare
+from train.sample import Sample
 from train.sources.find import find
 
 
@@ -62,6 +63,7 @@ def test_only_what_fits_is_loaded(tmp_path: Path) -> None:
     # Ten bars of three beats and two thirds of another: eleven.
     assert waltz.filled.tolist() == [2880] * 5 + [1440]
     assert waltz.length == 2880
+    assert {loop.bar for loop in Sample.of(waltz, np.arange(6)).loops()} == {1440}
     with pytest.raises(UserError, match="no loops of c for 'all' with 2 bars of 4 beats"):
         dataset.load(tmp_path / "data", "all", ["c"])
     with pytest.raises(UserError, match="4 bars"):

@@ -18,10 +18,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rtgen.errors import UserError
+from rtgen.music.time import Metre
+from tests.train import songs
 from train import dataset, fit
 from train.config import Config
 from train.models.base import Aim, Source
 from train.models.loop_denoiser import LoopDenoiser
+from train.prepare import prepare
+from train.sources.find import find
 
 TINY = Config(
     "loop_denoiser",
@@ -195,6 +199,45 @@ def test_shares_of_sets_are_kept(small_data: Path) -> None:
     two = replace(loops, sets=np.array(["a"] * half + ["b"] * (len(loops) - half)))
     drawn = Source(two, {"a": 3.0, "b": 1.0, "absent": 5.0}).draw(1000, np.random.default_rng(0))
     assert np.mean(drawn.indices < half) == pytest.approx(0.75, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def two_metres(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty songs in 4/4 and as many in 3/4 as a dataset."""
+    folder = tmp_path_factory.mktemp("metres")
+    songs.folder(folder / "set", 60)
+    for seed in range(60, 120):
+        songs.save(folder / "set" / f"{seed}.mid", songs.song(seed), metre=Metre(3, 4))
+    prepare(find([folder / "set"]), folder / "data")
+    return folder / "data"
+
+
+def test_each_metre_has_its_share_and_validation_is_in_the_first(two_metres: Path) -> None:
+    config = replace(TINY, metres={"4/4": 3.0, "3/4": 1.0, "5/4": 9.0})
+    source = fit.source(two_metres, "train", config)
+    bars = [source.draw(2, np.random.default_rng(seed)).bar for seed in range(400)]
+    assert set(bars) == {1920, 1440}  # there is nothing in 5/4
+    assert bars == [source.draw(2, np.random.default_rng(seed)).bar for seed in range(400)]
+    assert np.mean([bar == 1440 for bar in bars]) == pytest.approx(1 / 13, abs=0.05)
+    plain = fit.source(two_metres, "train", TINY)
+    assert len(source) > len(plain) == len(source.loops)
+    assert set(fit.source(two_metres, "valid", config).loops.bars.tolist()) == {1920}
+    few = fit.source(two_metres, "train", replace(config, metres={"4/4": 3.0, "3/4": 1.0}, loops=16))
+    assert (len(few.loops), len(few)) == (12, 16)
+    waltzes = fit.source(two_metres, "train", replace(config, metres={"3/4": 1.0}))
+    assert waltzes.loops.length == 2880
+    with pytest.raises(UserError, match="no loops of set for 'train' with 2 bars of 5 beats"):
+        fit.source(two_metres, "train", replace(config, metres={"5/4": 1.0}))
+
+
+@pytest.mark.parametrize("model", ["loop_denoiser", "mlp_vae"])
+def test_a_run_learns_from_two_metres(model: str, two_metres: Path, tmp_path: Path) -> None:
+    small = TINY.architecture if model == "loop_denoiser" else {"hidden": [16], "latents": 4}
+    config = replace(TINY, model=model, architecture=small, metres={"3/4": 0.5, "4/4": 0.5}, batch=32)
+    state = fit.fit(config, two_metres, tmp_path, epochs=1)
+    assert state.step > 10
+    assert 0 <= next(value for name, value in state.valid.items() if "f1" in name) <= 1
+    assert fit.load(tmp_path / fit.LAST).config.metres == config.metres
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from rtgen.errors import UserError
+from rtgen.music.note import Loop, Note
+from train import dataset
 from train.dataset import LENGTH
 from train.models import build
+from train.models.images import Planes
 from train.models.mlp_vae import MlpVae
 from train.models.vae import (
     LOUDNESS,
@@ -17,6 +20,7 @@ from train.models.vae import (
     Repairs,
     divergence,
     latents_of,
+    reconstruction_f1,
     reconstruction_loss,
     reparameterise,
 )
@@ -155,3 +159,37 @@ def test_repairs_that_do_not_go_together_are_a_sentence() -> None:
     assert Repairs().planes == 1
     assert replace(Repairs(), onset=True, velocity=True).planes == 3
     assert GRID.steps(LENGTH) == 96
+
+
+# ---- three beats a bar ----------------------------------------------------------------------------------------------
+
+
+def waltz(filled: int = 2880) -> Sample:
+    loops = [Loop(2880, tuple(Note(at, 60 + at // 240 + i, 200) for at in range(0, 2880, 240)), 1440) for i in range(5)]
+    full, tempos = np.full(5, filled, np.int32), np.full(5, 120, np.float32)
+    return Sample(dataset.from_loops(loops), 5, 2880, 1440, full, tempos, np.arange(5))
+
+
+def test_the_silence_beside_a_short_bar_is_learnt_and_padding_is_not() -> None:
+    net = MlpVae(**SMALL)
+    whole, half = (net.task(waltz(filled), np.random.default_rng(0)) for filled in (2880, 1440))
+    assert whole["roll"].shape[-1] == whole["filled"].shape[-1] == 96
+    assert whole["filled"].all()
+    assert half["filled"][0, 0, 0].tolist() == [1] * 48 + [0] * 36 + [1] * 12
+
+
+class Perfect(MlpVae):
+    """A code that is the roll itself."""
+
+    def mean(self, roll: Tensor) -> Tensor:
+        return roll.flatten(1)
+
+    def planes(self, code: Tensor) -> Planes:
+        onset, hold, velocity, micro = code.reshape(-1, 4, 96, 96).unbind(1)
+        return onset, hold, velocity, micro
+
+
+def test_loops_of_another_metre_come_back_from_their_slots() -> None:
+    net = Perfect(**SMALL)
+    assert reconstruction_f1(net, waltz()) == 1
+    assert net.codes(waltz()).shape == (5, 4 * 96 * 96)
