@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from math import isfinite, prod
 from typing import Any
 
 from rtgen.errors import UserError
+from rtgen.inference.stream import CONTEXT, WINDOW, Spelling
 from rtgen.instrument.job import Mode
 from rtgen.music.time import Grid
 
@@ -23,8 +25,10 @@ PLANES = ("onset", "hold", "velocity", "micro")
 
 Shape = tuple[int | str, ...]
 """A tensor's dimensions: numbers, or `batch`, `steps` and `time`, which a model leaves free."""
-INTEGERS = frozenset({"symbol"})
-"""Inputs that are int64; all others are float32."""
+INTEGERS = frozenset({"symbol", "note", "given", "chosen"})
+"""Inputs and outputs that are int64; all others are float32."""
+CHOICES = 4
+"""What is chosen of a note: shift, pitch, duration, velocity."""
 MAX_LATENTS = 4096
 MAX_SYMBOLS = 65_536
 MAX_STATE = 2**20
@@ -117,6 +121,7 @@ class Card:
         latents: the dimensions of its code, if it has one.
         states: what a sequence model remembers.
         vocabulary: the symbols of a sequence model, in the order of their numbers.
+        spelling: the classes of notes of a continuer.
         in_key: whether it is told music, and tells it, as if it were in C major or A minor.
         threshold: onset probability from which a cell is a note.
         data: training sets with licences.
@@ -135,6 +140,7 @@ class Card:
     latents: tuple[Latent, ...] = ()
     states: tuple[State, ...] = ()
     vocabulary: tuple[Symbol, ...] = ()
+    spelling: Spelling | None = None
     in_key: bool = False
     threshold: float = 0.5
     data: tuple[Data, ...] = ()
@@ -152,16 +158,23 @@ class Card:
         states = {f"{state.name}_next": state.shape for state in self.states}
         return {**self._sized(ROLES[self.role].outputs), **states}
 
+    def classes(self) -> tuple[int, ...]:
+        """How many shifts, pitches, durations and velocities there are; nothing without a spelling."""
+        s = self.spelling
+        return (len(s.shifts), self.grid.pitches, len(s.durations), len(s.velocities)) if s else ()
+
     def _sized(self, shapes: Mapping[str, Sequence[str | int]]) -> dict[str, Shape]:
         """Shapes with the sizes that the card knows in the place of their names."""
         sizes = {"pitches": self.grid.pitches, "latents": len(self.latents), "symbols": len(self.vocabulary)}
+        sizes["classes"] = sum(self.classes())
         if self.min_steps == self.max_steps:
             sizes["steps"] = self.max_steps
         return {name: tuple(sizes.get(str(d), d) for d in dimensions) for name, dimensions in shapes.items()}
 
     def metadata(self) -> dict[str, str]:
         """What an exporter writes into the metadata of the `.onnx`."""
-        return {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, sort_keys=True)}
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, **said}, sort_keys=True)}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], file: str) -> Card:
@@ -238,7 +251,30 @@ ROLES: dict[str, Role] = {
         inputs={"symbol": ("batch", "time")},
         outputs={"logits": ("batch", "time", "symbols")},
     ),
+    # note: classes of the four choices of a note that is heard. place: step in the bar, and steps in the bar. past:
+    # what was struck up to there. given: choices that are fixed, or -1. chance: natural logarithms. Then the states.
+    "continuer": Role(
+        modes=("continue",),
+        inputs={
+            "note": ("batch", CHOICES),
+            "place": ("batch", 2),
+            "context": ("batch", CONTEXT),
+            "past": ("batch", "pitches", WINDOW + 1),
+            "given": ("batch", CHOICES),
+            "noise": ("batch", "classes"),
+            "temperature": ("batch", 1),
+            "least": ("batch", 1),
+            "bias": ("batch", "pitches"),
+            "echo": ("batch", 1),
+        },
+        outputs={"chosen": ("batch", CHOICES), "chance": ("batch", CHOICES)},
+    ),
 }
+_NEEDED: Mapping[str, frozenset[str]] = {
+    "sequence": frozenset({"states", "vocabulary"}),
+    "continuer": frozenset({"states", "spelling"}),
+}
+"""Fields of a card that belong to some roles only."""
 
 
 def modes_of(card: Card) -> tuple[Mode, ...]:
@@ -248,6 +284,8 @@ def modes_of(card: Card) -> tuple[Mode, ...]:
 
 def _build(fields: dict[str, Any]) -> Card:
     fields = dict(fields)
+    if fields.get("spelling") is not None:
+        fields["spelling"] = Spelling(**{name: tuple(values) for name, values in fields["spelling"].items()})
     for name in ("name", "description"):
         if not isinstance(fields.get(name, ""), str):
             raise ValueError(f"field '{name}' is not text")
@@ -272,6 +310,8 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError(f"field 'threshold' is {card.threshold}, not between 0 and 1")
     if type(card.in_key) is not bool:
         raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
+    if card.role == "continuer" and not card.in_key:
+        raise ValueError("field 'in_key' is False, and a model of role 'continuer' is told all music in one key")
     _check_latents(card)
     _check_sequence(card)
     return card
@@ -296,12 +336,13 @@ def _check_latents(card: Card) -> None:
 
 
 def _check_sequence(card: Card) -> None:
-    """Whether states and vocabulary are there if the role needs them, and not if not; and whether they make sense."""
-    sequence = card.role == "sequence"
-    for name in ("states", "vocabulary"):
-        if bool(getattr(card, name)) is not sequence:
-            raise ValueError(f"a model of role '{card.role}' {'needs the' if sequence else 'has no'} field '{name}'")
-    taken = {"symbol", "logits"}
+    """Whether what belongs to models that go on is there if the role needs it, and not if not; and makes sense."""
+    needed = _NEEDED.get(card.role, frozenset())
+    for name in ("states", "vocabulary", "spelling"):
+        if bool(getattr(card, name)) is not (name in needed):
+            says = "needs the" if name in needed else "has no"
+            raise ValueError(f"a model of role '{card.role}' {says} field '{name}'")
+    taken = {*ROLES[card.role].inputs, *ROLES[card.role].outputs}
     for state in card.states:
         if not isinstance(state.name, str) or state.name in taken:
             raise ValueError(f"a state cannot be called {state.name!r}")
@@ -311,8 +352,24 @@ def _check_sequence(card: Card) -> None:
             raise ValueError(f"state '{state.name}' has the shape {list(state.shape)}, not numbers and one 'batch'")
         if prod(d for d in sizes if isinstance(d, int)) > MAX_STATE:
             raise ValueError(f"state '{state.name}' has more than {MAX_STATE} numbers")
-    if not sequence:
-        return
+    if card.spelling is not None:
+        _check_spelling(card.spelling)
+    if card.vocabulary:
+        _check_vocabulary(card)
+
+
+def _check_spelling(spelling: Spelling) -> None:
+    ranges = {"shifts": (0, _MAX_SYMBOL_STEPS), "durations": (1, _MAX_SYMBOL_STEPS), "velocities": (1, 127)}
+    for name, (low, high) in ranges.items():
+        values = getattr(spelling, name)
+        whole = len(values) <= MAX_SYMBOLS and all(type(n) is int and low <= n <= high for n in values)
+        if not values or not whole or any(a >= b for a, b in pairwise(values)):
+            raise ValueError(f"the {name} of the field 'spelling' are no rising whole numbers from {low} to {high}")
+    if not spelling.shifts[-1]:
+        raise ValueError("the field 'spelling' has no shift that goes on")
+
+
+def _check_vocabulary(card: Card) -> None:
     if len(card.vocabulary) > MAX_SYMBOLS:
         raise ValueError(f"{len(card.vocabulary)} symbols are more than {MAX_SYMBOLS}")
     for number, symbol in enumerate(card.vocabulary):

@@ -27,6 +27,8 @@ _PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 _MAX_BYTES = 256 * 2**20
+_NEVER_ZERO = frozenset({"place", "temperature", "least"})
+"""Inputs that are divided by, or of which a logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Model:
     def seconds(self, runs: int = 5) -> float:
         """The median time of a run, in seconds.
 
-        On a loop of two bars of 4/4, or the model's shortest; of a sequence, on one symbol.
+        On a loop of two bars of 4/4, or the model's shortest; of a sequence on one symbol, of a continuer on one note.
         """
         inputs = self._zeros(self._sizes(min(max(96, self.card.min_steps), self.card.max_steps)))
         times = []
@@ -164,9 +166,9 @@ class Model:
         return {"batch": batch, "steps": -(-steps // self.card.step_multiple) * self.card.step_multiple, "time": 1}
 
     def _zeros(self, sizes: dict[str, int], names: set[str] | None = None) -> dict[str, Tensor]:
-        """Inputs of zeros; all, or those named."""
+        """Inputs of zeros, or of ones where there is no zero; all, or those named."""
         return {
-            name: np.zeros(_exact(shape, sizes), np.int64 if name in INTEGERS else np.float32)
+            name: np.full(_exact(shape, sizes), int(name in _NEVER_ZERO), np.int64 if name in INTEGERS else np.float32)
             for name, shape in self.card.inputs().items()
             if names is None or name in names
         }

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rtgen.music.attributes import NAMES
+from rtgen.music.attributes import NAMES, measure
+from rtgen.music.note import Loop
+from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
 LAGS = (1, 2, 4)
 """Bars ago: a model is told what was struck then."""
+WINDOW = 192
+"""Steps before a note of which a model is told what was struck in them."""
 SIXTEENTHS, CLASSES = 16, 12
 CONTEXT = len(NAMES) + SIXTEENTHS + CLASSES + 1
 """Numbers that tell what two bars were like: attributes, groove, pitch classes, and 1 as a sign that they are known."""
@@ -71,3 +77,109 @@ def context_of(attributes: ArrayLike, groove: ArrayLike, classes: ArrayLike) -> 
     values = (np.asarray(attributes, np.float32) - _MEAN) / _SD
     known = np.ones((len(values), 1), np.float32)
     return np.concatenate([np.clip(values, -4, 4), groove, classes, known], axis=1, dtype=np.float32)
+
+
+# ---- what was played, as it is told ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """Loops, one after the other, as a model is told them: by onset, and a chord from below.
+
+    Args:
+        step: at which each note is struck, from the beginning of the first loop; shape (notes).
+        note: the classes of shift, pitch, duration and velocity, shape (notes, 4).
+        place: step in the bar, and steps in the bar, shape (notes, 2).
+        context: of the loop before the one that a note is in, zeros before the first; shape (notes, `CONTEXT`).
+        ahead: what is known of the last loop, for what comes after it; shape (`CONTEXT`).
+        last: how many of the notes are in the last loop.
+        end: the step at which the last loop ends.
+    """
+
+    step: NDArray[np.int64]
+    note: NDArray[np.int64]
+    place: NDArray[np.float32]
+    context: NDArray[np.float32]
+    ahead: NDArray[np.float32]
+    last: int
+    end: int
+
+    def rows(self) -> NDArray[np.float64]:
+        """All that is told of each note, to compare; shape (notes, numbers)."""
+        return np.concatenate([self.step[:, None], self.note, self.place, self.context], axis=1, dtype=np.float64)
+
+    def struck(self, pitches: int, room: int = 0) -> NDArray[np.float32]:
+        """The class of the duration, plus 1, where a note is struck: shape (pitches, `WINDOW` + steps + `room`).
+
+        The columns from a step on, `WINDOW` + 1 of them, are the past of a note that is struck at that step.
+        """
+        columns = np.zeros((pitches, WINDOW + self.end + room), np.float32)
+        columns[self.note[:, 1], WINDOW + self.step] = self.note[:, 2] + 1
+        return columns
+
+
+def tell(loops: Sequence[Loop], up: int, spelling: Spelling, grid: Grid, known: int = 2**30) -> Told:
+    """Loops as a model is told them.
+
+    Args:
+        loops: what was played, the oldest first.
+        up: semitones from their key into C major or A minor; what would leave the grid stays within by octaves.
+        spelling: of the notes.
+        grid: of steps and pitches.
+        known: only so many notes at the end get a context; the others are not heard.
+
+    Raises:
+        ValueError: a loop is not a whole number of steps long.
+    """
+    parts = [_spelt(loop, up, spelling, grid) for loop in loops]
+    counts = np.array([len(part) for part in parts])
+    lengths = np.array([grid.steps(loop.length) for loop in loops])
+    bars = np.array([loop.bar / grid.step for loop in loops])
+    of = np.repeat(np.arange(len(loops)), counts)
+    rows = np.concatenate(parts)
+    step = rows[:, 0] + (np.cumsum(lengths) - lengths)[of]
+    note = np.concatenate([spelling.shift(np.diff(step, prepend=step[:1]))[:, None], rows[:, 1:]], axis=1)
+    place = np.stack([rows[:, 0] % bars[of], bars[of]], axis=1).astype(np.float32)
+    # Nobody asks what was known to those that are not heard.
+    heard = np.cumsum(counts[::-1])[::-1] - counts < known
+    contexts = np.zeros((len(loops) + 1, CONTEXT), np.float32)
+    for i in np.flatnonzero(heard).tolist():
+        if i and loops[i - 1].notes:
+            contexts[i] = known_of(loops[i - 1], up, grid)
+    contexts[-1] = known_of(loops[-1], up, grid)
+    return Told(step, note, place, contexts[of], contexts[-1], int(counts[-1]), int(lengths.sum()))
+
+
+@lru_cache(maxsize=64)
+def _spelt(loop: Loop, up: int, spelling: Spelling, grid: Grid) -> NDArray[np.int64]:
+    """The notes of a loop: step, and the classes of pitch, duration and velocity; of those that coincide the first."""
+    last = grid.steps(loop.length) - 1
+    rows: dict[tuple[int, int], tuple[int, int]] = {}
+    for n in loop.notes:
+        cell = min(max(round(n.onset / grid.step), 0), last), within(n.pitch + up, grid) - grid.pitch_low
+        rows.setdefault(cell, (round(n.duration / grid.step), n.velocity))
+    found = np.array([(*cell, *rest) for cell, rest in sorted(rows.items())], np.int64).reshape(-1, 4)
+    found[:, 2], found[:, 3] = spelling.duration(found[:, 2]), spelling.velocity(found[:, 3])
+    return found
+
+
+@lru_cache(maxsize=64)
+def known_of(loop: Loop, up: int, grid: Grid) -> NDArray[np.float32]:
+    """What is known of a loop with notes, moved `up`: as `context_of` has it, shape (`CONTEXT`)."""
+    lifted = loop.with_notes(replace(n, pitch=within(n.pitch + up, grid)) for n in loop.notes)
+    groove, classes = np.zeros(SIXTEENTHS), np.zeros(CLASSES)
+    for n in lifted.notes:
+        groove[round(n.onset % loop.bar / TICKS_PER_SIXTEENTH) % SIXTEENTHS] += 1
+        classes[n.pitch % CLASSES] += n.duration
+    attributes = [list(measure(lifted).values())]
+    known = context_of(attributes, [groove / max(groove.sum(), 1)], [classes / max(classes.sum(), 1)])
+    return known.reshape(-1)
+
+
+def within(pitch: int, grid: Grid) -> int:
+    """The nearest pitch of the same name that the grid has (or its end, if it has none)."""
+    while pitch < grid.pitch_low:
+        pitch += 12
+    while pitch > grid.pitch_high:
+        pitch -= 12
+    return max(pitch, grid.pitch_low)

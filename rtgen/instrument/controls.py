@@ -68,6 +68,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
         *(Parameter(name, 0.5, 0.0, 1.0, cc, help) for name, (cc, help) in _AS_PLAYED.items()),
         *(Parameter(name, 0.5, 0.0, 1.0, 108 + i, "a dimension of the model's own") for i, name in enumerate(LATENTS)),
+        Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much of what was said a continuation says again"),
     )
 }
 HOLD_CC = 23

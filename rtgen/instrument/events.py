@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.preset import Preset, Use
 from rtgen.music.note import Loop
 
@@ -139,9 +139,13 @@ class Notice:
 
 @dataclass(slots=True)
 class Output:
-    """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again."""
+    """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again.
+
+    `heard` is what the model may hear before it is asked for anything.
+    """
 
     messages: list[bytes] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    heard: Heard | None = None
     notices: list[Notice] = field(default_factory=list)
     wake_at: float | None = None

@@ -24,6 +24,8 @@ class Job:
         seed: of everything random in the answer.
         target: tick at which the answer begins.
         epoch: counts the breaks in the song's time; an answer from another epoch is void.
+        past: what was played before, the oldest first; for `continue`.
+        ends: the loops A and B; for `blend`.
     """
 
     loop: Loop
@@ -34,6 +36,21 @@ class Job:
     knobs: Mapping[str, float] = field(default_factory=dict)
     past: tuple[Loop, ...] = ()
     ends: tuple[Loop, Loop] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What has been played of a loop so far, for a model that hears the player while there is time for it.
+
+    Whether it is heard or lost changes no answer, only how long one takes.
+
+    Args:
+        past: what was played before the loop, as a `Job` will have it.
+        loop: the notes that have ended, up to the first that has not.
+    """
+
+    past: tuple[Loop, ...]
+    loop: Loop
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rtgen.instrument import midi
 from rtgen.music.note import Loop, Note
 
@@ -80,15 +82,25 @@ class Looper:
         still = [Note(on - self._start, key[1], max(tick - on, 1), v) for key, (on, v) in self._open.items()]
         return (*self._notes, *still)
 
+    def complete(self, length: int, bar: int) -> Loop:
+        """What was captured so far and will not change: notes that have ended, up to the first that still sounds."""
+        still = min((on - (self._start or 0) for on, _ in self._open.values()), default=length)
+        return _cut([n for n in self._notes if n.onset < still], length, bar)
+
     def take(self, length: int, bar: int) -> Loop:
         """The captured loop, cut at `length` ticks; captures no more until the next `begin`.
 
         A tick may be hit after the end by a hair (times are estimates); such a note is moved to the last tick.
         """
         assert self._start is not None
-        cut = []
-        for note in self.notes(self._start + length):
-            onset = min(note.onset, length - 1)
-            cut.append(Note(onset, note.pitch, max(min(note.end, length) - onset, 1), note.velocity))
+        notes = self.notes(self._start + length)
         self.cancel()
-        return Loop(length, tuple(cut), bar).monophonic_by_pitch()
+        return _cut(notes, length, bar)
+
+
+def _cut(notes: Iterable[Note], length: int, bar: int) -> Loop:
+    cut = []
+    for note in notes:
+        onset = min(note.onset, length - 1)
+        cut.append(Note(onset, note.pitch, max(min(note.end, length) - onset, 1), note.velocity))
+    return Loop(length, tuple(cut), bar).monophonic_by_pitch()

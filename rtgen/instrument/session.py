@@ -25,7 +25,7 @@ from rtgen.instrument.events import (
     Warmed,
 )
 from rtgen.instrument.internal_clock import ClockOut, InternalClock
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.memory import Memory
@@ -36,6 +36,7 @@ from rtgen.instrument.sources import ClockSources
 from rtgen.instrument.thru import Hands, Thru
 from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.note import Loop, Note
+from rtgen.music.time import PPQN
 
 PRE_ROLL = 60
 """Ticks before a call from which notes count as its early downbeat (a 32nd note)."""
@@ -130,6 +131,8 @@ class Session:
         self._hands = Hands()
         self._peers = 0
         self._from = 0
+        self._next_beat = 0
+        self._heard: Heard | None = None
 
     # ---- what happens -------------------------------------------------------------------------------------------
 
@@ -277,6 +280,7 @@ class Session:
         """Begins in the loop that belongs to the position."""
         index = tick // self.preset.length
         self._from = tick - PRE_ROLL
+        self._next_beat = tick
         self._turn = index + 1
         if self._captures(index):
             self._looper.begin(index * self.preset.length)
@@ -304,6 +308,8 @@ class Session:
                 if self._awaited in self._asked:
                     self._go_on(self._awaited)
                 self._awaited = None
+            if self._tells and now >= self.transport.time_at(self._next_beat):
+                self._tell(now, out)
         if self._clock_out is not None:
             out.messages += self._clock_out.due(now, self._leaves_at)
         out.messages += self._player.due(now, self._leaves_at)
@@ -312,6 +318,8 @@ class Session:
         if self.transport.state is not State.ROLLING:
             return self.transport.deadline
         times = [self._turn_at()]
+        if self._tells:
+            times.append(self.transport.time_at(self._next_beat))
         if self._awaited is not None:
             times.append(self._patience_ends(self._awaited))
         ticks = [self._player.next_tick(), self._clock_out.next_tick() if self._clock_out is not None else None]
@@ -323,6 +331,18 @@ class Session:
     def _leaves_at(self, tick: int) -> float:
         """When a message for a tick is sent, in seconds."""
         return self.transport.time_at(tick) - self._offset
+
+    @property
+    def _tells(self) -> bool:
+        """Whether the model may hear what is played before it has to answer."""
+        return self._looper.capturing and self.preset.mode == "continue"
+
+    def _tell(self, now: float, out: Output) -> None:
+        """Tells the model at every beat what there is to hear, so that little of it is left when it has to answer."""
+        self._next_beat = max(self._next_beat, self.transport.tick_at(now) // PPQN * PPQN) + PPQN
+        heard = Heard(self._memory.past, self._looper.complete(self.preset.length, self.preset.metre.bar))
+        if heard != self._heard:
+            out.heard = self._heard = heard
 
     def _captures(self, index: int) -> bool:
         """Whether what is played in a loop is captured."""

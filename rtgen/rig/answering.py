@@ -1,7 +1,8 @@
 """The process that answers: it receives jobs on its standard input, and says answers on its standard output.
 
 It ends when its input does, whatever it is at; it takes no more memory than it is allowed; and of several jobs that
-wait it answers the newest, as the others come too late anyway.
+wait it answers the newest, as the others come too late anyway. While no job waits it hears what is played, if the model
+is one that does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 from rtgen.errors import UserError
 from rtgen.instrument.job import Answer, Job
 from rtgen.music.note import Loop, Note
+from rtgen.music.time import PPQN
 from rtgen.rig import wire
 from rtgen.rig.wire import Failed, Ready, Said, Skipped
 
@@ -71,7 +73,10 @@ def main(model_path: str, device: str, patience: str) -> int:
         role = model.card.role
         say(Ready(model.card.name, model.device, seconds, model.remark, role, modes_of(model.card)))
         while (line := _newest(jobs, say)) is not None:
-            say(_answered(model, line))
+            if wire.is_to_hear(line):
+                _hear(model, line, jobs)
+            else:
+                say(_answered(model, line))
     return 0
 
 
@@ -86,16 +91,30 @@ def _listen(stream: IO[str], jobs: SimpleQueue[str | None]) -> None:
 
 
 def _newest(jobs: SimpleQueue[str | None], say: wire.Say) -> str | None:
-    """The newest job that waits, once there is one; None at the end of the input."""
+    """The newest job that waits, once there is one, or if there is none what there is to hear; None at the end."""
     line = jobs.get()
     while not jobs.empty():
         after = jobs.get()
         if after is None:
             jobs.put(None)  # the last job is still answered
             return line
-        say(Skipped())
-        line = after
+        if line is None or wire.is_to_hear(line):
+            line = after
+        elif not wire.is_to_hear(after):
+            say(Skipped())
+            line = after
     return line
+
+
+def _hear(model: Model, line: str, jobs: SimpleQueue[str | None]) -> None:
+    """Lets the model hear what is played until something else is wanted; what is missed is heard with the job."""
+    if model.card.role != "continuer":
+        return
+    from rtgen.inference.hearing import hear
+
+    with suppress(Exception):
+        heard = wire.to_heard(line)
+        hear(model, heard.past, heard.loop, stop=lambda: not jobs.empty())
 
 
 def _load(path: Path, device: str, say: wire.Say) -> Model:
@@ -116,14 +135,19 @@ def _warm(model: Model) -> float:
         UserError: the model is too slow to play with.
     """
     from rtgen.inference.answer import answer, modes_of
+    from rtgen.inference.hearing import hear
     from rtgen.instrument.controls import PARAMETERS
 
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     modes = modes_of(model.card)
-    loop, other = _example(), _example(up=5)
+    examples = {mode: _example(every=120 if mode == "continue" else 240) for mode in modes}
+    other = _example(up=5)
     times: list[float] = []
     while len(times) < 4 * len(modes) and (len(times) < len(modes) or sum(times) < _WARM_S):
-        for mode in modes:
+        for mode, loop in examples.items():
+            if model.card.role == "continuer":
+                # As it is when an answer is due: all but the last beat has been heard.
+                hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
             start = time.perf_counter()
             answer(model, loop, mode, knobs, len(times), past=[loop] * 8, ends=(loop, other))
             times.append(time.perf_counter() - start)
@@ -136,9 +160,12 @@ def _warm(model: Model) -> float:
     return max(times[len(modes) :] or times)
 
 
-def _example(up: int = 0) -> Loop:
-    """Two bars of chords and melody, as many notes as a busy player's, to warm the model with."""
-    notes = [Note(i * 240, 60 + up + i % 12, 240) for i in range(16)]
+def _example(up: int = 0, every: int = 240) -> Loop:
+    """Two bars of chords and melody, as many notes as a busy player's, to warm the model with.
+
+    What is said note by note takes the longer the more notes there are: for that the melody is in sixteenths.
+    """
+    notes = [Note(t, 60 + up + t // every % 12, every) for t in range(0, 3840, every)]
     notes += [Note(i * 960, pitch + up, 960) for i in range(4) for pitch in (36, 48, 52, 55)]
     return Loop(3840, tuple(notes))
 

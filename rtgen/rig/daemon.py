@@ -142,6 +142,8 @@ class Daemon:
             event = None
         out = self._session.step(now, event)
         self._send(out.messages)
+        if out.heard is not None:
+            self._worker.tell(out.heard)
         for job in out.jobs:
             self._worker.ask(job)
         for notice in out.notices:

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from rtgen.instrument.job import Job
+from rtgen.instrument.job import Heard, Job
 from rtgen.rig import wire
 from rtgen.rig.wire import Said
 
@@ -34,7 +34,7 @@ class Process:
     def __init__(self, model: Path, device: str, *, hurry: bool, hear: Callable[[Process, Said | None], None]) -> None:
         self.model = model
         self._hear = hear
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | Heard | None] = SimpleQueue()
         command = [sys.executable, "-m", "rtgen.rig.answering", str(model), device, "hurry" if hurry else "gently"]
         pipe = subprocess.PIPE
         self._popen = subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", errors="replace")
@@ -58,8 +58,8 @@ class Process:
             return signal.Signals(-code).name
         return f"signal {-code}"
 
-    def ask(self, job: Job) -> None:
-        """Sends a job; never waits, even if the process does not read."""
+    def ask(self, job: Job | Heard) -> None:
+        """Sends a job, or what there is to hear; never waits, even if the process does not read."""
         self._jobs.put(job)
 
     def leave(self) -> None:
@@ -81,7 +81,7 @@ class Process:
     def _write(self, stream: IO[str]) -> None:
         with suppress(OSError, ValueError):
             while (job := self._jobs.get()) is not None:
-                stream.write(wire.from_job(job))
+                stream.write(wire.from_heard(job) if isinstance(job, Heard) else wire.from_job(job))
                 stream.flush()
         with suppress(OSError, ValueError):
             stream.close()

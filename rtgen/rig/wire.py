@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.instrument.job import MODES, Answer, Heard, Job
 from rtgen.music.note import Loop, Note
 
 
@@ -80,6 +80,29 @@ def to_job(line: str) -> Job:
     fields = json.loads(line)
     past, ends = (tuple(map(_to_loop, fields[name])) for name in ("past", "ends"))
     return Job(**{**fields, "loop": _to_loop(fields["loop"]), "past": past, "ends": ends or None})
+
+
+_TO_HEAR = '{"heard":'
+
+
+def from_heard(heard: Heard) -> str:
+    """What there is to hear, as a line."""
+    return _line({"heard": _from_loop(heard.loop), "past": [_from_loop(loop) for loop in heard.past]})
+
+
+def is_to_hear(line: str) -> bool:
+    """Whether a line is something to hear, and no job."""
+    return line.startswith(_TO_HEAR)
+
+
+def to_heard(line: str) -> Heard:
+    """What there is to hear, from its line.
+
+    Raises:
+        Exception: it is none.
+    """
+    fields = json.loads(line)
+    return Heard(tuple(map(_to_loop, fields["past"])), _to_loop(fields["heard"]))
 
 
 def from_said(said: Said) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.rig.process import Process
 from rtgen.rig.wire import Failed, Ready, Report, Said, Skipped
 
@@ -83,6 +83,12 @@ class Worker:
         self._events.put(partial(self._asked, perf_counter(), job, process))
         if process is not None:
             process.ask(job)
+
+    def tell(self, heard: Heard) -> None:
+        """Lets the model hear what is played, if there is one, and never waits; nothing comes back."""
+        process = self._serving
+        if process is not None:
+            process.ask(heard)
 
     def use(self, model: Path) -> None:
         """Has another model answer as soon as it is ready, and never waits; `Ready` or `Failed` follows."""

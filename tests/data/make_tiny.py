@@ -1,7 +1,7 @@
 """Makes `tiny.onnx`: a denoiser that keeps what it hears and believes a little in everything that is hidden.
 
 It has no weights to speak of; it is there to show that any model that keeps the contract runs. Beside it stand a linear
-autoencoder, its decoder alone, and a recurrent network with weights by chance, which are made when they are needed.
+autoencoder, its decoder alone, and recurrent networks with weights by chance, which are made when they are needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rtgen.inference.card import PLANES, Card, Condition, Data, Latent, State, Symbol
+from rtgen.inference.card import INTEGERS, PLANES, Card, Condition, Data, Latent, State, Symbol
+from rtgen.inference.stream import CONTEXT, SPELLING, WINDOW
 
 CARD = Card(
     name="tiny",
@@ -94,11 +95,18 @@ HALF_BEATS = replace(
     in_key=False,
 )
 """Strikes of half a beat, and nothing else."""
+NOTES = Card(
+    name="tiny_continuer",
+    role="continuer",
+    states=(State("memory", ("batch", _HIDDEN)),),
+    spelling=SPELLING,
+    in_key=True,
+)
 
 
 def _finish(nodes: list[onnx.NodeProto], constants: Mapping[str, np.ndarray], card: Card, name: str) -> onnx.ModelProto:
     """A model with the inputs and outputs that its card asks for."""
-    kinds = {"symbol": TensorProto.INT64}
+    kinds = dict.fromkeys(INTEGERS, TensorProto.INT64)
     inputs, outputs = (
         [helper.make_tensor_value_info(n, kinds.get(n, TensorProto.FLOAT), shape) for n, shape in shapes.items()]
         for shapes in (card.inputs(), card.outputs())
@@ -186,6 +194,79 @@ def build_sequence(card: Card = PIECES, *, favour: Mapping[int, float] | None = 
         make("Add", ["unbiased", "bias"], ["logits"]),
     ]
     return _finish(nodes, constants, card, card.name)
+
+
+def build_continuer(card: Card = NOTES, *, favour: Mapping[tuple[int, int], float] | None = None) -> onnx.ModelProto:
+    """A recurrent network whose weights are chance, and whose choices are made by themselves.
+
+    Args:
+        card: of one state.
+        favour: what is added to the logits of classes, by the number of the choice and of the class.
+    """
+    rng = np.random.default_rng(11)
+    make, classes = helper.make_node, card.classes()
+    bias = np.zeros(sum(classes), np.float32)
+    firsts = np.cumsum((0, *classes))
+    for (choice, number), much in (favour or {}).items():
+        bias[firsts[choice] + number] = much
+    constants = {
+        "of_note": rng.standard_normal((4, _HIDDEN)).astype(np.float32) / 30,
+        "of_place": rng.standard_normal((2, _HIDDEN)).astype(np.float32) / 30,
+        "of_context": rng.standard_normal((CONTEXT, _HIDDEN)).astype(np.float32) / 3,
+        "again": rng.standard_normal((_HIDDEN, _HIDDEN)).astype(np.float32) / 3,
+        "head": rng.standard_normal((_HIDDEN, sum(classes))).astype(np.float32),
+        "favour": bias,
+        "long_ago": np.array([WINDOW - 48], np.int64),
+        "third": np.array([2], np.int64),
+        "sizes": np.array(classes, np.int64),
+        "nothing": np.array(0, np.int64),
+        "impossible": np.array(-1e9, np.float32),
+        "one": np.array(1, np.float32),
+    }
+    nodes = [
+        make("Cast", ["note"], ["as_number"], to=TensorProto.FLOAT),
+        make("MatMul", ["as_number", "of_note"], ["heard"]),
+        make("MatMul", ["place", "of_place"], ["placed"]),
+        make("MatMul", ["context", "of_context"], ["known"]),
+        make("MatMul", ["memory", "again"], ["remembered"]),
+        make("Sum", ["heard", "placed", "known", "remembered"], ["sums"]),
+        make("Tanh", ["sums"], ["memory_next"]),
+        make("MatMul", ["memory_next", "head"], ["unbiased"]),
+        make("Add", ["unbiased", "favour"], ["logits"]),
+        make("Split", ["logits", "sizes"], [f"logits{i}" for i in range(4)], axis=1),
+        make("Split", ["noise", "sizes"], [f"noise{i}" for i in range(4)], axis=1),
+        make("Split", ["given"], [f"given{i}" for i in range(4)], axis=1, num_outputs=4),
+        # What was struck a bar ago (of 4/4) is a little more likely, if it is told.
+        make("Gather", ["past", "long_ago"], ["bar_ago"], axis=2),
+        make("Squeeze", ["bar_ago", "third"], ["then"]),
+        make("Mul", ["then", "echo"], ["echoed"]),
+        make("Max", ["temperature", "one"], ["bold"]),
+        make("Mul", ["bias", "bold"], ["steered"]),
+        make("Log", ["least"], ["share"]),
+    ]
+    for i in range(4):
+        here = f"logits{i}"
+        if i == 1:
+            nodes += [
+                make("Add", ["logits1", "echoed"], ["pitches"]),
+                make("Add", ["pitches", "steered"], ["biased"]),
+            ]
+            here = "biased"
+        nodes += [
+            make("Div", [here, "temperature"], [f"score{i}"]),
+            make("ReduceMax", [f"score{i}", "first"], [f"best{i}"]),
+            make("Add", [f"best{i}", "share"], [f"floor{i}"]),
+            make("Less", [f"score{i}", f"floor{i}"], [f"rare{i}"]),
+            make("Add", [f"score{i}", f"noise{i}"], [f"noisy{i}"]),
+            make("Where", [f"rare{i}", "impossible", f"noisy{i}"], [f"drawn{i}"]),
+            make("ArgMax", [f"drawn{i}"], [f"likeliest{i}"], axis=1),
+            make("Less", [f"given{i}", "nothing"], [f"free{i}"]),
+            make("Where", [f"free{i}", f"likeliest{i}", f"given{i}"], [f"chosen{i}"]),
+            make("LogSoftmax", ["pitches" if i == 1 else f"logits{i}"], [f"chances{i}"], axis=1),
+            make("GatherElements", [f"chances{i}", f"chosen{i}"], [f"chance{i}"], axis=1),
+        ]
+    nodes += [make("Concat", [f"{name}{i}" for i in range(4)], [name], axis=1) for name in ("chosen", "chance")]
+    return _finish(nodes, {**constants, "first": np.array([1], np.int64)}, card, card.name)
 
 
 if __name__ == "__main__":

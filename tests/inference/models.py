@@ -14,7 +14,7 @@ from rtgen.inference.model import Model
 from rtgen.instrument.controls import PARAMETERS
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
-from tests.data.make_tiny import AUTOENCODER, GENERATOR, HALF_BEATS, PIECES, build_code, build_sequence
+from tests.data.make_tiny import AUTOENCODER, GENERATOR, HALF_BEATS, PIECES, build_code, build_continuer, build_sequence
 
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
 DENOISER = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -40,6 +40,8 @@ def of_role(role: str) -> Model:
             return loaded(build_code(GENERATOR))
         case "sequence":
             return loaded(build_sequence(PIECES))
+        case "continuer":
+            return loaded(build_continuer())
     raise ValueError(role)
 
 

@@ -1,0 +1,240 @@
+"""What a continuer plays: it has heard the player's notes one by one, and says those that could come next."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from math import ceil
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded
+from rtgen.inference.hearing import Remembered, hearing, plain, spelling_of, told_to
+from rtgen.inference.model import Model, Tensor
+from rtgen.inference.sequence import DENSER, SYMBOLS_PER_BEAT, into_c
+from rtgen.inference.stream import WINDOW, Told
+from rtgen.music import key
+from rtgen.music.attributes import NAMES, SD
+from rtgen.music.note import Loop, Note
+from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
+
+FIGURE = 4
+"""Notes that are a figure: how long after the one before each is struck, and its pitch."""
+_AT_ONCE = 6
+"""Most notes that are struck together."""
+_AHEAD = 4
+"""By how many notes an answer may be ahead of the most that it may have, shared out over its length."""
+_TURN = 2.5
+"""Standard deviations of what music is like from one end of an attribute's knob to the other."""
+_TILT = 0.05
+"""What the knob of the register, turned all the way up, adds to the log-odds of a pitch for each semitone."""
+_STALE = 30.0
+"""What is taken, with no repetition wanted, from the log-odds of a pitch that would say a figure again."""
+_NEVER = -1e4
+"""Noise that outweighs whatever a network thinks of a choice."""
+
+
+def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """What could come next after the past loops and this one, as long as this one.
+
+    What has been heard of them already (`hear`) need not be heard again, and changes nothing of the answer. The notes
+    are drawn one after the other, in the player's key, and told that the loop before them was like the player's; they
+    have the timing that the player has at the same places in the bar, and lean to the player's loudness.
+    """
+    scale = key.estimate(n for heard in (*past, loop) for n in heard.notes)
+    if not loop.notes or scale is None:
+        return loop
+    up = into_c(scale)
+    told = told_to(model, past, loop, up)
+    memory = hearing(model).hear(model, told)
+    assert memory is not None  # nothing stops it
+    pen = _Pen(model, told, loop, knobs, rng)
+    pen.prefer(np.array([not scale.contains(int(pitch) - up) for pitch in pen.pitches]))
+    while not pen.full:
+        memory = pen.draw(memory)
+    return _played(pen.written, loop, model, up, knobs) or loop
+
+
+class _Pen:
+    """Writes a loop, note by note, and sees to it that it comes to an end, and is music.
+
+    Args:
+        model: what says the notes.
+        told: what was played.
+        loop: the last of it, which is continued.
+        knobs: what is wanted.
+        rng: of all chance.
+    """
+
+    def __init__(self, model: Model, told: Told, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> None:
+        spelling, grid = spelling_of(model), model.card.grid
+        self.written: list[tuple[int, int, int, int]] = []
+        """Notes: steps from the beginning of the answer, row, and the classes of duration and velocity."""
+        self.pitches = np.arange(grid.pitch_low, grid.pitch_high + 1)
+        self._model, self._spelling, self._rng = model, spelling, rng
+        self._shifts = np.array(spelling.shifts)
+        self._bar, self._beat = round(loop.bar / grid.step), grid.steps_per_beat
+        self._length = grid.steps(loop.length)
+        self._at = int(told.step[-1])
+        # Bars of silence before the boundary are left out where they are more than can be said.
+        self._begin = told.end
+        while self._begin - self._at > self._shifts[-1] and self._begin - self._bar > self._at:
+            self._begin -= self._bar
+        self._past = told.struck(grid.pitches, self._length + 1)
+        self._heard = {"note": told.note[-1:], "place": told.place[-1:], "context": told.context[-1:]}
+        turned = np.array([knobs.get(name, 0.5) - 0.5 for name in NAMES], np.float32)
+        self._ahead = told.ahead.copy()
+        self._ahead[: len(NAMES)] = np.clip(self._ahead[: len(NAMES)] + _TURN * turned, -4, 4)
+        self._chord: set[int] = set()
+        self._stuck = False
+        self._runs = 0
+        self._repetition = knobs.get("repetition", 0.5)
+        self._temperature = np.full((1, 1), knobs["temperature"], np.float32)
+        self._bias = 2 * _TILT * turned[NAMES.index("register")] * (self.pitches - self.pitches.mean())
+        self._key_lock = knobs["key_lock"]
+        self._limit(told, loop, float(turned[NAMES.index("density")]))
+        self._learn(told)
+
+    def prefer(self, outside: NDArray[np.bool_]) -> None:
+        """Takes from the chances of the pitches that are outside of the key."""
+        self._bias = self._bias - OUT_OF_KEY * self._key_lock * outside
+
+    def _limit(self, told: Told, loop: Loop, denser: float) -> None:
+        """How many notes there may be, and how long a silence: the player's habits, and the knob of the density."""
+        beats, times = loop.length / PPQN, 4.0**denser
+        self._cap = SYMBOLS_PER_BEAT[1] * beats
+        self._most = min(max(DENSER * times * told.last, beats), self._cap)
+        begin = told.end - self._length
+        columns = [begin, *told.step[len(told.step) - told.last :].tolist(), told.end]
+        longest = max(b - a for a, b in pairwise(columns)) / times
+        self._patience = min(max(ceil(longest), self._beat), max(self._length // 2, 1))
+
+    def _learn(self, told: Told) -> None:
+        """Notes the figures of the call: what came after each three notes."""
+        self._figures: dict[tuple[tuple[int, int], ...], Counter[int]] = defaultdict(Counter)
+        self._latest: tuple[tuple[int, int], ...] = ()
+        for shift, row in told.note[len(told.note) - told.last :, :2].tolist():
+            self._say(shift, row)
+
+    def _say(self, shift: int, row: int) -> None:
+        if len(self._latest) == FIGURE - 1:
+            self._figures[self._latest][row] += 1
+        self._latest = (*self._latest, (shift, row))[-(FIGURE - 1) :]
+
+    @property
+    def full(self) -> bool:
+        """Whether the loop is written, or took as many notes or runs as may be."""
+        ended = self._at >= self._begin + self._length
+        return ended or len(self.written) >= self._cap or self._runs >= 3 * self._most + 8
+
+    def draw(self, memory: Remembered) -> Remembered:
+        """Draws the next note and writes it; returns what is remembered of those before it."""
+        allowed, least = self._allowed()
+        feed = self._feed(memory)
+        feed["noise"][0, : len(allowed)][~allowed] = _NEVER
+        outputs = self._run(feed)
+        if not allowed[outputs["chosen"][0, 0]]:
+            # All that is likely is not allowed: on to the next beat, or the next moment that there is.
+            classes = np.flatnonzero(allowed)
+            to = self._at + self._shifts[classes] - self._begin
+            feed["given"][0, 0] = classes[np.lexsort((to, to % self._beat != 0))[0]]
+            outputs = self._run(feed)
+        chosen = outputs["chosen"][0].tolist()
+        at = max(self._at + int(self._shifts[chosen[0]]), least)
+        self._stuck = at == self._at and chosen[1] <= max(self._chord, default=-1)
+        if self._stuck:
+            return memory  # a chord is told from below, and this would be again, or below
+        self._write(at, *chosen[1:])
+        return {name: outputs[f"{name}_next"] for name in memory}
+
+    def _run(self, feed: dict[str, Tensor]) -> dict[str, Tensor]:
+        self._runs += 1
+        return self._model.run(feed)
+
+    def _feed(self, memory: Remembered) -> dict[str, Tensor]:
+        noise = self._rng.gumbel(size=(1, sum(self._model.card.classes()))).astype(np.float32)
+        # In between it is told now and then what was struck some bars ago.
+        echo = float(self._rng.random() < 2 * self._repetition)
+        bias = self._bias.copy()
+        for row, times in self._figures.get(self._latest, Counter[int]()).items():
+            bias[row] -= _STALE * (1 - self._repetition) ** 4 * times
+        return {
+            **plain(self._model),
+            **self._heard,
+            **memory,
+            "past": self._past[None, :, self._at : self._at + WINDOW + 1],
+            "noise": noise,
+            "temperature": self._temperature,
+            "bias": bias[None].astype(np.float32),
+            "echo": np.full((1, 1), echo, np.float32),
+        }
+
+    def _allowed(self) -> tuple[NDArray[np.bool_], int]:
+        """Which shifts there may be, and the first step at which the next note may be struck."""
+        to = self._at + self._shifts
+        crowded = self._stuck or len(self._chord) >= _AT_ONCE
+        least = max(self._begin, self._at + crowded)
+        # So many notes are for a longer way than was gone.
+        least = max(least, self._begin + ceil((len(self.written) - _AHEAD) * self._length / self._most))
+        latest = max(max(self._at, self._begin) + self._patience, least)
+        allowed = (to >= least) & (to <= latest)
+        if latest >= self._begin + self._length:
+            allowed |= (to >= least) & (to >= self._begin + self._length)
+        if not allowed.any():
+            allowed[np.argmin(np.abs(to - least))] = True
+        return allowed, least
+
+    def _write(self, at: int, row: int, duration: int, velocity: int) -> None:
+        shift = int(self._spelling.shift(at - self._at))
+        self._chord = {*self._chord, row} if at == self._at else {row}
+        self._at = at
+        if at >= self._begin + self._length:
+            return
+        self._past[row, WINDOW + at] = duration + 1
+        place = [(at - self._begin) % self._bar, self._bar]
+        self._heard = {
+            "note": np.array([[shift, row, duration, velocity]], np.int64),
+            "place": np.array([place], np.float32),
+            "context": self._ahead[None],
+        }
+        self._say(shift, row)
+        self.written.append((at - self._begin, row, duration, velocity))
+
+
+# ---- loops ----------------------------------------------------------------------------------------------------------
+
+
+def _played(
+    written: Sequence[tuple[int, int, int, int]], loop: Loop, model: Model, up: int, knobs: Knobs
+) -> Loop | None:
+    """What was written, in the player's timing and loudness; None if nothing was."""
+    if not written:
+        return None
+    grid, spelling = model.card.grid, spelling_of(model)
+    early = _timing(loop, grid.step)
+    louder = fmean(n.velocity for n in loop.notes) - fmean(spelling.velocities[v] for *_, v in written)
+    louder += _TURN * (knobs.get("velocity", 0.5) - 0.5) * SD[NAMES.index("velocity")]
+    notes = []
+    for step, row, duration, velocity in written:
+        tick = step * grid.step
+        onset = min(max(tick + early.get(_sixteenth(tick, loop), 0), 0), loop.length - 1)
+        lasts = min(spelling.durations[duration] * grid.step, loop.length - onset)
+        loud = min(max(round(spelling.velocities[velocity] + louder / 2), 1), 127)
+        notes.append(Note(onset, folded(row + grid.pitch_low - up), lasts, loud))
+    return loop.with_notes(notes).monophonic_by_pitch()
+
+
+def _timing(loop: Loop, step: int) -> dict[int, int]:
+    """By how many ticks the player is off the grid at each sixteenth of the bar, on average."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for n in loop.notes:
+        found[_sixteenth(n.onset, loop)].append(n.onset - round(n.onset / step) * step)
+    return {sixteenth: round(fmean(off)) for sixteenth, off in found.items()}
+
+
+def _sixteenth(tick: int, loop: Loop) -> int:
+    """The sixteenth of its bar that a tick is nearest to."""
+    return round(tick % loop.bar / TICKS_PER_SIXTEENTH) % ceil(loop.bar / TICKS_PER_SIXTEENTH)
