@@ -242,6 +242,8 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     set_name: Annotated[str | None, typer.Option("--set", help="Only loops of this set.")] = None,
+    metre: Annotated[str, typer.Option(help="Of the loops; 3/4 and 6/8 are one, for their bars are as long.")] = "4/4",
+    bars: Annotated[int, typer.Option(help="In a loop: 1, 2, 4 or 8.")] = 2,
     loops: Annotated[int, typer.Option(min=2, help="How many.")] = 300,
     seed: Annotated[int, typer.Option(help="Of the choice of loops, of damage and of answers.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
@@ -255,22 +257,27 @@ def evaluate(
     simple means would give.
 
     Example: rtgen-train evaluate models/loop_denoiser.onnx --set pop909 --loops 1000
+    Example: rtgen-train evaluate models/loop_denoiser.onnx --metre 3/4 --bars 4
     """
     from rtgen.inference.model import Model
     from train import evaluate as evaluation
     from train.export import rewrite_card
     from train.measures.table import flat
 
+    if card and (metre, bars) != (evaluation.METRE, 2):
+        raise UserError("--card keeps what a model is worth on two bars of 4/4; leave out --metre and --bars")
     played = Model(model)
     with console.status("measuring"):
-        figures = evaluation.evaluate(played, data, split, set_name, loops, seed)
+        figures = evaluation.evaluate(played, data, split, set_name, loops, seed, metre=metre, bars=bars)
     metrics = flat(figures, played.card.name)
     if card:
         rewrite_card(model, metrics={**metrics, "loops": loops, "ms_a_run": round(played.seconds(51) * 1e3, 2)})
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
-    table = Table("", *figures, title=f"{played.card.name} on {split} loops of {set_name or 'its sets'}")
+    table = Table(
+        "", *figures, title=f"{played.card.name} on {split} loops of {set_name or 'its sets'}, {bars} x {metre}"
+    )
     for measure in dict.fromkeys(m for measures in figures.values() for m in measures):
         row = [str(found[measure]) if measure in found else "" for found in figures.values()]
         table.add_row(evaluation.WORDS[measure], *row)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rtgen.errors import UserError
 from rtgen.inference.card import Data
 from rtgen.music.note import Loop, Note
-from train.sources.piece import BAR
+from train.sources.piece import BAR, EARLY
 from train.storage import Folder
 
 FORMAT = 2
@@ -119,6 +119,10 @@ class Loops:
         notes[:, 0] = loop
         return notes
 
+    def as_loops(self, indices: NDArray[np.int64]) -> list[Loop]:
+        """Some of the loops, each by itself."""
+        return to_loops(self.take(indices), len(indices), self.length, int(self.bars[0]))
+
     def pick(self, indices: NDArray[np.int64]) -> Loops:
         """Some of the loops."""
         offsets = np.concatenate([[0], np.cumsum(self.offsets[indices + 1] - self.offsets[indices])])
@@ -214,6 +218,56 @@ def load(
         tempos=table["tempo"].to_numpy(),
         length=length,
     )
+
+
+def load_bars(data: Path | str, split: str, sets: Sequence[str] | None, bar: int, bars: int) -> Loops:
+    """Loops of so many bars, made of those of two that a dataset holds; arguments besides as of `load`.
+
+    One bar is the first of two. More are loops that follow on each other in a track, none of them twice.
+
+    Raises:
+        UserError: there is no dataset, or nothing in it fits.
+    """
+    found = load(data, split, sets, length=BARS * bar, bar=bar, duplicates=bars > BARS)
+    if bars == BARS:
+        return found
+    made = first_bars(found) if bars == 1 else joined(found, bars // BARS)
+    if not len(made):
+        raise NoLoopsError(f"{data} has no loops for '{split}' of {bars} bars of {bar / 480:g} beats; take fewer bars")
+    return made
+
+
+def first_bars(loops: Loops, fewest: int = 2) -> Loops:
+    """The first bar of each loop that has so many notes in it."""
+    bar = int(loops.bars[0])
+    notes = loops.notes[loops.notes[:, 1] < bar - EARLY]
+    notes[:, 3] = np.minimum(notes[:, 3], bar - notes[:, 1])
+    kept = np.flatnonzero(np.bincount(notes[:, 0], minlength=len(loops)) >= fewest)
+    offsets = np.searchsorted(notes[:, 0], np.arange(len(loops) + 1))
+    return replace(loops, notes=notes, offsets=offsets, filled=np.minimum(loops.filled, bar), length=bar).pick(kept)
+
+
+def joined(loops: Loops, times: int) -> Loops:
+    """`times` loops that follow on each other in a track as one; what is left over at the end of a track is left out.
+
+    Args:
+        loops: in the order of set, song, track and start, with all that come back.
+        times: loops in one of the new.
+    """
+    follows = loops.starts[1:] == loops.starts[:-1] + loops.length
+    for names in loops.sets, loops.songs, loops.tracks:
+        follows &= names[1:] == names[:-1]
+    firsts = np.flatnonzero(np.concatenate([[True], ~follows]))
+    counts = np.diff([*firsts, len(loops)]) // times
+    starts = np.concatenate([first + times * np.arange(count) for first, count in zip(firsts, counts, strict=True)])
+    indices = (starts[:, None] + np.arange(times)).ravel().astype(np.int64)
+    some = loops.pick(indices)
+    notes = some.notes.copy()
+    notes[:, 1] += notes[:, 0] % times * loops.length
+    notes[:, 0] //= times
+    filled = some.filled.reshape(-1, times).sum(axis=1, dtype=np.int32)
+    whole = some.pick(np.arange(0, len(indices), times))
+    return replace(whole, notes=notes, offsets=some.offsets[::times], filled=filled, length=times * loops.length)
 
 
 def _names(column: pa.ChunkedArray) -> NDArray[np.str_]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import numpy as np
 
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
+from rtgen.music.time import Metre
 from train import dataset
-from train.dataset import SPLITS
+from train.dataset import SPLITS, Loops
 from train.measures import codes, repair, sequences
 from train.measures.music import Library
 from train.measures.table import Table, table
@@ -37,7 +40,10 @@ WORDS = {
     "continue_copies": "continue: holds a copied run",
 }
 """What the measures are called in a table."""
-FEWEST_NOTES = 4
+METRE = "4/4"
+"""That loops are in unless another is named."""
+BARS = (1, 2, 4, 8)
+"""In loops that can be measured."""
 
 
 def evaluate(
@@ -47,6 +53,9 @@ def evaluate(
     set_name: str | None = None,
     count: int = 300,
     seed: int = 0,
+    *,
+    metre: str = METRE,
+    bars: int = dataset.BARS,
 ) -> Table:
     """The figures of a model and of the baselines of its role.
 
@@ -57,6 +66,8 @@ def evaluate(
         set_name: only loops of this set; None takes those that the card names.
         count: loops, at most.
         seed: of the choice of loops, of damage and of answers.
+        metre: of the loops.
+        bars: in a loop, 1, 2, 4 or 8.
 
     Raises:
         UserError: there are no such loops.
@@ -64,14 +75,27 @@ def evaluate(
     if split not in (*SPLITS, "all"):
         raise UserError(f"split {split!r} is not known; say one of train, valid, test, all")
     sets = [set_name] if set_name else [d.name for d in model.card.data] or None
-    held_out, train = dataset.load(data, split, sets), dataset.load(data, "train", sets)
-    library = Library(train)
+    try:
+        bar = Metre.parse(metre).bar
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if bars not in BARS:
+        raise UserError(f"{bars} bars are not measured; say one of {', '.join(map(str, BARS))}")
+    held_out, train = (dataset.load_bars(data, part, sets, bar, bars) for part in (split, "train"))
+    library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
     if model.card.role == "sequence":
         return table(sequences.scores(model, held_out, train, library, count, seed))
     chosen = np.random.default_rng(seed).permutation(len(held_out))[:count]
-    loops = dataset.to_loops(held_out.take(chosen), len(chosen), held_out.length)
+    loops = held_out.as_loops(chosen)
     role = repair if model.card.role == "denoiser" else codes
     return table(role.scores(model, loops, library, seed))
+
+
+def _learnt(data: Path | str, sets: list[str] | None, bar: int) -> Iterator[Loops]:
+    """What a model may have learnt, whatever it is measured on: two bars of the usual metre, and of this one."""
+    for ticks in {Metre.parse(METRE).bar, bar}:
+        with suppress(dataset.NoLoopsError):
+            yield dataset.load_bars(data, "train", sets, ticks, dataset.BARS)
 
 
 def plain(figures: Table) -> dict[str, dict[str, dict[str, float]]]:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rtgen.errors import UserError
+from rtgen.music.note import Loop
 from tests.train import songs
 from train import dataset
 from train.cut import Cutting
@@ -78,6 +80,34 @@ def test_some_of_the_loops_are_as_they_were_among_all(data: Path) -> None:
     assert np.array_equal(some.take(np.array([3])), loops.take(np.array([119])))
     assert some.songs.tolist() == loops.songs[[0, 7, 7, 119]].tolist()
     assert some.starts.tolist() == loops.starts[[0, 7, 7, 119]].tolist()
+
+
+def test_loops_that_follow_on_each_other_are_joined(data: Path) -> None:
+    loops = dataset.load(data, "all")
+    long = dataset.joined(loops, 2)
+    assert (len(long), long.length) == (60, 7680)
+    assert set(long.filled.tolist()) == {7680}
+    assert long.starts[:3].tolist() == [0, 7680, 0]
+    a, b = loops.as_loops(np.array([2, 3]))
+    (both,) = long.as_loops(np.array([1]))
+    later = (replace(n, onset=n.onset + 3840) for n in b.notes)
+    assert both == Loop(7680, (*a.notes, *later))
+    # Of songs with four loops each the second is lost: only the last two of each follow on each other.
+    some = loops.pick(np.flatnonzero(loops.starts != 3840))
+    assert dataset.joined(some, 2).starts.tolist() == [7680] * 30
+    assert len(dataset.joined(some, 4)) == 0
+    with pytest.raises(UserError, match="no loops for 'all' of 16 bars of 4 beats"):
+        dataset.load_bars(data, "all", None, 1920, 16)
+
+
+def test_a_first_bar_is_what_begins_in_it(data: Path) -> None:
+    loops = dataset.load(data, "all")
+    bars = dataset.load_bars(data, "all", None, 1920, 1)
+    assert bars.length == bars.filled.max() == 1920
+    for whole, one in zip(loops.as_loops(np.arange(120)), bars.as_loops(np.arange(120)), strict=True):
+        inside = (n for n in whole.notes if n.onset < 1900)
+        assert one == Loop(1920, tuple(replace(n, duration=min(n.duration, 1920 - n.onset)) for n in inside))
+    assert len(dataset.first_bars(loops, fewest=10)) < 120
 
 
 def test_what_is_no_dataset_is_a_sentence(data: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
 from rtgen.music.note import Loop, Note
+from rtgen.music.time import Metre
 from tests.data import make_tiny
 from tests.train import songs
 from train import dataset, evaluate
@@ -20,7 +21,9 @@ from train.measures import codes, repair
 from train.measures.music import Library, in_key, onset_f1, runs, spearman
 from train.measures.sequences import BackOff, foretold
 from train.measures.table import Figure, flat, table
+from train.prepare import prepare
 from train.score import note_f1
+from train.sources.find import find
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 LOOPS = [Loop(3840, songs.song(seed, 2)) for seed in range(8)]
@@ -128,6 +131,46 @@ def test_a_longer_memory_foretells_a_pattern_better() -> None:
     assert bits[2] < 0.1
     assert found[2]["accuracy"][0] > 0.98
     assert BackOff([song], 3, 5).probabilities([4, 4]).sum() == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def waltzes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty songs in 3/4 as a dataset."""
+    folder = tmp_path_factory.mktemp("waltzes")
+    for seed in range(30):
+        songs.save(folder / "set" / f"{seed}.mid", songs.song(seed), metre=Metre(3, 4))
+    prepare(find([folder / "set"]), folder / "data")
+    return folder / "data"
+
+
+@pytest.mark.parametrize("bars", [1, 2, 4])
+def test_other_metres_and_lengths_are_measured(waltzes: Path, tmp_path: Path, bars: int) -> None:
+    onnx.save(make_tiny.build_code(), tmp_path / "code.onnx")
+    onnx.save(make_tiny.build_sequence(), tmp_path / "next.onnx")
+    for path in TINY, tmp_path / "code.onnx", tmp_path / "next.onnx":
+        model = Model(path)
+        found = evaluate.evaluate(model, waltzes, "train", "set", 3, metre="3/4", bars=bars)
+        assert found[model.card.name]
+        if model.card.role == "denoiser":
+            assert found[model.card.name]["do_no_harm"].mean == 1  # it gives back what it hears
+            assert found["identity"]["f1_exact"].mean < 0.9
+        if model.card.role == "autoencoder":
+            assert found["nearest training loop"]["reconstruction_f1"].mean == 1
+            assert found[codes.HELD_OUT]["generate_copies"].mean > 0
+
+
+def test_damaged_loops_keep_their_metre() -> None:
+    waltz = Loop(2880, songs.song(3, 2)[:9], 1440)
+    assert {(loop.length, loop.bar) for loop in repair.damaged([waltz] * 5, 0)} == {(2880, 1440)}
+
+
+def test_a_metre_that_is_none_is_a_sentence(waltzes: Path) -> None:
+    with pytest.raises(UserError, match="'waltz' is no metre"):
+        evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="waltz")
+    with pytest.raises(UserError, match="3 bars are not measured; say one of 1, 2, 4, 8"):
+        evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="3/4", bars=3)
+    with pytest.raises(UserError, match="no loops of set for 'train' with 2 bars of 4 beats"):
+        evaluate.evaluate(Model(TINY), waltzes, "train", "set")
 
 
 def test_a_split_that_is_not_there_is_a_sentence(small_data: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 
 from rtgen.inference.answer import answer, distance
 from rtgen.inference.card import PLANES
+from rtgen.inference.frame import told_in_c
+from rtgen.inference.lengths import columns, join, laid, parts, read
 from rtgen.inference.model import Model
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
@@ -50,11 +52,19 @@ def _answer(model: Model, a: Loop, b: Loop, at: float) -> Loop:
 
 
 def reconstructed(model: Model, loop: Loop) -> Loop:
-    """What the loop's own code stands for: as many notes as there were, the likeliest."""
-    code = model.run({"roll": encode(loop, model.card.grid).stack()[None]})["mean"]
-    planes = model.run({"code": code})
-    roll = Roll(*(planes[p][0] for p in PLANES))
-    return decode(roll, model.card.grid, loop.length, bar=loop.bar, count=len(loop))
+    """What the loop's own code stands for, or those of its parts: as many notes as there were, the likeliest."""
+
+    def back(part: Loop) -> Loop:
+        shown = columns(model.card, part)
+        code = model.run({"roll": laid(encode(part, model.card.grid).stack()[None], shown)})["mean"]
+        planes = model.run({"code": code})
+        roll = Roll(*(read(planes[p][0], shown) for p in PLANES))
+        return decode(roll, model.card.grid, part.length, bar=part.bar, count=len(part))
+
+    def play(moved: Loop) -> Loop:
+        return join([back(part) for part in parts(moved, model.card)], moved)
+
+    return told_in_c(model.card, loop, play)
 
 
 def cross_fade(a: Loop, b: Loop, at: float) -> Loop:

@@ -12,7 +12,7 @@ from rtgen.music.key import Key
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 from train.augment import GRID
-from train.dataset import Loops, Notes, from_loops, to_loops
+from train.dataset import Loops, Notes, from_loops
 from train.score import note_f1
 
 RUN = 8
@@ -78,11 +78,12 @@ class Library:
 
     Args:
         loops: of the training split.
+        more: of other metres; copies are looked up in these, too.
     """
 
-    def __init__(self, loops: Loops) -> None:
+    def __init__(self, loops: Loops, *more: Loops) -> None:
         self._loops = loops
-        self._runs = np.sort(np.unique(runs(loops.notes)))
+        self._runs = np.unique(np.concatenate([runs(some.notes) for some in (loops, *more)]))
 
     def copies(self, loop: Loop) -> float:
         """1 if `loop` holds a run of `RUN` notes that the training set holds in some key, else 0."""
@@ -107,7 +108,7 @@ class Library:
             better = f1[np.arange(len(loops)), top] > best
             best[better] = f1[np.arange(len(loops)), top][better]
             found[better] = some[top[better]]
-        return to_loops(self._loops.take(found), len(found), self._loops.length)
+        return self._loops.as_loops(found)
 
 
 def _cells(notes: Notes, count: int, length: int) -> NDArray[np.float32]:

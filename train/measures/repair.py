@@ -14,7 +14,7 @@ from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_SIXTEENTH
 from train import augment
 from train.augment import GRID
-from train.dataset import LENGTH, from_loops, to_loops
+from train.dataset import from_loops, to_loops
 from train.measures.knobs import follows
 from train.measures.music import Library
 from train.measures.table import Scores
@@ -48,10 +48,11 @@ BASELINES: Mapping[str, Repair] = {
 
 
 def damaged(loops: Sequence[Loop], seed: int) -> list[Loop]:
-    """Loops as hands and cables damage them, with the strength of every evaluation."""
+    """Loops of one length as hands and cables damage them, with the strength of every evaluation."""
     rng = np.random.default_rng(seed)
-    heard = augment.corrupt(from_loops(loops), np.full(len(loops), augment.EVALUATION_DAMAGE), LENGTH, rng)
-    return to_loops(heard, len(loops))
+    length, bar = loops[0].length, loops[0].bar
+    heard = augment.corrupt(from_loops(loops), np.full(len(loops), augment.EVALUATION_DAMAGE), length, rng)
+    return to_loops(heard, len(loops), length, bar)
 
 
 def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:

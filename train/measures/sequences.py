@@ -15,7 +15,7 @@ from rtgen.inference.model import Model
 from rtgen.inference.sequence import Book, groups, into_c
 from rtgen.music import key
 from rtgen.music.note import Loop
-from train.dataset import Loops, to_loops
+from train.dataset import Loops
 from train.measures.codes import HELD_OUT
 from train.measures.knobs import defaults
 from train.measures.music import Library, density, in_key
@@ -43,7 +43,7 @@ class Streams:
         indices = np.arange(min(most, len(loops)))
         self.songs: list[list[int]] = []
         self.loops: list[list[Loop]] = []
-        every = to_loops(loops.take(indices), len(indices), loops.length)
+        every = loops.as_loops(indices)
         names = zip(loops.sets[indices], loops.songs[indices], loops.tracks[indices], every, strict=True)
         for _, some in groupby(names, key=lambda row: row[:3]):
             song = [loop for *_, loop in some]
