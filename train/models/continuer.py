@@ -142,7 +142,8 @@ class Continuer(Architecture):
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
         """Stretches of songs from `count` loops on."""
         varied = rng if source.augmentation else None
-        told = streams.told(source.loops, source.pick(count, rng), self.notes + 1, varied)
+        some = source.of_a_metre(rng)
+        told = streams.told(some.loops, some.pick(count, rng), self.notes + 1, varied)
         return self.lesson(told, (rng.random(count) >= self.silent) if varied else np.ones(count, bool))
 
     def lesson(self, told: streams.Streams, echo: np.ndarray[Any, np.dtype[np.bool_]]) -> Task:
