@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from rtgen.music.time import PPQN
 
 _ASIDE = 100.0
 """What only happens where there is nothing else."""
+_SOON = 0.15
+"""Beats that a wish for more syncopation may fall short of the next whole one."""
 _FAR = 0.15
 """Log-odds that a sixteenth of distance is worth."""
 _STEPS = (1, 2, 3, 4, 5, 7)
@@ -80,15 +83,17 @@ def _fewer(s: Sketch, notes: int, columns: int) -> None:
         if not loose:
             break
         c = min(loose, key=lambda c: _weight(s, c) + abs(len(s.at[c]) - size))
-        notes -= len(s.at.pop(c))
+        notes -= len(s.at[c])
         columns -= 1
+        for note in list(s.at[c]):
+            s.take(c, note)
     usual, owed = s.now("register"), 0.0
     while notes > 0:
         loose_notes = [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n) and len(s.at[c]) > 1]
         loose_notes = loose_notes or [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n)]
         if not loose_notes or len(s) == 1:
             return
-        c, note = min(loose_notes, key=lambda x: s.belief[x[1].pitch, x[0]] + abs(owed + usual - x[1].pitch) / 4)
+        c, note = min(loose_notes, key=lambda x: s.believed[x[1].pitch][x[0]] + abs(owed + usual - x[1].pitch) / 4)
         s.take(c, note)
         owed += usual - note.pitch
         notes -= 1
@@ -97,7 +102,7 @@ def _fewer(s: Sketch, notes: int, columns: int) -> None:
 def _weight(s: Sketch, c: int) -> float:
     """How much a column counts: the model's belief in it, and whether the syncopation needs it."""
     notes = s.at[c]
-    believed = sum(float(s.belief[note.pitch, c]) for note in notes) / len(notes)
+    believed = sum(s.believed[note.pitch][c] for note in notes) / len(notes)
     return believed + s.habit(c) + _ASIDE * abs(s.effect(c, adding=False))
 
 
@@ -122,23 +127,26 @@ def _gather(s: Sketch, columns: int) -> None:
         c = min(loose, key=lambda c: _weight(s, c) + 2 * len(s.at[c]))
         tried.add(c)
         moves = [(note, _host(s, c, note, tried)) for note in s.at[c]]
-        if all(host is not None for _, host in moves):
-            for note, host in moves:
-                assert host is not None
-                s.move(c, note, host)
+        hosts = [host for _, host in moves if host]
+        if len(hosts) == len(moves):
+            for (note, _), (to, pitch) in zip(moves, hosts, strict=True):
+                s.take(c, note)
+                s.put(to, pitch, note.duration, note.velocity)
             columns -= 1
 
 
-def _host(s: Sketch, c: int, note: Note, weak: set[int]) -> int | None:
-    """The column that a note of another column would best be struck with."""
-    hosts = [
-        (float(s.belief[note.pitch, to]) + 0.5 * len(s.at[to]) - 4 * _FAR * _apart(s, c, to), -to)
-        for to in s.at
-        if to not in weak
-    ]
-    for _, to in sorted(hosts, reverse=True):
-        if s.has_room(-to, note.pitch, note):
-            return -to
+def _host(s: Sketch, c: int, note: Note, weak: set[int]) -> tuple[int, int] | None:
+    """The column that a note of another column would best be struck with, and its pitch there.
+
+    That is its own, or an octave from it where its own is taken everywhere.
+    """
+    believed = s.believed[note.pitch]
+    hosts = [(believed[to] + 0.5 * len(s.at[to]) - 4 * _FAR * _apart(s, c, to), -to) for to in s.at if to not in weak]
+    hosts.sort(reverse=True)
+    for pitch in (note.pitch, note.pitch + 12, note.pitch - 12):
+        for _, to in hosts:
+            if 0 <= pitch <= 127 and s.has_room(-to, pitch, note):
+                return -to, pitch
     return None
 
 
@@ -178,8 +186,10 @@ def _spread(s: Sketch, columns: int) -> None:
 
 def syncopation(s: Sketch, target: float) -> None:
     """Struck beats are anticipated by a sixteenth or two, or anticipated ones move back; columns stay whole."""
-    wanted = round(target * s.beats)
-    more = wanted > len(syncopated(set(s.at), s.count))
+    there = len(syncopated(set(s.at), s.count))
+    # There are few beats: a turn that is worth half of one moves one.
+    wanted = max(ceil(target * s.beats - _SOON), there) if target * s.beats > there else round(target * s.beats)
+    more = wanted > there
     for _ in range(s.beats):
         off = wanted - len(syncopated(set(s.at), s.count))
         moves = _anticipations(s) if more else _returns(s)
@@ -200,9 +210,15 @@ def _anticipations(s: Sketch) -> list[tuple[float, int, int]]:
         for by, price in ((-2, 0.0), (-1, 0.5), (1, 3.0), (2, 3.0)):
             to = (beat + by) % s.count
             # The loop's end is no place to anticipate its beginning from: what is struck there is cut.
-            if to in s.at or to not in s.places or (by > 0 and not before):
+            if to not in s.places or (by > 0 and not before):
                 continue
-            found.append((_better(s, beat, to) - price - (_ASIDE if to > beat + 2 else 0), beat, to))
+            better = _better(s, beat, to)
+            if to in s.at:
+                # Only where everything else is struck, too, as in running sixteenths.
+                if better <= -_ASIDE / 2:
+                    continue
+                better -= _ASIDE / 4
+            found.append((better - price - (_ASIDE if to > beat + 2 else 0), beat, to))
     return found
 
 
@@ -221,7 +237,7 @@ def _better(s: Sketch, c: int, to: int) -> float:
     """How much rather the model would have the notes of a column in another; not if they have no room there."""
     if not all(s.has_room(to, note.pitch, note) for note in s.at[c]):
         return -_ASIDE / 2
-    return float(sum(s.belief[n.pitch, to] - s.belief[n.pitch, c] for n in s.at[c])) / len(s.at[c])
+    return sum(s.believed[n.pitch][to] - s.believed[n.pitch][c] for n in s.at[c]) / len(s.at[c])
 
 
 # ---- register -------------------------------------------------------------------------------------------------------
@@ -236,7 +252,7 @@ def register(s: Sketch, target: float) -> None:
         by = _behind(s, way)
         if by is None:
             break
-        _transpose(s, *by, 12 * way)
+        s.transpose(*by, 12 * way)
         left -= 12
     moved: set[Note] = set()
     while left > len(s) / 4:
@@ -244,7 +260,7 @@ def register(s: Sketch, target: float) -> None:
         if step is None:
             return
         c, note, semitones = step
-        moved.add(_transpose(s, c, note, way * semitones))
+        moved.add(s.transpose(c, note, way * semitones))
         left -= semitones
 
 
@@ -257,28 +273,21 @@ def _behind(s: Sketch, way: int) -> tuple[int, Note] | None:
 
 def _nearby(s: Sketch, way: int, most: int, moved: set[Note]) -> tuple[int, Note, int] | None:
     """The note that moves best by a few semitones, and how many."""
-    loose = [
-        (_gain(s, c, n, way * by) + 0.3 * by, -c, n, by)
-        for c in s.at
-        for n in s.at[c]
-        if not s.is_held(n) and n not in moved
-        for by in _STEPS
-        if by <= most and 0 <= n.pitch + way * by <= 127
-    ]
-    for _, c, note, by in sorted(loose, reverse=True):
+    steps = [by for by in _STEPS if by <= most]
+    found = []
+    for c, notes in s.at.items():
+        for n in notes:
+            if not s.is_held(n) and n not in moved:
+                some = [by for by in steps if 0 <= n.pitch + way * by <= 127]
+                found += [(_gain(s, c, n, way * by) + 0.3 * by, -c, n, by) for by in some]
+    for _, c, note, by in sorted(found, reverse=True):
         if s.has_room(-c, note.pitch + way * by, note):
             return -c, note, by
     return None
 
 
 def _gain(s: Sketch, c: int, note: Note, semitones: int) -> float:
-    return float(s.belief[note.pitch + semitones, c] - s.belief[note.pitch, c])
-
-
-def _transpose(s: Sketch, c: int, note: Note, semitones: int) -> Note:
-    new = replace(note, pitch=note.pitch + semitones)
-    s.at[c][s.at[c].index(note)] = new
-    return new
+    return s.believed[note.pitch + semitones][c] - s.believed[note.pitch][c]
 
 
 # ---- length and velocity --------------------------------------------------------------------------------------------

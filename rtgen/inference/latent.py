@@ -38,7 +38,7 @@ from rtgen.inference.lengths import columns, laid, read
 from rtgen.inference.model import Model
 from rtgen.instrument.controls import LATENTS
 from rtgen.music import key
-from rtgen.music.attributes import NAMES, Attributes
+from rtgen.music.attributes import NAMES, Attributes, measure, standard
 from rtgen.music.key import Key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import MIN_ONSET, Plane, Roll, encode
@@ -217,8 +217,7 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     if scale is None:
         return loop
     grid = model.card.grid
-    mean, sd = _normal(model.card)
-    codes = mean + rng.standard_normal((CANDIDATES, len(mean))) * sd * knobs["temperature"]
+    codes = _drawn(model, loop, rng.standard_normal((CANDIDATES, len(model.card.latents))) * knobs["temperature"])
     rolls = _decode(model, codes + turned(model.card, knobs), loop)
     ideas = [_idea(roll, loop, scale, knobs, model.card) for roll in rolls]
     best = max(ideas, key=lambda idea: _fit(idea, loop, scale, grid))
@@ -228,6 +227,15 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
         replace(n, pitch=folded(n.pitch + best.up), velocity=min(max(round(n.velocity * louder), 1), 127))
         for n in new.notes
     ).monophonic_by_pitch()
+
+
+def _drawn(model: Model, loop: Loop, noise: Code) -> Code:
+    """New codes: of the model's prior, with the attributes of what was played, or of a normal distribution."""
+    if not model.card.prior:
+        mean, sd = _normal(model.card)
+        return np.asarray(mean + sd * noise)
+    known = np.tile(np.float32(standard(measure(in_c(model.card, loop)[1]))), (len(noise), 1))
+    return np.asarray(model.run({"noise": noise.astype(np.float32), "attributes": known})["drawn"], np.float64)
 
 
 def _idea(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> _Idea:
@@ -265,6 +273,11 @@ def _fit(idea: _Idea, loop: Loop, scale: Key, grid: Grid) -> float:
     pitches = idea.pitches(grid)
     off = abs(fmean(pitches) - fmean(n.pitch for n in loop.notes)) / 12
     return fmean(map(scale.contains, pitches)) - abs(len(pitches) - len(loop)) / len(loop) - off
+
+
+def code_of(model: Model, loop: Loop) -> Code:
+    """The code of a loop, shape (latents,)."""
+    return np.asarray(_encode(model, [loop])[0])
 
 
 # ---- what knobs and gaps ask for ------------------------------------------------------------------------------------

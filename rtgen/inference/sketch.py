@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from math import log, log2
 from statistics import median
 
@@ -36,13 +37,16 @@ class Sketch:
 
     def __init__(self, loop: Loop, belief: Belief, held: frozenset[Spot] = frozenset()) -> None:
         self.loop, self.belief, self.held = loop, belief, held
+        self.believed: list[list[float]] = belief.tolist()
+        """`belief` for one cell after the other: `believed[pitch][column]`."""
         self.count = columns(loop)
         self.beats = self.count // PER_BEAT
         self.places = [c for c in range(self.count) if c * TICKS_PER_SIXTEENTH < loop.length]
         """Columns that a note may begin in."""
         self.at: dict[int, list[Note]] = {}
+        self._of_pitch: list[list[Note]] = [[] for _ in range(128)]
         for note in loop.notes:
-            self.at.setdefault(column(note, loop), []).append(note)
+            self._add(column(note, loop), note)
         late: dict[int, list[int]] = {}
         for note in loop.notes:
             off = round(note.onset / TICKS_PER_SIXTEENTH)
@@ -83,10 +87,7 @@ class Sketch:
         """How many beats more (or fewer) are syncopated when a column is struck, or no longer."""
         beat = -(-c // PER_BEAT) * PER_BEAT % self.count
         before = any((beat - i) % self.count in self.at for i in range(1, PER_BEAT) if (beat - i) % self.count != c)
-        if c == beat:
-            change = -int(before)
-        else:
-            change = int(not before and beat not in self.at)
+        change = -int(before) if c == beat else int(not before and beat not in self.at)
         return change if adding else -change
 
     def habit(self, c: int) -> float:
@@ -118,8 +119,8 @@ class Sketch:
         if any(note.pitch == pitch for note in self.at.get(c, ()) if note is not leaving):
             return False
         return not any(
-            note.pitch == pitch and note.onset <= onset + TICKS_PER_SIXTEENTH // 2 and onset < note.end
-            for note in self.notes()
+            note.onset <= onset + TICKS_PER_SIXTEENTH // 2 and onset < note.end
+            for note in self._of_pitch[pitch]
             if note is not leaving
         )
 
@@ -127,11 +128,12 @@ class Sketch:
         """A note more."""
         onset = self.onset(c)
         lasts = max(min(duration, self.loop.length - onset), 1)
-        self.at.setdefault(c, []).append(Note(onset, pitch, lasts, velocity))
+        self._add(c, Note(onset, pitch, lasts, velocity))
 
     def take(self, c: int, note: Note) -> None:
         """A note less."""
         self.at[c].remove(note)
+        self._of_pitch[note.pitch].remove(note)
         if not self.at[c]:
             del self.at[c]
 
@@ -140,9 +142,23 @@ class Sketch:
         self.take(c, note)
         self.put(to, note.pitch, note.duration, note.velocity)
 
+    def transpose(self, c: int, note: Note, semitones: int) -> Note:
+        """A note to another pitch."""
+        new = Note(note.onset, note.pitch + semitones, note.duration, note.velocity)
+        self.take(c, note)
+        self._add(c, new)
+        return new
+
     def change(self, new: Callable[[Note], Note]) -> None:
-        """Every note for another in the same column."""
+        """Every note for another of the same pitch in the same column."""
         self.at = {c: [new(note) for note in notes] for c, notes in self.at.items()}
+        self._of_pitch = [[] for _ in range(128)]
+        for note in self.notes():
+            self._of_pitch[note.pitch].append(note)
+
+    def _add(self, c: int, note: Note) -> None:
+        self.at.setdefault(c, []).append(note)
+        self._of_pitch[note.pitch].append(note)
 
     def finished(self) -> Loop:
         """The loop that came of it."""
@@ -172,16 +188,19 @@ def by_column(onset: Plane | None, loop: Loop, grid: Grid, scale: key.Key | None
     belief = np.zeros((128, columns(loop)))
     if onset is not None:
         found = np.clip(log_odds(np.maximum(onset, _LEAST)), -_SURE, _SURE)
-        where: NDArray[np.intp] = np.rint(np.arange(found.shape[1]) * (grid.step / TICKS_PER_SIXTEENTH)).astype(np.intp)
-        where %= belief.shape[1]
         folded = np.full((grid.pitches, belief.shape[1]), -_SURE)
-        # The first step of every column, then the second and so on: a maximum without a loop over steps.
-        turns = np.array([(where[:i] == c).sum() for i, c in enumerate(where.tolist())])
-        for turn in range(int(turns.max()) + 1):
-            some = turns == turn
-            folded[:, where[some]] = np.maximum(folded[:, where[some]], found[:, some])
+        for steps, where in _turns(found.shape[1], grid.step, belief.shape[1]):
+            folded[:, where] = np.maximum(folded[:, where], found[:, steps])
         belief = np.pad(folded, ((grid.pitch_low, 127 - grid.pitch_high), (0, 0)), mode="edge")
     if scale is not None and lock:
-        outside = np.array([not scale.contains(pitch) for pitch in range(128)])
+        outside = np.resize([not scale.contains(name) for name in range(12)], 128)
         belief = belief - OUT_OF_KEY * lock * outside[:, None]
     return belief
+
+
+@cache
+def _turns(steps: int, step: int, columns: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Steps and the columns that they belong to: the first step of every column, then the second and so on."""
+    where = np.rint(np.arange(steps) * (step / TICKS_PER_SIXTEENTH)).astype(np.intp) % columns
+    turn = np.array([(where[:i] == c).sum() for i, c in enumerate(where.tolist())])
+    return [(np.flatnonzero(turn == i), where[turn == i]) for i in range(int(turn.max()) + 1)]
