@@ -50,5 +50,5 @@ def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
 
 def standard(attributes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Attributes, shape (..., 6), in standard deviations from their mean in music; within 4."""
-    found: NDArray[np.float32] = np.clip((attributes - np.float32(MEAN)) / np.float32(SD), -4, 4)
+    found: NDArray[np.float32] = np.clip((attributes - np.array(MEAN, np.float32)) / np.array(SD, np.float32), -4, 4)
     return found

@@ -15,7 +15,7 @@ from rtgen.errors import UserError, did_you_mean
 from rtgen.music.time import Metre
 from train.augment import Augmentation
 
-Optimiser = Literal["adamw", "adam", "rmsprop"]
+Optimiser = Literal["adamw", "adam", "rmsprop", "muon"]
 Schedule = Literal["cosine", "constant"]
 _MAX_BYTES = 64 * 1024
 
@@ -37,11 +37,11 @@ class Config:
             all.
         batch: loops in a step.
         epochs: passes over the loops, unless a budget of time is given.
-        optimiser: `adamw`, `adam` or `rmsprop`.
+        optimiser: `adamw`, `adam` or `rmsprop`; or `muon` for matrices, and `adamw` for all other weights.
         betas: of Adam.
         learning_rate: its peak.
         schedule: `cosine` goes up quickly and down slowly as the time or the epochs elapse; `constant` stays.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW and Muon.
         clip: largest norm of the gradient; 0 leaves it as it is.
         average_over: steps over which the weights that are kept are averaged; 0 keeps the last.
         patience: validations without a better one after which training ends; 0 never does.

@@ -123,6 +123,8 @@ def probe(card: Card, count: int, steps: int, seed: int = 0) -> Feed:
             feed[name] = rng.integers(0, len(card.vocabulary), exact)
         elif name == "code":
             feed[name] = rng.normal(latents[:, 0], latents[:, 1], exact)
+        elif name == "noise":
+            feed[name] = rng.standard_normal(exact)
         else:
             feed[name] = rng.uniform(-1, 1, exact)
     if "mask" in feed:

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rtgen.errors import UserError
 from rtgen.music.time import Metre
-from train import dataset
+from train import dataset, muon
 from train.augment import Augmentation
 from train.config import Config
 from train.models import build, kind
@@ -125,14 +125,34 @@ class Training(LightningModule):
     # ---- learning -------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """One for each part."""
+        """One for each part; two for each with Muon, which is for matrices alone."""
+        self._of_part: dict[str, slice] = {}
+        every: list[torch.optim.Optimizer] = []
+        for part, weights in self.net.parts().items():
+            found = self._optimisers(list(weights))
+            self._of_part[part] = slice(len(every), len(every) + len(found))
+            every += found
+        for optimiser in every:
+            for group in optimiser.param_groups:
+                group["peak"] = group["lr"]
+        return every
+
+    def _optimisers(self, weights: list[torch.nn.Parameter]) -> list[torch.optim.Optimizer]:
         c = self.config
-        make: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
-            "adamw": lambda p: torch.optim.AdamW(p, c.learning_rate, c.betas, weight_decay=c.weight_decay),
-            "adam": lambda p: torch.optim.Adam(p, c.learning_rate, c.betas),
-            "rmsprop": lambda p: torch.optim.RMSprop(p, c.learning_rate),
-        }
-        return [make[c.optimiser](list(weights)) for weights in self.net.parts().values()]
+        match c.optimiser:
+            case "adam":
+                return [torch.optim.Adam(weights, c.learning_rate, c.betas)]
+            case "rmsprop":
+                return [torch.optim.RMSprop(weights, c.learning_rate)]
+        wide = muon.matrices(self.net, weights) if c.optimiser == "muon" else []
+        turned = {id(p) for p in wide}
+        rest = [p for p in weights if id(p) not in turned]
+        found: list[torch.optim.Optimizer] = []
+        if rest:
+            found.append(torch.optim.AdamW(rest, c.learning_rate, c.betas, weight_decay=c.weight_decay))
+        if wide:
+            found.append(muon.Muon(wide, muon.FASTER * c.learning_rate, c.weight_decay))
+        return found
 
     def training_step(self, task: Task, _number: int) -> None:
         """Makes every aim of the architecture a little smaller.
@@ -141,7 +161,7 @@ class Training(LightningModule):
             UserError: a loss is no number.
         """
         found: Any = self.optimizers()
-        optimisers = dict(zip(self.net.parts(), found if isinstance(found, list) else [found], strict=True))
+        every = found if isinstance(found, list) else [found]
         rate = learning_rate(self.share, self.config)
         total = 0.0
         for aim in self.net.aims(task):
@@ -151,14 +171,16 @@ class Training(LightningModule):
                     f"the loss ({aim.part}) became {value} at step {int(self.seen)}; the last good weights are in "
                     f"{LAST}: go on from there with --resume and a smaller learning_rate"
                 )
-            optimiser = optimisers[aim.part]
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            optimiser.zero_grad()
+            optimisers = every[self._of_part[aim.part]]
+            for optimiser in optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = group["peak"] * rate / self.config.learning_rate
+                optimiser.zero_grad()
             self.manual_backward(aim.loss)
             if self.config.clip:
-                self.clip_gradients(optimiser, gradient_clip_val=self.config.clip, gradient_clip_algorithm="norm")
-            optimiser.step()
+                torch.nn.utils.clip_grad_norm_(list(self.net.parts()[aim.part]), self.config.clip)
+            for optimiser in optimisers:
+                optimiser.step()
             name = "loss" if aim.part == "all" else f"loss_{aim.part}"
             self.log_dict({f"train/{name}": value} | {f"train/{k}": float(v) for k, v in aim.log.items()})
             total += value

@@ -16,6 +16,7 @@ from typing import Any
 from rtgen.errors import UserError
 from rtgen.inference.stream import CONTEXT, WINDOW, Spelling
 from rtgen.instrument.job import Mode
+from rtgen.music.attributes import NAMES
 from rtgen.music.time import Grid
 
 FORMAT_VERSION = 1
@@ -123,6 +124,7 @@ class Card:
         vocabulary: the symbols of a sequence model, in the order of their numbers.
         spelling: the classes of notes of a continuer.
         in_key: whether it is told music, and tells it, as if it were in C major or A minor.
+        prior: of an autoencoder: whether it makes codes of noise, given attributes.
         threshold: onset probability from which a cell is a note.
         data: training sets with licences.
         metrics: measured figures by name, the baselines among them.
@@ -142,6 +144,7 @@ class Card:
     vocabulary: tuple[Symbol, ...] = ()
     spelling: Spelling | None = None
     in_key: bool = False
+    prior: bool = False
     threshold: float = 0.5
     data: tuple[Data, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -151,12 +154,18 @@ class Card:
         """The inputs that the role, the states and the conditions ask for, with their shapes."""
         states = {state.name: state.shape for state in self.states}
         conditions: dict[str, Shape] = {c.name: ("batch", c.size) for c in self.conditions}
-        return {**self._sized(ROLES[self.role].inputs), **states, **conditions}
+        of_prior = _PRIOR.inputs if self.prior else {}
+        return {**self._sized({**ROLES[self.role].inputs, **of_prior}), **states, **conditions}
 
     def outputs(self) -> dict[str, Shape]:
         """The outputs that the role and the states ask for, with their shapes."""
         states = {f"{state.name}_next": state.shape for state in self.states}
-        return {**self._sized(ROLES[self.role].outputs), **states}
+        of_prior = _PRIOR.outputs if self.prior else {}
+        return {**self._sized({**ROLES[self.role].outputs, **of_prior}), **states}
+
+    def halves(self) -> Mapping[str, Sequence[str]]:
+        """Of a model in parts: for each part's first input the outputs that need it and no other's."""
+        return {**ROLES[self.role].halves, **(_PRIOR.halves if self.prior else {})}
 
     def classes(self) -> tuple[int, ...]:
         """How many shifts, pitches, durations and velocities there are; nothing without a spelling."""
@@ -270,6 +279,13 @@ ROLES: dict[str, Role] = {
         outputs={"chosen": ("batch", CHOICES), "chance": ("batch", CHOICES)},
     ),
 }
+_PRIOR = Role(
+    modes=(),
+    inputs={"noise": ("batch", "latents"), "attributes": ("batch", len(NAMES))},
+    outputs={"drawn": ("batch", "latents")},
+    halves={"noise": ("drawn",)},
+)
+"""What an autoencoder with a prior has besides: codes of normal noise, given attributes in standard deviations."""
 _NEEDED: Mapping[str, frozenset[str]] = {
     "sequence": frozenset({"states", "vocabulary"}),
     "continuer": frozenset({"states", "spelling"}),
@@ -312,6 +328,8 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
     if card.role == "continuer" and not card.in_key:
         raise ValueError("field 'in_key' is False, and a model of role 'continuer' is told all music in one key")
+    if type(card.prior) is not bool or (card.prior and card.role != "autoencoder"):
+        raise ValueError(f"field 'prior' is {card.prior!r}, which a model of role '{card.role}' cannot be")
     _check_latents(card)
     _check_sequence(card)
     return card

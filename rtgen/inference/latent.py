@@ -234,7 +234,7 @@ def _drawn(model: Model, loop: Loop, noise: Code) -> Code:
     if not model.card.prior:
         mean, sd = _normal(model.card)
         return np.asarray(mean + sd * noise)
-    known = np.tile(np.float32(standard(measure(in_c(model.card, loop)[1]))), (len(noise), 1))
+    known = np.tile(np.array(standard(measure(in_c(model.card, loop)[1])), np.float32), (len(noise), 1))
     return np.asarray(model.run({"noise": noise.astype(np.float32), "attributes": known})["drawn"], np.float64)
 
 

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from rtgen.errors import UserError
-from rtgen.inference.card import INTEGERS, ROLES, Card, Shape
+from rtgen.inference.card import INTEGERS, Card, Shape
 from rtgen.inference.prune import prune
 
 Device = Literal["auto", "cpu", "cuda", "coreml", "directml"]
@@ -116,7 +116,7 @@ class Model:
 
     def _open_parts(self, device: str) -> list[_Part]:
         """The model, or its halves, so that one can be computed without the other."""
-        halves = ROLES[self.card.role].halves
+        halves = self.card.halves()
         if not halves:
             session = self._open(self._data, device)
             return [_Part(None, [i.name for i in session.get_inputs()], list(self.card.outputs()), session)]

@@ -61,3 +61,10 @@ def syncopated(struck: Counter[int] | set[int], columns: int) -> list[int]:
         for beat in range(0, columns, PER_BEAT)
         if beat not in struck and any((beat - i) % columns in struck for i in range(1, PER_BEAT))
     ]
+
+
+def standard(attributes: Attributes) -> list[float]:
+    """Attributes in standard deviations from their mean in music, within 4, in the order of `NAMES`."""
+    return [
+        min(max((attributes[name] - mean) / sd, -4.0), 4.0) for name, mean, sd in zip(NAMES, MEAN, SD, strict=True)
+    ]

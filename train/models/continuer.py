@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,6 +55,7 @@ class Continuer(Architecture):
     role: ClassVar[str] = "continuer"
     better: ClassVar[tuple[str, str]] = ("bits_a_note", "min")
     repeats: ClassVar[bool] = True
+    periods: Tensor
 
     def __init__(
         self, units: int = 384, hidden: int = 192, notes: int = 160, dropout: float = 0.1, silent: float = 0.15
@@ -146,7 +148,7 @@ class Continuer(Architecture):
         told = streams.told(some.loops, some.pick(count, rng), self.notes + 1, varied)
         return self.lesson(told, (rng.random(count) >= self.silent) if varied else np.ones(count, bool))
 
-    def lesson(self, told: streams.Streams, echo: np.ndarray[Any, np.dtype[np.bool_]]) -> Task:
+    def lesson(self, told: streams.Streams, echo: NDArray[np.bool_]) -> Task:
         """What is heard, and what follows; with what was struck some bars ago in those streams that `echo` names."""
         struck = told.struck * echo[:, None, None]
         lags = streams.lag_steps(told.place[:, :-1])
@@ -154,16 +156,17 @@ class Continuer(Architecture):
         row = np.arange(len(struck))[:, None, None]
         steps = struck.shape[2]
 
-        def ago(at: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, Any]:
+        def ago(at: streams.Ints) -> NDArray[np.uint8]:
             """The columns at steps (streams, notes, ...), nothing where there are none: (streams, notes, ..., p)."""
             inside = (at >= 0) & (at < steps)
             rows = row.reshape(-1, *[1] * (at.ndim - 1))
             found = struck[rows, :, np.clip(at, 0, steps - 1)]
-            return found * inside[..., None]
+            kept: NDArray[np.uint8] = found * inside[..., None]
+            return kept
 
         # What comes after now must not be seen, even if the lag is short.
         ahead = np.arange(1, RHYTHM + 1)
-        anything = struck.any(axis=1)
+        anything = np.any(struck, axis=1)
         at = now[:, :, None, None] - lags[..., None] + ahead
         past = (at >= 0) & (at <= now[:, :, None, None])
         rhythm = anything[row[..., None], np.clip(at, 0, steps - 1)] & past
@@ -323,8 +326,9 @@ class _Player(nn.Module):
 
     def _remember(self, heard: Tensor, memory: Tensor) -> Tensor:
         """A step of the recurrent layer, written out: exporters have not always had its reset gate right."""
-        of_heard = F.linear(heard, self.net.memory.weight_ih_l0, self.net.memory.bias_ih_l0).chunk(3, dim=1)
-        of_memory = F.linear(memory, self.net.memory.weight_hh_l0, self.net.memory.bias_hh_l0).chunk(3, dim=1)
+        weights = dict(self.net.memory.named_parameters())
+        of_heard = F.linear(heard, weights["weight_ih_l0"], weights["bias_ih_l0"]).chunk(3, dim=1)
+        of_memory = F.linear(memory, weights["weight_hh_l0"], weights["bias_hh_l0"]).chunk(3, dim=1)
         reset, update = (torch.sigmoid(a + b) for a, b in zip(of_heard[:2], of_memory[:2], strict=True))
         return (1 - update) * torch.tanh(of_heard[2] + reset * of_memory[2]) + update * memory
 

@@ -19,7 +19,7 @@ def _normal(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-_PROFILES = _normal(np.array([profile(scale) for scale in KEYS]))
+_PROFILES = _normal(np.array([profile(scale) for scale in KEYS], float))
 
 
 def lifts(notes: Notes, count: int) -> NDArray[np.int32]:
@@ -30,7 +30,8 @@ def lifts(notes: Notes, count: int) -> NDArray[np.int32]:
         count: loops; the result's shape. 0 for silence.
     """
     classes = notes[:, LOOP] * 12 + notes[:, PITCH] % 12
-    weights = np.bincount(classes, notes[:, DURATION], count * 12).reshape(count, 12)
+    sounds = np.bincount(classes, notes[:, DURATION].astype(float), count * 12)
+    weights = sounds.reshape(count, 12).astype(float)
     likely = (_normal(weights) @ _PROFILES.T).round(9).argmax(axis=1)
     found: NDArray[np.int32] = np.where(weights.any(axis=1), _UP[likely], 0)
     return found

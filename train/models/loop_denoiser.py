@@ -31,7 +31,7 @@ FOLD = 3
 CONDITION = 32
 """Numbers that tell the blocks how damaged the loop is, and what is wished of it."""
 WISH = 2 * len(NAMES)
-HOLD = 0.5
+HOLD = 0.2
 """How much a cell that sounds counts, beside one in which a note begins."""
 MIN_STEPS = 48
 """A bar of 4/4, as far as the widest block looks. A circular network cannot tell a loop from the same twice."""

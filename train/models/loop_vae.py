@@ -23,7 +23,6 @@ from rtgen.music.attributes import MEAN, NAMES, SD
 from train import attributes
 from train.models.base import Aim, Source, Task
 from train.models.conv_vae import ConvVae, Layer
-from train.models.images import Planes
 from train.models.keys import in_c
 from train.models.prior import Flow
 from train.models.vae import divergence, reparameterise
@@ -123,7 +122,7 @@ class _Player(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, roll: Tensor, code: Tensor, noise: Tensor, attributes: Tensor) -> tuple[Tensor, Planes, Tensor]:
+    def forward(self, roll: Tensor, code: Tensor, noise: Tensor, attributes: Tensor) -> tuple[Tensor, ...]:
         """The code of `roll`, the planes of `code`, and the code that the prior makes of `noise`."""
         drawn = self.net.prior(noise[:, len(NAMES) :], attributes)
         onset, hold, velocity, micro = self.net.planes(code)

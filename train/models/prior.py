@@ -24,12 +24,12 @@ class Flow(nn.Module):
         layers: how many, of which each second one changes the same numbers.
     """
 
-    spread: Tensor
-
     def __init__(self, size: int, known: int, hidden: int = 192, layers: int = 6) -> None:
         super().__init__()
-        self.half = size // 2
-        self.sizes = [(size - self.half, self.half) if i % 2 else (self.half, size - self.half) for i in range(layers)]
+        self.middle = size // 2
+        self.sizes = [
+            (size - self.middle, self.middle) if i % 2 else (self.middle, size - self.middle) for i in range(layers)
+        ]
         self.layers = nn.ModuleList(_layer(kept + known, hidden, 2 * changed) for kept, changed in self.sizes)
         self.mean, self.scale = nn.Linear(known, size), nn.Parameter(torch.zeros(size))
         for weights in self.mean.parameters():
@@ -44,7 +44,8 @@ class Flow(nn.Module):
             shift, steep = self._change(layer, kept, known)
             z = self._joined(kept, (changed - shift) * torch.exp(-steep), i)
             log_slope = log_slope - steep.sum(dim=1)
-        return 0.5 * (z**2).sum(dim=1) - log_slope
+        found: Tensor = 0.5 * (z**2).sum(dim=1) - log_slope
+        return found
 
     def forward(self, noise: Tensor, known: Tensor) -> Tensor:
         """Codes (batch, size) of normal noise (batch, size), given attributes (batch, known)."""
@@ -53,10 +54,11 @@ class Flow(nn.Module):
             kept, changed = self._split(z, i)
             shift, steep = self._change(self.layers[i], kept, known)
             z = self._joined(kept, changed * torch.exp(steep) + shift, i)
-        return z * torch.exp(self.scale) + self.mean(known)
+        found: Tensor = z * torch.exp(self.scale) + self.mean(known)
+        return found
 
     def _split(self, z: Tensor, i: int) -> tuple[Tensor, Tensor]:
-        first, second = z[:, : self.half], z[:, self.half :]
+        first, second = z[:, : self.middle], z[:, self.middle :]
         return (second, first) if i % 2 else (first, second)
 
     @staticmethod

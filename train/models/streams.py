@@ -85,9 +85,9 @@ def _habits(flat: NDArray[np.int32], count: int, loops: Loops) -> tuple[Floats, 
     """How often each sixteenth of the bar is struck, and each pitch class; rows add up to 1; by loop."""
     bar = loops.bars[0]
     sixteenth = np.rint((flat[:, ONSET] % bar) / GRID.step / 3).astype(int) % 16
-    groove = np.bincount(flat[:, LOOP] * 16 + sixteenth, minlength=count * 16).reshape(count, 16)
-    classes = np.bincount(flat[:, LOOP] * 12 + flat[:, PITCH] % 12, flat[:, DURATION], count * 12).reshape(count, 12)
-    return _shares(groove.astype(float)), _shares(classes)
+    groove = np.bincount(flat[:, LOOP] * 16 + sixteenth, minlength=count * 16)
+    sounds = np.bincount(flat[:, LOOP] * 12 + flat[:, PITCH] % 12, flat[:, DURATION].astype(float), count * 12)
+    return _shares(groove.reshape(count, 16).astype(float)), _shares(sounds.reshape(count, 12).astype(float))
 
 
 def _shares(rows: NDArray[np.float64]) -> Floats:

@@ -1,0 +1,65 @@
+"""What a shipped model is held to: a bar for each measure, printed beside what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rtgen.music.attributes import NAMES
+from train.measures.codes import HELD_OUT
+from train.measures.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A bar.
+
+    Args:
+        side: on which side of it a figure is to lie: not below, or not above; or within so much, of another contender.
+        value: the bar, or how far within.
+        beside: the contender that is the bar, or from which it is counted; None for a bar by itself.
+    """
+
+    side: Literal["at least", "at most", "within"]
+    value: float = 0.0
+    beside: str | None = None
+
+    def met(self, figure: float, figures: Table, measure: str) -> bool | None:
+        """Whether a figure is on the right side; None if the contender beside was not measured."""
+        bar = self.value
+        if self.beside is not None:
+            if self.beside not in figures or measure not in figures[self.beside]:
+                return None
+            other = figures[self.beside][measure].mean
+            if self.side == "within":
+                return abs(figure - other) <= self.value
+            bar = other + self.value
+        return figure >= bar if self.side == "at least" else figure <= bar
+
+    def __str__(self) -> str:
+        sign = {"at least": "≥", "at most": "≤", "within": "±"}[self.side]
+        if self.beside is None:
+            return f"{sign} {self.value:g}"
+        return f"{self.beside} {sign} {self.value:g}" if self.side == "within" else f"{sign} {self.beside}"
+
+
+GOALS: dict[str, Goal] = {
+    "f1_exact": Goal("at least", 0.85),
+    "f1_near": Goal("at least", 0.88),
+    "f1_near_and_end": Goal("at least", 0.80),
+    "do_no_harm": Goal("at least", 0.98),
+    "distance_rank": Goal("at least", 0.95),
+    **{f"knob_{name}_rank": Goal("at least", 0.95) for name in NAMES},
+    **{f"knob_{name}_range": Goal("at least", 1.5) for name in NAMES},
+    **{f"knob_{name}_leak": Goal("at most", 0.35) for name in NAMES},
+    "reconstruction_f1": Goal("at least", 0.75),
+    "blend_step": Goal("at most", 2.0),
+    "blend_in_key": Goal("at least", 0.95),
+    "blend_between": Goal("at least", 1.0),
+    "generate_copies": Goal("at most", beside=HELD_OUT),
+    "bits_a_note": Goal("at most", 7.5),
+    "next_pitch": Goal("at least", 0.35),
+    "continue_in_key": Goal("within", 0.02, HELD_OUT),
+    "continue_copies": Goal("at most", beside=HELD_OUT),
+}
+"""By measure; those that only describe have none."""
