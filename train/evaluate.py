@@ -11,6 +11,7 @@ import numpy as np
 
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
+from rtgen.music.attributes import NAMES
 from rtgen.music.time import Metre
 from train import dataset
 from train.dataset import SPLITS, Loops
@@ -25,6 +26,20 @@ WORDS = {
     "do_no_harm": "note F1, clean loops",
     "distance_rank": "knob distance: rank correlation",
     "distance_off": "knob distance: off by",
+    **{
+        f"{kind}_{name}_{what}": f"{kind} {name}: {says}"
+        for kind in ("knob", "latent")
+        for name in NAMES
+        for what, says in (
+            ("rank", "rank correlation"),
+            ("range", "range in sd of music"),
+            ("leak", "the most that another attribute moves beside it"),
+        )
+    },
+    "anchors_held": "anchors: share held",
+    "infill_f1": "in-fill, onset F1",
+    "infill_in_key": "in-fill: in key",
+    "infill_notes": "in-fill: notes / true number",
     "reconstruction_f1": "reconstruction, onset F1",
     "blend_step": "blend: largest / mean step",
     "blend_in_key": "blend: in key",

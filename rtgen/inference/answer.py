@@ -21,7 +21,7 @@ from rtgen.music import key
 from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop
 
-__all__ = ["answer", "answer_job", "distance", "modes_of"]
+__all__ = ["answer", "answer_job", "distance", "filled", "modes_of"]
 
 
 def answer_job(model: Model, job: Job) -> Loop:
@@ -85,17 +85,20 @@ def answer(
 
 def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator, begin: int) -> Loop:
     """The answer to a loop that the model takes as a whole; in mode `vary` what comes after `begin` is filled in."""
-    denoiser = model.card.role == "denoiser"
+    if mode == "generate":
+        return latent.generate(model, part, knobs, rng)
+    if mode == "clean":
+        return told_in_c(model.card, part, lambda loop: denoise.clean(model, loop))
+    if begin < part.length:
+        return filled(model, part, begin, part.length, knobs, rng)
+    vary = denoise.vary if model.card.role == "denoiser" else latent.vary
+    return told_in_c(model.card, part, lambda loop: vary(model, loop, knobs, rng))
 
-    def played(loop: Loop) -> Loop:
-        if mode == "clean":
-            return denoise.clean(model, loop)
-        if begin < loop.length:
-            imagines = denoise.imagined if denoiser else latent.imagined
-            return infill(model, loop, begin, loop.length, knobs, rng, imagines)
-        return denoise.vary(model, loop, knobs, rng) if denoiser else latent.vary(model, loop, knobs, rng)
 
-    return latent.generate(model, part, knobs, rng) if mode == "generate" else told_in_c(model.card, part, played)
+def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
+    imagines = denoise.imagined if model.card.role == "denoiser" else latent.imagined
+    return told_in_c(model.card, loop, lambda part: infill(model, part, begin, end, knobs, rng, imagines))
 
 
 def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tuple[Loop, Loop] | None) -> Knobs:

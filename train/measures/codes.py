@@ -17,7 +17,7 @@ from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
 from train.augment import GRID
-from train.measures.knobs import defaults, follows
+from train.measures.knobs import defaults, follows, pure, steers
 from train.measures.music import Library, density, in_key, onset_f1
 from train.measures.table import Scores
 
@@ -40,7 +40,7 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
         found["nearest training loop"] = {
             "reconstruction_f1": [onset_f1(a, b) for a, b in zip(nearest, loops, strict=True)]
         }
-        found[name] |= follows(model, loops, seed)
+        found[name] |= follows(model, loops, seed) | steers(model, loops, seed) | pure(model, loops)
         pairs = [(a, b) for a, b in pairwise(loops) if a.notes and b.notes][:PAIRS]
         found[name] |= blended(lambda a, b, at: _answer(model, a, b, at), pairs)
         found["cross-fade"] = blended(cross_fade, pairs)

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rtgen.inference import latent
 from rtgen.inference.answer import answer, distance
+from rtgen.inference.card import PLANES
+from rtgen.inference.exchange import anchors
+from rtgen.inference.frame import in_c
 from rtgen.inference.model import Model
 from rtgen.instrument.controls import PARAMETERS
+from rtgen.music.attributes import NAMES, SD, measure
 from rtgen.music.note import Loop
+from rtgen.music.roll import Roll, decode
 from train.augment import GRID
 from train.measures.music import spearman
 
@@ -34,3 +40,87 @@ def follows(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[fl
         rank.append(spearman(POSITIONS, found))
         off.append(float(np.mean(np.abs(np.array(found) - POSITIONS))))
     return {"distance_rank": rank, "distance_off": off}
+
+
+def steers(model: Model, loops: Sequence[Loop], seed: int, at: float = 0.0) -> dict[str, list[float]]:
+    """What each attribute knob does to the notes of a variation; see `moved`.
+
+    Args:
+        model: a denoiser or an autoencoder.
+        loops: what is played.
+        seed: of the answers.
+        at: distance of the variation; at 0 it is what was played, but for what the knob does.
+    """
+    some = [loop for loop in loops if loop.notes][:FEWER]
+    found: dict[str, list[float]] = {}
+    for name in NAMES:
+        tried = [
+            [answer(model, loop, "vary", defaults(**{"distance": at, name: p}), seed + i) for p in POSITIONS]
+            for i, loop in enumerate(some)
+        ]
+        found |= moved(f"knob_{name}", name, tried)
+    return found
+
+
+def moved(prefix: str, name: str, tried: Sequence[Sequence[Loop]]) -> dict[str, list[float]]:
+    """How the attributes of loops change along a knob that is for one of them.
+
+    `rank`: rank correlation of the knob and its attribute. `range`: how far that goes from the first position to the
+    last, in standard deviations of music. `leak`: how far the other attribute goes that goes farthest, beside the mean
+    of this.
+
+    Args:
+        prefix: of the names of the measures.
+        name: of the attribute.
+        tried: for each loop the answers at all positions.
+    """
+    values = np.array([[list(measure(loop).values()) for loop in way] for way in tried]).reshape(len(tried), -1, 6)
+    which = NAMES.index(name)
+    far = np.abs(values[:, -1] - values[:, 0]) / np.array(SD) if len(tried) else np.zeros((0, 6))
+    others = [i for i in range(len(NAMES)) if i != which]
+    worst = max(others, key=lambda i: far[:, i].mean() if len(far) else 0)
+    mean = float(far[:, which].mean()) if len(far) else 0.0
+    return {
+        f"{prefix}_rank": [spearman(POSITIONS, way[:, which].round(6).tolist()) for way in values],
+        f"{prefix}_range": far[:, which].tolist(),
+        f"{prefix}_leak": (far[:, worst] / mean).tolist() if mean else [float("nan")] * len(far),
+    }
+
+
+def pure(model: Model, loops: Sequence[Loop]) -> dict[str, list[float]]:
+    """As `moved`, of what an autoencoder decodes when the latent with an attribute's name goes over its range.
+
+    As many notes are taken as it expects: the sum of the onset probabilities.
+    """
+    named = {x.name: i for i, x in enumerate(model.card.latents) if x.name in NAMES}
+    found: dict[str, list[float]] = {}
+    some = [in_c(model.card, loop)[1] for loop in loops if loop.notes][:FEWER]
+    codes = [latent.code_of(model, loop) for loop in some]
+    for name, which in named.items():
+        low, high = model.card.latents[which].low, model.card.latents[which].high
+        tried = []
+        for code in codes:
+            way = np.repeat(code[None], len(POSITIONS), axis=0)
+            way[:, which] = low + (high - low) * np.array(POSITIONS)
+            tried.append(_decoded(model, way))
+        found |= moved(f"latent_{name}", name, tried)
+    return found
+
+
+def _decoded(model: Model, codes: latent.Code) -> list[Loop]:
+    planes = model.run({"code": codes.astype(np.float32)})
+    rolls = [Roll(*(planes[p][i] for p in PLANES)) for i in range(len(codes))]
+    length = model.card.max_steps * model.card.grid.step
+    return [decode(r, model.card.grid, length, count=max(round(float(r.onset.sum())), 1)) for r in rolls]
+
+
+def anchored(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[float]]:
+    """`anchors_held`: share of the downbeats and bass notes that a far variation keeps, turned knobs and all."""
+    share: list[float] = []
+    for i, loop in enumerate([loop for loop in loops if loop.notes][:FEWER]):
+        turned = {NAMES[i % len(NAMES)]: 0.2 if i % 2 else 0.8}
+        knobs = defaults(distance=0.8, keep_downbeats=1.0, keep_bass=1.0, **turned)
+        held = anchors(loop, knobs)
+        kept = {(n.onset, n.pitch) for n in answer(model, loop, "vary", knobs, seed + i).notes}
+        share.append(len(held & kept) / len(held) if held else float("nan"))
+    return {"anchors_held": share}

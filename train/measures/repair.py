@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from rtgen.inference.answer import answer
+from rtgen.inference.answer import answer, filled
 from rtgen.inference.model import Model
 from rtgen.music import key
-from rtgen.music.note import Loop
+from rtgen.music.note import Loop, Note
 from rtgen.music.time import TICKS_PER_SIXTEENTH
 from train import augment
 from train.augment import GRID
 from train.dataset import from_loops, to_loops
-from train.measures.knobs import follows
-from train.measures.music import Library
+from train.measures.knobs import FEWER, anchored, defaults, follows, steers
+from train.measures.music import Library, in_key, onset_f1
 from train.measures.table import Scores
 from train.score import note_f1
 
@@ -56,7 +56,7 @@ def damaged(loops: Sequence[Loop], seed: int) -> list[Loop]:
 
 
 def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
-    """Note F1 of repaired loops by each of `MEASURES`, `do_no_harm`: that of undamaged ones; and `distance_rank`."""
+    """Note F1 of repaired loops by each of `MEASURES`, `do_no_harm`: that of undamaged ones; gaps and knobs."""
     del library
     heard = damaged(loops, seed)
     repairs: dict[str, Repair] = {**BASELINES, model.card.name: lambda loop: answer(model, loop, "clean", {}, 0)}
@@ -68,5 +68,63 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
             for measure, (t, ends) in MEASURES.items()
         }
         found[name]["do_no_harm"] = [note_f1(repair(loop), loop, GRID) for loop in loops]
-    found[model.card.name] |= follows(model, loops, seed)
+    for name, measures in filled_in(model, loops, seed).items():
+        found[name] = found.get(name, {}) | measures
+    found[model.card.name] |= follows(model, loops, seed) | steers(model, loops, seed) | anchored(model, loops, seed)
     return found
+
+
+# ---- gaps -----------------------------------------------------------------------------------------------------------
+
+
+def filled_in(model: Model, loops: Sequence[Loop], seed: int) -> Scores:
+    """Half a bar is hidden and filled in, beside a copy of the other bar and notes by chance.
+
+    `infill_f1`: onset F1 of the notes in the gap, of which only one true answer counts, so that a good one may be
+    wrong. `infill_in_key`: their share in the loop's key. `infill_notes`: how many, beside the true number.
+    """
+    rng = np.random.default_rng(seed)
+    contenders: dict[str, Callable[[Loop, int, int], Loop]] = {
+        model.card.name: lambda loop, begin, end: filled(model, loop, begin, end, defaults(), rng),
+        "copy of the other bar": copied,
+        "notes by chance": lambda loop, begin, end: by_chance(loop, begin, end, rng),
+    }
+    found: Scores = {name: {"infill_f1": [], "infill_in_key": [], "infill_notes": []} for name in contenders}
+    for number, loop in enumerate([loop for loop in loops if loop.length == 2 * loop.bar][:FEWER]):
+        half = loop.bar // 2 // GRID.step * GRID.step
+        begin = number % 4 * half
+        true = _within(loop, begin, begin + half)
+        rest = loop.with_notes(set(loop.notes) - set(true.notes))
+        if not true.notes or not rest.notes:
+            continue
+        for name, fill in contenders.items():
+            made = _within(fill(rest, begin, begin + half), begin, begin + half)
+            found[name]["infill_f1"].append(onset_f1(made, true))
+            found[name]["infill_in_key"].append(in_key(made, key.estimate(loop.notes)))
+            found[name]["infill_notes"].append(len(made) / len(true))
+    return found
+
+
+def _within(loop: Loop, begin: int, end: int) -> Loop:
+    early = GRID.step // 2
+    return loop.with_notes(n for n in loop.notes if begin - early <= n.onset < end - early)
+
+
+def copied(loop: Loop, begin: int, end: int) -> Loop:
+    """Baseline: what stands in the same place of the other of two bars."""
+    away = loop.bar if begin < loop.bar else -loop.bar
+    there = _within(loop, begin + away, end + away)
+    return loop.with_notes([*loop.notes, *(replace(n, onset=n.onset - away) for n in there.notes)])
+
+
+def by_chance(loop: Loop, begin: int, end: int, rng: np.random.Generator) -> Loop:
+    """Baseline: notes as dense as in the rest of the loop and in its range, on any sixteenth."""
+    count = max(round(len(loop) * (end - begin) / (loop.length - end + begin)), 1)
+    low, high = min(n.pitch for n in loop.notes), max(n.pitch for n in loop.notes)
+    columns = rng.integers((end - begin) // TICKS_PER_SIXTEENTH, size=count)
+    pitches = rng.integers(low, high + 1, count)
+    new = (
+        Note(begin + int(c) * TICKS_PER_SIXTEENTH, int(p), TICKS_PER_SIXTEENTH)
+        for c, p in zip(columns, pitches, strict=True)
+    )
+    return loop.with_notes([*loop.notes, *new])
