@@ -143,6 +143,7 @@ class Continuer(Architecture):
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
         """Stretches of songs from `count` loops on."""
+        source = source.of_a_metre(rng)
         varied = rng if source.augmentation else None
         some = source.of_a_metre(rng)
         told = streams.told(some.loops, some.pick(count, rng), self.notes + 1, varied)
