@@ -14,7 +14,17 @@ from rtgen.errors import UserError
 from rtgen.inference.card import METADATA_KEY, Card
 from rtgen.inference.model import Model
 from rtgen.music.time import Grid
-from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, PIECES, build, build_code, build_sequence
+from tests.data.make_tiny import (
+    AUTOENCODER,
+    CARD,
+    GENERATOR,
+    NOTES,
+    PIECES,
+    build,
+    build_code,
+    build_continuer,
+    build_sequence,
+)
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 
@@ -37,12 +47,16 @@ def test_the_committed_model_is_what_its_script_makes() -> None:
     assert onnx.load(TINY) == build()
 
 
-@pytest.mark.parametrize("card", [CARD, AUTOENCODER, GENERATOR, PIECES], ids=lambda card: card.role)
+@pytest.mark.parametrize("card", [CARD, AUTOENCODER, GENERATOR, PIECES, NOTES], ids=lambda card: card.role)
 def test_a_card_survives_the_metadata(card: Card) -> None:
     assert Card.from_metadata(card.metadata(), "it") == card
 
 
-@pytest.mark.parametrize("proto", [build(), build_code(AUTOENCODER), build_code(GENERATOR), build_sequence(PIECES)])
+@pytest.mark.parametrize(
+    "proto",
+    [build(), build_code(AUTOENCODER), build_code(GENERATOR), build_sequence(PIECES), build_continuer(NOTES)],
+    ids=lambda proto: proto.graph.name,
+)
 def test_a_model_of_any_role_is_checked_and_timed(tmp_path: Path, proto: onnx.ModelProto) -> None:
     model = Model(saved(tmp_path, proto))
     assert set(model.card.outputs()) == {o.name for o in proto.graph.output}
@@ -110,12 +124,48 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a state without batch": (lambda: with_state(shape=[1, 8]), "not numbers and one 'batch'"),
     "a state that is huge": (lambda: with_state(shape=["batch", 2**21]), "more than 1048576 numbers"),
     "a state of a taken name": (lambda: with_state(name="symbol"), "cannot be called 'symbol'"),
+    "a continuer without spelling": (
+        lambda: with_card(lambda c: c.pop("spelling"), build_continuer),
+        "needs.*'spelling'",
+    ),
+    "a spelling nobody needs": (lambda: with_card(lambda c: c.update(spelling=spelling())), "has no field 'spelling'"),
+    "a spelling of words": (lambda: with_spelling(shifts=["a"]), "shifts of the field 'spelling'"),
+    "a spelling that falls": (lambda: with_spelling(durations=[2, 1]), "durations of the field 'spelling'"),
+    "a spelling that stays": (lambda: with_spelling(shifts=[0]), "no shift that goes on"),
+    "a spelling of nothing": (lambda: with_spelling(velocities=[]), "velocities of the field 'spelling'"),
+    "a spelling too loud": (lambda: with_spelling(velocities=[64, 128]), "velocities .* from 1 to 127"),
+    "half a class": (lambda: with_spelling(durations=[1, 1.5]), "durations of the field 'spelling'"),
+    "a spelling without loudness": (
+        lambda: with_card(lambda c: c["spelling"].pop("velocities"), build_continuer),
+        "fit",
+    ),
+    "fewer shifts": (
+        lambda: with_card(lambda c: c["spelling"]["shifts"].pop(), build_continuer),
+        "'noise' has the shape",
+    ),
+    "a continuer in any key": (lambda: with_card(lambda c: c.update(in_key=False), build_continuer), "in one key"),
+    "a continuer with symbols": (
+        lambda: with_card(lambda c: c.update(vocabulary=[wait(1)]), build_continuer),
+        "has no field 'vocab",
+    ),
+    "a state that is a note": (
+        lambda: with_card(lambda c: c["states"][0].update(name="chance"), build_continuer),
+        "cannot be called 'chance'",
+    ),
     "a state of another name": (lambda: with_state(name="memory"), "has no input 'memory'"),
 }
 
 
 def wait(steps: Any) -> dict[str, Any]:
     return {"pitches": [], "steps": steps}
+
+
+def spelling(**changes: Any) -> dict[str, Any]:
+    return {"shifts": [0, 1], "durations": [1], "velocities": [64], **changes}
+
+
+def with_spelling(**changes: Any) -> onnx.ModelProto:
+    return with_card(lambda c: c.update(spelling=spelling(**changes)), build_continuer)
 
 
 def with_latent(**changes: Any) -> onnx.ModelProto:
@@ -178,6 +228,17 @@ def test_symbols_that_are_no_whole_numbers_are_found_out(tmp_path: Path) -> None
     model = build_sequence(PIECES)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
     with pytest.raises(UserError, match=r"'symbol' is a tensor\(int32\), not a tensor\(int64\)"):
+        Model(saved(tmp_path, model))
+
+
+def test_choices_that_are_no_whole_numbers_are_found_out(tmp_path: Path) -> None:
+    model = build_continuer()
+    model.graph.node.append(onnx.helper.make_node("Cast", ["whole"], ["chosen"], to=onnx.TensorProto.FLOAT))
+    for node in model.graph.node:
+        if node.output[0] == "chosen" and node.op_type == "Concat":
+            node.output[0] = "whole"
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    with pytest.raises(UserError, match=r"output 'chosen' is a tensor\(float\), not a tensor\(int64\)"):
         Model(saved(tmp_path, model))
 
 

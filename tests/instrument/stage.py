@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from rtgen.instrument.events import Event, Notice, Received
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 
@@ -39,6 +39,7 @@ class Stage:
         self.answer_ticks = answer_ticks
         self.sent: list[tuple[int, bytes]] = []
         self.jobs: list[Job] = []
+        self.heard: list[tuple[int, Heard]] = []
         self.notices: list[Notice] = []
         self._coming: list[tuple[float, Event]] = []
         self._wake: float | None = None
@@ -52,6 +53,8 @@ class Stage:
         out = self.session.step(time, event)
         self.sent += [(round((time - self._origin) / TICK_S), data) for data in out.messages]
         self.notices += out.notices
+        if out.heard is not None:
+            self.heard.append((round((time - self._origin) / TICK_S), out.heard))
         for job in out.jobs:
             self.jobs.append(job)
             up = job.loop.with_notes(replace(n, pitch=n.pitch + 12) for n in job.loop.notes)

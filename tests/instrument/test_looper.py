@@ -107,3 +107,19 @@ def test_what_sounds_is_in_view_before_it_ends() -> None:
     looper.begin(0)
     looper.feed(10, on(60))
     assert looper.notes(50) == (Note(10, 60, 40),)
+
+
+def test_what_is_complete_is_what_has_ended_up_to_the_first_note_that_sounds() -> None:
+    looper = Looper()
+    looper.begin(BAR)
+    assert looper.complete(BAR, BAR).notes == ()
+    score = [(0, on(60)), (100, off(60)), (200, on(48)), (300, on(64)), (400, off(64)), (500, on(67)), (600, off(67))]
+    for tick, message in score:
+        looper.feed(BAR + tick, message)
+    first = (Note(0, 60, 100),)
+    assert looper.complete(BAR, BAR).notes == first
+    looper.feed(BAR + 700, off(48))
+    whole = looper.complete(BAR, BAR)
+    assert whole.notes == (*first, Note(200, 48, 500), Note(300, 64, 100), Note(500, 67, 100))
+    assert looper.capturing
+    assert looper.take(BAR, BAR) == whole

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rtgen.instrument.events import Chosen, Stored
 from rtgen.instrument.memory import PAST, Memory
 from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import PRE_ROLL
 from rtgen.music.note import Loop, Note
-from tests.instrument.stage import BAR, CALL, at, off, on, started
+from tests.instrument.stage import BAR, CALL, Stage, at, off, on, started
 
 STORE_A, STORE_B = (bytes((0xB0, number, 127)) for number in (25, 26))
 
@@ -123,3 +124,44 @@ def test_between_two_stored_loops_a_silent_call_is_answered_too() -> None:
     other = started(mode="vary", use="follow")
     other.until(4 * BAR, CALL)
     assert [job.target for job in other.jobs] == [BAR]
+
+
+# ---- what is heard while it is played -------------------------------------------------------------------------------
+
+
+def test_a_model_that_continues_hears_at_every_beat_what_has_been_played() -> None:
+    stage = started(mode="continue")
+    stage.until(4 * BAR, two_calls())
+    call, second = stage.jobs[0].loop, stage.jobs[1].loop
+    assert [(tick, [n.pitch for n in heard.loop.notes], heard.past) for tick, heard in stage.heard] == [
+        (0, [], ()),
+        (480, [60], ()),
+        # The note that sounds from 960 on ends after the last beat of the bar.
+        (2 * BAR - PRE_ROLL, [], (call,)),
+        (2 * BAR + 480, [50], (call,)),
+        (4 * BAR - PRE_ROLL, [], (call, second)),
+    ]
+    assert {heard.loop.bar for _, heard in stage.heard} == {BAR}
+    assert set(stage.heard[1][1].loop.notes) < set(call.notes)
+    assert stage.heard[3][1].loop.notes == second.notes
+
+
+def test_other_modes_do_not_tell_what_is_played_before_it_is_asked_for() -> None:
+    stage = started(mode="vary")
+    stage.until(4 * BAR, two_calls())
+    assert stage.heard == []
+
+
+def test_it_is_told_by_any_clock_and_after_a_jump() -> None:
+    stage = Stage(mode="continue", clock="internal")
+    stage.step(0.0)
+    stage.until(BAR - 1, CALL, clock=False)
+    assert [tick // 480 for tick, _ in stage.heard] == [0, 1]
+    stage = started(mode="continue")
+    stage.until(BAR, CALL)
+    stage.receive(b"\xfc")
+    stage.receive(b"\xfa")
+    stage._origin = stage.time(stage.tick)
+    stage.tick = 0
+    stage.until(BAR, CALL)
+    assert [(tick, len(heard.past)) for tick, heard in stage.heard] == [(0, 0), (480, 0), (0, 1), (480, 1)]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.music.note import Loop, Note
 from rtgen.rig import wire
 from rtgen.rig.wire import Failed, Ready, Said, Skipped
@@ -23,7 +23,16 @@ A, B = (Loop(1920, (Note(-5, pitch, 100, 90), Note(960, pitch + 4, 7)), 1440) fo
     ],
 )
 def test_a_job_arrives_whole(job: Job) -> None:
-    assert wire.to_job(wire.from_job(job)) == job
+    line = wire.from_job(job)
+    assert wire.to_job(line) == job
+    assert not wire.is_to_hear(line)
+
+
+@pytest.mark.parametrize("heard", [Heard((), Loop(1920)), Heard((B, A), A)])
+def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
+    line = wire.from_heard(heard)
+    assert wire.is_to_hear(line)
+    assert wire.to_heard(line) == heard
 
 
 @pytest.mark.parametrize(

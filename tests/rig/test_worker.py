@@ -15,10 +15,11 @@ import pytest
 
 from rtgen.inference.card import ROLES
 from rtgen.instrument.controls import PARAMETERS
-from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.instrument.job import MODES, Answer, Heard, Job
 from rtgen.music.note import Loop, Note
+from rtgen.rig import answering, wire
 from rtgen.rig.worker import Failed, Ready, Report, Worker
-from tests.data.make_tiny import AUTOENCODER, GENERATOR, build, build_code, build_sequence
+from tests.data.make_tiny import AUTOENCODER, GENERATOR, build, build_code, build_continuer, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
@@ -28,6 +29,7 @@ MAKERS: dict[str, Callable[[], onnx.ModelProto]] = {
     "autoencoder": lambda: build_code(AUTOENCODER),
     "generator": lambda: build_code(GENERATOR),
     "sequence": build_sequence,
+    "continuer": build_continuer,
 }
 Reports = SimpleQueue[Report]
 Kind = TypeVar("Kind", bound=Report)
@@ -101,6 +103,56 @@ def test_every_role_answers_in_each_of_its_modes(
         assert f"(role {role}) plays {', '.join(ready.modes)}, not" in take(reports, Failed).reason
     finally:
         worker.stop()
+
+
+def test_what_is_heard_before_changes_no_answer(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(build_continuer(), path)
+    past = (LOOP.with_notes(replace(n, pitch=n.pitch - 5) for n in LOOP.notes),)
+    job = Job(LOOP, "continue", 5, 0, 1, KNOBS, past)
+    worker = Worker(path, "cpu", reports.put)
+    worker.start()
+    try:
+        take(reports, Ready)
+        worker.ask(job)
+        first = take(reports, Answer)
+        for count in (4, 8, 15):
+            worker.tell(Heard(past, LOOP.with_notes(LOOP.notes[:count])))
+        worker.ask(job)
+        assert take(reports, Answer) == first
+        worker.tell(Heard(past, Loop(77, LOOP.notes)))  # no whole number of steps: heard in vain
+        worker.ask(replace(job, target=9))
+        assert take(reports, Answer) == replace(first, target=9)
+    finally:
+        worker.stop()
+    assert reports.empty()
+
+
+def test_a_model_that_hears_nothing_is_not_disturbed(worker: Worker, reports: Reports) -> None:
+    worker.tell(Heard((), LOOP))  # nobody is there yet
+    take(reports, Ready)
+    worker.tell(Heard((LOOP,), LOOP))
+    worker.ask(job(3840, distance=0.0))
+    assert take(reports, Answer) == Answer(LOOP, 3840, 1)
+
+
+def test_a_job_goes_before_what_there_is_to_hear() -> None:
+    heard, later = (wire.from_heard(Heard((), Loop(length))) for length in (1920, 3840))
+    jobs = [wire.from_job(job(target)) for target in (1, 2)]
+    for lines, chosen, skipped in (
+        ([heard, later], later, 0),
+        ([heard, jobs[0], later], jobs[0], 0),
+        ([jobs[0], heard], jobs[0], 0),
+        ([jobs[0], heard, jobs[1], later], jobs[1], 1),
+        ([heard, None], heard, 0),
+    ):
+        queue: SimpleQueue[str | None] = SimpleQueue()
+        said: list[wire.Said] = []
+        for line in lines:
+            queue.put(line)
+        assert answering._newest(queue, said.append) == chosen
+        assert said == [wire.Skipped()] * skipped
+        assert queue.empty() is (None not in lines)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
