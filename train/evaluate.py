@@ -15,7 +15,7 @@ from rtgen.music.attributes import NAMES
 from rtgen.music.time import Metre
 from train import dataset
 from train.dataset import SPLITS, Loops
-from train.measures import codes, repair, sequences
+from train.measures import codes, notes, repair, sequences
 from train.measures.music import Library
 from train.measures.table import Table, table
 
@@ -48,11 +48,16 @@ WORDS = {
     "generate_density": "generate: density / that of the call",
     "generate_distance": "generate: distance to the call",
     "generate_copies": "generate: holds a copied run",
+    "bits_a_note": "bits a note (shift, pitch, duration)",
+    "bits_velocity": "bits a velocity",
+    "next_pitch": "next pitch right",
     "bits": "bits a symbol",
     "accuracy": "next symbol right",
     "continue_in_key": "continue: in key",
     "continue_density": "continue: density / that of the call",
     "continue_copies": "continue: holds a copied run",
+    "continue_copies_call": "continue: runs of the call",
+    "continue_repeats": "continue: figures said before",
 }
 """What the measures are called in a table."""
 METRE = "4/4"
@@ -100,6 +105,13 @@ def evaluate(
     library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
     if model.card.role == "sequence":
         return table(sequences.scores(model, held_out, train, library, count, seed))
+    if model.card.role == "continuer":
+        if bars == dataset.BARS:
+            # Songs as they were played, with all that comes back in them.
+            held_out, train = (
+                dataset.load(data, part, sets, length=bars * bar, bar=bar, duplicates=True) for part in (split, "train")
+            )
+        return table(notes.scores(model, held_out, train, library, count, seed))
     chosen = np.random.default_rng(seed).permutation(len(held_out))[:count]
     loops = held_out.as_loops(chosen)
     role = repair if model.card.role == "denoiser" else codes

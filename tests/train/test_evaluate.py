@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import onnx
 import pytest
 
 from rtgen.errors import UserError
+from rtgen.inference.card import Latent
 from rtgen.inference.model import Model
+from rtgen.music.attributes import NAMES, SD
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from tests.data import make_tiny
 from tests.train import songs
 from train import dataset, evaluate
 from train.augment import GRID
-from train.measures import codes, repair
+from train.measures import codes, knobs, notes, repair, sequences
+from train.measures.counted import Counted, known
 from train.measures.music import Library, in_key, onset_f1, runs, spearman
 from train.measures.sequences import BackOff, foretold
 from train.measures.table import Figure, flat, table
@@ -40,7 +44,15 @@ def test_repair_is_shown_beside_its_baselines(library: Library) -> None:
     heard = repair.damaged(LOOPS, 0)
     assert found["identity"]["f1_exact"] == [note_f1(a, b, GRID) for a, b in zip(heard, LOOPS, strict=True)]
     assert found["identity"]["do_no_harm"] == [1.0] * 8
-    assert min(found[Model(TINY).card.name]["distance_rank"]) > 0.9
+    own = found[Model(TINY).card.name]
+    assert min(own["distance_rank"]) > 0.9
+    assert min(own["anchors_held"]) == 1
+    assert np.mean(own["knob_density_rank"]) > 0.95
+    assert np.mean(own["knob_register_range"]) > 1.5
+    assert np.mean(own["knob_velocity_leak"]) < 0.35
+    assert set(own) <= set(evaluate.WORDS)
+    gaps = [name for name, measures in found.items() if "infill_f1" in measures]
+    assert gaps == [Model(TINY).card.name, "copy of the other bar", "notes by chance"]
 
 
 def test_codes_are_shown_beside_real_music(small_data: Path, tmp_path: Path) -> None:
@@ -64,6 +76,78 @@ def test_what_comes_next_is_shown_beside_markov(small_data: Path, tmp_path: Path
     assert bits["Markov, order 3"] < bits["Markov, order 1"] < bits["unigram"]
     assert bits[model.card.name] > 0
     assert set(found[model.card.name]) <= set(evaluate.WORDS)
+
+
+def test_what_is_said_next_is_shown_beside_what_was_counted(small_data: Path, tmp_path: Path) -> None:
+    onnx.save(make_tiny.build_continuer(), tmp_path / "next.onnx")
+    model = Model(tmp_path / "next.onnx")
+    found = evaluate.evaluate(model, small_data, "train", "set", 12)
+    bits = {name: figures["bits_a_note"].mean for name, figures in found.items() if "bits_a_note" in figures}
+    # They have counted this very music.
+    assert bits["Markov, order 3"] < bits["Markov, order 1"] < bits["unigram"] < bits[model.card.name]
+    assert found["Markov, order 3"]["next_pitch"].mean > found["unigram"]["next_pitch"].mean
+    own = found[model.card.name]
+    assert 0 < own["continue_density"].mean < 5
+    assert found[codes.HELD_OUT]["continue_copies"].mean == 1
+    assert own["continue_copies"].mean < 0.5
+    assert set(own) <= set(evaluate.WORDS)
+
+
+def test_a_network_is_asked_for_the_chances_that_it_has(small_data: Path, tmp_path: Path) -> None:
+    """One to which everything is as likely as anything else, but for one pitch."""
+    favourite = 36
+    proto = make_tiny.build_continuer(favour={(1, favourite): 50.0})
+    for tensor in proto.graph.initializer:
+        if tensor.name == "head":
+            nothing = np.zeros_like(onnx.numpy_helper.to_array(tensor))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(nothing, "head"))
+    onnx.save(proto, tmp_path / "flat.onnx")
+    model = Model(tmp_path / "flat.onnx")
+    (told,) = notes._told(dataset.load(small_data, "train", duplicates=True), np.array([0]))
+    found = notes.foretold(model, told)
+    following = told.note[0, 1:][told.there[0, 1:] > 0]
+    right = (following[:, 1] == favourite).mean()
+    assert found["next_pitch"] == [pytest.approx(right)]
+    assert 0 < right < 1
+    shifts, _, durations, velocities = np.log2(model.card.classes())
+    assert found["bits_velocity"] == [pytest.approx(velocities, abs=1e-3)]
+    # Any other pitch has fifty nats less than this one, or what it has for having been struck a bar ago.
+    missed = (1 - right) * 50 / np.log(2)
+    assert shifts + durations + missed / 3 < found["bits_a_note"][0] < shifts + durations + missed + 0.1
+
+
+def test_what_was_counted_falls_back_on_less() -> None:
+    there = np.ones((1, 400), bool)
+    pitches = np.array([1, 2, 1, 3] * 100)
+    columns = known(np.stack([pitches * 0, pitches, pitches * 0, pitches * 0], axis=1)[None], there)
+    assert columns["pitch0"].tolist() == pitches[1:].tolist()
+    assert columns["pitch1"].tolist() == pitches[:-1].tolist()
+    assert columns["pitch3"][:3].tolist() == [10_000, 10_000, 1]
+
+    def bits(*context: str) -> float:
+        counted = Counted(columns, "pitch", context, 5)
+        assert counted.chances(columns, np.broadcast_to(np.arange(5), (399, 5))).sum(axis=1) == pytest.approx(1)
+        return float(-np.log2(counted.chances(columns, columns["pitch0"][:, None])).mean())
+
+    assert bits() == pytest.approx(1.5, abs=0.05)
+    assert bits("pitch1") == pytest.approx(0.5, abs=0.1)
+    assert bits("pitch1", "pitch2", "pitch3") < 0.1
+    # What never came is told by what is shorter: after a 4 anything.
+    unheard = {**columns, "pitch1": columns["pitch1"] * 0 + 4}
+    plain, new = (
+        Counted(columns, "pitch", c, 5).chances(unheard, columns["pitch0"][:, None]) for c in ((), ("pitch1",))
+    )
+    assert np.array_equal(plain, new)
+
+
+def test_a_figure_that_goes_round_is_counted() -> None:
+    round_and_round = Loop(3840, tuple(Note(t, 60 + t // 240 % 4, 200) for t in range(0, 3840, 240)))
+    moved = round_and_round.with_notes(Note(n.onset, n.pitch + 5, n.duration) for n in round_and_round.notes)
+    library = Library(dataset.Loops(np.zeros((0, 5), np.int32), np.zeros(1, np.int64), *[np.zeros(0)] * 7))
+    figures = sequences.measured([moved, Loop(3840, LOOPS[0].notes[:3])], [round_and_round, LOOPS[0]], library)
+    assert figures["continue_repeats"][0] == pytest.approx(1 - 4 / 13)
+    assert figures["continue_copies_call"][0] == 1
+    assert np.isnan(figures["continue_copies_call"][1])
 
 
 def test_a_table_has_intervals_and_leaves_out_what_is_no_number() -> None:
@@ -108,6 +192,39 @@ def test_measures_of_music() -> None:
     assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1)
     assert spearman([1, 2, 3], [5, 5, 5]) == 0
     assert spearman([1, 2, 3, 4], [3, 1, 4, 2]) == pytest.approx(0)
+
+
+def test_a_knob_is_measured_by_its_attribute_and_by_what_else_moves() -> None:
+    def at(velocity: int, up: int) -> Loop:
+        return Loop(3840, tuple(Note(i * 480, 60 + up, 240, velocity) for i in range(8)))
+
+    right = [[at(60 + 2 * i, i // 2) for i in range(9)]] * 2
+    found = knobs.moved("knob", "velocity", right)
+    assert found["knob_rank"] == [pytest.approx(1)] * 2
+    assert found["knob_range"] == [pytest.approx(16 / SD[NAMES.index("velocity")])] * 2
+    assert found["knob_leak"][0] == pytest.approx((4 / SD[NAMES.index("register")]) / (16 / 12.5))
+    still = knobs.moved("knob", "density", right)
+    assert still["knob_rank"] == [0, 0]
+    assert np.isnan(still["knob_leak"]).all()
+
+
+def test_a_gap_that_is_repeated_in_the_other_bar_is_best_filled_by_a_copy() -> None:
+    bar = [(0, 60), (480, 64), (720, 67), (1440, 62)]
+    loops = [Loop(3840, tuple(Note(t + start, p + up, 200) for start in (0, 1920) for t, p in bar)) for up in range(4)]
+    found = repair.filled_in(Model(TINY), loops, 0)
+    assert found["copy of the other bar"]["infill_f1"] == [1.0] * 4
+    assert found["copy of the other bar"]["infill_notes"] == [1.0] * 4
+    assert np.mean(found["notes by chance"]["infill_f1"]) < 0.5
+
+
+def test_pure_latents_are_measured_where_they_are_named(tmp_path: Path) -> None:
+    card = replace(make_tiny.AUTOENCODER, latents=(Latent("register", -2, 2), *make_tiny.AUTOENCODER.latents[1:]))
+    onnx.save(make_tiny.build_code(card), tmp_path / "named.onnx")
+    found = knobs.pure(Model(tmp_path / "named.onnx"), LOOPS)
+    assert set(found) == {f"latent_register_{what}" for what in ("rank", "range", "leak")}
+    assert len(found["latent_register_rank"]) == 8
+    assert set(found) <= set(evaluate.WORDS)
+    assert not knobs.pure(Model(tmp_path / "named.onnx"), [])["latent_register_rank"]
 
 
 def test_a_cross_fade_goes_from_one_end_to_the_other() -> None:

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from rtgen.inference.answer import answer
 from rtgen.inference.card import Card
+from rtgen.inference.continuer import FIGURE
 from rtgen.inference.model import Model
 from rtgen.inference.sequence import Book, groups, into_c
 from rtgen.music import key
 from rtgen.music.note import Loop
-from train.dataset import Loops
+from train.dataset import Loops, from_loops
 from train.measures.codes import HELD_OUT
 from train.measures.knobs import defaults
-from train.measures.music import Library, density, in_key
+from train.measures.music import Library, density, in_key, runs
 from train.measures.table import Scores
 
 ORDERS = {"unigram": 0, "Markov, order 1": 1, "Markov, order 3": 3}
@@ -98,9 +99,9 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
         found[name] = foretold(
             [np.stack([baseline.probabilities(song[:i]) for i in range(1, len(song))]) for song in songs], songs
         )
-    continued = [x for i in chosen for x in _continuations(model, heard.loops[i], seed)][:count]
-    found[card.name] |= _measures([made for _, made, _ in continued], [call for call, *_ in continued], library)
-    found[HELD_OUT] = _measures([true for *_, true in continued], [call for call, *_ in continued], library)
+    continued = [x for i in chosen for x in continuations(model, heard.loops[i], seed)][:count]
+    found[card.name] |= measured([made for _, made, _ in continued], [call for call, *_ in continued], library)
+    found[HELD_OUT] = measured([true for *_, true in continued], [call for call, *_ in continued], library)
     return found
 
 
@@ -124,7 +125,7 @@ def foretold(probabilities: Sequence[NDArray[np.float64]], songs: Sequence[Seque
     return {"bits": bits, "accuracy": accuracy}
 
 
-def _continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[Loop, Loop, Loop]]:
+def continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[Loop, Loop, Loop]]:
     """Up to four times: a loop of a song, the model's continuation, and what came next in truth."""
     found = []
     for i in range(min(len(song) - 1, 4)):
@@ -134,9 +135,24 @@ def _continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[
     return found
 
 
-def _measures(made: Sequence[Loop], calls: Sequence[Loop], library: Library) -> Values:
+def measured(made: Sequence[Loop], calls: Sequence[Loop], library: Library) -> Values:
+    """What continuations are like, beside the calls and the music that the model was trained on."""
     return {
         "continue_in_key": [in_key(x, key.estimate(call.notes)) for x, call in zip(made, calls, strict=True)],
         "continue_density": [density(x) / density(call) for x, call in zip(made, calls, strict=True)],
         "continue_copies": [library.copies(x) for x in made],
+        "continue_copies_call": [_again(x, call) for x, call in zip(made, calls, strict=True)],
+        "continue_repeats": [_repeats(x) for x in made],
     }
+
+
+def _again(made: Loop, call: Loop) -> float:
+    """Share of the runs of `RUN` notes that the call has, too, in whatever key; not a number if there are none."""
+    own, heard = (runs(from_loops([loop])) for loop in (made, call))
+    return float(np.isin(own, heard).mean()) if len(own) else float("nan")
+
+
+def _repeats(made: Loop) -> float:
+    """Share of the runs of `FIGURE` notes that came before in the same loop; not a number if there are none."""
+    own = runs(from_loops([made]), FIGURE)
+    return 1 - len(np.unique(own)) / len(own) if len(own) else float("nan")

@@ -1,0 +1,152 @@
+"""The role `continuer`: how well it foretells held-out music, note by note, and what its continuations are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.inference.model import Model, Tensor
+from rtgen.inference.stream import WINDOW
+from train.dataset import Loops
+from train.measures.codes import HELD_OUT
+from train.measures.counted import NAMES, ORDERS, Counted, contexts, known
+from train.measures.music import Library
+from train.measures.sequences import Values, continuations, measured
+from train.measures.table import Scores
+from train.models import streams
+from train.models.streams import Streams
+
+LONGEST = 320
+"""Notes of a stretch of a song that are told."""
+AT_ONCE = 64
+"""Stretches that are told at once."""
+LIKELIEST = 1e-3
+"""A temperature at which nothing is left to chance."""
+Floats = NDArray[np.float64]
+
+
+def scores(model: Model, held_out: Loops, train: Loops, library: Library, count: int, seed: int) -> Scores:
+    """`bits_a_note` (shift, pitch and duration), `bits_velocity` where it was played, and `next_pitch`: how often the
+    likeliest, once the shift is known, is right; all by stretch of a song. And what is played in mode `continue`.
+
+    Args:
+        model: of the role.
+        held_out: songs, with all that comes back in them.
+        train: the same of what it was trained on, for the baselines to count.
+        library: of that, too.
+        count: loops that are continued, at most; a quarter as many stretches of songs are foretold.
+        seed: of the choice of songs, and of answers.
+    """
+    firsts = _stretches(held_out)
+    chosen = np.sort(np.random.default_rng(seed).permutation(firsts)[: max(count // 4, 1)])
+    told = list(_told(held_out, chosen))
+    name = model.card.name
+    found: Scores = {name: _joined([foretold(model, some) for some in told])}
+    learnt = [known(some.note, some.there > 0) for some in _told(train, _stretches(train))]
+    columns = {fact: np.concatenate([some.pop(fact) for some in learnt]) for fact in list(learnt[0])}
+    for baseline, order in ORDERS.items():
+        counted = {
+            choice: Counted(columns, choice, contexts(order)[choice], size)
+            for choice, size in zip(NAMES, model.card.classes(), strict=True)
+        }
+        found[baseline] = _joined([_counted(counted, some, model.card.grid.pitches) for some in told])
+    songs = [held_out.as_loops(np.arange(first, streams.stretch(held_out, int(first), 5))) for first in chosen]
+    continued = [x for song in songs for x in continuations(model, song, seed)][:count]
+    calls = [call for call, *_ in continued]
+    found[name] |= measured([made for _, made, _ in continued], calls, library)
+    found[HELD_OUT] = measured([true for *_, true in continued], calls, library)
+    return found
+
+
+def _stretches(loops: Loops) -> NDArray[np.int64]:
+    """Where stretches of songs begin."""
+    firsts, first = [], 0
+    while first < len(loops):
+        firsts.append(first)
+        first = streams.stretch(loops, first, streams.AHEAD)
+    return np.array(firsts)
+
+
+def _told(loops: Loops, firsts: NDArray[np.int64]) -> Iterator[Streams]:
+    for i in range(0, len(firsts), AT_ONCE):
+        yield streams.told(loops, firsts[i : i + AT_ONCE], LONGEST)
+
+
+def _joined(parts: list[Values]) -> Values:
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def foretold(model: Model, told: Streams) -> Values:
+    """How a model foretells stretches, hearing their notes one by one."""
+    count, length = told.there.shape
+    bits = np.zeros((count, length - 1, len(NAMES)))
+    right = np.zeros((count, length - 1))
+    memory = {
+        s.name: np.zeros([count if d == "batch" else int(d) for d in s.shape], np.float32) for s in model.card.states
+    }
+    pitches = model.card.grid.pitches
+    struck = np.zeros((count, pitches, WINDOW + told.struck.shape[2]), np.float32)
+    every = np.arange(count)
+    for i in range(int(told.there.sum(axis=1).max()) - 1):
+        here = told.there[:, i] > 0
+        at, row = WINDOW + told.step[:, i], told.note[:, i, 1]
+        struck[every[here], row[here], at[here]] = told.note[here, i, 2] + 1
+        window = at[:, None] + np.arange(-WINDOW, 1)
+        feed: dict[str, Tensor] = {
+            "note": told.note[:, i],
+            "place": told.place[:, i],
+            "context": told.context[:, i],
+            "past": struck[every[:, None], :, window].transpose(0, 2, 1),
+            **memory,
+        }
+        true = told.note[:, i + 1]
+        # Once with all that was chosen, to hear its chances; and once with the shift, to hear what is likeliest.
+        guess = np.where(np.arange(len(NAMES)) == 0, true, -1)
+        both = {n: np.concatenate([x, x]) for n, x in feed.items()} | _plain(model, 2 * count)
+        outputs = model.run(both | {"given": np.concatenate([true, guess])})
+        memory = {n: outputs[f"{n}_next"][:count] for n in memory}
+        bits[:, i] = -outputs["chance"][:count] / np.log(2)
+        right[:, i] = outputs["chosen"][count:, 1] == true[:, 1]
+    return _by_stretch(told, bits, right)
+
+
+def _plain(model: Model, count: int) -> dict[str, Tensor]:
+    """Inputs that take nothing from the chances, and leave nothing to chance."""
+    return {
+        "noise": np.zeros((count, sum(model.card.classes())), np.float32),
+        "temperature": np.full((count, 1), LIKELIEST, np.float32),
+        "least": np.ones((count, 1), np.float32),
+        "bias": np.zeros((count, model.card.grid.pitches), np.float32),
+        "echo": np.ones((count, 1), np.float32),
+    }
+
+
+def _counted(counted: dict[str, Counted], told: Streams, pitches: int) -> Values:
+    """How what was counted foretells stretches."""
+    there = told.there > 0
+    columns = known(told.note, there)
+    bits = np.zeros((*there[:, 1:].shape, len(NAMES)))
+    right = np.zeros(there[:, 1:].shape)
+    for i, (choice, one) in enumerate(counted.items()):
+        true = columns[f"{choice}0"]
+        bits[there[:, 1:], i] = -np.log2(one.chances(columns, true[:, None])[:, 0])
+        if choice == "pitch":
+            every = one.chances(columns, np.broadcast_to(np.arange(pitches), (len(true), pitches)))
+            right[there[:, 1:]] = every.argmax(axis=1) == true
+    return _by_stretch(told, bits, right)
+
+
+def _by_stretch(told: Streams, bits: Floats, right: Floats) -> Values:
+    """Means over the notes of each stretch but the first; not a number where there is none."""
+    there, loud = told.there[:, 1:], told.loud[:, 1:]
+    notes, played = np.maximum(there.sum(axis=1), 1), loud.sum(axis=1)
+    some = there.any(axis=1)
+    return {
+        "bits_a_note": np.where(some, (bits[..., :3].sum(axis=2) * there).sum(axis=1) / notes, np.nan).tolist(),
+        "bits_velocity": np.where(
+            played > 0, (bits[..., 3] * loud).sum(axis=1) / np.maximum(played, 1), np.nan
+        ).tolist(),
+        "next_pitch": np.where(some, (right * there).sum(axis=1) / notes, np.nan).tolist(),
+    }
