@@ -254,7 +254,7 @@ def evaluate(
     What is measured follows from the role: how well a denoiser repairs loops that were damaged note by note, and leaves
     others alone; what comes back from an autoencoder's code, what lies between two loops, and what new ones are; how
     well a sequence model foretells music. Beside every figure stand its 95 % interval (bootstrap over loops) and what
-    simple means would give.
+    simple means would give, and what the models that come with rtgen are held to.
 
     Example: rtgen-train evaluate models/loop_denoiser.onnx --set pop909 --loops 1000
     Example: rtgen-train evaluate models/loop_denoiser.onnx --metre 3/4 --bars 4
@@ -262,6 +262,7 @@ def evaluate(
     from rtgen.inference.model import Model
     from train import evaluate as evaluation
     from train.export import rewrite_card
+    from train.goals import judged
     from train.measures.table import flat
 
     if card and (metre, bars) != (evaluation.METRE, 2):
@@ -275,12 +276,12 @@ def evaluate(
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
-    table = Table(
-        "", *figures, title=f"{played.card.name} on {split} loops of {set_name or 'its sets'}, {bars} x {metre}"
-    )
+    own = figures[played.card.name]
+    title = f"{played.card.name} on {split} loops of {set_name or 'its sets'}, {bars} x {metre}"
+    table = Table("", *figures, "goal", "", title=title)
     for measure in dict.fromkeys(m for measures in figures.values() for m in measures):
         row = [str(found[measure]) if measure in found else "" for found in figures.values()]
-        table.add_row(evaluation.WORDS[measure], *row)
+        table.add_row(evaluation.WORDS[measure], *row, *judged(own, measure, figures))
     console.print(table)
 
 

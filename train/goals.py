@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from rtgen.music.attributes import NAMES
 from train.measures.codes import HELD_OUT
-from train.measures.table import Table
+from train.measures.table import Figure, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,18 @@ GOALS: dict[str, Goal] = {
     "continue_copies": Goal("at most", beside=HELD_OUT),
 }
 """By measure; those that only describe have none."""
+
+
+def judged(own: Mapping[str, Figure], measure: str, figures: Table) -> tuple[str, str]:
+    """The goal of a measure in words, and whether it is met; nothing where there is none.
+
+    Args:
+        own: what the model was measured at.
+        measure: by name.
+        figures: of all contenders.
+    """
+    if measure not in GOALS or measure not in own:
+        return "", ""
+    goal = GOALS[measure]
+    met = goal.met(own[measure].mean, figures, measure)
+    return str(goal), "" if met is None else "met" if met else "missed"

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from train.goals import GOALS, Goal, judged
+from train.measures.codes import HELD_OUT
+from train.measures.table import Figure, Table
+
+
+def figures(own: float, other: float | None = None, measure: str = "continue_in_key") -> Table:
+    contenders = {"ours": {measure: Figure(own, own, own, 9)}}
+    if other is not None:
+        contenders[HELD_OUT] = {measure: Figure(other, other, other, 9)}
+    return contenders
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.849, False), (0.85, True), (0.9, True)])
+def test_a_bar_by_itself_is_met_from_itself_on(value: float, met: bool) -> None:
+    assert Goal("at least", 0.85).met(value, {}, "f1_exact") is met
+    assert Goal("at most", 0.85).met(value, {}, "f1_exact") is (value <= 0.85)
+
+
+@pytest.mark.parametrize(("own", "met"), [(0.95, True), (0.91, False), (0.99, False)])
+def test_within_counts_to_either_side_of_another(own: float, met: bool) -> None:
+    table = figures(own, 0.94)
+    assert judged(table["ours"], "continue_in_key", table) == ("held-out music ± 0.02", "met" if met else "missed")
+
+
+def test_a_bar_that_was_not_measured_judges_nothing() -> None:
+    table = figures(0.5)
+    assert judged(table["ours"], "continue_in_key", table)[1] == ""
+    assert judged(table["ours"], "generate_density", table) == ("", "")
+
+
+def test_copying_is_held_against_music() -> None:
+    table = figures(0.3, 0.4, "generate_copies")
+    assert judged(table["ours"], "generate_copies", table) == ("≤ held-out music", "met")
+    assert GOALS["generate_copies"].met(0.41, table, "generate_copies") is False
