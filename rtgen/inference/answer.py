@@ -73,24 +73,28 @@ def answer(
             return _blended(model, refitted(a, loop), refitted(b, loop), knobs)
         case "vary" if _untouched(knobs):
             return loop
-    begin = start(loop, knobs.get("fill", 0.0)) if mode == "vary" else loop.length
+    believes = denoise.wished if card.role == "denoiser" else latent.wished
+    begin = start(loop, knobs.get("fill", 0.0))
+    fills = mode == "vary" and begin < loop.length
     answers = []
     for part in parts(loop, card):
-        answered = _one(model, part, mode, knobs, rng, max(begin, 0))
-        believes = denoise.wished if card.role == "denoiser" else latent.wished
+        if not fills:
+            answered = _one(model, part, mode, knobs, rng)
+        elif begin < part.length:
+            answered = filled(model, part, max(begin, 0), part.length, knobs, rng)
+        else:
+            answered = part
         answers.append(steer(model, part, answered, knobs, believes))
         begin -= part.length
     return join(answers, loop)
 
 
-def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator, begin: int) -> Loop:
-    """The answer to a loop that the model takes as a whole; in mode `vary` what comes after `begin` is filled in."""
+def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """The answer to a loop that the model takes as a whole."""
     if mode == "generate":
         return latent.generate(model, part, knobs, rng)
     if mode == "clean":
         return told_in_c(model.card, part, lambda loop: denoise.clean(model, loop))
-    if begin < part.length:
-        return filled(model, part, begin, part.length, knobs, rng)
     vary = denoise.vary if model.card.role == "denoiser" else latent.vary
     return told_in_c(model.card, part, lambda loop: vary(model, loop, knobs, rng))
 

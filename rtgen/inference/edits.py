@@ -48,11 +48,11 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
     free = [c for c in s.places if c not in s.at]
     columns = min(max(columns, 0), notes, len(free))
     each = -(-notes // max(columns, 1))
-    best = np.sort(s.belief, axis=0)[-each:].mean(axis=0)
-    chosen: list[int] = []
     wide = max(float(np.std(pitches)), 4.0)
     reach = np.arange(128.0)
     outside = (reach < min(pitches) - 5) | (reach > max(pitches) + 5)
+    best = np.sort(s.belief[~outside], axis=0)[-each:].mean(axis=0)
+    chosen: list[int] = []
     owed = 0.0
     for i in range(notes):
         if len(chosen) < columns:
@@ -77,23 +77,29 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
 
 
 def _fewer(s: Sketch, notes: int, columns: int) -> None:
+    usual, owed = s.now("register"), 0.0
+
+    def drift(gone: list[Note]) -> float:
+        # What goes shall be as high as what stays, on the whole.
+        return abs(owed + sum(usual - note.pitch for note in gone)) / 4
+
     for _ in range(max(columns, 0)):
         size = notes / max(columns, 1)
         loose = [c for c in s.at if len(s.at[c]) <= notes and len(s.at) > 1 and not s.holds(c)]
         if not loose:
             break
-        c = min(loose, key=lambda c: _weight(s, c) + abs(len(s.at[c]) - size))
+        c = min(loose, key=lambda c: _weight(s, c) + abs(len(s.at[c]) - size) + drift(s.at[c]))
         notes -= len(s.at[c])
         columns -= 1
         for note in list(s.at[c]):
             s.take(c, note)
-    usual, owed = s.now("register"), 0.0
+            owed += usual - note.pitch
     while notes > 0:
         loose_notes = [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n) and len(s.at[c]) > 1]
         loose_notes = loose_notes or [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n)]
         if not loose_notes or len(s) == 1:
             return
-        c, note = min(loose_notes, key=lambda x: s.believed[x[1].pitch][x[0]] + abs(owed + usual - x[1].pitch) / 4)
+        c, note = min(loose_notes, key=lambda x: s.believed[x[1].pitch][x[0]] + drift([x[1]]))
         s.take(c, note)
         owed += usual - note.pitch
         notes -= 1

@@ -39,6 +39,8 @@ def infill(
         rng: for what is drawn by chance.
         imagines: asks the model.
     """
+    if not loop.notes:
+        return loop
     grid = model.card.grid
     held = anchors(loop, knobs)
     early = grid.step // 2
@@ -51,7 +53,7 @@ def infill(
     filled = imagines(model, kept, mask)
     there = encode(kept, grid)
     free = np.where((mask > 0) & (there.hold == 0), filled.onset, 0)
-    count = _count(float(free.sum()), kept, begin, end)
+    count = _count(float(free.sum()), kept, begin, end) if kept.notes else len(loop)
     belief = in_key(peaked(log_odds(free)), key.estimate(kept.notes or loop.notes), knobs, grid)
     new = peaks(bold(belief, count, knobs, rng), count)
     added = sounded(new, filled, kept if kept.notes else loop, grid)

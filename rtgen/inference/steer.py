@@ -59,7 +59,7 @@ def steer(model: Model, played: Loop, answered: Loop, knobs: Knobs, believes: Be
     scale = key.estimate(played.notes)
     onset = None if roll is None else roll.onset
     belief = by_column(onset, answered, model.card.grid, scale, knobs.get("key_lock", 0.0))
-    sketch = Sketch(answered, belief, anchors(answered, knobs))
+    sketch = Sketch(answered, belief, anchors(played, knobs))
     edited(sketch, wanted, names)
     return sketch.finished()
 

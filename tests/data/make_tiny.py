@@ -27,6 +27,13 @@ CARD = Card(
     conditions=(Condition("level", 1, (0.5,), "does nothing"),),
     data=(Data("nothing", "MIT"),),
 )
+WISHED = replace(
+    CARD,
+    name="tiny_wished",
+    conditions=(Condition("damage", 1, (-1.0,), "does nothing"), Condition("wish", 12, (0.0,) * 12, "does nothing")),
+    in_key=True,
+)
+"""The same with the conditions of a denoiser that can be told what the loop shall be like, and told in one key."""
 BELIEF = {"onset": 0.2, "hold": 0.7, "velocity": 0.6, "micro": 0.0}
 """What it puts into hidden cells."""
 
@@ -54,7 +61,7 @@ def build(card: Card = CARD, *, pitches: int = 96, outputs: tuple[str, ...] = PL
             helper.make_tensor_value_info("roll", f32, ["batch", 4, pitches, "steps"]),
             helper.make_tensor_value_info("mask", f32, free),
             helper.make_tensor_value_info("phase", f32, ["batch", 4, "steps"]),
-            helper.make_tensor_value_info("level", f32, ["batch", 1]),
+            *(helper.make_tensor_value_info(c.name, f32, ["batch", c.size]) for c in card.conditions),
         ],
         [helper.make_tensor_value_info(plane, f32, free) for plane in outputs],
         constants,

@@ -11,6 +11,7 @@ from rtgen.inference.answer import answer, distance
 from rtgen.inference.card import PLANES
 from rtgen.inference.exchange import anchors
 from rtgen.inference.frame import in_c
+from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model
 from rtgen.instrument.controls import PARAMETERS
 from rtgen.music.attributes import NAMES, SD, measure
@@ -74,9 +75,10 @@ def moved(prefix: str, name: str, tried: Sequence[Sequence[Loop]]) -> dict[str, 
         name: of the attribute.
         tried: for each loop the answers at all positions.
     """
-    values = np.array([[list(measure(loop).values()) for loop in way] for way in tried]).reshape(len(tried), -1, 6)
+    values = np.array([[list(measure(loop).values()) for loop in way] for way in tried])
+    values = values.reshape(len(tried), len(POSITIONS), len(NAMES))
     which = NAMES.index(name)
-    far = np.abs(values[:, -1] - values[:, 0]) / np.array(SD) if len(tried) else np.zeros((0, 6))
+    far = np.abs(values[:, -1] - values[:, 0]) / np.array(SD)
     others = [i for i in range(len(NAMES)) if i != which]
     worst = max(others, key=lambda i: far[:, i].mean() if len(far) else 0)
     mean = float(far[:, which].mean()) if len(far) else 0.0
@@ -94,7 +96,7 @@ def pure(model: Model, loops: Sequence[Loop]) -> dict[str, list[float]]:
     """
     named = {x.name: i for i, x in enumerate(model.card.latents) if x.name in NAMES}
     found: dict[str, list[float]] = {}
-    some = [in_c(model.card, loop)[1] for loop in loops if loop.notes][:FEWER]
+    some = [in_c(model.card, parts(loop, model.card)[0])[1] for loop in loops if loop.notes][:FEWER]
     codes = [latent.code_of(model, loop) for loop in some]
     for name, which in named.items():
         low, high = model.card.latents[which].low, model.card.latents[which].high
