@@ -70,8 +70,7 @@ class Hearing:
                 "context": told.context[i : i + 1],
                 "past": past[None, :, step : step + WINDOW + 1],
             }
-            outputs = model.run(feed | self._before[-1])
-            self._before.append({s.name: outputs[f"{s.name}_next"] for s in self._states})
+            self._before.append(model.remember(feed | self._before[-1]))
         return self._before[-1]
 
 

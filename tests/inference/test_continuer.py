@@ -44,17 +44,22 @@ def continued(loop: Loop, seed: int = 1, past: tuple[Loop, ...] = (), model: Mod
 class Counting(Model):
     """Counts its runs, and keeps what it was fed."""
 
+    fed: list[dict[str, Tensor]]
+
     def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        if not hasattr(self, "fed"):
-            self.fed: list[dict[str, Tensor]] = []
         self.fed.append({name: x.copy() for name, x in inputs.items()})
         return super().run(inputs)
+
+    def remember(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.fed.append({name: x.copy() for name, x in inputs.items()})
+        return super().remember(inputs)
 
 
 def counting(favour: dict[tuple[int, int], float] | None = None) -> Counting:
     model = loaded(build_continuer(favour=favour))
     model.__class__ = Counting
     assert isinstance(model, Counting)
+    model.fed = []
     return model
 
 
@@ -158,6 +163,13 @@ def test_a_note_has_no_future() -> None:
     lasts = [np.flatnonzero(fed["past"][0, :, -1]) + GRID.pitch_low for fed in model.fed]
     assert [x.tolist() for x in lasts] == [[60], [60, 64], [60, 64, 67], [65]]
     assert [int((fed["past"] > 0).sum()) for fed in model.fed] == [1, 2, 3, 4]
+
+
+def test_what_is_only_heard_is_remembered_as_what_is_drawn_from() -> None:
+    model = counting()
+    hear(model, PAST, melody())
+    for fed in model.fed[:3]:
+        np.testing.assert_allclose(MODEL.remember(fed)["memory"], MODEL.run(fed)["memory_next"], atol=1e-6)
 
 
 def test_it_stops_hearing_when_there_is_something_better_to_do() -> None:

@@ -40,7 +40,7 @@ def library(small_data: Path) -> Library:
 
 def test_repair_is_shown_beside_its_baselines(library: Library) -> None:
     found = repair.scores(Model(TINY), LOOPS, library, 0)
-    assert list(found) == ["identity", "nearest sixteenth", "in scale", Model(TINY).card.name]
+    assert list(found)[:4] == ["identity", "nearest sixteenth", "in scale", Model(TINY).card.name]
     heard = repair.damaged(LOOPS, 0)
     assert found["identity"]["f1_exact"] == [note_f1(a, b, GRID) for a, b in zip(heard, LOOPS, strict=True)]
     assert found["identity"]["do_no_harm"] == [1.0] * 8
@@ -95,7 +95,7 @@ def test_what_is_said_next_is_shown_beside_what_was_counted(small_data: Path, tm
 
 def test_a_network_is_asked_for_the_chances_that_it_has(small_data: Path, tmp_path: Path) -> None:
     """One to which everything is as likely as anything else, but for one pitch."""
-    favourite = 36
+    favourite = 48
     proto = make_tiny.build_continuer(favour={(1, favourite): 50.0})
     for tensor in proto.graph.initializer:
         if tensor.name == "head":
