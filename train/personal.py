@@ -101,6 +101,8 @@ def personal(
         UserError: the base cannot be trained, or there is too little music.
     """
     card, net = weights.rebuild(base)
+    if card.role != "denoiser":
+        raise UserError(f"{base} is a model of role {card.role}; only denoisers learn from music of your own so far")
     with tempfile.TemporaryDirectory(prefix="rtgen-personal-") as folder:
         prepare.prepare(find(sources), Path(folder) / "data", Cutting())
         loops = dataset.load(Path(folder) / "data", "all")
@@ -193,7 +195,7 @@ def worth(net: Architecture, card: Card, yours: Source, other: Source) -> Worth:
     def f1(heard: Sample, meant: Sample) -> float:
         return repairs.repaired_f1(repairs.answers(denoise, heard, net.device), heard, meant, threshold)
 
-    of_yours, of_other = repairs.validation(yours), repairs.validation(other)
+    of_yours, of_other = (repairs.validation(some, in_key=card.in_key) for some in (yours, other))
     return Worth(f1(*of_yours), f1(of_yours[1], of_yours[1]), f1(*of_other))
 
 

@@ -16,34 +16,35 @@ from train.models.base import Architecture
 
 
 def rebuild(path: Path) -> tuple[Card, Architecture]:
-    """The card and the network of a model of role `denoiser`.
+    """The card and the network of a model, as far as it plays: what an export leaves out stays as it is made.
 
     Raises:
-        UserError: it is no such model, or was not exported by `rtgen-train`.
+        UserError: it is no model, or was not exported by `rtgen-train`.
     """
     try:
         proto = onnx.load(path)
     except Exception as error:
         raise UserError(f"{path} is not a readable model ({type(error).__name__}); name an .onnx file") from error
     card = Card.from_metadata({p.key: p.value for p in proto.metadata_props}, str(path))
-    if card.role != "denoiser":
-        raise UserError(f"{path} is a model of role {card.role}; only denoisers can be built again in torch")
     try:
-        net = build(card.training["config"]["model"], card.training["settings"])
+        settings = {"vocabulary": [[s.pitches, s.steps] for s in card.vocabulary]} if card.vocabulary else {}
+        net = build(card.training["config"]["model"], {**card.training["settings"], **settings})
     except KeyError:
         raise UserError(f"{path}: its card ({METADATA_KEY}) names no architecture, so torch cannot run it") from None
-    found = {i.name: torch.from_numpy(np.array(numpy_helper.to_array(i))) for i in proto.graph.initializer}
+    found = {
+        i.name.removeprefix("net."): torch.from_numpy(np.array(numpy_helper.to_array(i)))
+        for i in proto.graph.initializer
+    }
+    wanted = {name: p for name, p in net.state_dict().items() if p.dtype == torch.float32}
+    state = {name: found[name].reshape(p.shape) for name, p in wanted.items() if name in found}
     # What the export reshaped is no longer called by its name; it stands in the order of its use, as it was declared.
-    wanted = net.state_dict()
     nameless = [t for name, t in found.items() if name not in wanted and t.dtype == torch.float32]
-    state = {}
     for name, parameter in wanted.items():
-        tensor = found.get(name)
-        if tensor is None:
-            tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
-            if tensor is None:
-                raise UserError(f"{path} holds no weights called {name!r}, so torch cannot run it")
+        tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
+        if name not in state and tensor is not None:
             nameless = [t for t in nameless if t is not tensor]
-        state[name] = tensor.reshape(parameter.shape)
-    net.load_state_dict(state)
+            state[name] = tensor.reshape(parameter.shape)
+    if not state:
+        raise UserError(f"{path} holds none of the weights of {card.training['config']['model']}; export it again")
+    net.load_state_dict(state, strict=False)
     return card, net.eval()

@@ -112,6 +112,10 @@ class LoopVae(ConvVae):
         named = [replace(x, name=name) for x, name in zip(fields["latents"], NAMES, strict=False)]
         return {**fields, "latents": (*named, *fields["latents"][len(NAMES) :]), "in_key": True, "prior": True}
 
+    def drawn(self, noise: Tensor, attributes: Tensor) -> Tensor:
+        """A code (batch, latents) of normal noise (batch, latents), with attributes (batch, 6)."""
+        return torch.cat([attributes, self.prior(noise[:, len(NAMES) :], attributes)], dim=1)
+
     def player(self) -> nn.Module:
         """Both ways, and the prior."""
         return _Player(self)
@@ -124,9 +128,7 @@ class _Player(nn.Module):
 
     def forward(self, roll: Tensor, code: Tensor, noise: Tensor, attributes: Tensor) -> tuple[Tensor, ...]:
         """The code of `roll`, the planes of `code`, and the code that the prior makes of `noise`."""
-        drawn = self.net.prior(noise[:, len(NAMES) :], attributes)
-        onset, hold, velocity, micro = self.net.planes(code)
-        return self.net.mean(roll), onset, hold, velocity, micro, torch.cat([attributes, drawn], dim=1)
+        return (self.net.mean(roll), *self.net.planes(code), self.net.drawn(noise, attributes))
 
 
 class _InKey(Source):
