@@ -67,7 +67,7 @@ class Eager(Watched):
         if "code" in inputs:
             found |= zip(PLANES, net.planes(inputs["code"]), strict=True)
         if "noise" in inputs and isinstance(net, LoopVae):
-            found["drawn"] = net.drawn(inputs["noise"], inputs["attributes"])
+            found["drawn"] = net.of_noise(inputs["noise"], inputs["attributes"])
         return found
 
 

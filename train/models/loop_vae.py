@@ -112,7 +112,7 @@ class LoopVae(ConvVae):
         named = [replace(x, name=name) for x, name in zip(fields["latents"], NAMES, strict=False)]
         return {**fields, "latents": (*named, *fields["latents"][len(NAMES) :]), "in_key": True, "prior": True}
 
-    def drawn(self, noise: Tensor, attributes: Tensor) -> Tensor:
+    def of_noise(self, noise: Tensor, attributes: Tensor) -> Tensor:
         """A code (batch, latents) of normal noise (batch, latents), with attributes (batch, 6)."""
         return torch.cat([attributes, self.prior(noise[:, len(NAMES) :], attributes)], dim=1)
 
@@ -128,7 +128,7 @@ class _Player(nn.Module):
 
     def forward(self, roll: Tensor, code: Tensor, noise: Tensor, attributes: Tensor) -> tuple[Tensor, ...]:
         """The code of `roll`, the planes of `code`, and the code that the prior makes of `noise`."""
-        return (self.net.mean(roll), *self.net.planes(code), self.net.drawn(noise, attributes))
+        return (self.net.mean(roll), *self.net.planes(code), self.net.of_noise(noise, attributes))
 
 
 class _InKey(Source):
