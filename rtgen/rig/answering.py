@@ -34,6 +34,8 @@ _TOO_SLOW_S = 5.0
 """Whatever takes longer to answer two bars is of no use to a player."""
 _WARM_S = 0.5
 """Warming goes through every mode of the model four times, or until it took this long."""
+_PAUSE_S = 0.05
+"""In play a process has slept before it answers, and wakes slowly: that shows where an answer is many short runs."""
 _GRACE_S = 2.0
 """How long an answer may still take when the input has ended."""
 
@@ -148,6 +150,8 @@ def _warm(model: Model) -> float:
             if model.card.role == "continuer":
                 # As it is when an answer is due: all but the last beat has been heard.
                 hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
+            if mode == "continue":
+                time.sleep(_PAUSE_S)
             start = time.perf_counter()
             answer(model, loop, mode, knobs, len(times), past=[loop] * 8, ends=(loop, other))
             times.append(time.perf_counter() - start)
