@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 from math import ceil
 
 import numpy as np
@@ -253,43 +254,51 @@ def register(s: Sketch, target: float) -> None:
     """The notes farthest behind move by octaves, as in inversions, and then some to believed pitches nearby."""
     owed = round((target - s.now("register")) * len(s))
     way = 1 if owed > 0 else -1
-    left = abs(owed)
-    while left >= 12:
-        by = _behind(s, way)
-        if by is None:
-            break
-        s.transpose(*by, 12 * way)
-        left -= 12
+    _nearby(s, way, _octaves(s, way, abs(owed)))
+
+
+def _octaves(s: Sketch, way: int, owed: int) -> int:
+    """Moves the note that is farthest behind, again and again; of those that are about as far, the model says which.
+
+    Returns:
+        The semitones that are still owed.
+    """
+
+    def place(c: int, note: Note) -> tuple[float, int, Note]:
+        return note.pitch * way - 0.5 * _gain(s, c, note, 12 * way), c, note
+
+    def can(note: Note) -> bool:
+        return not s.is_held(note) and 0 <= note.pitch + 12 * way <= 127
+
+    behind = [place(c, note) for c in s.at for note in s.at[c] if can(note)]
+    heapify(behind)
+    while owed >= 12 and behind:
+        _, c, note = heappop(behind)
+        if s.has_room(c, note.pitch + 12 * way, note):
+            new = s.transpose(c, note, 12 * way)
+            owed -= 12
+            if can(new):
+                heappush(behind, place(c, new))
+    return owed
+
+
+def _nearby(s: Sketch, way: int, owed: int) -> None:
+    """Moves notes by a few semitones, each once, those first that the model would rather have there."""
+    steps = [
+        (_gain(s, c, note, way * by) + 0.3 * by, -c, note, by)
+        for c, notes in (s.at.items() if owed > len(s) / 4 else ())
+        for note in notes
+        for by in _STEPS
+        if not s.is_held(note) and by <= owed and 0 <= note.pitch + way * by <= 127
+    ]
     moved: set[Note] = set()
-    while left > len(s) / 4:
-        step = _nearby(s, way, left, moved)
-        if step is None:
+    for _, c, note, by in sorted(steps, reverse=True):
+        if owed <= len(s) / 4:
             return
-        c, note, semitones = step
-        moved.add(s.transpose(c, note, way * semitones))
-        left -= semitones
-
-
-def _behind(s: Sketch, way: int) -> tuple[int, Note] | None:
-    """The note that is farthest behind, of those that are about as far the one that the model likes best up there."""
-    loose = [(c, n) for c in s.at for n in s.at[c] if not s.is_held(n) and 0 <= n.pitch + 12 * way <= 127]
-    loose.sort(key=lambda x: (x[1].pitch * way - 0.5 * _gain(s, x[0], x[1], 12 * way), x[0]))
-    return next(((c, n) for c, n in loose if s.has_room(c, n.pitch + 12 * way, n)), None)
-
-
-def _nearby(s: Sketch, way: int, most: int, moved: set[Note]) -> tuple[int, Note, int] | None:
-    """The note that moves best by a few semitones, and how many."""
-    steps = [by for by in _STEPS if by <= most]
-    found = []
-    for c, notes in s.at.items():
-        for n in notes:
-            if not s.is_held(n) and n not in moved:
-                some = [by for by in steps if 0 <= n.pitch + way * by <= 127]
-                found += [(_gain(s, c, n, way * by) + 0.3 * by, -c, n, by) for by in some]
-    for _, c, note, by in sorted(found, reverse=True):
-        if s.has_room(-c, note.pitch + way * by, note):
-            return -c, note, by
-    return None
+        if by <= owed and note not in moved and s.has_room(-c, note.pitch + way * by, note):
+            s.transpose(-c, note, way * by)
+            moved.add(note)
+            owed -= by
 
 
 def _gain(s: Sketch, c: int, note: Note, semitones: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from math import log, log2
 from statistics import median
 
@@ -37,8 +37,6 @@ class Sketch:
 
     def __init__(self, loop: Loop, belief: Belief, held: frozenset[Spot] = frozenset()) -> None:
         self.loop, self.belief, self.held = loop, belief, held
-        self.believed: list[list[float]] = belief.tolist()
-        """`belief` for one cell after the other: `believed[pitch][column]`."""
         self.count = columns(loop)
         self.beats = self.count // PER_BEAT
         self.places = [c for c in range(self.count) if c * TICKS_PER_SIXTEENTH < loop.length]
@@ -54,6 +52,12 @@ class Sketch:
         self._late = {place: round(median(ticks)) for place, ticks in late.items()}
         used = [sum(c % PER_BEAT == place for c in self.at) for place in range(PER_BEAT)]
         self._habit = [log((each + 0.5) / (len(self.at) + 2)) for each in used]
+
+    @cached_property
+    def believed(self) -> list[list[float]]:
+        """`belief` for one cell after the other: `believed[pitch][column]`."""
+        found: list[list[float]] = self.belief.tolist()
+        return found
 
     # ---- what it is like --------------------------------------------------------------------------------------------
 
