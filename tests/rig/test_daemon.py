@@ -13,14 +13,18 @@ import pytest
 
 from rtgen.bench.server import wait_until
 from rtgen.errors import UserError
+from rtgen.inference.answer import answer
+from rtgen.inference.model import Model
 from rtgen.instrument.events import Notice
+from rtgen.instrument.job import Heard
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
+from rtgen.music.note import Loop
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.ports import LoopbackPorts
-from rtgen.rig.worker import Failed, Ready
+from rtgen.rig.worker import Failed, Ready, Worker
 from tests.data.make_faulty import faulty
-from tests.data.make_tiny import HALF_BEATS, build_sequence
+from tests.data.make_tiny import HALF_BEATS, build_continuer, build_sequence
 from tests.instrument.ledger import check
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -176,3 +180,40 @@ def test_once_it_plays_a_preset_that_its_model_does_not_play_is_told_and_the_mus
         wait_until(lambda: any(data[0] == 0x90 for _, data in stage.sent), "the answer")
     assert stage.error is None
     assert check(data for _, data in stage.sent) > 0
+
+
+def test_what_a_model_heard_while_it_was_played_is_answered_as_what_it_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(build_continuer(), path)
+    told: list[Heard] = []
+    tell = Worker.tell
+    monkeypatch.setattr(Worker, "tell", lambda self, heard: (told.append(heard), tell(self, heard)))
+    calls: list[Loop] = []
+    with Stage(path, mode="continue", use="answer", metre="4/4", tempo=300) as stage:
+        stage.wait_for(Ready)
+        knobs, playing = dict(stage.daemon._session.knobs), threading.Event()
+
+        def play() -> None:
+            while not playing.wait(0.07):
+                pitch = 60 + len(stage.sent) % 8
+                stage.ports.play(bytes((0x90, pitch, 90)))
+                time.sleep(0.05)
+                stage.ports.play(bytes((0x80, pitch, 0)))
+
+        threading.Thread(target=play, daemon=True).start()
+        answers: list[Loop] = []
+        while len(answers) < 3:
+            notice = stage.wait_for("call", "answer", "late", "missed")
+            assert isinstance(notice, Notice)
+            assert notice.loop is not None
+            (calls if notice.what == "call" else answers).append(notice.loop)
+        playing.set()
+    assert stage.error is None
+    for i in range(3):
+        at_once = answer(Model(path), calls[i], "continue", knobs, i + 1, past=tuple(calls[:i]))
+        assert answers[i] == at_once
+    heard = [h.loop for h in told if h.past == tuple(calls[:2])]
+    assert max(len(loop) for loop in heard) > 2
+    assert all(set(loop.notes) <= set(calls[2].notes) for loop in heard)
