@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES
-from rtgen.inference.exchange import Knobs, exchange, hidden_beside, inside, raised, to_exchange
+from rtgen.inference.exchange import Knobs, anchors, exchange, hidden_beside, inside, raised, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import repeated, shown
 from rtgen.inference.model import Model, Tensor
@@ -42,7 +42,9 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
         return loop
     roll = encode(loop, grid)
     share = min(1.0, 1.4 * wanted / count)
-    masks = hidden_beside(np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)]), loop, knobs, grid)
+    masks = hidden_beside(
+        np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)]), loop, anchors(loop, knobs), grid
+    )
     filled = run(model, loop, roll, masks)
     scale = key.estimate(loop.notes)
     attempts = [

@@ -71,9 +71,8 @@ def anchors(loop: Loop, knobs: Knobs) -> frozenset[Spot]:
     return frozenset(held)
 
 
-def hidden_beside(mask: NDArray[np.float32], loop: Loop, knobs: Knobs, grid: Grid) -> NDArray[np.float32]:
+def hidden_beside(mask: NDArray[np.float32], loop: Loop, held: frozenset[Spot], grid: Grid) -> NDArray[np.float32]:
     """A mask, or several, that show the notes that are held."""
-    held = anchors(loop, knobs)
     if not held:
         return mask
     shown = encode(loop.with_notes(n for n in loop.notes if (n.onset, n.pitch) in held), grid).hold

@@ -49,7 +49,7 @@ def infill(
     )
     mask = np.zeros((grid.pitches, grid.steps(loop.length)), np.float32)
     mask[:, begin // grid.step : end // grid.step] = 1
-    mask = hidden_beside(mask, loop, knobs, grid)
+    mask = hidden_beside(mask, loop, held, grid)
     filled = imagines(model, kept, mask)
     there = encode(kept, grid)
     free = np.where((mask > 0) & (there.hold == 0), filled.onset, 0)

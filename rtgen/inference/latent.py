@@ -20,6 +20,8 @@ from rtgen.inference.exchange import (
     Belief,
     Cell,
     Knobs,
+    Spot,
+    anchors,
     exchange,
     folded,
     hidden_beside,
@@ -67,10 +69,11 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
     The loop's code is moved by some noise, several ways in one batch. Of the notes in which the result differs from the
     loop only as many are exchanged as the distance asks for. At distance 0 it is the loop itself, to the note.
     """
-    return _turned(model, _strayed(model, loop, knobs, rng), knobs, rng)
+    held = anchors(loop, knobs)
+    return _turned(model, _strayed(model, loop, knobs, rng, held), knobs, rng, held)
 
 
-def _strayed(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+def _strayed(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, held: frozenset[Spot]) -> Loop:
     grid = model.card.grid
     wanted = to_exchange(len(inside(loop, grid)), knobs["distance"])
     if not wanted:
@@ -80,14 +83,14 @@ def _strayed(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     noise = rng.standard_normal((len(NOISE), len(sd)))
     codes = _encode(model, [loop]) + noise * sd * knobs["distance"] * np.array(NOISE)[:, None]
     scale = key.estimate(loop.notes)
-    mask = hidden_beside(np.ones_like(roll.onset), loop, knobs, grid)
+    mask = hidden_beside(np.ones_like(roll.onset), loop, held, grid)
     attempts = [
         exchange(loop, roll, mask, near, wanted, scale, knobs, rng, grid) for near in _decode(model, codes, loop)
     ]
     return min(attempts, key=lambda a: (abs(a.exchanged - wanted), -a.belief)).loop
 
 
-def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
+def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, held: frozenset[Spot]) -> Loop:
     """A loop in which some notes are exchanged for those that the code moved by the knobs of its latents has rather.
 
     What the model believes more of than before comes, what less of goes; at 0.5 that is nothing.
@@ -105,7 +108,7 @@ def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) ->
     wanted = min(going, round(float(np.abs(after.onset - before.onset).sum()) / 2))
     if not wanted:
         return loop
-    mask = hidden_beside((rather != 0).astype(np.float32), loop, knobs, grid)
+    mask = hidden_beside((rather != 0).astype(np.float32), loop, held, grid)
     filled = replace(after, onset=(1 / (1 + np.exp(-rather))).astype(np.float32))
     sure = {**knobs, "temperature": 0.0}
     return exchange(loop, roll, mask, filled, wanted, key.estimate(loop.notes), sure, rng, grid).loop

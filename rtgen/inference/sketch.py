@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.exchange import OUT_OF_KEY, Belief, log_odds
+from rtgen.inference.exchange import OUT_OF_KEY, Belief, Spot, log_odds
 from rtgen.music import key
 from rtgen.music.attributes import PER_BEAT, column, columns, syncopated
 from rtgen.music.note import Loop, Note
@@ -22,8 +22,6 @@ SHORTEST = 30
 _SURE = 8.0
 """Log-odds beyond which a model is not believed."""
 _LEAST = 1e-9
-Spot = tuple[int, int]
-"""Onset and pitch of a note."""
 
 
 class Sketch:
