@@ -12,7 +12,7 @@ from rtgen.inference.lengths import repeated, shown
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.repair import clean as repair
 from rtgen.music import key
-from rtgen.music.attributes import MEAN, NAMES, SD, Attributes
+from rtgen.music.attributes import Attributes, standard
 from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, bar_phase, encode
 
@@ -92,8 +92,7 @@ def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
     """What the model believes of a loop that little of is to be trusted, if it shall have the attributes `wanted`."""
     del knobs
     up, lifted = in_c(model.card, loop)
-    values = np.clip([(wanted[name] - m) / sd for name, m, sd in zip(NAMES, MEAN, SD, strict=True)], -4, 4)
-    told = {"damage": np.ones(1), "wish": np.concatenate([values, np.ones(len(NAMES))])}
+    told = {"damage": np.ones(1), "wish": np.array([*standard(wanted), *(1 for _ in wanted)])}
     sizes = {condition.name: condition.size for condition in model.card.conditions}
     conditions = {name: v[None].astype(np.float32) for name, v in told.items() if sizes.get(name) == len(v)}
     roll = encode(lifted, model.card.grid)
