@@ -29,8 +29,12 @@ _AHEAD = 4
 """By how many notes an answer may be ahead of the most that it may have, shared out over its length."""
 _TURN = 2.5
 """Standard deviations of what music is like from one end of an attribute's knob to the other."""
-_TILT = 0.05
+_TILT = 0.1
 """What the knob of the register, turned all the way up, adds to the log-odds of a pitch for each semitone."""
+_LEAN = 1.0
+"""What other knobs, turned all the way up, add to the log-odds of a choice: the length for every time that a note lasts
+twice as long, the density for every time that a shift is half as long, the polyphony where there is none, the
+syncopation of a shift that is not to a beat."""
 _STALE = 30.0
 """What is taken, with no repetition wanted, from the log-odds of a pitch that would say a figure again."""
 _NEVER = -1e4
@@ -84,7 +88,11 @@ class _Pen:
         while self._begin - self._at > self._shifts[-1] and self._begin - self._bar > self._at:
             self._begin -= self._bar
         self._past = told.struck(grid.pitches, self._length + 1)
-        self._heard = {"note": told.note[-1:], "place": told.place[-1:], "context": told.context[-1:]}
+        self._heard: dict[str, Tensor] = {
+            "note": told.note[-1:],
+            "place": told.place[-1:],
+            "context": told.context[-1:],
+        }
         turned = np.array([knobs.get(name, 0.5) - 0.5 for name in NAMES], np.float32)
         self._ahead = told.ahead.copy()
         self._ahead[: len(NAMES)] = np.clip(self._ahead[: len(NAMES)] + _TURN * turned, -4, 4)
@@ -93,10 +101,20 @@ class _Pen:
         self._runs = 0
         self._repetition = knobs.get("repetition", 0.5)
         self._temperature = np.full((1, 1), knobs["temperature"], np.float32)
-        self._bias = 2 * _TILT * turned[NAMES.index("register")] * (self.pitches - self.pitches.mean())
         self._key_lock = knobs["key_lock"]
+        self._lean(dict(zip(NAMES, (2 * turned).tolist(), strict=True)))
         self._limit(told, loop, float(turned[NAMES.index("density")]))
         self._learn(told)
+
+    def _lean(self, turned: dict[str, float]) -> None:
+        """What the knobs of attributes, -1 to 1, add to the log-odds of choices, beside what they do to the context."""
+        self._bias: NDArray[np.float64] = _TILT * turned["register"] * (self.pitches - self.pitches.mean())
+        self._off_beat = _LEAN * turned["syncopation"]
+        of_shift = -turned["density"] * np.log2(np.maximum(self._shifts, 1)) + turned["polyphony"] * (self._shifts == 0)
+        of_duration = turned["length"] * np.log2(self._spelling.durations)
+        others = np.zeros(len(self.pitches)), np.zeros(len(self._spelling.velocities))
+        # Noise comes after what is too unlikely has been left out, so this draws others of what is likely.
+        self._leans = _LEAN * np.concatenate([of_shift, others[0], of_duration, others[1]])
 
     def prefer(self, outside: NDArray[np.bool_]) -> None:
         """Takes from the chances of the pitches that are outside of the key."""
@@ -155,7 +173,8 @@ class _Pen:
         return self._model.run(feed)
 
     def _feed(self, memory: Remembered) -> dict[str, Tensor]:
-        noise = self._rng.gumbel(size=(1, sum(self._model.card.classes()))).astype(np.float32)
+        noise = self._leans + self._rng.gumbel(size=len(self._leans))
+        noise[: len(self._shifts)] += self._off_beat * ((self._at + self._shifts - self._begin) % self._beat != 0)
         # In between it is told now and then what was struck some bars ago.
         echo = float(self._rng.random() < 2 * self._repetition)
         bias = self._bias.copy()
@@ -166,7 +185,7 @@ class _Pen:
             **self._heard,
             **memory,
             "past": self._past[None, :, self._at : self._at + WINDOW + 1],
-            "noise": noise,
+            "noise": noise[None].astype(np.float32),
             "temperature": self._temperature,
             "bias": bias[None].astype(np.float32),
             "echo": np.full((1, 1), echo, np.float32),

@@ -9,6 +9,7 @@ from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from rtgen.inference.model import Model, Tensor
 from rtgen.inference.sequence import DENSER
 from rtgen.inference.stream import LAGS, SPELLING, WINDOW, tell, within
 from rtgen.music import key
+from rtgen.music.attributes import measure
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Grid
 from tests.data.make_tiny import build_continuer
@@ -312,6 +314,25 @@ def test_the_register_goes_up_and_down() -> None:
         return fmean(n.pitch for answered in answers for n in answered.notes)
 
     assert mean(0.0) < mean(0.5) - 3 < mean(1.0) - 6
+
+
+@pytest.mark.parametrize("name", ["density", "polyphony", "length", "syncopation", "velocity"])
+def test_every_knob_moves_what_it_is_called(name: str) -> None:
+    """Whatever the network makes of the context: this one's choices are about as likely as each other."""
+    flat = build_continuer(
+        favour={(0, 0): 2.0} | {(0, s): 2.0 for s in (3, 6, 9, 12)} | {(1, r): 8.0 for r in range(84)}
+    )
+    for tensor in flat.graph.initializer:
+        if tensor.name == "head":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) / 10, "head"))
+    model = loaded(flat)
+
+    def mean(knob: float) -> float:
+        answers = (continued(melody(every=480), seed, model=model, **{name: knob}) for seed in range(12))
+        return fmean(measure(answered)[name] for answered in answers)
+
+    low, middle, high = (mean(knob) for knob in (0.0, 0.5, 1.0))
+    assert low < middle < high
 
 
 def test_density_bounds_the_notes() -> None:
