@@ -24,8 +24,10 @@ def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
     struck = np.zeros((count, columns), bool)
     struck[loop, np.rint(notes[:, ONSET] / TICKS_PER_SIXTEENTH).astype(int) % columns] = True
     beats = struck.reshape(count, -1, PER_BEAT)
+    off = beats[:, :, 1:].sum(axis=2)
     # After the last beat comes the first.
-    missed = beats[:, :, 1:].any(axis=2) & ~np.roll(beats[:, :, 0], -1, axis=1)
+    left_out = ~np.roll(beats[:, :, 0], -1, axis=1)
+    far = (0.5 * off * (1 + left_out)).sum(axis=1)
     number = np.bincount(loop, minlength=count)
     each = np.maximum(number, 1)
 
@@ -39,7 +41,7 @@ def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
             mean(notes[:, PITCH].astype(float)),
             number / np.maximum(struck.sum(axis=1), 1),
             mean(np.log2(notes[:, DURATION] / PPQN)),
-            missed.mean(axis=1),
+            far / np.maximum(struck.sum(axis=1), 1),
             mean(notes[:, VELOCITY].astype(float)),
         ],
         axis=1,

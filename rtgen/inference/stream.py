@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rtgen.music.attributes import NAMES, measure
+from rtgen.music.attributes import MEAN, NAMES, SD, measure
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
@@ -20,9 +20,6 @@ WINDOW = 192
 SIXTEENTHS, CLASSES = 16, 12
 CONTEXT = len(NAMES) + SIXTEENTHS + CLASSES + 1
 """Numbers that tell what two bars were like: attributes, groove, pitch classes, and 1 as a sign that they are known."""
-_MEAN = np.array([3.0, 63.0, 1.8, -0.4, 0.08, 88.0], np.float32)
-_SD = np.array([2.0, 8.0, 1.0, 0.8, 0.14, 14.0], np.float32)
-"""About the mean and the standard deviation of each attribute in music, so that a network sees small numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ def context_of(attributes: ArrayLike, groove: ArrayLike, classes: ArrayLike) -> 
         groove: share of the notes that each sixteenth of the bar has, shape (loops, 16).
         classes: share of each pitch class, shape (loops, 12).
     """
-    values = (np.asarray(attributes, np.float32) - _MEAN) / _SD
+    values = (np.asarray(attributes, np.float32) - np.array(MEAN, np.float32)) / np.array(SD, np.float32)
     known = np.ones((len(values), 1), np.float32)
     return np.concatenate([np.clip(values, -4, 4), groove, classes, known], axis=1, dtype=np.float32)
 

@@ -158,9 +158,10 @@ def soft(picture: Tensor) -> Tensor:
     # The chance that nothing is struck: by column, a sixteenth and the steps beside it.
     nothing = torch.log1p(-onset.clamp(max=0.999)).sum(dim=1).roll(SIXTEENTH // 2, dims=1)
     by_column = nothing.reshape(batch, -1, 4, SIXTEENTH).sum(dim=3)
-    columns = (1 - by_column.exp()).sum(dim=(1, 2)).clamp(min=0.5)
-    off_beat = 1 - by_column[:, :, 1:].sum(dim=2).exp()
-    missed = off_beat * by_column[:, :, 0].roll(-1, dims=1).exp()
-    values = torch.stack([notes / beats, register, notes / columns, length, missed.mean(dim=1), loud], dim=1)
+    struck = 1 - by_column.exp()
+    columns = struck.sum(dim=(1, 2)).clamp(min=0.5)
+    left_out = 1 - struck[:, :, 0].roll(-1, dims=1)
+    far = 0.5 * (struck[:, :, 1:].sum(dim=2) * (1 + left_out)).sum(dim=1)
+    values = torch.stack([notes / beats, register, notes / columns, length, far / columns, loud], dim=1)
     found: Tensor = (values - values.new_tensor(MEAN)) / values.new_tensor(SD)
     return found
