@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
-from math import ceil
 
 import numpy as np
 
 from rtgen.inference.sketch import SHORTEST, Sketch
-from rtgen.music.attributes import PER_BEAT, syncopated
+from rtgen.music.attributes import PER_BEAT, off_beat
 from rtgen.music.note import Note
 from rtgen.music.time import PPQN
 
 _ASIDE = 100.0
 """What only happens where there is nothing else."""
-_SOON = 0.15
-"""Beats that a wish for more syncopation may fall short of the next whole one."""
+_KEEP = 40.0
+"""Log-odds that a whole of syncopation is worth to an edit of something else."""
+_LITTLE = 0.06
+"""Syncopation that a chord which is spread may cost, if there is another place."""
+_TINY = 1e-6
+_NEARER = 8.0
+"""Log-odds that a move of the whole way to the syncopation that is wished for is worth."""
 _FAR = 0.15
 """Log-odds that a sixteenth of distance is worth."""
 _STEPS = (1, 2, 3, 4, 5, 7)
@@ -54,10 +58,11 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
     outside = (reach < min(pitches) - 5) | (reach > max(pitches) + 5)
     best = np.sort(s.belief[~outside], axis=0)[-each:].mean(axis=0)
     chosen: list[int] = []
-    owed = 0.0
+    owed, kept = 0.0, s.now("syncopation")
     for i in range(notes):
         if len(chosen) < columns:
-            c = max(free, key=lambda c: best[c] + s.habit(c) - _ASIDE * abs(s.effect(c, adding=True)))
+            drift = _drift(s, kept)
+            c = max(free, key=lambda c: best[c] + s.habit(c) - drift(c))
             free.remove(c)
             chosen.append(c)
         elif chosen:
@@ -78,7 +83,7 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
 
 
 def _fewer(s: Sketch, notes: int, columns: int) -> None:
-    usual, owed = s.now("register"), 0.0
+    usual, owed, kept = s.now("register"), 0.0, s.now("syncopation")
 
     def drift(gone: list[Note]) -> float:
         # What goes shall be as high as what stays, on the whole.
@@ -89,7 +94,8 @@ def _fewer(s: Sketch, notes: int, columns: int) -> None:
         loose = [c for c in s.at if len(s.at[c]) <= notes and len(s.at) > 1 and not s.holds(c)]
         if not loose:
             break
-        c = min(loose, key=lambda c: _weight(s, c) + abs(len(s.at[c]) - size) + drift(s.at[c]))
+        off = _drift(s, kept)
+        c = min(loose, key=lambda c: _believed(s, c) + off(c) + abs(len(s.at[c]) - size) + drift(s.at[c]))
         notes -= len(s.at[c])
         columns -= 1
         for note in list(s.at[c]):
@@ -106,11 +112,16 @@ def _fewer(s: Sketch, notes: int, columns: int) -> None:
         notes -= 1
 
 
-def _weight(s: Sketch, c: int) -> float:
-    """How much a column counts: the model's belief in it, and whether the syncopation needs it."""
+def _believed(s: Sketch, c: int) -> float:
+    """How much a column counts by the model's belief in it, and by habit."""
     notes = s.at[c]
-    believed = sum(s.believed[note.pitch][c] for note in notes) / len(notes)
-    return believed + s.habit(c) + _ASIDE * abs(s.effect(c, adding=False))
+    return sum(s.believed[note.pitch][c] for note in notes) / len(notes) + s.habit(c)
+
+
+def _drift(s: Sketch, kept: float) -> Callable[[int], float]:
+    """What it costs that the syncopation would be another than `kept` if a column came, or went."""
+    weight = s.weight()
+    return lambda c: _KEEP * abs(s.syncopation_with(c, weight) - kept)
 
 
 # ---- polyphony ------------------------------------------------------------------------------------------------------
@@ -127,11 +138,13 @@ def polyphony(s: Sketch, target: float) -> None:
 
 def _gather(s: Sketch, columns: int) -> None:
     tried: set[int] = set()
+    kept = s.now("syncopation")
     while columns > 0:
         loose = [c for c in s.at if c not in tried and not s.holds(c)]
         if len(s.at) < 2 or not loose:
             return
-        c = min(loose, key=lambda c: _weight(s, c) + 2 * len(s.at[c]))
+        drift = _drift(s, kept)
+        c = min(loose, key=lambda c: _believed(s, c) + drift(c) + 2 * len(s.at[c]))
         tried.add(c)
         moves = [(note, _host(s, c, note, tried)) for note in s.at[c]]
         hosts = [host for _, host in moves if host]
@@ -174,15 +187,16 @@ def _spread(s: Sketch, columns: int) -> None:
     score = score + np.array([s.habit(c) for c in free])
     order = np.argsort(-score, axis=None, kind="stable").tolist()
     moved: set[int] = set()
-    for neutral in (True, False):
+    kept = s.now("syncopation")
+    for allowed in (_LITTLE, 1.0):
         for index in order:
             if not columns:
                 return
             which, to = index // len(free), free[index % len(free)]
             c, note = chords[which]
-            if which in moved or to in s.at or len(s.at[c]) < 2 or (neutral and s.effect(to, adding=True)):
+            if which in moved or to in s.at or len(s.at[c]) < 2:
                 continue
-            if s.has_room(to, note.pitch, note):
+            if abs(s.syncopation_with(to, s.weight()) - kept) <= allowed and s.has_room(to, note.pitch, note):
                 s.move(c, note, to)
                 moved.add(which)
                 columns -= 1
@@ -192,32 +206,38 @@ def _spread(s: Sketch, columns: int) -> None:
 
 
 def syncopation(s: Sketch, target: float) -> None:
-    """Struck beats are anticipated by a sixteenth or two, or anticipated ones move back; columns stay whole."""
-    there = len(syncopated(set(s.at), s.count))
-    # There are few beats: a turn that is worth half of one moves one.
-    wanted = max(ceil(target * s.beats - _SOON), there) if target * s.beats > there else round(target * s.beats)
-    more = wanted > there
-    for _ in range(s.beats):
-        off = wanted - len(syncopated(set(s.at), s.count))
-        moves = _anticipations(s) if more else _returns(s)
-        if not moves or (off <= 0 if more else off >= 0):
+    """Struck beats are anticipated, or what is off the beat moves onto one; columns stay whole."""
+    for _ in range(s.count):
+        off = target - s.now("syncopation")
+        moves = _away(s) if off > 0 else _back(s)
+        nearer = []
+        for liked, c, to in moves:
+            left = abs(target - _moved(s, c, to))
+            if left < abs(off) - _TINY:
+                nearer.append((liked - _NEARER * left, c, to))
+        if not nearer:
             return
-        _, c, to = max(moves)
+        _, c, to = max(nearer)
         for note in list(s.at[c]):
             s.move(c, note, to)
 
 
-def _anticipations(s: Sketch) -> list[tuple[float, int, int]]:
+def _moved(s: Sketch, c: int, to: int) -> float:
+    """The syncopation if a column was struck elsewhere."""
+    struck = {*s.at, to} - {c}
+    return sum(off_beat(at, struck, s.count) for at in struck) / len(struck)
+
+
+def _away(s: Sketch) -> list[tuple[float, int, int]]:
     """How well, from which beat, to which column."""
     found = []
     for beat in range(0, s.count, PER_BEAT):
         if beat not in s.at or s.holds(beat):
             continue
-        before = any((beat - i) % s.count in s.at for i in range(1, PER_BEAT))
         for by, price in ((-2, 0.0), (-1, 0.5), (1, 3.0), (2, 3.0)):
             to = (beat + by) % s.count
             # The loop's end is no place to anticipate its beginning from: what is struck there is cut.
-            if to not in s.places or (by > 0 and not before):
+            if to not in s.places:
                 continue
             better = _better(s, beat, to)
             if to in s.at:
@@ -229,14 +249,21 @@ def _anticipations(s: Sketch) -> list[tuple[float, int, int]]:
     return found
 
 
-def _returns(s: Sketch) -> list[tuple[float, int, int]]:
-    """As `_anticipations`, of columns that move on to the beat after them."""
+def _back(s: Sketch) -> list[tuple[float, int, int]]:
+    """As `_away`, of columns that move to the beat after or before them."""
     found = []
-    for beat in syncopated(set(s.at), s.count):
-        for by in range(1, PER_BEAT):
-            c = (beat - by) % s.count
-            if c in s.at and not s.holds(c) and beat in s.places:
-                found.append((_better(s, c, beat) - by, c, beat))
+    for c in s.at:
+        if not c % PER_BEAT or s.holds(c):
+            continue
+        before = c // PER_BEAT * PER_BEAT
+        for beat, by in (((before + PER_BEAT) % s.count, PER_BEAT - c % PER_BEAT), (before, c % PER_BEAT + 1)):
+            if beat in s.places:
+                better = _better(s, c, beat)
+                if beat not in s.at:
+                    found.append((better - by, c, beat))
+                elif better > -_ASIDE / 2 and "syncopation" in s.wished:
+                    # Only where no beat is free: then it is struck with what is there.
+                    found.append((better - by - _ASIDE / 4 - 2 * len(s.at[beat]), c, beat))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from math import log, log2
 from statistics import median
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rtgen.inference.exchange import OUT_OF_KEY, Belief, Spot, log_odds
 from rtgen.music import key
-from rtgen.music.attributes import PER_BEAT, column, columns, syncopated
+from rtgen.music.attributes import NAMES, PER_BEAT, column, columns, off_beat
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Plane
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH, Grid
@@ -31,10 +31,13 @@ class Sketch:
         loop: its notes.
         belief: log-odds of a note, shape (128, columns); see `by_column`.
         held: notes that may not be moved or taken away.
+        wished: attributes that shall change; the others are only put right where they were disturbed.
     """
 
-    def __init__(self, loop: Loop, belief: Belief, held: frozenset[Spot] = frozenset()) -> None:
-        self.loop, self.belief, self.held = loop, belief, held
+    def __init__(
+        self, loop: Loop, belief: Belief, held: frozenset[Spot] = frozenset(), wished: Sequence[str] = NAMES
+    ) -> None:
+        self.loop, self.belief, self.held, self.wished = loop, belief, held, wished
         self.count = columns(loop)
         self.beats = self.count // PER_BEAT
         self.places = [c for c in range(self.count) if c * TICKS_PER_SIXTEENTH < loop.length]
@@ -85,12 +88,20 @@ class Sketch:
             following[note.pitch] = note.onset
         return found
 
-    def effect(self, c: int, *, adding: bool) -> int:
-        """How many beats more (or fewer) are syncopated when a column is struck, or no longer."""
-        beat = -(-c // PER_BEAT) * PER_BEAT % self.count
-        before = any((beat - i) % self.count in self.at for i in range(1, PER_BEAT) if (beat - i) % self.count != c)
-        change = -int(before) if c == beat else int(not before and beat not in self.at)
-        return change if adding else -change
+    def weight(self) -> float:
+        """How far off the beat all columns are together."""
+        return sum(off_beat(c, self.at, self.count) for c in self.at)
+
+    def syncopation_with(self, c: int, weight: float) -> float:
+        """The syncopation if column `c` was struck besides, or no longer, where the others weigh `weight` now."""
+        added = c not in self.at
+        if c % PER_BEAT:
+            change = off_beat(c, self.at, self.count)
+        else:
+            # The beat is left out no more by what is struck before it.
+            change = -0.5 * sum((c - i) % self.count in self.at for i in range(1, PER_BEAT))
+        sign = 1 if added else -1
+        return (weight + sign * change) / max(len(self.at) + sign, 1)
 
     def habit(self, c: int) -> float:
         """Log of how usual it is for this loop to strike at this place in a beat."""
@@ -172,7 +183,7 @@ _NOW: Mapping[str, Callable[[Sketch], float]] = {
     "register": lambda s: sum(s.pitches()) / len(s),
     "polyphony": lambda s: len(s) / len(s.at),
     "length": lambda s: sum(log2(min(n.duration, most) / PPQN) for n, most in s.limits().items()) / len(s),
-    "syncopation": lambda s: len(syncopated(set(s.at), s.count)) / s.beats,
+    "syncopation": lambda s: s.weight() / len(s.at),
     "velocity": lambda s: sum(n.velocity for n in s.notes()) / len(s),
 }
 

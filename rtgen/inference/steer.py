@@ -21,14 +21,17 @@ from rtgen.music.note import Loop
 from rtgen.music.roll import Roll
 from rtgen.music.time import PPQN
 
-SPAN = {"density": 1.5, "register": 1.5, "polyphony": 2.0, "length": 1.5, "syncopation": 4.5, "velocity": 1.5}
-"""Standard deviations by which an attribute moves when its knob is turned all the way, if there is room. So far for
-syncopation, since a loop of two bars has only eight beats: less and a tenth of a turn would change nothing."""
+SPAN = {"density": 1.5, "register": 1.5, "polyphony": 2.0, "length": 1.5, "syncopation": 2.5, "velocity": 1.5}
+"""Standard deviations by which an attribute moves when its knob is turned all the way, if there is room."""
 DEVIATION = dict(zip(NAMES, SD, strict=True))
 _CLOSE = 0.02
 """Standard deviations within which an attribute whose knob is turned is where it shall be."""
 _LEFT_ALONE = 0.1
-"""And one whose knob is not."""
+"""And one whose knob is not ..."""
+_UNMOVED = 0.6
+"""... but for syncopation, as putting it right would move notes that nobody asked to move."""
+_LEFT = 0.25
+"""Syncopation that a column which finds no free beat keeps at the least; it has twice as much."""
 _ROUNDS = 2
 """Each edit may disturb a little what the others did."""
 Believes = Callable[[Model, Loop, Attributes, Knobs], Roll | None]
@@ -59,7 +62,7 @@ def steer(model: Model, played: Loop, answered: Loop, knobs: Knobs, believes: Be
     scale = key.estimate(played.notes)
     onset = None if roll is None else roll.onset
     belief = by_column(onset, answered, model.card.grid, scale, knobs.get("key_lock", 0.0))
-    sketch = Sketch(answered, belief, anchors(played, knobs))
+    sketch = Sketch(answered, belief, anchors(played, knobs), names)
     edited(sketch, wanted, names)
     return sketch.finished()
 
@@ -68,7 +71,7 @@ def edited(sketch: Sketch, wanted: Attributes, names: list[str]) -> None:
     """Moves a sketch to attributes: all of `names`, and the others where they were disturbed."""
     for _ in range(_ROUNDS):
         for name, edit in EDITS.items():
-            close = _CLOSE if name in names else _LEFT_ALONE
+            close = _CLOSE if name in names else _UNMOVED if name == "syncopation" else _LEFT_ALONE
             if abs(sketch.now(name) - wanted[name]) > close * DEVIATION[name]:
                 edit(sketch, wanted[name])
 
@@ -102,8 +105,10 @@ def _length(s: Sketch) -> tuple[float, float]:
 
 
 def _syncopation(s: Sketch) -> tuple[float, float]:
-    struck = sum(c % PER_BEAT == 0 for c in s.at)
-    return s.now("syncopation"), struck / s.beats
+    beats = sum(c % PER_BEAT == 0 for c in s.at)
+    # Of what finds no free beat a part is struck with what is there; all of it would be chords instead of a rhythm.
+    crowded = max(len(s.at) - s.beats, 0)
+    return s.now("syncopation") - _LEFT * crowded / len(s.at), beats / len(s.at) if beats else 1 - s.now("syncopation")
 
 
 def _velocity(s: Sketch) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def test_a_knob_in_the_middle_changes_nothing(role: str, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("loop", [melody(every=480), chords()], ids=["tune", "chords"])
+@pytest.mark.parametrize("loop", [melody(every=720), chords()], ids=["tune", "chords"])
 def test_a_knob_moves_its_attribute_and_no_other(name: str, loop: Loop) -> None:
     way = [measure(steered(loop, **{name: position})) for position in (0.1, 0.3, 0.5, 0.7, 0.9)]
     values = [at[name] for at in way]
@@ -62,7 +62,10 @@ def test_a_knob_moves_its_attribute_and_no_other(name: str, loop: Loop) -> None:
     assert values[4] - values[2] > 0.7 * SPREAD[name]
     for other in set(NAMES) - {name}:
         for at in way:
-            assert abs(at[other] - way[2][other]) / SPREAD[other] < 0.4 * (values[4] - values[0]) / SPREAD[name]
+            # Where every beat is struck already, what is struck besides is off the beat.
+            crowded = name in ("density", "polyphony") and other == "syncopation"
+            most = 0.7 if crowded else 0.4
+            assert abs(at[other] - way[2][other]) / SPREAD[other] < most * (values[4] - values[0]) / SPREAD[name]
 
 
 @given(
