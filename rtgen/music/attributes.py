@@ -66,6 +66,4 @@ def off_beat(c: int, struck: Container[int], columns: int) -> float:
 
 def standard(attributes: Attributes) -> list[float]:
     """Attributes in standard deviations from their mean in music, within 4, in the order of `NAMES`."""
-    return [
-        min(max((attributes[name] - mean) / sd, -4.0), 4.0) for name, mean, sd in zip(NAMES, MEAN, SD, strict=True)
-    ]
+    return [min(max((attributes[name] - mean) / sd, -4.0), 4.0) for name, mean, sd in zip(NAMES, MEAN, SD, strict=True)]
