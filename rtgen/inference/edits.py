@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from rtgen.inference.sketch import SHORTEST, Sketch
-from rtgen.music.attributes import PER_BEAT, off_beat
+from rtgen.music.attributes import NAMES, PER_BEAT, SD, off_beat
 from rtgen.music.note import Note
 from rtgen.music.time import PPQN
 
@@ -28,6 +28,7 @@ _NEARER = 8.0
 """Log-odds that a move of the whole way to the syncopation that is wished for is worth."""
 _FAR = 0.15
 """Log-odds that a sixteenth of distance is worth."""
+_SPREAD = dict(zip(NAMES, SD, strict=True))
 _STEPS = (1, 2, 3, 4, 5, 7)
 """Semitones that a note may move where an octave is too much."""
 
@@ -51,24 +52,20 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
     duration = max(round(PPQN * 2 ** s.now("length")), SHORTEST)
     velocity = round(s.now("velocity"))
     free = [c for c in s.places if c not in s.at]
-    columns = min(max(columns, 0), notes, len(free))
     each = -(-notes // max(columns, 1))
+    columns = len(s.at) + min(max(columns, 0), notes, len(free))
     wide = max(float(np.std(pitches)), 4.0)
     reach = np.arange(128.0)
     outside = (reach < min(pitches) - 5) | (reach > max(pitches) + 5)
     best = np.sort(s.belief[~outside], axis=0)[-each:].mean(axis=0)
-    chosen: list[int] = []
-    owed, kept = 0.0, s.now("syncopation")
-    for i in range(notes):
-        if len(chosen) < columns:
-            drift = _drift(s, kept)
-            c = max(free, key=lambda c: best[c] + s.habit(c) - drift(c))
-            free.remove(c)
-            chosen.append(c)
-        elif chosen:
-            c = chosen[i % len(chosen)]
-        else:
+    owed, kept, gathered = 0.0, s.now("syncopation"), s.now("polyphony")
+    for _ in range(notes):
+        drift = _drift(s, kept)
+        c = max(free, key=lambda c: best[c] + s.habit(c) - drift(c)) if len(s.at) < columns else None
+        if c is None or _strays(s, kept, gathered, c) > _strays(s, kept, gathered):
             c = min(s.at, key=lambda c: (len(s.at[c]), -best[c]))
+        else:
+            free.remove(c)
         # What the last notes were too high, this one shall be too low.
         aim = min(max(usual - owed, min(pitches)), max(pitches))
         score = s.belief[:, c] - ((reach - aim) / wide) ** 2
@@ -80,6 +77,14 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
                 s.put(c, pitch, duration, velocity)
                 owed += pitch - usual
                 break
+
+
+def _strays(s: Sketch, kept: float, gathered: float, c: int | None = None) -> float:
+    """How far syncopation or polyphony would be off, the farther of them, with a note in column `c`, or in a chord."""
+    chord = (len(s) + 1) / (len(s.at) + (c is not None))
+    weight = s.weight()
+    now = weight / len(s.at) if c is None else s.syncopation_with(c, weight)
+    return max(abs(now - kept) / _SPREAD["syncopation"], abs(chord - gathered) / _SPREAD["polyphony"])
 
 
 def _fewer(s: Sketch, notes: int, columns: int) -> None:

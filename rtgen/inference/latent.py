@@ -121,7 +121,7 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     """A point on the way from one loop to another of the same length: next to 0 of the knob `blend` `a`, next to 1 `b`.
 
     Notes of `a` go one by one, and those of `b` come, so that nothing jumps and their number lies between; what is like
-    the other end stays longest, or comes first. In the middle up to a third of the notes is the model's own.
+    the other end stays longest, or comes first. In the middle up to a quarter of the notes is the model's own.
     """
     share, grid = knobs["blend"], model.card.grid
     of_a, of_b = _by_cell(a, grid), _by_cell(b, grid)
@@ -144,7 +144,7 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     going = of_a_alone[: round((1 - share) * len(of_a_alone))]
     kept = [*both, *going, *of_b_alone[: count - len(both) - len(going)]]
     near, played = (a, of_b | of_a) if share < 0.5 else (b, of_a | of_b)
-    most = round(4 / 3 * share * (1 - share) * count)
+    most = round(share * (1 - share) * count)
     fresh = _besides(between, played, key.estimate(near.notes), knobs, grid, most)
     # The likeliest in the place of the unlikeliest, as long as the model prefers it.
     weakest = sorted(kept, key=lambda cell: (between[cell], cell))

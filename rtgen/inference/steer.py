@@ -28,8 +28,8 @@ _CLOSE = 0.02
 """Standard deviations within which an attribute whose knob is turned is where it shall be."""
 _LEFT_ALONE = 0.1
 """And one whose knob is not ..."""
-_UNMOVED = 0.6
-"""... but for syncopation, as putting it right would move notes that nobody asked to move."""
+_UNMOVED = {"syncopation": 1.5, "polyphony": 1.5}
+"""... but for these, as putting one right would put the other wrong, and move notes that nobody asked to move."""
 _LEFT = 0.25
 """Syncopation that a column which finds no free beat keeps at the least; it has twice as much."""
 _ROUNDS = 2
@@ -71,7 +71,7 @@ def edited(sketch: Sketch, wanted: Attributes, names: list[str]) -> None:
     """Moves a sketch to attributes: all of `names`, and the others where they were disturbed."""
     for _ in range(_ROUNDS):
         for name, edit in EDITS.items():
-            close = _CLOSE if name in names else _UNMOVED if name == "syncopation" else _LEFT_ALONE
+            close = _CLOSE if name in names else _UNMOVED.get(name, _LEFT_ALONE)
             if abs(sketch.now(name) - wanted[name]) > close * DEVIATION[name]:
                 edit(sketch, wanted[name])
 

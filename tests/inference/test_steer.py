@@ -101,21 +101,21 @@ def test_what_an_edit_need_not_touch_it_leaves() -> None:
 
 def test_the_model_says_which_notes() -> None:
     """A model that believes in one place only gets the first new note there."""
-    loop = melody(every=480)
+    loop = melody(every=960)
 
     class Prefers(Model):
         def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
             outputs = super().run(inputs)
-            # Before the fourth beat.
-            outputs["onset"][:, 67 - self.card.grid.pitch_low, 30:31] = 0.99
+            # On the fourth beat, which is free.
+            outputs["onset"][:, 67 - self.card.grid.pitch_low, 36:37] = 0.99
             return outputs
 
     plain, biased = (
         answer(kind(DENOISER), loop, "vary", {**KNOBS, "distance": 0.0, "density": 0.55}, 0)
         for kind in (Model, Prefers)
     )
-    assert any((n.onset // 120, n.pitch) == (10, 67) for n in biased.notes)
-    assert not any((n.onset // 120, n.pitch) == (10, 67) for n in plain.notes)
+    assert any((n.onset // 120, n.pitch) == (12, 67) for n in biased.notes)
+    assert not any((n.onset // 120, n.pitch) == (12, 67) for n in plain.notes)
 
 
 def test_new_notes_keep_a_locked_key_as_far_as_there_is_one() -> None:
