@@ -154,10 +154,10 @@ def repair_task(
     heard = corrupt(meant, damage, length, rng) if corrupted else meant
     if humanised:
         heard = humanise(heard, count, damage * (rng.random(count) < 0.5), length, rng)
-    wish = wishes(meant, count, length, rng)
     if in_key:
         up = lifts(heard, count)
         heard, meant = lifted(heard, up), lifted(meant, up)
+    wish = wishes(meant, count, length, rng)
     target = rasterise(meant, count, length)
     mask = draw_masks(meant, count, target.shape[3], rng)
     told = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]

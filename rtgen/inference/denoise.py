@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.card import PLANES
+from rtgen.inference.card import PLANES, Card
 from rtgen.inference.exchange import Knobs, anchors, exchange, hidden_beside, inside, raised, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import repeated, shown
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.repair import clean as repair
 from rtgen.music import key
-from rtgen.music.attributes import Attributes, standard
+from rtgen.music.attributes import Attributes, measure, standard
 from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, bar_phase, encode
 
@@ -45,7 +45,7 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
     masks = hidden_beside(
         np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)]), loop, anchors(loop, knobs), grid
     )
-    filled = run(model, loop, roll, masks)
+    filled = run(model, loop, roll, masks, **_told(model.card, measure(loop), len(masks)))
     scale = key.estimate(loop.notes)
     attempts = [
         exchange(loop, roll, mask, fill, wanted, scale, knobs, rng, grid)
@@ -92,14 +92,26 @@ def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
     """What the model believes of a loop that little of is to be trusted, if it shall have the attributes `wanted`."""
     del knobs
     up, lifted = in_c(model.card, loop)
-    told = {"damage": np.ones(1), "wish": np.array([*standard(wanted), *(1 for _ in wanted)])}
-    sizes = {condition.name: condition.size for condition in model.card.conditions}
-    conditions = {name: v[None].astype(np.float32) for name, v in told.items() if sizes.get(name) == len(v)}
+    in_frame = wanted | {"register": wanted["register"] + up}
     roll = encode(lifted, model.card.grid)
-    (heard,) = run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32), **conditions)
+    (heard,) = run(
+        model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32), **_told(model.card, in_frame, damage=1.0)
+    )
     return raised(heard, -up)
 
 
+def _told(card: Card, attributes: Attributes, rows: int = 1, damage: float | None = None) -> dict[str, Tensor]:
+    """What the model is told of the loop that is wanted, as far as it can be: its attributes, and how much to trust."""
+    told = {"wish": [*standard(attributes), *(1.0 for _ in attributes)]}
+    if damage is not None:
+        told["damage"] = [damage]
+    sizes = {condition.name: condition.size for condition in card.conditions}
+    return {name: np.tile(np.array(v, np.float32), (rows, 1)) for name, v in told.items() if sizes.get(name) == len(v)}
+
+
 def imagined(model: Model, kept: Loop, mask: Plane) -> Roll:
-    """What the model makes of what is hidden by a mask."""
-    return run(model, kept, encode(kept, model.card.grid), mask[None])[0]
+    """What the model makes of what is hidden by a mask, if it is like the rest."""
+    roll, like = encode(kept, model.card.grid), measure(kept)
+    there = 1 - float(mask.any(axis=0).mean())
+    like["density"] /= max(there, 0.25)
+    return run(model, kept, roll, mask[None], **_told(model.card, like))[0]

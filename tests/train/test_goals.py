@@ -35,4 +35,10 @@ def test_a_bar_that_was_not_measured_judges_nothing() -> None:
 def test_copying_is_held_against_music() -> None:
     table = figures(0.3, 0.4, "generate_copies")
     assert judged(table["ours"], "generate_copies", table) == ("≤ held-out music", "met")
-    assert GOALS["generate_copies"].met(0.41, table, "generate_copies") is False
+    assert GOALS["generate_copies"][0].met(0.41, table, "generate_copies") is False
+
+
+@pytest.mark.parametrize(("bits", "order_3", "met"), [(6.0, 7.0, "met"), (6.0, 5.0, "missed"), (7.6, 9.0, "missed")])
+def test_every_goal_of_a_measure_has_to_be_met(bits: float, order_3: float, met: str) -> None:
+    table = figures(bits, measure="bits_a_note") | {"Markov, order 3": {"bits_a_note": Figure(order_3, 0, 0, 9)}}
+    assert judged(table["ours"], "bits_a_note", table) == ("≤ 7.5, ≤ Markov, order 3", met)
