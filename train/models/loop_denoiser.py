@@ -134,11 +134,12 @@ class LoopDenoiser(Architecture):
         super().__init__()
         self.pitches = pitches
         self.corrupt, self.humanise, self.in_key = corrupt, humanise, in_key
-        self.enter = nn.Conv1d(((PLANES + 1) * pitches + 4) * FOLD, width, 1)
+        # Products of matrices, which are faster than convolutions that look at one frame.
+        self.enter = nn.Linear(((PLANES + 1) * pitches + 4) * FOLD, width)
         self.told = nn.Sequential(nn.Linear(2 + WISH, 64), nn.SiLU(), nn.Linear(64, CONDITION), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
         self.norm = nn.GroupNorm(1, width)
-        self.leave = nn.Conv1d(width, PLANES * pitches * FOLD, 1)
+        self.leave = nn.Linear(width, PLANES * pitches * FOLD)
         self.lens = Lens((2 * PLANES + 1) * FOLD, lens, looks)
         # Logits of a cell with and without a note: about what the training data say before any learning.
         self.gain = nn.Parameter(torch.tensor([8.0, 8.0, 1.0, 1.0]))
@@ -154,12 +155,12 @@ class LoopDenoiser(Architecture):
             damage: 0 (trust) to 1, or -1 (judge), shape (batch, 1).
             wish: attributes in standard deviations, and which of them are known, shape (batch, 12).
         """
-        x = self.enter(fold(torch.cat([roll.flatten(1, 2), mask, phase], dim=1)))
+        x = self.enter(fold(torch.cat([roll.flatten(1, 2), mask, phase], dim=1))).transpose(1, 2)
         unknown = (damage < 0).to(damage.dtype)
         condition = self.told(torch.cat([damage * (1 - unknown), unknown, wish], dim=1))
         for block in self.blocks:
             x = block(x, condition)
-        context = cells(self.leave(F.silu(self.norm(x))), PLANES)
+        context = cells(self.leave(F.silu(self.norm(x)).transpose(1, 2)), PLANES)
         heard = cells(fold(torch.cat([roll.flatten(1, 2), mask], dim=1)), PLANES + 1)
         change = planes_of(context + self.lens(torch.cat([context, heard], dim=1)))
         return change + self.gain.view(1, PLANES, 1, 1) * _as_logits(roll) + self.bias.view(1, PLANES, 1, 1)
@@ -215,16 +216,16 @@ class LoopDenoiser(Architecture):
 
 
 def fold(x: Tensor) -> Tensor:
-    """Steps become channels: (batch, channels, steps) -> (batch, channels * 3, frames)."""
+    """Steps become channels: (batch, channels, steps) -> (batch, frames, channels * 3)."""
     batch, channels, steps = x.shape
-    return x.reshape(batch, channels, steps // FOLD, FOLD).transpose(2, 3).flatten(1, 2)
+    return x.reshape(batch, channels, steps // FOLD, FOLD).transpose(1, 2).flatten(2)
 
 
 def cells(x: Tensor, planes: int) -> Tensor:
-    """Pitches become a dimension: (batch, planes * pitches * 3, frames) -> (batch, planes * 3, frames, pitches)."""
-    batch, channels, frames = x.shape
-    x = x.reshape(batch, planes, channels // (planes * FOLD), FOLD, frames)
-    return x.permute(0, 1, 3, 4, 2).flatten(1, 2)
+    """Pitches become a dimension: (batch, frames, planes * pitches * 3) -> (batch, planes * 3, frames, pitches)."""
+    batch, frames, channels = x.shape
+    x = x.reshape(batch, frames, planes, channels // (planes * FOLD), FOLD)
+    return x.permute(0, 2, 4, 1, 3).flatten(1, 2)
 
 
 def planes_of(x: Tensor) -> Tensor:
