@@ -37,13 +37,15 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
     }
     wanted = {name: p for name, p in net.state_dict().items() if p.dtype == torch.float32}
     state = {name: found[name].reshape(p.shape) for name, p in wanted.items() if name in found}
-    # What the export reshaped is no longer called by its name; it stands in the order of its use, as it was declared.
+    # What the export reshaped or turned is no longer called by its name; it stands in the order of its use, as it was
+    # declared.
     nameless = [t for name, t in found.items() if name not in wanted and t.dtype == torch.float32]
     for name, parameter in wanted.items():
         tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
         if name not in state and tensor is not None:
             nameless = [t for t in nameless if t is not tensor]
-            state[name] = tensor.reshape(parameter.shape)
+            turned = tensor.shape != parameter.shape and tensor.shape == parameter.shape[::-1]
+            state[name] = (tensor.T if turned else tensor).reshape(parameter.shape)
     if not state:
         raise UserError(f"{path} holds none of the weights of {card.training['config']['model']}; export it again")
     net.load_state_dict(state, strict=False)

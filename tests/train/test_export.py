@@ -15,7 +15,7 @@ from tests.train import songs
 from tests.train.test_fit import TINY
 from train import dataset, export, fit, weights
 from train.augment import GRID
-from train.models.loop_denoiser import FOLD, MIN_STEPS, LoopDenoiser, cells, fold, loss, planes_of
+from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, cells, fold, loss, planes_of
 
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)
 
@@ -50,7 +50,7 @@ def exported(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 def inputs(count: int, steps: int) -> list[torch.Tensor]:
     feed = export.probe(CARD, count, steps)
-    return [feed["roll"], feed["mask"], feed["phase"], torch.full((count, 1), 0.5)]
+    return [feed["roll"], feed["mask"], feed["phase"], torch.full((count, 1), 0.5), torch.zeros(count, WISH)]
 
 
 def test_folding_and_back() -> None:
@@ -59,8 +59,8 @@ def test_folding_and_back() -> None:
 
 
 def test_an_untrained_model_passes_through() -> None:
-    roll, mask, phase, damage = inputs(2, 96)
-    onset, hold, velocity, micro = LoopDenoiser(**TINY.architecture)(roll, mask, phase, damage)
+    roll, *others = inputs(2, 96)
+    onset, hold, velocity, micro = LoopDenoiser(**TINY.architecture)(roll, *others)
     assert torch.equal(onset > 0.5, roll[:, 0] > 0.5)
     assert torch.equal(hold > 0.5, roll[:, 1] > 0.5)
     assert micro.abs().max() <= 0.5

@@ -138,7 +138,8 @@ def continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[L
 def measured(made: Sequence[Loop], calls: Sequence[Loop], library: Library) -> Values:
     """What continuations are like, beside the calls and the music that the model was trained on."""
     return {
-        "continue_in_key": [in_key(x, key.estimate(call.notes)) for x, call in zip(made, calls, strict=True)],
+        "continue_in_key": [in_key(x) for x in made],
+        "continue_in_call_key": [in_key(x, key.estimate(call.notes)) for x, call in zip(made, calls, strict=True)],
         "continue_density": [density(x) / density(call) for x, call in zip(made, calls, strict=True)],
         "continue_copies": [library.copies(x) for x in made],
         "continue_copies_call": [_again(x, call) for x, call in zip(made, calls, strict=True)],
