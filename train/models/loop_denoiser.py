@@ -37,16 +37,39 @@ MIN_STEPS = 48
 """A bar of 4/4, as far as the widest block looks. A circular network cannot tell a loop from the same twice."""
 
 
+class Norm(nn.Module):
+    """All of a loop to a mean of 0 and a deviation of 1, then each channel by its own scale and shift.
+
+    (batch, frames, width) -> the same (Wu and He, Group Normalization, 2018, with one group).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised."""
+        x = x.float()
+        centred = x - x.mean(dim=(1, 2), keepdim=True)
+        deviation = (centred**2).mean(dim=(1, 2), keepdim=True)
+        found: Tensor = centred * torch.rsqrt(deviation + 1e-5) * self.scale + self.shift
+        return found
+
+
 class Block(nn.Module):
-    """A residual block: (batch, width, frames) -> the same; circular along frames."""
+    """A residual block: (batch, frames, width) -> the same; circular along frames.
+
+    Its convolutions are written as products of matrices, a frame a row.
+    """
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.dilation = dilation
-        self.norm = nn.GroupNorm(1, width)
+        self.norm = Norm(width)
         self.condition = nn.Linear(CONDITION, 2 * width)
-        self.across = nn.Conv1d(width, width, 3, dilation=dilation)
-        self.within = nn.Conv1d(width, width, 1)
+        self.across = nn.Linear(3 * width, width)
+        self.within = nn.Linear(width, width)
         # Zero at first: every block starts as pass-through.
         nn.init.zeros_(self.within.weight)
         nn.init.zeros_(self.condition.weight)
@@ -54,19 +77,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """`condition`: (batch, 32)."""
-        scale, shift = self.condition(condition).unsqueeze(2).chunk(2, dim=1)
+        scale, shift = self.condition(condition).unsqueeze(1).chunk(2, dim=2)
         h = F.silu(self.norm(x) * (1 + scale) + shift)
-        h = self.across(wrap(h, self.dilation))
+        frames, d = x.shape[1], self.dilation
+        wide = wrap(h, d, dim=1)
+        h = self.across(torch.cat([wide[:, :frames], h, wide[:, 2 * d :]], dim=2))
         result: Tensor = x + self.within(F.silu(h))
         return result
 
 
-def wrap(x: Tensor, margin: int) -> Tensor:
-    """`x` with `margin` frames of its other end at either end; there must be at least as many.
-
-    (batch, width, frames, ...) -> (batch, width, frames + 2 margin, ...).
-    """
-    return torch.cat([x[:, :, -margin:], x, x[:, :, :margin]], dim=2)
+def wrap(x: Tensor, margin: int, dim: int = 2) -> Tensor:
+    """`x` with `margin` frames of its other end at either end, along `dim`; there must be at least as many."""
+    frames = x.shape[dim]
+    return torch.cat([x.narrow(dim, frames - margin, margin), x, x.narrow(dim, 0, margin)], dim=dim)
 
 
 class Lens(nn.Module):
@@ -134,11 +157,10 @@ class LoopDenoiser(Architecture):
         super().__init__()
         self.pitches = pitches
         self.corrupt, self.humanise, self.in_key = corrupt, humanise, in_key
-        # Products of matrices, which are faster than convolutions that look at one frame.
         self.enter = nn.Linear(((PLANES + 1) * pitches + 4) * FOLD, width)
         self.told = nn.Sequential(nn.Linear(2 + WISH, 64), nn.SiLU(), nn.Linear(64, CONDITION), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
-        self.norm = nn.GroupNorm(1, width)
+        self.norm = Norm(width)
         self.leave = nn.Linear(width, PLANES * pitches * FOLD)
         self.lens = Lens((2 * PLANES + 1) * FOLD, lens, looks)
         # Logits of a cell with and without a note: about what the training data say before any learning.
@@ -155,12 +177,12 @@ class LoopDenoiser(Architecture):
             damage: 0 (trust) to 1, or -1 (judge), shape (batch, 1).
             wish: attributes in standard deviations, and which of them are known, shape (batch, 12).
         """
-        x = self.enter(fold(torch.cat([roll.flatten(1, 2), mask, phase], dim=1))).transpose(1, 2)
+        x = self.enter(fold(torch.cat([roll.flatten(1, 2), mask, phase], dim=1)))
         unknown = (damage < 0).to(damage.dtype)
         condition = self.told(torch.cat([damage * (1 - unknown), unknown, wish], dim=1))
         for block in self.blocks:
             x = block(x, condition)
-        context = cells(self.leave(F.silu(self.norm(x)).transpose(1, 2)), PLANES)
+        context = cells(self.leave(F.silu(self.norm(x))), PLANES)
         heard = cells(fold(torch.cat([roll.flatten(1, 2), mask], dim=1)), PLANES + 1)
         change = planes_of(context + self.lens(torch.cat([context, heard], dim=1)))
         return change + self.gain.view(1, PLANES, 1, 1) * _as_logits(roll) + self.bias.view(1, PLANES, 1, 1)
