@@ -39,13 +39,15 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
     state = {name: found[name].reshape(p.shape) for name, p in wanted.items() if name in found}
     # What the export reshaped or turned is no longer called by its name; it stands in the order of its use, as it was
     # declared.
-    nameless = [t for name, t in found.items() if name not in wanted and t.dtype == torch.float32]
+    turned = {node.input[1] for node in proto.graph.node if node.op_type == "MatMul"}
+    nameless = [
+        t.T if name in turned else t for name, t in found.items() if name not in wanted and t.dtype == torch.float32
+    ]
     for name, parameter in wanted.items():
         tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
         if name not in state and tensor is not None:
             nameless = [t for t in nameless if t is not tensor]
-            turned = tensor.shape != parameter.shape and tensor.shape == parameter.shape[::-1]
-            state[name] = (tensor.T if turned else tensor).reshape(parameter.shape)
+            state[name] = tensor.reshape(parameter.shape)
     if not state:
         raise UserError(f"{path} holds none of the weights of {card.training['config']['model']}; export it again")
     net.load_state_dict(state, strict=False)
