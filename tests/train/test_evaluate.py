@@ -104,7 +104,7 @@ def test_a_network_is_asked_for_the_chances_that_it_has(small_data: Path, tmp_pa
     onnx.save(proto, tmp_path / "flat.onnx")
     model = Model(tmp_path / "flat.onnx")
     (told,) = notes._told(dataset.load(small_data, "train", duplicates=True), np.array([0]))
-    found = notes.foretold(model, told)
+    found = notes._a_note([notes.foretold(model, told)])
     following = told.note[0, 1:][told.there[0, 1:] > 0]
     right = (following[:, 1] == favourite).mean()
     assert found["next_pitch"] == [pytest.approx(right)]

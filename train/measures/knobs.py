@@ -67,8 +67,8 @@ def moved(prefix: str, name: str, tried: Sequence[Sequence[Loop]]) -> dict[str, 
     """How the attributes of loops change along a knob that is for one of them.
 
     `rank`: rank correlation of the knob and its attribute. `range`: how far that goes from the first position to the
-    last, in standard deviations of music. `leak`: how far the other attribute goes that goes farthest, beside the mean
-    of this.
+    last, in standard deviations of music. `leak`: how far the other attribute goes that goes farthest, from the middle
+    to either end, beside the mean of this.
 
     Args:
         prefix: of the names of the measures.
@@ -79,13 +79,16 @@ def moved(prefix: str, name: str, tried: Sequence[Sequence[Loop]]) -> dict[str, 
     values = values.reshape(len(tried), len(POSITIONS), len(NAMES))
     which = NAMES.index(name)
     far = np.abs(values[:, -1] - values[:, 0]) / np.array(SD)
+    # Of the ends alone it could not be seen that both are off to the same side.
+    middle = values[:, len(POSITIONS) // 2]
+    strays = (np.abs(values[:, -1] - middle) + np.abs(middle - values[:, 0])) / np.array(SD)
     others = [i for i in range(len(NAMES)) if i != which]
-    worst = max(others, key=lambda i: far[:, i].mean() if len(far) else 0)
-    mean = float(far[:, which].mean()) if len(far) else 0.0
+    worst = max(others, key=lambda i: strays[:, i].mean() if len(strays) else 0)
+    mean = float(strays[:, which].mean()) if len(strays) else 0.0
     return {
         f"{prefix}_rank": [spearman(POSITIONS, way[:, which].round(6).tolist()) for way in values],
         f"{prefix}_range": far[:, which].tolist(),
-        f"{prefix}_leak": (far[:, worst] / mean).tolist() if mean else [float("nan")] * len(far),
+        f"{prefix}_leak": (strays[:, worst] / mean).tolist() if mean else [float("nan")] * len(far),
     }
 
 

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 def scores(model: Model, held_out: Loops, train: Loops, library: Library, count: int, seed: int) -> Scores:
     """`bits_a_note` (shift, pitch and duration), `bits_velocity` where it was played, and `next_pitch`: how often the
-    likeliest, once the shift is known, is right; all by stretch of a song. And what is played in mode `continue`.
+    likeliest, once the shift is known, is right; means over all notes. And what is played in mode `continue`.
 
     Args:
         model: of the role.
@@ -43,7 +43,7 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
     chosen = np.sort(np.random.default_rng(seed).permutation(firsts)[: max(count // 4, 1)])
     told = list(_told(held_out, chosen))
     name = model.card.name
-    found: Scores = {name: _joined([foretold(model, some) for some in told])}
+    found: Scores = {name: _a_note([foretold(model, some) for some in told])}
     learnt = [known(some.note, some.there > 0) for some in _told(train, _stretches(train))]
     columns = {fact: np.concatenate([some.pop(fact) for some in learnt]) for fact in list(learnt[0])}
     for baseline, order in ORDERS.items():
@@ -51,7 +51,7 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
             choice: Counted(columns, choice, contexts(order)[choice], size)
             for choice, size in zip(NAMES, model.card.classes(), strict=True)
         }
-        found[baseline] = _joined([_counted(counted, some, model.card.grid.pitches) for some in told])
+        found[baseline] = _a_note([_counted(counted, some, model.card.grid.pitches) for some in told])
     songs = [held_out.as_loops(np.arange(first, streams.stretch(held_out, int(first), 5))) for first in chosen]
     continued = [x for song in songs for x in continuations(model, song, seed)][:count]
     calls = [call for call, *_ in continued]
@@ -74,8 +74,18 @@ def _told(loops: Loops, firsts: NDArray[np.int64]) -> Iterator[Streams]:
         yield streams.told(loops, firsts[i : i + AT_ONCE], LONGEST)
 
 
-def _joined(parts: list[Values]) -> Values:
-    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+def _a_note(parts: list[Values]) -> Values:
+    """Means over all notes: of each stretch its sum, in parts of the notes that a stretch has in the mean.
+
+    So that the mean of these is the mean over notes, and a stretch is still what is drawn again for the interval.
+    """
+    joined = {name: np.array([value for part in parts for value in part[name]]) for name in parts[0]}
+    notes, played = joined.pop("notes").mean(), joined.pop("played").mean()
+    each = {name: played if name == "bits_velocity" else notes for name in joined}
+    return {
+        name: (sums / each[name] if each[name] else np.full(len(sums), np.nan)).tolist()
+        for name, sums in joined.items()
+    }
 
 
 def foretold(model: Model, told: Streams) -> Values:
@@ -139,14 +149,13 @@ def _counted(counted: dict[str, Counted], told: Streams, pitches: int) -> Values
 
 
 def _by_stretch(told: Streams, bits: Floats, right: Floats) -> Values:
-    """Means over the notes of each stretch but the first; not a number where there is none."""
+    """Sums over the notes of each stretch but the first; how many these are, and of how many the loudness counts."""
     there, loud = told.there[:, 1:], told.loud[:, 1:]
-    notes, played = np.maximum(there.sum(axis=1), 1), loud.sum(axis=1)
-    some = there.any(axis=1)
-    return {
-        "bits_a_note": np.where(some, (bits[..., :3].sum(axis=2) * there).sum(axis=1) / notes, np.nan).tolist(),
-        "bits_velocity": np.where(
-            played > 0, (bits[..., 3] * loud).sum(axis=1) / np.maximum(played, 1), np.nan
-        ).tolist(),
-        "next_pitch": np.where(some, (right * there).sum(axis=1) / notes, np.nan).tolist(),
+    sums = {
+        "bits_a_note": bits[..., :3].sum(axis=2) * there,
+        "bits_velocity": bits[..., 3] * loud,
+        "next_pitch": right * there,
+        "notes": there,
+        "played": loud,
     }
+    return {name: each.sum(axis=1).tolist() for name, each in sums.items()}

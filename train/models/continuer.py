@@ -8,20 +8,21 @@ struck one, two and four bars ago. The draws are made within the graph, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtgen.inference.card import State
-from rtgen.inference.stream import CONTEXT, LAGS, SPELLING
+from rtgen.inference.stream import CONTEXT, LAGS, SPELLING, WINDOW
 from train.models import streams
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
+from train.models.recurrent import PERIODS, clocks
+from train.models.streams import RHYTHM
 from train.sample import GRID, Sample
 
 SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLING.velocities))
@@ -29,14 +30,6 @@ SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLI
 NAMES = ("shift", "pitch", "duration", "velocity")
 WIDTHS = (24, 48, 16, 8)
 """Numbers that stand for a class of each."""
-RHYTHM = 24
-"""Steps ahead of which it is told whether anything was struck then, so many bars ago."""
-WINDOW = 4 * 48
-"""Steps back that it is told of."""
-PERIODS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""How often the clocks that tell the place in the bar go round in it."""
-CHORD = 9
-"""Notes of a chord that are looked back at."""
 CLOSE = 24
 """Channels in which what is known of every pitch is looked at."""
 
@@ -55,7 +48,6 @@ class Continuer(Architecture):
     role: ClassVar[str] = "continuer"
     better: ClassVar[tuple[str, str]] = ("bits_a_note", "min")
     repeats: ClassVar[bool] = True
-    periods: Tensor
 
     def __init__(
         self, units: int = 384, hidden: int = 192, notes: int = 160, dropout: float = 0.1, silent: float = 0.15
@@ -63,32 +55,26 @@ class Continuer(Architecture):
         super().__init__()
         self.units, self.notes, self.silent = units, notes, silent
         self.spell = nn.ModuleList(nn.Embedding(size, width) for size, width in zip(SIZES, WIDTHS, strict=True))
-        clocks = 2 * len(PERIODS)
+        hands = 2 * len(PERIODS)
         lags = len(LAGS)
-        self.enter = nn.Linear(sum(WIDTHS) + clocks + CONTEXT, units)
+        self.enter = nn.Linear(sum(WIDTHS) + hands + CONTEXT, units)
         self.memory = nn.GRU(units, units, batch_first=True)
         self.drop = nn.Dropout(dropout)
-        self.to_shift = _choice(units + clocks + lags * (RHYTHM + 1), hidden, SIZES[0])
-        self.to_pitch = _choice(units + WIDTHS[0] + clocks, hidden, SIZES[1])
+        self.to_shift = _choice(units + hands + lags * (RHYTHM + 1), hidden, SIZES[0])
+        self.to_pitch = _choice(units + WIDTHS[0] + hands, hidden, SIZES[1])
         self.lengths = nn.Embedding(SIZES[2] + 1, 8)
-        self.to_duration = _choice(units + sum(WIDTHS[:2]) + clocks + 8 * lags, hidden, SIZES[2])
-        self.to_velocity = _choice(units + sum(WIDTHS[:3]) + clocks, hidden // 2, SIZES[3])
+        self.to_duration = _choice(units + sum(WIDTHS[:2]) + hands + 8 * lags, hidden, SIZES[2])
+        self.to_velocity = _choice(units + sum(WIDTHS[:3]) + hands, hidden // 2, SIZES[3])
         # What is known of each pitch, looked at with the same eyes at all of them.
         self.look = nn.Sequential(nn.Conv1d(2 * lags + 2, CLOSE, 5, padding=2), nn.ReLU(), nn.Conv1d(CLOSE, CLOSE, 1))
-        self.weigh = nn.Linear(units + WIDTHS[0] + clocks, CLOSE)
-        self.register_buffer("periods", torch.tensor(PERIODS, dtype=torch.float32), persistent=False)
+        self.weigh = nn.Linear(units + WIDTHS[0] + hands, CLOSE)
 
     # ---- the network ------------------------------------------------------------------------------------------------
 
     def heard(self, note: Tensor, place: Tensor, context: Tensor) -> Tensor:
         """What the recurrent layer hears of notes: (..., 4), (..., 2), (..., numbers) -> (..., units)."""
         said = [spell(note[..., i]) for i, spell in enumerate(self.spell)]
-        return F.relu(self.enter(torch.cat([*said, self.clocks(place), context], dim=-1)))
-
-    def clocks(self, place: Tensor) -> Tensor:
-        """The place in the bar as hands of clocks: (..., 2) -> (..., 16)."""
-        turns = 2 * torch.pi * (place[..., :1] / place[..., 1:]) * self.periods
-        return torch.cat([torch.sin(turns), torch.cos(turns)], dim=-1)
+        return F.relu(self.enter(torch.cat([*said, _clocks(place), context], dim=-1)))
 
     def shift_logits(self, state: Tensor, place: Tensor, rhythm: Tensor) -> Tensor:
         """Of how much later the next note is struck.
@@ -98,7 +84,7 @@ class Continuer(Architecture):
             place: of the note before, shape (..., 2).
             rhythm: what was struck, so many bars ago, at the steps that follow, shape (..., lags * 25).
         """
-        found: Tensor = self.to_shift(torch.cat([state, self.clocks(place), rhythm], dim=-1))
+        found: Tensor = self.to_shift(torch.cat([state, _clocks(place), rhythm], dim=-1))
         return found
 
     def pitch_logits(self, state: Tensor, shift: Tensor, place: Tensor, struck: Tensor) -> Tensor:
@@ -111,7 +97,7 @@ class Continuer(Architecture):
             struck: what is known of each pitch there, shape (..., 8, pitches): for every lag whether it was struck and
                 how long it was to last; whether it is struck already; whether it lies below what is.
         """
-        known = torch.cat([state, self.spell[0](shift), self.clocks(place)], dim=-1)
+        known = torch.cat([state, self.spell[0](shift), _clocks(place)], dim=-1)
         flat = struck.reshape(-1, *struck.shape[-2:])
         seen = self.look(flat).reshape(*struck.shape[:-2], CLOSE, SIZES[1])
         near = (self.weigh(known).unsqueeze(-1) * seen).sum(dim=-2)
@@ -121,13 +107,13 @@ class Continuer(Architecture):
 
     def duration_logits(self, state: Tensor, shift: Tensor, pitch: Tensor, place: Tensor, before: Tensor) -> Tensor:
         """Of how long the next note sounds; `before`: the classes, plus 1, that the same pitch had (..., lags)."""
-        known = [self.spell[0](shift), self.spell[1](pitch), self.clocks(place), self.lengths(before).flatten(-2)]
+        known = [self.spell[0](shift), self.spell[1](pitch), _clocks(place), self.lengths(before).flatten(-2)]
         found: Tensor = self.to_duration(torch.cat([state, *known], dim=-1))
         return found
 
     def velocity_logits(self, state: Tensor, shift: Tensor, pitch: Tensor, duration: Tensor, place: Tensor) -> Tensor:
         """Of how loud the next note is."""
-        known = [self.spell[0](shift), self.spell[1](pitch), self.spell[2](duration), self.clocks(place)]
+        known = [self.spell[0](shift), self.spell[1](pitch), self.spell[2](duration), _clocks(place)]
         found: Tensor = self.to_velocity(torch.cat([state, *known], dim=-1))
         return found
 
@@ -143,89 +129,37 @@ class Continuer(Architecture):
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
         """Stretches of songs from `count` loops on."""
-        source = source.of_a_metre(rng)
         varied = rng if source.augmentation else None
         some = source.of_a_metre(rng)
         told = streams.told(some.loops, some.pick(count, rng), self.notes + 1, varied)
-        return self.lesson(told, (rng.random(count) >= self.silent) if varied else np.ones(count, bool))
+        echo = (rng.random(count) >= self.silent) if varied else np.ones(count, bool)
+        return {name: torch.from_numpy(x) for name, x in streams.lesson(told, echo).items()}
 
-    def lesson(self, told: streams.Streams, echo: NDArray[np.bool_]) -> Task:
-        """What is heard, and what follows; with what was struck some bars ago in those streams that `echo` names."""
-        struck = told.struck * echo[:, None, None]
-        lags = streams.lag_steps(told.place[:, :-1])
-        now, following = told.step[:, :-1], told.step[:, 1:]
-        row = np.arange(len(struck))[:, None, None]
-        steps = struck.shape[2]
-
-        def ago(at: streams.Ints) -> NDArray[np.uint8]:
-            """The columns at steps (streams, notes, ...), nothing where there are none: (streams, notes, ..., p)."""
-            inside = (at >= 0) & (at < steps)
-            rows = row.reshape(-1, *[1] * (at.ndim - 1))
-            found = struck[rows, :, np.clip(at, 0, steps - 1)]
-            kept: NDArray[np.uint8] = found * inside[..., None]
-            return kept
-
-        # What comes after now must not be seen, even if the lag is short.
-        ahead = np.arange(1, RHYTHM + 1)
-        anything = np.any(struck, axis=1)
-        at = now[:, :, None, None] - lags[..., None] + ahead
-        past = (at >= 0) & (at <= now[:, :, None, None])
-        rhythm = anything[row[..., None], np.clip(at, 0, steps - 1)] & past
-        pitch = told.note[:, :-1, 1]
-        above = np.arange(GRID.pitches) > pitch[:, :, None, None]
-        more = ((ago(now[:, :, None] - lags) > 0) & above).sum(axis=-1, keepdims=True) / 2
-        at = following[:, :, None] - lags
-        before = ago(at) * (at <= now[:, :, None])[..., None]
-        same = (following == now)[:, :, None]
-        below = same & (np.arange(GRID.pitches) <= pitch[:, :, None])
-        chord = np.zeros(below.shape, bool)
-        for back in range(1, CHORD):
-            with_it = np.zeros(following.shape, bool)
-            with_it[:, back - 1 :] = now[:, : now.shape[1] - back + 1] == following[:, back - 1 :]
-            b, n = np.nonzero(with_it)
-            chord[b, n, pitch[b, n - back + 1]] = True
-        known = np.concatenate(
-            [before > 0, before / SIZES[2], chord[:, :, None], below[:, :, None]], axis=2, dtype=np.float32
-        )
-        rhythm = np.concatenate([rhythm, more], axis=3, dtype=np.float32).reshape(*now.shape, -1)
-        return {
-            "note": torch.from_numpy(told.note),
-            "place": torch.from_numpy(told.place),
-            "context": torch.from_numpy(told.context),
-            "rhythm": torch.from_numpy(rhythm),
-            "struck": torch.from_numpy(known),
-            "there": torch.from_numpy(told.there),
-            "loud": torch.from_numpy(told.loud),
-        }
-
-    def losses(self, task: Task) -> list[Tensor]:
-        """Nats of each choice of every note but the first of a stretch, each (streams, notes)."""
+    def logits(self, task: Task) -> list[Tensor]:
+        """Of each choice of every note but the first of a stretch, each (streams, notes, classes)."""
         note, place = task["note"], task["place"]
         heard = self.heard(note[:, :-1], place[:, :-1], task["context"][:, :-1])
         state, _ = self.memory(heard)
         state = self.drop(state)
-        shift, pitch, duration, velocity = note[:, 1:].unbind(-1)
+        shift, pitch, duration, _ = note[:, 1:].unbind(-1)
         known = task["struck"]
         lags = len(LAGS)
         index = pitch[:, :, None, None].expand(-1, -1, lags, 1)
         before = (known[:, :, lags : 2 * lags].gather(3, index)[..., 0] * SIZES[2]).round().long()
-        logits = [
+        return [
             self.shift_logits(state, place[:, :-1], task["rhythm"]),
             self.pitch_logits(state, shift, place[:, 1:], known),
             self.duration_logits(state, shift, pitch, place[:, 1:], before),
             self.velocity_logits(state, shift, pitch, duration, place[:, 1:]),
-        ]
-        self.guessed = logits[1].detach().argmax(dim=-1)
-        return [
-            F.cross_entropy(x.float().flatten(0, 1), y.flatten(), reduction="none").reshape(y.shape)
-            for x, y in zip(logits, (shift, pitch, duration, velocity), strict=True)
         ]
 
     def aims(self, task: Task) -> Iterator[Aim]:
         """One: the nats of a note; those of loudness count where it was played."""
         there, loud = task["there"][:, 1:], task["loud"][:, 1:]
         weights = [there, there, there, loud]
-        each = [(nats * w).sum() / there.sum() for nats, w in zip(self.losses(task), weights, strict=True)]
+        each = [
+            (nats * w).sum() / there.sum() for nats, w in zip(losses(self.logits(task), task), weights, strict=True)
+        ]
         yield Aim(torch.stack(each).sum(), log=dict(zip(NAMES, (x.detach() for x in each), strict=True)))
 
     @torch.no_grad()
@@ -235,11 +169,11 @@ class Continuer(Architecture):
         totals: dict[str, float] = {}
         for _ in range(4):
             task = {name: x.to(self.device) for name, x in self.draw(source, JUDGED // 4, rng).items()}
-            there = task["there"][:, 1:]
-            for name, nats in zip(NAMES, self.losses(task), strict=True):
+            there, logits = task["there"][:, 1:], self.logits(task)
+            for name, nats in zip(NAMES, losses(logits, task), strict=True):
                 counted = task["loud"][:, 1:] if name == "velocity" else there
                 totals[name] = totals.get(name, 0.0) + float((nats * counted).sum()) / float(np.log(2))
-            right = (self.guessed == task["note"][:, 1:, 1]).float() * there
+            right = (logits[1].argmax(dim=-1) == task["note"][:, 1:, 1]).float() * there
             totals["right"] = totals.get("right", 0.0) + float(right.sum())
             totals["notes"] = totals.get("notes", 0.0) + float(there.sum())
             totals["loud"] = totals.get("loud", 0.0) + float(task["loud"][:, 1:].sum())
@@ -266,6 +200,14 @@ class Continuer(Architecture):
             "spelling": SPELLING,
             "in_key": True,
         }
+
+
+def losses(logits: Sequence[Tensor], task: Task) -> list[Tensor]:
+    """Nats of each choice of every note but the first of a stretch, each (streams, notes)."""
+    return [
+        F.cross_entropy(x.float().flatten(0, 1), y.flatten(), reduction="none").reshape(y.shape)
+        for x, y in zip(logits, task["note"][:, 1:].unbind(-1), strict=True)
+    ]
 
 
 class _Player(nn.Module):
@@ -340,6 +282,11 @@ def _columns(past: Tensor, at: Tensor) -> Tensor:
     index = at.clamp(0, WINDOW).flatten(1)[:, None].expand(-1, past.shape[1], -1)
     found = past.gather(2, index).reshape(*past.shape[:2], *at.shape[1:])
     return found * inside[:, None]
+
+
+def _clocks(place: Tensor) -> Tensor:
+    """Where in the bar a place (..., 2) is: (..., 16)."""
+    return clocks(place[..., 0] / place[..., 1])
 
 
 def _choice(inputs: int, hidden: int, classes: int) -> nn.Sequential:

@@ -24,14 +24,12 @@ from train.augment import Augmentation
 from train.dataset import Loops
 from train.models import symbols as telling
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
-from train.models.recurrent import Lstm
+from train.models.recurrent import PERIODS, Lstm, clocks
 from train.models.symbols import Vocabulary
 from train.sample import GRID, Sample
 from train.sources.piece import BAR
 
 BAR_STEPS = GRID.steps(BAR)
-PERIODS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""How often the clocks that tell the place in the bar go round in it: the bar down to sixteenths and triplets."""
 MEMORY = "memory"
 """The card's one state: for each layer what it says and what it keeps, and then the steps since a bar began."""
 
@@ -118,7 +116,7 @@ class NoteLstm(Architecture):
             x = symbol[:, :, None].to(memory.dtype) / len(self.vocabulary)
         if self.beat:
             place = at + self.steps[symbol].cumsum(dim=1)
-            x = torch.cat([x, clocks(place)], dim=2)
+            x = torch.cat([x, clocks(place / BAR_STEPS)], dim=2)
             at = place[:, -1:] - BAR_STEPS * torch.floor(place[:, -1:] / BAR_STEPS)
         after: list[Tensor] = []
         for layer, hidden, cell in zip(self.layers, states[::2], states[1::2], strict=True):
@@ -237,9 +235,3 @@ class NoteLstm(Architecture):
             "in_key": self.in_key,
             "metrics": {name: round(value, 4) for name, value in self.judge(valid).items()},
         }
-
-
-def clocks(place: Tensor) -> Tensor:
-    """Where in the bar a step is, as hands of clocks: (batch, time) -> (batch, time, 2 clocks)."""
-    turns = 2 * torch.pi / BAR_STEPS * place[:, :, None] * place.new_tensor(PERIODS)
-    return torch.cat([torch.sin(turns), torch.cos(turns)], dim=2)

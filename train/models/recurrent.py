@@ -1,4 +1,4 @@
-"""LSTM layers that can also be exported at any length.
+"""What recurrent networks share: LSTM layers that can also be exported at any length, and clocks of the bar.
 
 torch's exporter writes the number of steps that it was shown into the graph of an `nn.LSTM`. So in an export the layer
 says itself which ONNX operator it is.
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+PERIODS = (1, 2, 3, 4, 6, 8, 12, 16)
+"""How often the clocks that tell the place in the bar go round in it: the bar down to sixteenths and triplets."""
 _GATES = (0, 3, 1, 2)
 """ONNX's order of the gates (input, output, forget, cell), in torch's (input, forget, cell, output)."""
 
@@ -70,3 +72,13 @@ def _in_order(weights: Tensor) -> Tensor:
     """Weights of torch's gates in the order that ONNX has them in."""
     ordered: Tensor = weights.reshape(4, -1)[list(_GATES)].reshape(weights.shape)
     return ordered
+
+
+def clocks(turn: Tensor) -> Tensor:
+    """The place in a bar as hands of clocks that go round in it once, twice and so on: (...) -> (..., 2 clocks).
+
+    Args:
+        turn: what share of the bar is over.
+    """
+    turns = 2 * torch.pi * turn.unsqueeze(-1) * turn.new_tensor(PERIODS)
+    return torch.cat([torch.sin(turns), torch.cos(turns)], dim=-1)

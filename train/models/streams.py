@@ -7,6 +7,7 @@ Beside them a model is told what was struck a few bars ago, and what the two bar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -20,6 +21,10 @@ from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY
 
 AHEAD = 12
 """Most loops in a row that are told at once."""
+RHYTHM = 24
+"""Steps ahead of which a model is told whether anything was struck then, so many bars ago."""
+CHORD = 9
+"""Notes of a chord that are looked back at."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -142,3 +147,53 @@ def lag_steps(place: Floats) -> Ints:
     """Steps back to what came so many bars before, shape (..., lags), of places (..., 2)."""
     found: Ints = (place[..., 1:] * np.array(LAGS)).astype(np.int64)
     return found
+
+
+def lesson(told: Streams, echo: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """What is heard, and what follows; with what was struck some bars ago in those streams that `echo` names."""
+    struck = told.struck * echo[:, None, None]
+    lags = lag_steps(told.place[:, :-1])
+    now, following = told.step[:, :-1], told.step[:, 1:]
+    row = np.arange(len(struck))[:, None, None]
+    steps = struck.shape[2]
+
+    def ago(at: Ints) -> NDArray[np.uint8]:
+        """The columns at steps (streams, notes, ...), nothing where there are none: (streams, notes, ..., p)."""
+        inside = (at >= 0) & (at < steps)
+        rows = row.reshape(-1, *[1] * (at.ndim - 1))
+        found = struck[rows, :, np.clip(at, 0, steps - 1)]
+        kept: NDArray[np.uint8] = found * inside[..., None]
+        return kept
+
+    # What comes after now must not be seen, even if the lag is short.
+    ahead = np.arange(1, RHYTHM + 1)
+    anything = np.any(struck, axis=1)
+    at = now[:, :, None, None] - lags[..., None] + ahead
+    past = (at >= 0) & (at <= now[:, :, None, None])
+    rhythm = anything[row[..., None], np.clip(at, 0, steps - 1)] & past
+    pitch = told.note[:, :-1, 1]
+    above = np.arange(GRID.pitches) > pitch[:, :, None, None]
+    more = ((ago(now[:, :, None] - lags) > 0) & above).sum(axis=-1, keepdims=True) / 2
+    at = following[:, :, None] - lags
+    before = ago(at) * (at <= now[:, :, None])[..., None]
+    same = (following == now)[:, :, None]
+    below = same & (np.arange(GRID.pitches) <= pitch[:, :, None])
+    chord = np.zeros(below.shape, bool)
+    for back in range(1, CHORD):
+        with_it = np.zeros(following.shape, bool)
+        with_it[:, back - 1 :] = now[:, : now.shape[1] - back + 1] == following[:, back - 1 :]
+        b, n = np.nonzero(with_it)
+        chord[b, n, pitch[b, n - back + 1]] = True
+    known = np.concatenate(
+        [before > 0, before / len(SPELLING.durations), chord[:, :, None], below[:, :, None]], axis=2, dtype=np.float32
+    )
+    rhythm = np.concatenate([rhythm, more], axis=3, dtype=np.float32).reshape(*now.shape, -1)
+    return {
+        "note": told.note,
+        "place": told.place,
+        "context": told.context,
+        "rhythm": rhythm,
+        "struck": known,
+        "there": told.there,
+        "loud": told.loud,
+    }

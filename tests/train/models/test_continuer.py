@@ -13,7 +13,7 @@ from train import dataset, export
 from train.dataset import Loops
 from train.models import streams
 from train.models.base import Source
-from train.models.continuer import SIZES, WINDOW, Continuer
+from train.models.continuer import SIZES, WINDOW, Continuer, losses
 
 
 def song(loops: list[Loop], *, set_name: str = "set") -> Loops:
@@ -89,9 +89,9 @@ def test_loops_of_another_song_are_not_told() -> None:
 def test_a_step_of_the_player_says_what_the_lesson_says(told: streams.Streams) -> None:
     torch.manual_seed(0)
     net = Continuer(units=24, hidden=16, notes=63).eval()
-    task = net.lesson(told, np.ones(2, bool))
+    task = {name: torch.from_numpy(x) for name, x in streams.lesson(told, np.ones(2, bool)).items()}
     with torch.no_grad():
-        wanted = torch.stack(net.losses(task), dim=-1)
+        wanted = torch.stack(losses(net.logits(task), task), dim=-1)
     step = net.player()
     memory = torch.zeros(2, 24)
     for i in range(63):
