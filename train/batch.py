@@ -66,7 +66,7 @@ def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Float
     change = np.zeros((count, grid.pitches, steps + 1), np.int16)
     np.add.at(change, (loop, row, column), 1)
     np.add.at(change, (loop, row, last), -1)
-    roll[:, 1] = np.cumsum(change, axis=2)[:, :, :steps] > 0
+    roll[:, 1] = np.cumsum(change, axis=2, dtype=np.int16)[:, :, :steps] > 0
     # Of two notes in one cell the louder wins, so it is written last; of equals the earlier.
     quiet_first = np.lexsort((-notes[:, ONSET], notes[:, VELOCITY]))
     cells = (loop[quiet_first], row[quiet_first], column[quiet_first])

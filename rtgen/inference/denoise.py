@@ -16,7 +16,7 @@ from rtgen.music.attributes import Attributes, measure, standard
 from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, bar_phase, encode
 
-CANDIDATES = 3
+CANDIDATES = 2
 """Variations that are computed as one batch, of which the best is played."""
 _MASK_STEPS = 12
 """Steps that are hidden together."""

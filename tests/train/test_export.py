@@ -15,7 +15,7 @@ from tests.train import songs
 from tests.train.test_fit import TINY
 from train import dataset, export, fit, weights
 from train.augment import GRID
-from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, cells, fold, loss, planes_of
+from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss
 
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)
 
@@ -53,18 +53,14 @@ def inputs(count: int, steps: int) -> list[torch.Tensor]:
     return [feed["roll"], feed["mask"], feed["phase"], torch.full((count, 1), 0.5), torch.zeros(count, WISH)]
 
 
-def test_folding_and_back() -> None:
-    x = torch.rand(2, 4, 96, 48)
-    assert torch.equal(planes_of(cells(fold(x.flatten(1, 2)), 4)), x)
-
-
 def test_an_untrained_model_passes_through() -> None:
     roll, *others = inputs(2, 96)
     onset, hold, velocity, micro = LoopDenoiser(**TINY.architecture)(roll, *others)
     assert torch.equal(onset > 0.5, roll[:, 0] > 0.5)
     assert torch.equal(hold > 0.5, roll[:, 1] > 0.5)
-    assert micro.abs().max() <= 0.5
-    assert velocity.min() >= 0
+    struck = roll[:, 0] > 0.5
+    assert (velocity - roll[:, 2])[struck].abs().mean() < 0.1
+    assert (micro - roll[:, 3])[struck].abs().mean() < 0.1
 
 
 def test_a_loop_has_no_beginning_to_the_network() -> None:
