@@ -59,8 +59,8 @@ def test_an_untrained_model_passes_through() -> None:
     assert torch.equal(onset > 0.5, roll[:, 0] > 0.5)
     assert torch.equal(hold > 0.5, roll[:, 1] > 0.5)
     struck = roll[:, 0] > 0.5
-    assert (velocity - roll[:, 2])[struck].abs().mean() < 0.1
-    assert (micro - roll[:, 3])[struck].abs().mean() < 0.1
+    for made, given in ((velocity, roll[:, 2]), (micro, roll[:, 3])):
+        assert torch.corrcoef(torch.stack([made[struck], given[struck]]))[0, 1] > 0.7
 
 
 def test_a_loop_has_no_beginning_to_the_network() -> None:
