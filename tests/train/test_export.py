@@ -55,6 +55,7 @@ def inputs(count: int, steps: int) -> list[torch.Tensor]:
 
 def test_an_untrained_model_passes_through() -> None:
     roll, *others = inputs(2, 96)
+    roll[:, 3] = roll[:, 0] * (torch.rand(roll[:, 0].shape) - 0.5)
     onset, hold, velocity, micro = LoopDenoiser(**TINY.architecture)(roll, *others)
     assert torch.equal(onset > 0.5, roll[:, 0] > 0.5)
     assert torch.equal(hold > 0.5, roll[:, 1] > 0.5)
