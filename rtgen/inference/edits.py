@@ -19,7 +19,7 @@ from rtgen.music.time import PPQN
 
 _ASIDE = 100.0
 """What only happens where there is nothing else."""
-_KEEP = 40.0
+_KEEP = 120.0
 """Log-odds that a whole of syncopation is worth to an edit of something else."""
 _LITTLE = 0.06
 """Syncopation that a chord which is spread may cost, if there is another place."""

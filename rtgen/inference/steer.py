@@ -30,6 +30,8 @@ _LEFT_ALONE = 0.1
 """And one whose knob is not ..."""
 _UNMOVED = {"syncopation": 1.5, "polyphony": 1.5}
 """... but for these, as putting one right would put the other wrong, and move notes that nobody asked to move."""
+_FEWEST = 0.25
+"""Notes that are left at the least, of all: of fewer it could not be heard whose they were."""
 _LEFT = 0.25
 """Syncopation that a column which finds no free beat keeps at the least; it has twice as much."""
 _ROUNDS = 2
@@ -85,7 +87,7 @@ def _target(played: Sketch, name: str, knob: float) -> float:
 
 def _density(s: Sketch) -> tuple[float, float]:
     beats, most = s.loop.length / PPQN, len(s.places) * len(s) / len(s.at)
-    return (len(s) - 1) / beats, max(most - len(s), beats) / beats
+    return (1 - _FEWEST) * len(s) / beats, max(most - len(s), beats) / beats
 
 
 def _register(s: Sketch) -> tuple[float, float]:
