@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -17,7 +18,7 @@ from rtgen import cli
 from rtgen.inference.card import ROLES
 from rtgen.music import files
 from rtgen.rig.performance import TEMPO, performance
-from tests.data.make_tiny import GENERATOR, build, build_code, build_continuer, build_sequence
+from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.onnx"
@@ -52,7 +53,13 @@ def song(tmp_path: Path) -> Path:
 
 def preset_of(folder: Path, role: str, mode: str) -> Path:
     """A preset with the tiny model of a role."""
-    make = {"denoiser": build, "autoencoder": build_code, "sequence": build_sequence, "continuer": build_continuer}
+    make = {
+        "denoiser": build,
+        "drummer": lambda: build(replace(CARD, role="drummer")),
+        "autoencoder": build_code,
+        "sequence": build_sequence,
+        "continuer": build_continuer,
+    }
     model = folder / f"{role}.onnx"
     onnx.save(make[role]() if role in make else build_code(GENERATOR), model)
     path = folder / "p.yaml"

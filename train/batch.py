@@ -86,13 +86,17 @@ def slotted(sample: Sample, grid: Grid = GRID) -> Columns:
     return slots(grid.steps(sample.length), grid.steps(sample.bar), grid.steps(LENGTH), grid)
 
 
-def draw_masks(notes: Notes, count: int, steps: int, rng: Generator, grid: Grid = GRID) -> Floats:
+def draw_masks(
+    notes: Notes, count: int, steps: int, rng: Generator, grid: Grid = GRID, *, hidden: float = 0.4
+) -> Floats:
     """What to hide from each loop, shape (count, pitches, steps).
 
-    Mostly nothing, else a span of time, a band of pitches, some notes with their surroundings, or everything.
+    Of a share `hidden` of the loops a span of time, a band of pitches, some notes with their surroundings, or
+    everything; of the others nothing.
     """
     mask = np.zeros((count, grid.pitches, steps), np.float32)
-    kinds = rng.choice(["none", "span", "band", "notes", "all"], count, p=[0.6, 0.13, 0.1, 0.15, 0.02])
+    shares = [1 - hidden, 0.325 * hidden, 0.25 * hidden, 0.375 * hidden, 0.05 * hidden]
+    kinds = rng.choice(["none", "span", "band", "notes", "all"], count, p=shares)
     bounds = np.searchsorted(notes[:, LOOP], np.arange(count + 1))
     for i in np.flatnonzero(kinds != "none"):
         own = notes[bounds[i] : bounds[i + 1]]

@@ -15,7 +15,7 @@ from rtgen.music.attributes import NAMES
 from rtgen.music.time import Metre
 from train import dataset
 from train.dataset import SPLITS, Loops
-from train.measures import codes, notes, repair, sequences
+from train.measures import codes, drums, notes, repair, sequences
 from train.measures.music import Library
 from train.measures.table import Table, table
 
@@ -48,6 +48,10 @@ WORDS = {
     "generate_density": "generate: density / that of the call",
     "generate_distance": "generate: distance to the call",
     "generate_copies": "generate: holds a copied run",
+    "feel_velocity": "feel: velocity off by",
+    "feel_timing": "feel: off by, ticks",
+    "beat_f1": "beat to a tapped rhythm, onset F1",
+    "beat_follows": "beat to a tapped rhythm: taps struck",
     "bits_a_note": "bits a note (shift, pitch, duration)",
     "bits_velocity": "bits a velocity",
     "next_pitch": "next pitch right",
@@ -115,6 +119,8 @@ def evaluate(
         return table(notes.scores(model, held_out, train, library, count, seed))
     chosen = np.random.default_rng(seed).permutation(len(held_out))[:count]
     loops = held_out.as_loops(chosen)
+    if model.card.role == "drummer":
+        return table(drums.scores(model, loops, train, seed))
     role = repair if model.card.role == "denoiser" else codes
     return table(role.scores(model, loops, library, seed))
 

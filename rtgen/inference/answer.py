@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rtgen.errors import UserError
-from rtgen.inference import continuer, denoise, latent, sequence
+from rtgen.inference import continuer, denoise, drums, latent, sequence
 from rtgen.inference.card import modes_of
 from rtgen.inference.exchange import Knobs, distance
 from rtgen.inference.frame import told_in_c
@@ -62,7 +62,7 @@ def answer(
             f"Model {card.name} (role {card.role}) plays {', '.join(modes_of(card))}, not {mode}; choose another preset"
         )
     rng = np.random.default_rng(seed)
-    knobs = _locked(loop, mode, knobs, past, ends)
+    knobs = drums.unpitched(knobs) if card.role == "drummer" else _locked(loop, mode, knobs, past, ends)
     match mode:
         case "continue" if card.role == "continuer":
             return continuer.continued(model, past, loop, knobs, rng)
@@ -73,7 +73,7 @@ def answer(
             return _blended(model, refitted(a, loop), refitted(b, loop), knobs)
         case "vary" if _untouched(knobs):
             return loop
-    believes = denoise.wished if card.role == "denoiser" else latent.wished
+    believes = denoise.wished if "mask" in card.inputs() else latent.wished
     begin = start(loop, knobs.get("fill", 0.0))
     fills = mode == "vary" and begin < loop.length
     answers = []
@@ -84,24 +84,28 @@ def answer(
             answered = filled(model, part, max(begin, 0), part.length, knobs, rng)
         else:
             answered = part
-        answers.append(steer(model, part, answered, knobs, believes))
+        # A tapped rhythm is not what a beat is like: its knobs are turned from where the beat is.
+        like = answered if card.role == "drummer" and mode == "generate" else part
+        answers.append(steer(model, like, answered, knobs, believes))
         begin -= part.length
     return join(answers, loop)
 
 
 def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """The answer to a loop that the model takes as a whole."""
+    if model.card.role == "drummer" and mode != "vary":
+        return drums.feel(model, part, knobs) if mode == "clean" else drums.beat(model, part, knobs, rng)
     if mode == "generate":
         return latent.generate(model, part, knobs, rng)
     if mode == "clean":
         return told_in_c(model.card, part, lambda loop: denoise.clean(model, loop))
-    vary = denoise.vary if model.card.role == "denoiser" else latent.vary
+    vary = denoise.vary if "mask" in model.card.inputs() else latent.vary
     return told_in_c(model.card, part, lambda loop: vary(model, loop, knobs, rng))
 
 
 def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
-    imagines = denoise.imagined if model.card.role == "denoiser" else latent.imagined
+    imagines = denoise.imagined if "mask" in model.card.inputs() else latent.imagined
     return told_in_c(model.card, loop, lambda part: infill(model, part, begin, end, knobs, rng, imagines))
 
 

@@ -17,6 +17,7 @@ from rtgen.errors import UserError
 from rtgen.inference.stream import CONTEXT, WINDOW, Spelling
 from rtgen.instrument.job import Mode
 from rtgen.music.attributes import NAMES
+from rtgen.music.drums import TAP
 from rtgen.music.time import Grid
 
 FORMAT_VERSION = 1
@@ -246,6 +247,12 @@ ROLES: dict[str, Role] = {
         inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
         outputs=_PLANES,
     ),
+    # As a denoiser; the pitches are drums.
+    "drummer": Role(
+        modes=("clean", "vary", "generate"),
+        inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
+        outputs=_PLANES,
+    ),
     # mean: the code of the roll. The planes are those of the code.
     "autoencoder": Role(
         modes=("vary", "blend", "generate"),
@@ -328,6 +335,10 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
     if card.role == "continuer" and not card.in_key:
         raise ValueError("field 'in_key' is False, and a model of role 'continuer' is told all music in one key")
+    if card.role == "drummer" and card.in_key:
+        raise ValueError("field 'in_key' is True, and drums have no key")
+    if card.role == "drummer" and not card.grid.pitch_low <= TAP <= card.grid.pitch_high:
+        raise ValueError(f"its grid has no pitch {TAP}, on which a drummer is told what is tapped")
     if type(card.prior) is not bool or (card.prior and card.role != "autoencoder"):
         raise ValueError(f"field 'prior' is {card.prior!r}, which a model of role '{card.role}' cannot be")
     _check_latents(card)

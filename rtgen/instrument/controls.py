@@ -66,6 +66,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "from 0.5 up a variation leaves the notes on every bar's first"),
         Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "from 0.5 up a variation leaves the lowest notes where they are"),
         Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
+        Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's touch, in time and loudness, a beat takes"),
         *(Parameter(name, 0.5, 0.0, 1.0, cc, says) for name, (cc, says) in _AS_PLAYED.items()),
         *(Parameter(name, 0.5, 0.0, 1.0, 108 + i, "a dimension of the model's own") for i, name in enumerate(LATENTS)),
         Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much of what was said a continuation says again"),

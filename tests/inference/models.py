@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from rtgen.inference.model import Model
 from rtgen.instrument.controls import PARAMETERS
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
-from tests.data.make_tiny import AUTOENCODER, GENERATOR, HALF_BEATS, PIECES, build_code, build_continuer, build_sequence
+from tests.data.make_tiny import (
+    AUTOENCODER,
+    CARD,
+    GENERATOR,
+    HALF_BEATS,
+    PIECES,
+    build,
+    build_code,
+    build_continuer,
+    build_sequence,
+)
 
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
 DENOISER = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -34,6 +45,8 @@ def of_role(role: str) -> Model:
     match role:
         case "denoiser":
             return Model(DENOISER)
+        case "drummer":
+            return loaded(build(replace(CARD, name="tiny_drummer", role="drummer")))
         case "autoencoder":
             return loaded(build_code(AUTOENCODER))
         case "generator":

@@ -19,13 +19,14 @@ from rtgen.instrument.job import MODES, Answer, Heard, Job
 from rtgen.music.note import Loop, Note
 from rtgen.rig import answering, wire
 from rtgen.rig.worker import Failed, Ready, Report, Worker
-from tests.data.make_tiny import AUTOENCODER, GENERATOR, build, build_code, build_continuer, build_sequence
+from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, build, build_code, build_continuer, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
 LOOP = Loop(3840, tuple(Note(i * 240, 60 + i, 200) for i in range(16)))
 MAKERS: dict[str, Callable[[], onnx.ModelProto]] = {
     "denoiser": build,
+    "drummer": lambda: build(replace(CARD, role="drummer")),
     "autoencoder": lambda: build_code(AUTOENCODER),
     "generator": lambda: build_code(GENERATOR),
     "sequence": build_sequence,

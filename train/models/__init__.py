@@ -14,6 +14,7 @@ NAMES: Mapping[str, str] = {
     "loop_denoiser": "LoopDenoiser",
     "loop_vae": "LoopVae",
     "continuer": "Continuer",
+    "drummer": "Drummer",
     "conv_dae": "ConvDae",
     "mlp_vae": "MlpVae",
     "conv_vae": "ConvVae",

@@ -226,15 +226,16 @@ class LoopDenoiser(Architecture):
         }
 
 
-def loss(logits: Tensor, target: Tensor) -> Tensor:
+def loss(logits: Tensor, target: Tensor, touch: float = 1.0) -> Tensor:
     """Mean over loops of: cross-entropy of onset and hold, squared error of velocity and micro at onsets.
 
     Args:
         logits: shape (batch, 4, pitches, steps).
         target: likewise, as planes.
+        touch: how much velocity and micro count.
     """
     onset = F.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0], reduction="sum")
     hold = F.binary_cross_entropy_with_logits(logits[:, 1], target[:, 1], reduction="sum")
     velocity = (target[:, 0] * (torch.sigmoid(logits[:, 2]) - target[:, 2]) ** 2).sum()
     micro = (target[:, 0] * (0.5 * torch.tanh(logits[:, 3]) - target[:, 3]) ** 2).sum()
-    return (onset + HOLD * hold + 2 * velocity + micro) / len(target)
+    return (onset + HOLD * hold + touch * (2 * velocity + micro)) / len(target)
