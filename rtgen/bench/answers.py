@@ -19,7 +19,7 @@ from typing import Any
 from rtgen.bench.music import made_loop
 from rtgen.inference.answer import answer, modes_of
 from rtgen.inference.model import Model, Tensor
-from rtgen.instrument.controls import PARAMETERS
+from rtgen.instrument.parameters import PARAMETERS
 
 _WARM_UP = 3
 

@@ -15,8 +15,8 @@ from rtgen.inference.infill import infill, start
 from rtgen.inference.lengths import join, parts, refitted
 from rtgen.inference.model import Model
 from rtgen.inference.steer import steer
-from rtgen.instrument.controls import LATENTS
 from rtgen.instrument.job import Job, Mode
+from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
 from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop

@@ -38,7 +38,7 @@ from rtgen.inference.exchange import (
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import columns, laid, read
 from rtgen.inference.model import Model
-from rtgen.instrument.controls import LATENTS
+from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, Attributes, measure, standard
 from rtgen.music.key import Key

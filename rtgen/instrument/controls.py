@@ -1,79 +1,373 @@
-"""Parameters: everything that can be turned, in one table.
+"""What a controller's knobs and buttons turn and press: bindings, how they are learned, and how a knob takes over.
 
-The command line, presets, control changes and the documentation are made from it.
+Sans I/O, as all of the instrument: messages in, turns and presses out. There is one `Controls` for each controller, as
+each has knobs of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, get_args
+
+from rtgen.instrument import midi
+from rtgen.instrument.events import Pressed, Turned
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+
+Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
+"""How a control change of an endless encoder tells by how much it was turned: 127 and 1, 63 and 65, or 65 and 1 for a
+step down and up."""
+CODES: tuple[Code, ...] = get_args(Code)
+Kind = Literal["cc", "cc14", "note"]
+"""A control change; a pair of them, the second 32 above the first, with 14 bits between them (MIDI 1.0); or a key."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Takeover = Literal["none", "pickup", "scale"]
+"""What a knob does that does not stand where its parameter is: it jumps there; it waits until it gets there; or it goes
+by a share of the way that is left to either."""
+TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
+NEVER = frozenset({midi.SUSTAIN, *range(120, 128)})
+"""Control changes that are no knobs: the pedal, and what silences a channel."""
+STEP = 1 / 100
+"""Of a parameter's way that an endless encoder goes in a step."""
+_FINE = 2 / 127
+"""Of the way: as near as this a knob is where its parameter is."""
+_HALF = 64
+_GESTURE = 4
+"""Messages from which it is told what kind of knob is moved."""
+_PAIRED = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """A knob.
+class Binding:
+    """A knob or button of a controller, and what it is for.
 
     Args:
-        name: in presets and on the command line.
-        default: its value unless said otherwise.
-        low: smallest value.
-        high: largest value.
-        cc: the control change that turns it unless bound otherwise.
-        help: one line for the player.
+        to: a parameter or a button.
+        number: of the control change, or the pitch of the key.
+        kind: of message.
+        channel: 1-16; None is any.
+        code: of an endless encoder; None where it tells where it stands.
+        toggles: whether a button that stays is released by being pressed again, not by being let go.
+
+    Raises:
+        ValueError: there is no such thing to turn, or no such message.
     """
 
-    name: str
-    default: float
-    low: float
-    high: float
-    cc: int
-    help: str
+    to: str
+    number: int
+    kind: Kind = "cc"
+    channel: int | None = None
+    code: Code | None = None
+    toggles: bool = False
 
-    def from_cc(self, value: int) -> float:
-        """The parameter's value for a control change of 0-127; 64 is the middle, as on a knob with a notch."""
-        share = value / 128 if value < 64 else 0.5 + (value - 64) / 126
-        return self.low + (self.high - self.low) * share
+    def __post_init__(self) -> None:
+        if self.to not in PARAMETERS and self.to not in BUTTONS:
+            raise ValueError(f"there is no parameter and no button {self.to!r}")
+        if self.kind not in KINDS or (self.code is not None and self.code not in CODES):
+            raise ValueError(f"{self.to}: {self.kind!r} with {self.code!r} is no kind of message")
+        most = 31 if self.kind == "cc14" else 127
+        if type(self.number) is not int or not 0 <= self.number <= most:
+            raise ValueError(f"{self.to}: {self.number!r} is not a number from 0 to {most}")
+        if self.kind != "note" and self.number in NEVER:
+            raise ValueError(f"{self.to}: control change {self.number} is the pedal's, or silences; choose another")
+        if self.channel is not None and (type(self.channel) is not int or not 1 <= self.channel <= 16):
+            raise ValueError(f"{self.to}: channel {self.channel!r} is not from 1 to 16")
+        if self.kind == "note" and self.to in PARAMETERS:
+            raise ValueError(f"{self.to}: a key presses, and cannot turn")
 
-    def check(self, value: float) -> float:
-        """The value itself.
+    @property
+    def signs(self) -> tuple[tuple[str, int], ...]:
+        """The messages that it takes: `cc` or `note`, and a number."""
+        if self.kind == "note":
+            return (("note", self.number),)
+        return tuple(("cc", n) for n in (self.number, self.number + _PAIRED)[: 1 + (self.kind == "cc14")])
 
-        Raises:
-            ValueError: it is out of range.
+    def clashes(self, other: Binding) -> bool:
+        """Whether a message could be for both."""
+        apart = self.channel is not None and other.channel is not None and self.channel != other.channel
+        return not apart and bool(set(self.signs) & set(other.signs))
+
+
+DEFAULT: tuple[Binding, ...] = (
+    *(Binding(p.name, p.cc) for p in PARAMETERS.values()),
+    *(Binding(b.name, b.cc) for b in BUTTONS.values()),
+)
+"""What a controller turns and presses that nothing has been learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A knob or button was learned.
+
+    Args:
+        binding: what it is now.
+        instead: what it was before, if it is taken; then it is not learned yet, and `Controls.take` does it.
+    """
+
+    binding: Binding
+    instead: str | None = None
+
+
+Done = Turned | Pressed | Learned
+
+
+@dataclass(slots=True)
+class _Knob:
+    """What is known of a binding's knob.
+
+    Args:
+        high: the first of two control changes.
+        paired: whether the second has ever come.
+        stands: where it stood last, of its way.
+        set_to: what it set its parameter to last.
+    """
+
+    high: int = 0
+    paired: bool = False
+    stands: float | None = None
+    set_to: float | None = None
+
+
+class Controls:
+    """The knobs and buttons of one controller.
+
+    Args:
+        bindings: what they are for; of two that clash the first is kept.
+        takeover: what a knob does that does not stand where its parameter is.
+        value_of: the present value of a parameter.
+    """
+
+    def __init__(
+        self,
+        value_of: Callable[[str], float],
+        bindings: Iterable[Binding] = DEFAULT,
+        takeover: Takeover = "none",
+    ) -> None:
+        self._value_of = value_of
+        self.takeover: Takeover = takeover
+        self._bindings: list[Binding] = []
+        for binding in bindings:
+            if not any(binding.clashes(other) for other in self._bindings):
+                self._bindings.append(binding)
+        self._knobs: dict[Binding, _Knob] = {}
+        self._learning: str | None = None
+        self._seen: deque[tuple[int, int, int]] = deque(maxlen=2 * _GESTURE)
+        self._offered: Binding | None = None
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What its knobs and buttons are for."""
+        return tuple(self._bindings)
+
+    def bound(self, message: bytes) -> Binding | None:
+        """What a message turns or presses, if anything."""
+        kind = message[0] & 0xF0
+        if kind != 0xB0 and not midi.is_note(message):
+            return None
+        sign, channel = ("cc" if kind == 0xB0 else "note", message[1]), (message[0] & 0x0F) + 1
+        return next((b for b in self._bindings if sign in b.signs and b.channel in (None, channel)), None)
+
+    def feed(self, message: bytes) -> tuple[Done, ...]:
+        """What a message from the controller does; nothing, if it is no knob or button of ours."""
+        if self._learning is not None and (learned := self._learn(message)) is not None:
+            return (learned,)
+        binding = self.bound(message)
+        if binding is None:
+            return ()
+        if binding.to in BUTTONS:
+            return self._press(binding, message)
+        return self._turn(binding, message)
+
+    # ---- playing --------------------------------------------------------------------------------------------------
+
+    def _press(self, binding: Binding, message: bytes) -> tuple[Done, ...]:
+        down = midi.is_note_on(message) if binding.kind == "note" else message[2] >= _HALF
+        knob = self._knobs.setdefault(binding, _Knob())
+        before, knob.stands = knob.stands, message[2] / 127
+        # A knob that moves on in one half does not press again; a button that tells of no release does.
+        same = before is not None and (before >= _HALF / 127) == down
+        if binding.kind != "note" and same and before != knob.stands:
+            return ()
+        if BUTTONS[binding.to].stays:
+            if not binding.toggles:
+                return (Pressed(binding.to, down),)
+            return (Pressed(binding.to, None),) if down else ()
+        return (Pressed(binding.to),) if down else ()
+
+    def _turn(self, binding: Binding, message: bytes) -> tuple[Done, ...]:
+        parameter = PARAMETERS[binding.to]
+        knob = self._knobs.setdefault(binding, _Knob())
+        now = parameter.share(self._value_of(binding.to))
+        if binding.code is not None:
+            steps = by(binding.code, message[2])
+            step = STEP if parameter.taper == "linear" else 1 / max(parameter.high - parameter.low, 1)
+            share = min(max(now + steps * step, 0.0), 1.0)
+            return () if share == now else (Turned(parameter.name, parameter.at(share)),)
+        stands = _stands(binding, knob, message)
+        if stands is None:
+            return ()
+        taken = self._taken_over(knob, stands, now)
+        knob.stands = stands
+        if taken is None:
+            return ()
+        value = parameter.at(taken)
+        knob.set_to = parameter.share(value)
+        return (Turned(parameter.name, value),)
+
+    def _taken_over(self, knob: _Knob, stands: float, now: float) -> float | None:
+        """Where a knob that moved turns its parameter to; None if it does not hold it yet."""
+        held = knob.set_to is not None and abs(knob.set_to - now) < 1e-6
+        if self.takeover == "none" or abs(stands - now) <= _FINE:
+            return stands
+        before = knob.stands
+        if self.takeover == "pickup":
+            crossed = before is not None and (before - now) * (stands - now) <= 0
+            return stands if held or crossed else None
+        if before is None or stands == before:
+            return None
+        # Value scaling: at the end of its way it is at the end of the parameter's.
+        there = 1.0 if stands > before else 0.0
+        if before == there:
+            return there
+        return min(max(now + (stands - before) * (there - now) / (there - before), 0.0), 1.0)
+
+    # ---- learning ---------------------------------------------------------------------------------------------------
+
+    def learn(self, to: str | None) -> None:
+        """The next knob or button that is moved is for a parameter or a button; None: it is for what it was.
+
+        Endless encoders are to be turned to the right.
         """
-        if not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} is {value:g}; it goes from {self.low:g} to {self.high:g}")
-        return value
+        if to is not None and to not in PARAMETERS and to not in BUTTONS:
+            raise ValueError(f"there is no parameter and no button {to!r}")
+        self._learning, self._offered = to, None
+        self._seen.clear()
+
+    def take(self) -> Learned | None:
+        """Learns what was asked about: it is for this from now on, and no longer for what it was."""
+        offered, self._offered = self._offered, None
+        if offered is None:
+            return None
+        self.learn(None)
+        return self._bind(offered)
+
+    def forget(self, to: str) -> None:
+        """Nothing turns or presses this any more."""
+        self._bindings = [b for b in self._bindings if b.to != to]
+
+    def _learn(self, message: bytes) -> Learned | None:
+        assert self._learning is not None
+        channel = (message[0] & 0x0F) + 1
+        if midi.is_note_on(message) and self._learning in BUTTONS:
+            stays = BUTTONS[self._learning].stays
+            return self._offer(Binding(self._learning, message[1], "note", channel, toggles=stays))
+        if message[0] & 0xF0 != 0xB0 or message[1] in NEVER:
+            return None
+        self._seen.append((channel, message[1], message[2]))
+        found = recognised(self._learning, self._seen)
+        return self._offer(found) if found is not None else None
+
+    def _offer(self, binding: Binding) -> Learned | None:
+        if binding == self._offered:
+            return None
+        self._offered = binding
+        other = next((b for b in self._bindings if b.clashes(binding) and b.to != binding.to), None)
+        # Of what was never learned nobody will miss anything.
+        if other is not None and other not in DEFAULT:
+            return Learned(binding, other.to)
+        return self.take()
+
+    def _bind(self, binding: Binding) -> Learned:
+        self._bindings = [b for b in self._bindings if b.to != binding.to and not b.clashes(binding)]
+        self._bindings.append(binding)
+        return Learned(binding)
+
+    # ---- telling the controller -----------------------------------------------------------------------------------
+
+    def shown(self, name: str, value: float) -> tuple[bytes, ...]:
+        """The messages that show a parameter's value, or whether a button is on, where it is turned: rings and lights.
+
+        Args:
+            name: a parameter or a button.
+            value: of the parameter; 1 or 0 of the button.
+        """
+        share = PARAMETERS[name].share(value) if name in PARAMETERS else value
+        messages: list[bytes] = []
+        for binding in self._bindings:
+            if binding.to != name or binding.code is not None:
+                continue
+            channel = (binding.channel or 1) - 1
+            if binding.kind == "note":
+                messages.append(midi.note_on(channel, binding.number, round(127 * share)))
+            elif binding.kind == "cc14":
+                value14 = round(16383 * share)
+                messages.append(midi.control(channel, binding.number, value14 >> 7))
+                messages.append(midi.control(channel, binding.number + _PAIRED, value14 & 0x7F))
+            else:
+                messages.append(midi.control(channel, binding.number, as_cc(share)))
+        return tuple(messages)
 
 
-LATENTS = tuple(f"latent{i}" for i in range(1, 9))
-"""Knobs for a model's own dimensions, in the order of its card."""
-_AS_PLAYED = {
-    "density": (102, "fewer or more notes; 0.5 is as many as you played"),
-    "register": (103, "lower or higher; 0.5 is where you played"),
-    "polyphony": (104, "spread out or struck together; 0.5 is as you played"),
-    "length": (105, "shorter or longer notes; 0.5 is as you played"),
-    "syncopation": (106, "on the beat or before it; 0.5 is as you played"),
-    "velocity": (107, "softer or louder; 0.5 is as you played"),
-}
-PARAMETERS: Mapping[str, Parameter] = {
-    p.name: p
-    for p in (
-        Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation strays from what was played; 0 is exactly that"),
-        Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
-        Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
-        Parameter("blend", 0.5, 0.0, 1.0, 24, "where a blend lies between the loops A (0) and B (1)"),
-        Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "from 0.5 up a variation leaves the notes on every bar's first"),
-        Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "from 0.5 up a variation leaves the lowest notes where they are"),
-        Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
-        Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's touch, in time and loudness, a beat takes"),
-        *(Parameter(name, 0.5, 0.0, 1.0, cc, says) for name, (cc, says) in _AS_PLAYED.items()),
-        *(Parameter(name, 0.5, 0.0, 1.0, 108 + i, "a dimension of the model's own") for i, name in enumerate(LATENTS)),
-        Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much of what was said a continuation says again"),
-    )
-}
-HOLD_CC = 23
-"""The control change that is a switch: from 64 up the present answer is held, below that it is released."""
-STORE_CCS: Mapping[int, Literal["a", "b"]] = {25: "a", 26: "b"}
-"""Control changes that are buttons: a value from 64 up stores what was played last as the loop A or B."""
-BY_CC: Mapping[int, Parameter] = {p.cc: p for p in PARAMETERS.values()}
+def of_cc(value: int) -> float:
+    """The share of a knob's way for a control change of 0-127; 64 is the middle, as on a knob with a notch."""
+    return value / 128 if value < _HALF else 0.5 + (value - _HALF) / 126
+
+
+def as_cc(share: float) -> int:
+    """The control change, 0-127, for a share of a knob's way."""
+    return round(128 * share) if share < 0.5 else round(_HALF + 126 * (share - 0.5))
+
+
+def by(code: Code, value: int) -> int:
+    """How many steps an endless encoder was turned, negative to the left."""
+    match code:
+        case "twos_complement":
+            return value if value < _HALF else value - 128
+        case "binary_offset":
+            return value - _HALF
+        case "sign_magnitude":
+            return value if value < _HALF else _HALF - value
+
+
+def recognised(to: str, seen: Iterable[tuple[int, int, int]]) -> Binding | None:
+    """What kind of knob or button is moved, as soon as that can be told.
+
+    Args:
+        to: what it shall be for.
+        seen: channel, number and value of the control changes of late, the oldest first.
+    """
+    every = list(seen)
+    channel, number, _ = every[-1]
+    if to in BUTTONS:
+        return Binding(to, number, "cc", channel) if every[-1][2] >= _HALF else None
+    own = {n: [v for c, m, v in every if (c, m) == (channel, n)] for n in (number, number - _PAIRED, number + _PAIRED)}
+    first = number - _PAIRED if own[number - _PAIRED] else number
+    # A lone second half may still get its first, and a first its second.
+    if len(own[number]) < _GESTURE:
+        return None
+    if first < _PAIRED and own.get(first) and own.get(first + _PAIRED):
+        return Binding(to, first, "cc14", channel)
+    return Binding(to, number, "cc", channel, _code(own[number]))
+
+
+def _code(values: list[int]) -> Code | None:
+    """The code of an endless encoder that is turned to the right; None for a knob that tells where it stands."""
+    if all(0 < v < 8 for v in values) and any(a >= b for a, b in pairwise(values)):
+        # Both tell a step to the right alike; a step to the left is 127 or 65, and most controllers send 127.
+        return "twos_complement"
+    if all(_HALF < v < _HALF + 8 for v in values) and any(a >= b for a, b in pairwise(values)):
+        return "binary_offset"
+    return None
+
+
+def _stands(binding: Binding, knob: _Knob, message: bytes) -> float | None:
+    """Where a knob stands, of its way; None while only half of that is told."""
+    if binding.kind == "cc":
+        return of_cc(message[2])
+    if message[1] == binding.number:
+        knob.high = message[2]
+        return None if knob.paired else of_cc(message[2])
+    knob.paired = True
+    return (knob.high << 7 | message[2]) / 16383

@@ -28,16 +28,35 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The player chose when answers are heard; to release a hold is to choose another use."""
+    """The player chose when answers are heard."""
 
     use: Use
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """The player chose what was played last as the loop A or B of a blend."""
+class Pressed:
+    """A button was pressed.
 
-    which: Literal["a", "b"]
+    Args:
+        button: one of `parameters.BUTTONS`.
+        down: whether it is down now; of one that stays None turns it on or off, whichever it is not.
+    """
+
+    button: str
+    down: bool | None = True
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """The player wants to move a knob, or press a button or key, that shall be for something from now on.
+
+    Args:
+        to: a parameter or a button; None: nothing any more.
+        over: what was moved last is for this, though it was for something else.
+    """
+
+    to: str | None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +64,6 @@ class Warmed:
     """The model is ready, and has taken `seconds` for an answer."""
 
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Panic:
-    """The player pressed panic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,7 @@ class Linked:
     peers: int
 
 
-Event = Received | Answer | Turned | Used | Stored | Warmed | Panic | Plugged | Chosen | Linked
+Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +125,27 @@ class Notice:
             that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on another
             input than the one that is followed, `doubled` one that comes twice; `overslept` that the machine slept or
             stood still; `preset` that another one took over; `stored` that a loop became A or B, or could not, as there
-            is none; `unplugged` and `plugged` that a port went and came back; `linked` that others came into the Link
-            session, or left it.
+            is none; `kept` that the present answer shall be written as a clip, or cannot, as there is none; `wanted`
+            that another preset is; `learned` that a knob or button is for something now, `taken` that it was for
+            something else, and is not yet; `unplugged` and `plugged` that a port went and came back; `linked` that
+            others came into the Link session, or left it.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
         seconds: how long the answer took, or the machine slept.
         lead_s: how long before its boundary the loop went to the model.
         port: number of the input it is about.
-        name: of the port, or `a` or `b`.
-        preset: the one that took over.
+        name: of the port, or `a` or `b`, or what was learned; of the preset that is wanted `next`, `previous`, or its
+            number in the list, from 1.
+        other: what a knob or button was for.
+        preset: the one that took over, or that a kept answer is of.
+        tempo: BPM, of an answer that is kept.
         peers: how many others are in the Link session.
     """
 
     what: Literal[
         "rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed",
-        "foreign", "doubled", "overslept", "preset", "stored", "unplugged", "plugged", "linked",
+        "foreign", "doubled", "overslept", "preset", "stored", "kept", "wanted",
+        "learned", "taken", "unplugged", "plugged", "linked",
     ]  # fmt: skip
     loop_index: int = 0
     loop: Loop | None = None
@@ -133,7 +153,9 @@ class Notice:
     lead_s: float = 0.0
     port: int = 0
     name: str = ""
+    other: str = ""
     preset: Preset | None = None
+    tempo: float = 0.0
     peers: int = 0
 
 
@@ -141,11 +163,13 @@ class Notice:
 class Output:
     """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again.
 
-    `heard` is what the model may hear before it is asked for anything.
+    `heard` is what the model may hear before it is asked for anything; `echoes` are messages for controllers, each with
+    the number of the input that it plays.
     """
 
     messages: list[bytes] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     heard: Heard | None = None
+    echoes: list[tuple[int, bytes]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     wake_at: float | None = None

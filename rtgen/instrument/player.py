@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rtgen.instrument import midi
-from rtgen.music.note import Loop
+from rtgen.music.note import Loop, Note
 
 LATE_S = 0.05
 """A note that is later than this is not begun any more; its end is never dropped."""
@@ -104,49 +105,69 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Due:
-    """Sorted by tick; at equal ticks ends come first."""
+    """A note that begins, or ends. Sorted by tick; at equal ticks ends come first.
+
+    Args:
+        tick: when.
+        begins: whether it does.
+        owner: its number.
+        note: as the loop has it.
+        start: tick of its loop's beginning.
+        key: as it sounds; of one that ends.
+    """
 
     tick: int
     begins: bool
     owner: int
-    key: _Key
-    velocity: int = 0
+    note: Note = field(compare=False)
+    start: int = field(compare=False)
+    key: _Key = field(default=(0, 0), compare=False)
 
 
 class Player:
     """A queue of notes ordered by tick. It knows no seconds but those it is asked with.
 
+    `channel` (0-15), `transpose` (semitones), `gate` (of a note's length) and `loudness` (of its velocity) may be set
+    at any time, and hold for the notes that begin from then on; while `muted` none does.
+
     Args:
         ledger: shared with whatever else sends notes to the same port.
-        channel: 0-15, on which it plays; may be set, and holds for what is planned from then on.
+        channel: on which it plays.
     """
 
     def __init__(self, ledger: Ledger, channel: int = 0) -> None:
         self._ledger = ledger
         self.channel = channel
+        self.transpose = 0
+        self.gate = self.loudness = 1.0
+        self.muted = False
         self._queue: list[_Due] = []
         self._owner = THRU
 
     def replace(self, loop: Loop, start: int, from_tick: int) -> None:
         """Plays `loop`, whose tick 0 is at `start`; whatever else was planned ends at `from_tick`.
 
-        Notes of the loop before `from_tick` are left out whole, save those that anticipate its first downbeat.
+        Notes of the loop before `from_tick` are left out whole, save those that anticipate its first downbeat; but one
+        that sounds already, and is in this loop as well, goes on.
         """
+        earliest = from_tick - start if from_tick > start else -loop.length
+        coming = {(start + note.onset, note.pitch): note for note in loop.notes}
         kept = []
         for due in self._queue:
-            if due.begins and due.tick < from_tick:
-                kept.append(due)
-            elif not due.begins:
-                kept.append(_Due(min(due.tick, from_tick), False, due.owner, due.key))
-        # An end whose beginning was dropped finds nothing in the ledger, and sends nothing.
+            if due.begins:
+                if due.tick < from_tick:
+                    kept.append(due)
+                continue
+            ends = min(due.tick, from_tick)
+            begun = due.start + due.note.onset, due.note.pitch
+            if begun in coming and self._ends(coming[begun], start) > from_tick:
+                ends = self._ends(coming.pop(begun), start)
+            kept.append(dataclasses.replace(due, tick=ends))
         self._queue = kept
-        earliest = from_tick - start if from_tick > start else -loop.length
-        for note in loop.notes:
+        for note in coming.values():
             if note.onset >= earliest:
                 self._owner += 1
-                begin, end, key = start + note.onset, start + note.end, (self.channel, note.pitch)
-                self._queue.append(_Due(begin, True, self._owner, key, note.velocity))
-                self._queue.append(_Due(end, False, self._owner, key))
+                self._queue.append(_Due(start + note.onset, True, self._owner, note, start))
         heapq.heapify(self._queue)
 
     def next_tick(self) -> int | None:
@@ -160,9 +181,24 @@ class Player:
             due = heapq.heappop(self._queue)
             if not due.begins:
                 messages += self._ledger.end(due.key, due.owner)
-            elif now - time_at(due.tick) <= LATE_S:
-                messages += self._ledger.begin(due.key, due.velocity, due.owner)
+            elif now - time_at(due.tick) <= LATE_S and not self.muted:
+                messages += self._begin(due)
         return messages
+
+    def _begin(self, due: _Due) -> list[bytes]:
+        """A note begins: as it is turned now, it will end."""
+        pitch = due.note.pitch + self.transpose
+        if not 0 <= pitch <= 127:
+            return []
+        key = (self.channel, pitch)
+        velocity = min(max(round(due.note.velocity * self.loudness), 1), 127)
+        heapq.heappush(
+            self._queue, dataclasses.replace(due, tick=self._ends(due.note, due.start), begins=False, key=key)
+        )
+        return self._ledger.begin(key, velocity, due.owner)
+
+    def _ends(self, note: Note, start: int) -> int:
+        return start + note.onset + max(round(note.duration * self.gate), 1)
 
     def clear(self) -> None:
         """Plans nothing any more; ending what sounds is the ledger's."""

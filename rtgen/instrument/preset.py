@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 import yaml
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.controls import PARAMETERS
 from rtgen.instrument.job import MODES, Mode
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, Metre
 
 Use = Literal["answer", "follow", "hold"]

@@ -6,20 +6,23 @@ A session owns all musical state. The daemon, the offline renderer, the demo and
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from rtgen.instrument import midi
-from rtgen.instrument.controls import BY_CC, HOLD_CC, PARAMETERS, STORE_CCS
+from rtgen.instrument.answers import Answers, Asked
+from rtgen.instrument.controls import DEFAULT, Binding, Controls, Learned, Takeover
 from rtgen.instrument.events import (
     Chosen,
     Event,
+    Learn,
     Linked,
     Notice,
     Output,
-    Panic,
     Plugged,
+    Pressed,
     Received,
-    Stored,
     Turned,
     Used,
     Warmed,
@@ -30,13 +33,15 @@ from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.memory import Memory
 from rtgen.instrument.midi_clock import MidiClock
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.sources import ClockSources
 from rtgen.instrument.thru import Hands, Thru
 from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.note import Loop, Note
-from rtgen.music.time import PPQN
+from rtgen.music.swing import swung
+from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, PPQN
 
 PRE_ROLL = 60
 """Ticks before a call from which notes count as its early downbeat (a 32nd note)."""
@@ -46,6 +51,9 @@ _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
 
 
+_TAPS = 5
+_LONGEST_TAP_S = 3.0
+"""Taps from which a tempo is told, and between two of them."""
 _CLOCKS = {"midi": MidiClock, "internal": InternalClock, "link": LinkClock}
 
 
@@ -87,6 +95,9 @@ class Session:
         clock_offset_s: the clock comes this much late (early, if negative).
         output_offset_s: messages leave this much earlier (later, if negative) than their tick.
         send_clock: whether the internal clock is sent to the output.
+        bindings: what the knobs and buttons of the controllers at some inputs are for; of all others, the usual.
+        takeover: what a knob does that does not stand where its parameter is.
+        listens: the MIDI channel, 1-16, that is heard; None hears all.
     """
 
     def __init__(
@@ -99,6 +110,9 @@ class Session:
         clock_offset_s: float = 0.0,
         output_offset_s: float = 0.0,
         send_clock: bool = False,
+        bindings: Mapping[int, Iterable[Binding]] | None = None,
+        takeover: Takeover = "none",
+        listens: int | None = None,
     ) -> None:
         self.transport: Transport = _CLOCKS[clock](preset.tempo)
         self.transport.offset_s = clock_offset_s
@@ -122,9 +136,17 @@ class Session:
         self._warmed = float("-inf")
         self._doubled = False
         self._epoch = 0
-        self._turn = 0
-        self._present: Loop | None = None
-        self._asked: dict[int, tuple[float, float]] = {}
+        self._turn_index = 0
+        self._answers = Answers()
+        self._bindings = dict(bindings or {})
+        self._takeover: Takeover = takeover
+        self._controls: dict[int, Controls] = {}
+        self._listens = listens
+        self._learning: str | None = None
+        self._taps: deque[float] = deque(maxlen=_TAPS)
+        # A knob was turned while the answer was being made anew.
+        self._turned = False
+        self._plays: int | None = None
         self._awaited: int | None = None
         # Bounded, for a clock that never comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
@@ -149,17 +171,16 @@ class Session:
             case Answer():
                 self._take_answer(now, event, out)
             case Turned():
-                self.knobs[event.name] = PARAMETERS[event.name].check(event.value)
+                self._turn(now, event, None, out)
             case Used():
                 self.use = event.use
-            case Stored():
-                self._store(event.which, out)
+            case Pressed():
+                self._press(now, event, out)
+            case Learn():
+                self._learn(event, out)
             case Warmed():
                 self.lead.warmed(event.seconds)
                 self._warmed = now
-            case Panic():
-                self._player.clear()
-                out.messages += self._ledger.panic()
             case Plugged():
                 self._plug(now, event, out)
             case Chosen():
@@ -189,28 +210,25 @@ class Session:
             elif self._sources.is_news(now, port):
                 out.notices.append(Notice("foreign", port=port))
             return
+        if self._control(now, port, message, out):
+            return
+        if message[0] & 0xF0 == 0xC0:
+            out.notices.append(Notice("wanted", port=port, name=str(message[1] + 1)))
+            return
         self._hands.feed(port, message)
         if self._thru is not None:
             out.messages += self._thru.feed(message)
-        if message[0] & 0xF0 == 0xB0:
-            self._turn_control(message[1], message[2], out)
+        if midi.is_note_on(message) and not self._is_heard(message):
+            return
         # A turn that is due before the note must be taken before it.
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
 
-    def _turn_control(self, number: int, value: int, out: Output) -> None:
-        if number == HOLD_CC:
-            released: Use = "answer" if self.preset.use == "hold" else self.preset.use
-            self.use = "hold" if value >= 64 else released
-        elif number in BY_CC:
-            parameter = BY_CC[number]
-            self.knobs[parameter.name] = parameter.from_cc(value)
-        elif number in STORE_CCS and value >= 64:
-            self._store(STORE_CCS[number], out)
-
-    def _store(self, which: Literal["a", "b"], out: Output) -> None:
-        out.notices.append(Notice("stored", name=which, loop=self._memory.store(which)))
+    def _is_heard(self, message: bytes) -> bool:
+        """Whether a note is one that answers are made of."""
+        channel = (message[0] & 0x0F) + 1
+        return self._listens in (None, channel) and message[1] >= self.knobs["split"]
 
     def _place(self) -> None:
         """Hands what was played to the looper, as soon as its ticks can be told.
@@ -249,6 +267,179 @@ class Session:
         self._broke(now, self.transport.expire(now), out)
         self._place()
 
+    # ---- knobs and buttons ----------------------------------------------------------------------------------------
+
+    def controls(self, port: int) -> Controls:
+        """The knobs and buttons at an input."""
+        if port not in self._controls:
+            found = Controls(self.knobs.__getitem__, self._bindings.get(port, DEFAULT), self._takeover)
+            found.learn(self._learning)
+            self._controls[port] = found
+        return self._controls[port]
+
+    def _control(self, now: float, port: int, message: bytes, out: Output) -> bool:
+        """Does what a knob or button is for; whether the message was one, and is not music."""
+        controls = self.controls(port)
+        done = controls.feed(message)
+        for each in done:
+            match each:
+                case Turned():
+                    self._turn(now, each, port, out)
+                case Pressed():
+                    self._press(now, each, out)
+                case Learned():
+                    self._learned(port, each, out)
+        return bool(done) or controls.bound(message) is not None
+
+    def _turn(self, now: float, turned: Turned, port: int | None, out: Output) -> None:
+        """A parameter is turned, by a controller or otherwise."""
+        parameter = PARAMETERS[turned.name]
+        value = parameter.check(turned.value)
+        if value == self.knobs[parameter.name]:
+            return
+        self.knobs[parameter.name] = value
+        self._echo(parameter.name, value, port, out)
+        if parameter.acts == "play":
+            self._tune()
+        elif parameter.acts == "next":
+            self._replay(now)
+        else:
+            self._remake(now, out)
+
+    def _tune(self) -> None:
+        """The player plays as the knobs are."""
+        self._player.transpose = round(self.knobs["transpose"])
+        self._player.gate, self._player.loudness = self.knobs["gate"], self.knobs["loudness"]
+
+    def _echo(self, name: str, value: float, port: int | None, out: Output) -> None:
+        """Shows controllers what is turned or pressed elsewhere."""
+        for other, controls in self._controls.items():
+            if other != port:
+                out.echoes += [(other, message) for message in controls.shown(name, value)]
+
+    def _press(self, now: float, pressed: Pressed, out: Output) -> None:
+        if pressed.down is False and pressed.button not in ("freeze", "mute"):
+            return
+        match pressed.button:
+            case "freeze":
+                released: Use = "answer" if self.preset.use == "hold" else self.preset.use
+                freezes = self.use != "hold" if pressed.down is None else pressed.down
+                self.use = "hold" if freezes else released
+                self._echo("freeze", float(freezes), None, out)
+            case "mute":
+                self._player.muted = not self._player.muted if pressed.down is None else pressed.down
+                if self._player.muted:
+                    out.messages += self._ledger.release(thru=False)
+                self._echo("mute", float(self._player.muted), None, out)
+            case "store_a" | "store_b":
+                which: Literal["a", "b"] = "a" if pressed.button == "store_a" else "b"
+                out.notices.append(Notice("stored", name=which, loop=self._memory.store(which)))
+                if self.preset.mode == "blend":
+                    self._remake(now, out)
+            case "regenerate":
+                self._remake(now, out, seed=True)
+            case "back":
+                if self._answers.back():
+                    self._replay(now)
+            case "keep":
+                tempo = self.transport.tempo
+                out.notices.append(Notice("kept", loop=self.present, preset=self.preset, tempo=tempo))
+            case "clear":
+                self._answers, self._memory, self._awaited = Answers(), Memory(), None
+                self._player.clear()
+                out.messages += self._ledger.release(thru=False)
+            case "tap":
+                self._tap(now)
+            case "next_preset" | "previous_preset":
+                out.notices.append(Notice("wanted", name=pressed.button.removesuffix("_preset")))
+            case "panic":
+                self._player.clear()
+                out.messages += self._ledger.panic()
+
+    def _tap(self, now: float) -> None:
+        if self._taps and now - self._taps[-1] > _LONGEST_TAP_S:
+            self._taps.clear()
+        self._taps.append(now)
+        if len(self._taps) > 1:
+            each = (self._taps[-1] - self._taps[0]) / (len(self._taps) - 1)
+            self.transport.set_tempo(now, min(max(60 / max(each, 1e-3), MIN_TEMPO), MAX_TEMPO))
+
+    def _learn(self, event: Learn, out: Output) -> None:
+        if event.over:
+            for port, controls in self._controls.items():
+                if (learned := controls.take()) is not None:
+                    self._learned(port, learned, out)
+            return
+        self._learning = event.to
+        for controls in self._controls.values():
+            controls.learn(event.to)
+
+    def _learned(self, port: int, learned: Learned, out: Output) -> None:
+        to = learned.binding.to
+        if learned.instead is not None:
+            out.notices.append(Notice("taken", port=port, name=to, other=learned.instead))
+            return
+        self._learning = None
+        for controls in self._controls.values():
+            controls.learn(None)
+        out.notices.append(Notice("learned", port=port, name=to))
+
+    # ---- an answer that plays is changed --------------------------------------------------------------------------
+
+    def _next_change(self, now: float, after_s: float) -> tuple[int, int] | None:
+        """From which tick on the answer that plays can be another, and where its loop begins; None if it does not play.
+
+        Args:
+            now: seconds.
+            after_s: not before so long.
+        """
+        if self.transport.state is not State.ROLLING or self.present is None:
+            return None
+        length = self.preset.length
+        unit = self.preset.metre.bar if self.knobs["quantise"] else PPQN
+        earliest = self.transport.tick_at(now + after_s + max(self._offset, 0.0))
+        tick = -(-earliest // unit) * unit
+        start = self.transport.tick_at(now) // length * length
+        if tick >= start + length:
+            # Of what goes round the next round is another; what is answered next will be by itself.
+            return (start + length, start + length) if self.use == "hold" else None
+        return (tick, start) if start == self._plays else None
+
+    def _replay(self, now: float) -> None:
+        """The present answer is played from the next beat or bar on, whatever was before."""
+        change = self._next_change(now, 0.0)
+        if change is not None and self.present is not None:
+            self._play(self.present, change[1], change[0])
+
+    def _remake(self, now: float, out: Output, *, seed: bool = False) -> None:
+        """The answer that plays is made anew, as the knobs are now; with another seed it is another answer."""
+        job = self._answers.job
+        if self._answers.remaking and not seed:
+            self._turned = True
+            return
+        self._turned = False
+        change = self._next_change(now, self.lead.seconds)
+        if job is None or change is None:
+            return
+        if seed:
+            self._jobs += 1
+        target, start = change
+        remade = replace(
+            job,
+            target=target,
+            epoch=self._epoch,
+            knobs=dict(self.knobs),
+            seed=self._seed_of(self._jobs) if seed else job.seed,
+            ends=self._memory.ends(job.loop) if job.mode == "blend" else None,
+        )
+        if job.mode == self.preset.mode:
+            self._answers.ask(Asked(remade, now, self.lead.seconds, start), start - 4 * self.preset.length)
+            out.jobs.append(remade)
+
+    def _play(self, loop: Loop, start: int, from_tick: int) -> None:
+        self._plays = start
+        self._player.replace(swung(loop, self.knobs["swing"]), start, from_tick)
+
     # ---- breaks in the song's time --------------------------------------------------------------------------------
 
     def _oversleep(self, now: float, gap: float, out: Output) -> None:
@@ -260,7 +451,7 @@ class Session:
         if change is None:
             return
         self._epoch += 1
-        self._asked.clear()
+        self._answers.cancel()
         self._awaited = None
         self._player.clear()
         self._looper.cancel()
@@ -281,19 +472,26 @@ class Session:
         index = tick // self.preset.length
         self._from = tick - PRE_ROLL
         self._next_beat = tick
-        self._turn = index + 1
+        self._turn_index = index + 1
         if self._captures(index):
             self._looper.begin(index * self.preset.length)
-        elif self.use == "hold" and self._present:
-            self._player.replace(self._present, index * self.preset.length, tick)
+        elif self.use == "hold" and self.present:
+            self._play(self.present, index * self.preset.length, tick)
 
     def _switch(self, now: float, out: Output) -> None:
         """The chosen preset takes over. An answer of another length than its loops' is not kept."""
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
-            self._present = None
-        self.preset, self.use, self.knobs = preset, preset.use, dict(preset.knobs)
+            self._answers.silence()
+        before = dict(self.knobs)
+        self.preset, self.use = preset, preset.use
+        # In place: the controls look here.
+        self.knobs.update(preset.knobs)
+        for name, value in self.knobs.items():
+            if value != before[name]:
+                self._echo(name, value, None, out)
+        self._tune()
         self._player.channel = preset.channel - 1
         self.transport.set_tempo(now, preset.tempo)
         out.notices.append(Notice("preset", preset=preset))
@@ -305,7 +503,7 @@ class Session:
             while now >= self._turn_at():
                 self._take_turn(now, out)
             if self._awaited is not None and now >= self._patience_ends(self._awaited):
-                if self._awaited in self._asked:
+                if self._answers.awaits(self._awaited):
                     self._go_on(self._awaited)
                 self._awaited = None
             if self._tells and now >= self.transport.time_at(self._next_beat):
@@ -349,27 +547,27 @@ class Session:
         if self.use == "follow":
             return True
         if self.use == "hold":
-            return self._present is None
+            return self.present is None
         return index % 2 == 0
 
     def _turn_at(self) -> float:
         """When the next loop must be prepared, in seconds."""
-        boundary = self.transport.time_at(self._turn * self.preset.length)
+        boundary = self.transport.time_at(self._turn_index * self.preset.length)
         if self._looper.capturing:
             return boundary - max(self._offset, 0.0) - self.lead.seconds
         return boundary - PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0))
 
     def _take_turn(self, now: float, out: Output) -> None:
-        """Ends the present loop and prepares the next, whose index is `_turn`."""
-        index, length = self._turn, self.preset.length
+        """Ends the present loop and prepares the next, whose index is `_turn_index`."""
+        index, length = self._turn_index, self.preset.length
         start = index * length
-        self._turn += 1
+        self._turn_index += 1
         call = self._looper.take(length, self.preset.metre.bar) if self._looper.capturing else None
         if self._chosen is not None:
             self._switch(now, out)
             if length != self.preset.length:
                 # Its loops begin elsewhere: what sounds ends, and the first of them may be under way.
-                self._player.replace(Loop(length), start, start)
+                self._play(Loop(length), start, start)
                 self._enter(start)
                 return
         if call is not None:
@@ -379,7 +577,7 @@ class Session:
                 out.jobs.append(self._ask(call, start, now))
                 self._awaited = start
             elif self.use == "follow":
-                self._present = None
+                self._answers.silence()
             self._memory.hear(call)
             out.notices.append(Notice("call" if asked else "silence", index - 1, call))
         if self.use != "answer" and self._awaited != start:
@@ -393,39 +591,42 @@ class Session:
 
     def _go_on(self, start: int) -> None:
         """Plays the present answer again: until its successor comes, what was sounding goes on."""
-        self._player.replace(self._present or Loop(self.preset.length), start, start)
+        self._play(self.present or Loop(self.preset.length), start, start)
 
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
-        # What was never answered is forgotten some loops later.
-        recent = [(t, asked) for t, asked in self._asked.items() if t > target - 4 * self.preset.length]
-        self._asked = {**dict(recent), target: (now, self.lead.seconds)}
-        seed = (self._seed << 24) + self._jobs
         mode = self.preset.mode
         past = self._memory.past if mode == "continue" else ()
         ends = self._memory.ends(call) if mode == "blend" else None
-        return Job(call, mode, seed, target, self._epoch, dict(self.knobs), past, ends)
+        job = Job(call, mode, self._seed_of(self._jobs), target, self._epoch, dict(self.knobs), past, ends)
+        # What was never answered is forgotten some loops later.
+        self._answers.ask(Asked(job, now, self.lead.seconds, target), target - 4 * self.preset.length)
+        return job
+
+    def _seed_of(self, job: int) -> int:
+        return (self._seed << 24) + job
 
     def _take_answer(self, now: float, answer: Answer, out: Output) -> None:
-        asked = self._asked.pop(answer.target, None) if answer.epoch == self._epoch else None
+        asked = self._answers.take(answer.target, answer.loop) if answer.epoch == self._epoch else None
         if asked is None:
             return
-        then, lead = asked
-        if then > self._warmed:
+        if asked.at > self._warmed:
             # Else it has waited for a process to start, which says nothing about the next.
-            self.lead.measured(now - then)
-        self._present = answer.loop
+            self.lead.measured(now - asked.at)
         late = now > self._patience_ends(answer.target)
         from_tick = answer.target
         if late:
             bar = self.preset.metre.bar
             from_tick = -(-self.transport.tick_at(now + self._offset) // bar) * bar
         what: Literal["answer", "late", "missed"] = "late" if late else "answer"
-        if from_tick < answer.target + self.preset.length:
-            self._player.replace(answer.loop, answer.target, from_tick)
+        if from_tick < asked.start + self.preset.length:
+            self._play(answer.loop, asked.start, from_tick)
         else:
             what = "missed"
-        out.notices.append(Notice(what, answer.target // self.preset.length, answer.loop, now - then, lead))
+        index = asked.start // self.preset.length
+        out.notices.append(Notice(what, index, answer.loop, now - asked.at, asked.lead_s))
+        if self._turned:
+            self._remake(now, out)
 
     # ---- for whoever looks on -------------------------------------------------------------------------------------
 
@@ -440,4 +641,4 @@ class Session:
     @property
     def present(self) -> Loop | None:
         """The present answer."""
-        return self._present
+        return self._answers.present

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from rtgen.instrument import midi
-from rtgen.instrument.controls import BY_CC, HOLD_CC
 from rtgen.instrument.player import THRU, Ledger
 
 
 class Thru:
-    """Sends on what is played, by way of the ledger; knobs of ours are not music and stay here."""
+    """Sends on what is played, by way of the ledger; knobs and buttons of ours are not music, and do not come here."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -25,11 +24,8 @@ class Thru:
             return self._ledger.end(key, THRU)
         if midi.silences(message):
             return self._ledger.end_through(channel)  # one by one, so that the ledger still knows all that sounds
-        if message[0] & 0xF0 == 0xB0:
-            if message[1] in BY_CC or message[1] == HOLD_CC:
-                return []
-            if message[1] == midi.SUSTAIN:
-                self._ledger.pedal(channel, message[2] >= 64)
+        if message[0] & 0xF0 == 0xB0 and message[1] == midi.SUSTAIN:
+            self._ledger.pedal(channel, message[2] >= 64)
         return [message]
 
 

@@ -138,7 +138,7 @@ def _warm(model: Model) -> float:
     """
     from rtgen.inference.answer import answer, modes_of
     from rtgen.inference.hearing import hear
-    from rtgen.instrument.controls import PARAMETERS
+    from rtgen.instrument.parameters import PARAMETERS
 
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     modes = modes_of(model.card)

@@ -12,7 +12,7 @@ import onnx
 
 from rtgen.inference.card import Card
 from rtgen.inference.model import Model
-from rtgen.instrument.controls import PARAMETERS
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from tests.data.make_tiny import (

@@ -14,8 +14,8 @@ from rtgen.inference.card import ROLES, Latent
 from rtgen.inference.exchange import anchors
 from rtgen.inference.latent import turned
 from rtgen.inference.model import Model, Tensor
-from rtgen.instrument.controls import LATENTS
 from rtgen.instrument.job import Mode
+from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
 from rtgen.music.attributes import MEAN, NAMES, SD, measure
 from rtgen.music.note import Loop, Note

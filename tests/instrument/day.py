@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from rtgen.instrument.controls import PARAMETERS
-from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Stored, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Event, Output, Plugged, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer
 from rtgen.instrument.midi import to_song_position
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
 
@@ -189,14 +189,14 @@ class Day:
                 changes |= {"metre": rng.choice(("4/4", "4/4", "3/4", "7/8"))}
                 put(now, Chosen(Preset().changed(**changes)))
             case 8:
-                put(now, rng.choice((Used(rng.choice(USES)), Stored("a"), Stored("b"))))
+                put(now, rng.choice((Used(rng.choice(USES)), Pressed("store_a"), Pressed("store_b"))))
             case 9:
                 put(now, Received(0, bytes((0xB0, rng.choice((1, *range(20, 27), 64)), rng.randrange(128)))))
             case 10:
                 parameter = rng.choice(list(PARAMETERS.values()))
                 put(now, Turned(parameter.name, rng.uniform(parameter.low, parameter.high)))
             case 11:
-                put(now, Panic())
+                put(now, Pressed("panic"))
             case 12:
                 put(now, Plugged("out", 0, "synth", False))
                 put(now + rng.expovariate(0.2), Plugged("out", 0, "synth", True))

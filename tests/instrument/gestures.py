@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rtgen.instrument.events import Chosen, Event, Output, Panic, Plugged, Received, Stored, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Event, Output, Plugged, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer, Job
 from rtgen.instrument.memory import PAST
 from rtgen.instrument.preset import USES, Preset
@@ -23,7 +23,11 @@ _PRESETS = [
 ]
 
 
-_CHOICES = [*map(Used, USES * 3), *(Turned("distance", value / 15) for value in range(9, 14)), Stored("a"), Stored("b")]
+_CHOICES = [
+    *map(Used, USES * 3),
+    *(Turned("distance", value / 15) for value in range(9, 14)),
+    *map(Pressed, ("store_a", "store_b")),
+]
 
 
 class Story:
@@ -130,5 +134,5 @@ def read(story: Story, data: bytes) -> None:
             case 14:
                 story.tell(_CHOICES[value])
             case _:
-                story.tell(Panic() if value % 2 else Warmed(value / 10))
+                story.tell(Pressed("panic") if value % 2 else Warmed(value / 10))
     story.end()

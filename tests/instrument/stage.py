@@ -24,7 +24,7 @@ def off(pitch: int) -> bytes:
     return bytes((0x80, pitch, 0))
 
 
-_OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_clock"
+_OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_clock", "listens"
 
 
 class Stage:
@@ -41,6 +41,7 @@ class Stage:
         self.jobs: list[Job] = []
         self.heard: list[tuple[int, Heard]] = []
         self.notices: list[Notice] = []
+        self.echoes: list[tuple[int, bytes]] = []
         self._coming: list[tuple[float, Event]] = []
         self._wake: float | None = None
         self._origin = 0.0
@@ -53,6 +54,7 @@ class Stage:
         out = self.session.step(time, event)
         self.sent += [(round((time - self._origin) / TICK_S), data) for data in out.messages]
         self.notices += out.notices
+        self.echoes += out.echoes
         if out.heard is not None:
             self.heard.append((round((time - self._origin) / TICK_S), out.heard))
         for job in out.jobs:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from rtgen.instrument.events import Chosen, Panic, Plugged, Stored, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Learn, Plugged, Pressed, Turned, Used, Warmed
 from rtgen.instrument.job import MODES
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES, Preset
 from tests.instrument.gestures import Story, read
 
@@ -18,12 +19,18 @@ MESSAGES = st.one_of(
     st.builds(lambda c, p: bytes((0x80 | c, p, 0)), st.integers(0, 2), st.integers(58, 64)),
     st.builds(lambda c, v: bytes((0xB0 | c, 64, v)), st.integers(0, 2), st.sampled_from((0, 127))),
     st.builds(
-        lambda n, v: bytes((0xB0, n, v)), st.sampled_from((1, 20, 23, 24, 25, 26, 120, 123)), st.integers(0, 127)
+        lambda n, v: bytes((0xB0, n, v)),
+        st.sampled_from((1, 15, 16, 20, 23, 24, 25, 26, 85, 86, 88, 89, 120, 123)),
+        st.integers(0, 127),
     ),
     st.builds(lambda a, b: bytes((0xF2, a, b)), st.integers(0, 127), st.integers(0, 127)),
     st.builds(lambda v: bytes((0xE0, 0, v)), st.integers(0, 127)),
     st.just(b"\xf0" + bytes(200) + b"\xf7"),
 )
+
+
+TURNS = [Turned(p.name, value) for p in PARAMETERS.values() for value in (p.low, p.default, p.high)]
+LEARNS = [Learn("distance"), Learn("mute"), Learn(None), Learn("blend", over=True)]
 
 
 class Anything(RuleBasedStateMachine):
@@ -85,8 +92,8 @@ class Anything(RuleBasedStateMachine):
     def plug(self, direction: str, port: int, there: bool) -> None:
         self.story.tell(Plugged(direction, port, "port", there))  # type: ignore[arg-type]
 
-    @rule(event=st.sampled_from([*map(Used, USES), Panic(), Warmed(0.3), Turned("blend", 1.0), *map(Stored, "ab")]))
-    def event(self, event: Used | Panic | Warmed | Turned | Stored) -> None:
+    @rule(event=st.sampled_from([*map(Used, USES), *map(Pressed, BUTTONS), Warmed(0.3), *TURNS, *LEARNS]))
+    def event(self, event: Used | Pressed | Warmed | Turned | Learn) -> None:
         self.story.tell(event)
 
     def teardown(self) -> None:

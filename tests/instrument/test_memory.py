@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtgen.instrument.events import Chosen, Stored
+from rtgen.instrument.events import Chosen, Pressed
 from rtgen.instrument.memory import PAST, Memory
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import PRE_ROLL
@@ -116,9 +116,10 @@ def test_between_two_stored_loops_a_silent_call_is_answered_too() -> None:
     stage = started(mode="blend", use="follow")
     stage.until(BAR + 100, CALL)
     for which in ("a", "b"):
-        stage.step(stage.time(stage.tick), Stored(which))  # type: ignore[arg-type]
+        stage.step(stage.time(stage.tick), Pressed(f"store_{which}"))
     stage.until(4 * BAR - 200)
-    assert [job.target for job in stage.jobs] == [BAR, 2 * BAR, 3 * BAR]
+    # And the one that plays is made anew from the next beat, as its ends are others now.
+    assert [job.target for job in stage.jobs] == [BAR, BAR + 480, BAR + 480, 2 * BAR, 3 * BAR]
     assert not stage.jobs[-1].loop.notes
     assert stage.jobs[-1].ends == (stage.jobs[0].loop, stage.jobs[0].loop)
     other = started(mode="vary", use="follow")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtgen.instrument.events import Event, Panic, Received, Turned, Used, Warmed
+from rtgen.instrument.events import Event, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Lead, Session
@@ -244,7 +244,7 @@ def test_all_notes_off_ends_what_went_through_note_by_note() -> None:
 def test_panic_silences_and_the_session_goes_on() -> None:
     stage = started()
     stage.until(BAR + 200, CALL)
-    stage.step(stage.time(stage.tick), Panic())
+    stage.step(stage.time(stage.tick), Pressed("panic"))
     assert [data for _, data in stage.sent[-4:]] == [off(72), *(bytes((0xB0, n, 0)) for n in (64, 123, 120))]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.events import Chosen, Panic, Plugged, Received, Warmed
+from rtgen.instrument.events import Chosen, Plugged, Pressed, Received, Warmed
 from rtgen.instrument.midi import to_song_position
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Note
@@ -150,7 +150,7 @@ def test_through_and_panic_know_of_the_missing_output_too() -> None:
     stage.step(0.0, OUT_GONE)
     for data in on(64), bytes((0xB0, 1, 9)), off(60):
         stage.receive(data)
-    stage.step(0.0, Panic())
+    stage.step(0.0, Pressed("panic"))
     assert messages(stage) == [on(60), bytes((0xB0, 64, 127))]
     stage.step(0.0, OUT_BACK)
     stage.receive(off(64))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.events import Panic, Received
+from rtgen.instrument.events import Pressed, Received
 from rtgen.rig.inbox import CALM, FULL, Inbox
 
 OFF, PEDAL, CLOCK = bytes((0x80, 60, 0)), bytes((0xB0, 64, 0)), b"\xf8"
@@ -95,8 +95,8 @@ def test_what_does_not_come_from_a_port_is_never_dropped_and_wakes_who_waits() -
     got = []
     thread = threading.Thread(target=lambda: got.append(inbox.get(None)))
     thread.start()
-    inbox.put(1.0, Panic())
+    inbox.put(1.0, Pressed("panic"))
     thread.join(5)
-    assert got == [(1.0, Panic())]
+    assert got == [(1.0, Pressed("panic"))]
     with pytest.raises(Empty):
         inbox.get(0.01)

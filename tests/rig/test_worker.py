@@ -14,8 +14,8 @@ import onnx
 import pytest
 
 from rtgen.inference.card import ROLES
-from rtgen.instrument.controls import PARAMETERS
 from rtgen.instrument.job import MODES, Answer, Heard, Job
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.note import Loop, Note
 from rtgen.rig import answering, wire
 from rtgen.rig.worker import Failed, Ready, Report, Worker

@@ -15,8 +15,8 @@ from typing import TypeVar
 import pytest
 
 from rtgen.bench.server import wait_until
-from rtgen.instrument.controls import PARAMETERS
 from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.note import Loop, Note
 from rtgen.rig import wire
 from rtgen.rig import worker as rules

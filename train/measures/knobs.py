@@ -13,7 +13,7 @@ from rtgen.inference.exchange import anchors
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model
-from rtgen.instrument.controls import PARAMETERS
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.attributes import NAMES, SD, measure
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll, decode

@@ -12,7 +12,7 @@ from torch import nn
 from rtgen.inference.answer import answer
 from rtgen.inference.exchange import distance
 from rtgen.inference.model import Model
-from rtgen.instrument.controls import PARAMETERS
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from tests.train import songs

@@ -1,0 +1,86 @@
+"""What the model was asked for, and what it answered: the answer that plays, those before it, and what is awaited."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from rtgen.instrument.job import Job
+from rtgen.music.note import Loop
+
+DEEP = 10
+"""Answers that can be gone back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job that is on its way.
+
+    Args:
+        job: what was asked.
+        at: when, in seconds.
+        lead_s: how long before its boundary.
+        start: tick at which the loop begins that the answer is of.
+    """
+
+    job: Job
+    at: float
+    lead_s: float
+    start: int
+
+
+class Answers:
+    """Keeps what was asked and answered.
+
+    An answer belongs to the job that made it, so that it can be asked for once more when a knob was turned.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[int, Asked] = {}
+        self._past: deque[tuple[Loop, Job]] = deque(maxlen=DEEP + 1)
+        self.present: Loop | None = None
+        """The answer that plays, or would; None after silence."""
+        self.job: Job | None = None
+        """What it was made of."""
+
+    def ask(self, asked: Asked, forget_before: int) -> None:
+        """A job goes to the model; those of targets before a tick were never answered, and are forgotten."""
+        recent = {target: other for target, other in self._asked.items() if target > forget_before}
+        self._asked = {**recent, asked.job.target: asked}
+
+    def awaits(self, target: int) -> bool:
+        """Whether a job for that tick has not been answered."""
+        return target in self._asked
+
+    @property
+    def remaking(self) -> bool:
+        """Whether an answer that plays is being made anew."""
+        return any(asked.start != target for target, asked in self._asked.items())
+
+    def take(self, target: int, loop: Loop) -> Asked | None:
+        """An answer came; the job that it is to, or None if nobody waits for it any more."""
+        asked = self._asked.pop(target, None)
+        if asked is not None:
+            self.play(loop, asked.job)
+        return asked
+
+    def play(self, loop: Loop, job: Job) -> None:
+        """An answer plays from now on."""
+        self.present, self.job = loop, job
+        self._past.append((loop, job))
+
+    def back(self) -> bool:
+        """Goes back to the answer before the present one; False if there is none."""
+        if len(self._past) < 2:
+            return False
+        self._past.pop()
+        self.present, self.job = self._past[-1]
+        return True
+
+    def silence(self) -> None:
+        """Nothing plays any more; what was answered can be gone back to."""
+        self.present = self.job = None
+
+    def cancel(self) -> None:
+        """Waits for nothing any more."""
+        self._asked.clear()

@@ -1,0 +1,154 @@
+"""Everything that can be turned and pressed, in two tables.
+
+The command line, presets, control changes, OSC, the panel and the documentation are made from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Taper = Literal["linear", "whole", "switch"]
+"""How a knob's way becomes a value: evenly, in whole numbers, or off below its half and on from there."""
+Acts = Literal["answer", "next", "play"]
+"""What a turn changes: the answer, which is made anew; how it is played, from the next beat on; or that at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A knob.
+
+    Args:
+        name: in presets and on the command line; `/rtgen/<name>` by OSC.
+        default: its value unless said otherwise.
+        low: smallest value.
+        high: largest value.
+        cc: the control change that turns it unless bound otherwise.
+        help: one line for the player.
+        unit: of its value; nothing for a share.
+        taper: how a knob's way becomes a value.
+        acts: what a turn changes.
+    """
+
+    name: str
+    default: float
+    low: float
+    high: float
+    cc: int
+    help: str
+    unit: str = ""
+    taper: Taper = "linear"
+    acts: Acts = "answer"
+
+    def at(self, share: float) -> float:
+        """The value at a share of the way, 0-1."""
+        match self.taper:
+            case "switch":
+                return self.high if share >= 0.5 else self.low
+            case "whole":
+                return float(round(self.low + (self.high - self.low) * share))
+        return self.low + (self.high - self.low) * share
+
+    def share(self, value: float) -> float:
+        """How far along its way a value is, 0-1."""
+        return (value - self.low) / (self.high - self.low)
+
+    def check(self, value: float) -> float:
+        """The value itself.
+
+        Raises:
+            ValueError: it is out of range.
+        """
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{self.name} is {value:g}; it goes from {self.low:g} to {self.high:g}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """What is pressed.
+
+    Args:
+        name: on the command line; `/rtgen/<name>` by OSC.
+        cc: the control change that presses it, from 64 up, unless bound otherwise.
+        help: one line for the player.
+        stays: whether it is on until it is released, or pressed once more.
+    """
+
+    name: str
+    cc: int
+    help: str
+    stays: bool = False
+
+
+LATENTS = tuple(f"latent{i}" for i in range(1, 9))
+"""Knobs for a model's own dimensions, in the order of its card."""
+_AS_PLAYED = {
+    "density": (102, "fewer or more notes; 0.5 is as many as you played"),
+    "register": (103, "lower or higher; 0.5 is where you played"),
+    "polyphony": (104, "spread out or struck together; 0.5 is as you played"),
+    "length": (105, "shorter or longer notes; 0.5 is as you played"),
+    "syncopation": (106, "on the beat or before it; 0.5 is as you played"),
+    "velocity": (107, "softer or louder; 0.5 is as you played"),
+}
+_ALL = (
+    Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation strays from what was played; 0 is exactly that"),
+    Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
+    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
+    Parameter("blend", 0.5, 0.0, 1.0, 24, "where a blend lies between the loops A (0) and B (1)"),
+    Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "a variation leaves the notes on every bar's first", taper="switch"),
+    Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "a variation leaves the lowest notes where they are", taper="switch"),
+    Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
+    Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's touch, in time and loudness, a beat takes"),
+    *(Parameter(name, 0.5, 0.0, 1.0, cc, says) for name, (cc, says) in _AS_PLAYED.items()),
+    *(Parameter(name, 0.5, 0.0, 1.0, 108 + i, "a dimension of the model's own") for i, name in enumerate(LATENTS)),
+    Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much of what was said a continuation says again"),
+    Parameter(
+        "swing", 0.5, 0.5, 0.75, 14, "where in a beat's half its second sixteenth falls; 0.5 is even", acts="next"
+    ),
+    Parameter("gate", 1.0, 0.1, 2.0, 15, "how long the answer's notes are, of what they would be", acts="play"),
+    Parameter(
+        "transpose", 0, -24, 24, 16, "how far the answer is moved up or down", "semitones", taper="whole", acts="play"
+    ),
+    Parameter("loudness", 1.0, 0.0, 2.0, 17, "how loud the answer is, of what it would be", acts="play"),
+    Parameter(
+        "quantise",
+        0,
+        0,
+        1,
+        19,
+        "a turned knob is heard from the next bar on, not the next beat",
+        taper="switch",
+        acts="play",
+    ),
+    Parameter(
+        "split",
+        0,
+        0,
+        127,
+        18,
+        "the lowest key that is heard; what is played below only sounds",
+        "pitch",
+        taper="whole",
+        acts="play",
+    ),
+)
+PARAMETERS: Mapping[str, Parameter] = {p.name: p for p in _ALL}
+BUTTONS: Mapping[str, Button] = {
+    b.name: b
+    for b in (
+        Button("freeze", 23, "the present answer goes round until it is released", stays=True),
+        Button("store_a", 25, "what was played last becomes the loop A of a blend"),
+        Button("store_b", 26, "what was played last becomes the loop B of a blend"),
+        Button("regenerate", 85, "another answer to the same loop"),
+        Button("back", 86, "the answer before the present one; up to ten of them"),
+        Button("keep", 87, "writes the present answer as a clip"),
+        Button("clear", 88, "forgets what was played, A and B, and what is playing"),
+        Button("mute", 89, "the answer is not heard until it is released", stays=True),
+        Button("tap", 90, "the tempo of the internal clock, tapped"),
+        Button("previous_preset", 117, "the preset before this one in the list"),
+        Button("next_preset", 118, "the preset after this one in the list"),
+        Button("panic", 119, "ends everything that sounds"),
+    )
+}

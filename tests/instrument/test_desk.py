@@ -1,0 +1,315 @@
+"""Knobs and buttons while the music plays: when they are heard, and what they change."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtgen.instrument.controls import Binding
+from rtgen.instrument.events import Chosen, Learn, Pressed, Turned
+from rtgen.instrument.parameters import PARAMETERS
+from rtgen.instrument.preset import Preset
+from rtgen.music.note import Loop, Note
+from rtgen.music.swing import swung
+from tests.instrument.ledger import check
+from tests.instrument.stage import BAR, CALL, HEARD, Stage, at, moved, off, on, started
+
+BEAT = 480
+LONG = [
+    (0, on(60)),
+    (1900, off(60)),
+    *((t, e) for i in range(4) for t, e in ((i * BEAT, on(62 + i)), (i * BEAT + 400, off(62 + i)))),
+]
+"""A note that lasts, and one on each beat."""
+
+
+def turn(stage: Stage, name: str, value: float) -> None:
+    stage.step(stage.time(stage.tick), Turned(name, value))
+
+
+def press(stage: Stage, button: str, down: bool | None = True) -> None:
+    stage.step(stage.time(stage.tick), Pressed(button, down))
+
+
+# ---- an answer that plays is made anew ------------------------------------------------------------------------------
+
+
+def test_a_knob_that_is_turned_while_an_answer_plays_is_heard_from_the_next_beat() -> None:
+    stage = started()
+    stage.until(BAR + 100, LONG)
+    turn(stage, "distance", 0.8)
+    stage.until(2 * BAR)
+    first, again = stage.jobs
+    assert (again.target, again.loop, again.seed, again.knobs["distance"]) == (BAR + BEAT, first.loop, first.seed, 0.8)
+    # What sounds and is in both goes on; nothing is struck twice.
+    assert stage.notes == sorted([(BAR, 72, 1900), *((BAR + i * BEAT, 74 + i, 400) for i in range(4))])
+    check([data for _, data in stage.sent])
+
+
+def test_or_from_the_next_bar() -> None:
+    stage = started(bars=2, quantise=1.0)
+    stage.until(2 * BAR + 100, LONG)
+    turn(stage, "distance", 0.8)
+    assert [job.target for job in stage.jobs] == [2 * BAR, 3 * BAR]
+
+
+def test_while_it_is_made_anew_turns_are_gathered() -> None:
+    stage = started(answer_ticks=30)
+    stage.until(BAR + 100, LONG)
+    for value in range(20):
+        turn(stage, "distance", value / 20)
+    stage.until(2 * BAR)
+    assert [job.knobs["distance"] for job in stage.jobs] == [0.35, 0.0, 0.95]
+
+
+def test_a_turn_that_changes_nothing_asks_for_nothing() -> None:
+    stage = started()
+    stage.until(BAR + 100, LONG)
+    turn(stage, "distance", PARAMETERS["distance"].default)
+    stage.until(2 * BAR)
+    assert len(stage.jobs) == 1
+
+
+@pytest.mark.parametrize("tick", [100, BAR - 100, 2 * BAR - 5, 2 * BAR + 100])
+def test_where_no_answer_plays_any_more_the_next_will_be_as_the_knobs_are(tick: int) -> None:
+    stage = started()
+    stage.until(tick, LONG[: 3 if tick == 100 else None])
+    turn(stage, "distance", 0.8)
+    stage.until(3 * BAR, [e for e in LONG if e[0] > tick])
+    assert [job.target for job in stage.jobs] == [BAR]
+
+
+def test_what_goes_round_is_another_from_the_next_round_on() -> None:
+    stage = started(use="hold")
+    stage.until(2 * BAR - 5, LONG)
+    turn(stage, "distance", 0.8)
+    stage.until(3 * BAR - 10)
+    assert [job.target for job in stage.jobs] == [BAR, 2 * BAR]
+    assert [n[0] for n in stage.notes].count(2 * BAR) == 2
+
+
+def test_a_stopped_song_makes_nothing_anew() -> None:
+    stage = started()
+    stage.until(BAR + 100, LONG)
+    stage.receive(bytes((0xFC,)))
+    turn(stage, "distance", 0.8)
+    press(stage, "regenerate")
+    press(stage, "back")
+    assert len(stage.jobs) == 1
+
+
+# ---- how it is played -----------------------------------------------------------------------------------------------
+
+
+def test_the_player_s_knobs_are_heard_at_once() -> None:
+    stage = started()
+    stage.until(BAR + 100, LONG)
+    for name, value in {"transpose": -12, "gate": 0.5, "loudness": 0.5}.items():
+        turn(stage, name, value)
+    stage.until(2 * BAR + 10)
+    assert len(stage.jobs) == 1
+    assert [n for n in stage.notes if n[0] > BAR] == [(BAR + i * BEAT, 62 + i, 200) for i in (1, 2, 3)]
+    assert {data[2] for _, data in stage.sent if data[0] == 0x90 and data[1] < 72} == {40}
+    check([data for _, data in stage.sent])
+
+
+def test_swing_is_heard_from_the_next_beat_on() -> None:
+    sixteenths = [(t + d, e) for t in range(0, BAR, 120) for d, e in ((0, on(60)), (100, off(60)))]
+    stage = started()
+    stage.until(BAR + 100, sixteenths)
+    turn(stage, "swing", 0.75)
+    stage.until(2 * BAR)
+    onsets = [n[0] - BAR for n in stage.notes]
+    assert onsets[:4] == [0, 120, 240, 360]
+    assert onsets[4:8] == [480, 660, 720, 900]
+
+
+@given(
+    st.lists(st.builds(Note, st.integers(-20, 1919), st.integers(60, 62), st.integers(1, 700)), max_size=20),
+    st.floats(0.5, 0.75),
+)
+def test_swing_leaves_the_order_and_the_eighths(notes: list[Note], swing: float) -> None:
+    loop = Loop(1920, tuple(notes)).monophonic_by_pitch()
+    made = swung(loop, swing)
+    assert [n.pitch for n in made.notes] == [n.pitch for n in sorted(loop.notes, key=lambda n: n.onset)] or len(
+        {n.onset for n in made.notes}
+    ) < len(made.notes)
+    assert all(abs(a.onset - b.onset) <= 61 for a, b in zip(made.notes, loop.notes, strict=False))
+    for note in loop.notes:
+        if note.onset % 240 == 0:
+            assert (note.onset, note.pitch) in {(n.onset, n.pitch) for n in made.notes}
+    assert swung(loop, 0.5) == loop
+
+
+def test_below_the_split_keys_only_sound() -> None:
+    stage = started(thru=True, split=60)
+    stage.until(BAR + 10, [(0, on(48)), (400, off(48)), (480, on(64)), (900, off(64))])
+    assert [n.pitch for n in stage.jobs[0].loop.notes] == [64]
+    assert {n[1] for n in stage.notes} >= {48, 64}
+
+
+def test_one_channel_is_heard() -> None:
+    stage = Stage(listens=2)
+    stage.receive(bytes((0xFA,)))
+    stage.until(BAR + 10, [*CALL, (500, bytes((0x91, 70, 80))), (600, bytes((0x81, 70, 0)))])
+    assert [n.pitch for n in stage.jobs[0].loop.notes] == [70]
+
+
+# ---- buttons --------------------------------------------------------------------------------------------------------
+
+
+def test_another_answer_to_the_same_loop() -> None:
+    stage = started()
+    stage.until(BAR + 100, LONG)
+    press(stage, "regenerate")
+    stage.until(2 * BAR)
+    first, again = stage.jobs
+    assert again.loop == first.loop
+    assert again.seed != first.seed
+    assert again.target == BAR + BEAT
+
+
+def test_ten_answers_can_be_gone_back_to() -> None:
+    stage = started(use="follow")
+    for i in range(13):
+        stage.until((i + 1) * BAR, at(i * BAR, [(0, on(40 + i)), (400, off(40 + i))]))
+    press(stage, "freeze")
+    stage.until(13 * BAR + 100, at(12 * BAR + 1900, []))
+    played = []
+    for _ in range(12):
+        assert stage.session.present is not None
+        played.append(stage.session.present.notes[0].pitch - 12)
+        press(stage, "back")
+    assert played == [52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 42]
+    stage.until(15 * BAR)
+    assert stage.notes[-1][:2] == (14 * BAR, 54)
+
+
+def test_freeze_and_release() -> None:
+    stage = started()
+    stage.until(BAR + 100, CALL)
+    press(stage, "freeze", None)
+    stage.until(3 * BAR + 100)
+    press(stage, "freeze", None)
+    stage.until(6 * BAR)
+    assert stage.notes == [n for bar in (1, 2, 3) for n in moved(bar * BAR, HEARD)]
+
+
+def test_mute_ends_what_sounds_and_nothing_begins() -> None:
+    stage = started()
+    stage.until(BAR + 100, LONG)
+    press(stage, "mute")
+    check([data for _, data in stage.sent])
+    stage.until(BAR + 2 * BEAT - 10)
+    press(stage, "mute", False)
+    stage.until(2 * BAR)
+    assert [n[0] - BAR for n in stage.notes] == [0, 0, 2 * BEAT, 3 * BEAT]
+
+
+def test_keep_says_what_shall_be_kept() -> None:
+    stage = started()
+    press(stage, "keep")
+    stage.until(BAR + 100, CALL)
+    press(stage, "keep")
+    none, kept = (n for n in stage.notices if n.what == "kept")
+    assert none.loop is None
+    assert kept.loop == stage.session.present
+    assert (kept.preset, round(kept.tempo)) == (stage.session.preset, 120)
+
+
+def test_clear_forgets_everything() -> None:
+    stage = started(mode="blend", use="hold")
+    stage.until(BAR + 100, CALL)
+    press(stage, "store_a")
+    press(stage, "clear")
+    assert stage.session.present is None
+    check([data for _, data in stage.sent])
+    stage.until(3 * BAR)
+    press(stage, "store_a")
+    assert [n.loop for n in stage.notices if n.what == "stored"][-1] is None
+
+
+def test_a_tapped_tempo() -> None:
+    stage = Stage(clock="internal", tempo=120)
+    for i in range(4):
+        stage.step(i * 0.4, Pressed("tap"))
+    assert stage.session.transport.tempo == pytest.approx(150)
+    stage.step(10.0, Pressed("tap"))
+    assert stage.session.transport.tempo == pytest.approx(150)
+    stage.step(10.0, Pressed("tap"))  # no tempo is so fast
+    assert stage.session.transport.tempo <= 400
+
+
+@pytest.mark.parametrize(("button", "name"), [("next_preset", "next"), ("previous_preset", "previous")])
+def test_another_preset_is_wanted(button: str, name: str) -> None:
+    stage = Stage()
+    press(stage, button)
+    press(stage, button, False)
+    assert [(n.what, n.name) for n in stage.notices] == [("wanted", name)]
+
+
+def test_a_program_change_wants_a_preset_by_its_number() -> None:
+    stage = Stage()
+    stage.receive(bytes((0xC3, 4)))
+    assert [(n.what, n.name) for n in stage.notices] == [("wanted", "5")]
+
+
+# ---- learning, and showing ------------------------------------------------------------------------------------------
+
+
+def test_what_is_learned_turns_and_is_not_music() -> None:
+    stage = Stage(thru=True)
+    stage.step(0.0, Learn("blend"))
+    for value in (60, 61, 62, 63, 127):
+        stage.receive(bytes((0xB4, 70, value)), port=1)
+    assert [(n.what, n.name, n.port) for n in stage.notices] == [("learned", "blend", 1)]
+    assert stage.session.knobs["blend"] == 1.0
+    assert Binding("blend", 70, channel=5) in stage.session.controls(1).bindings
+    assert Binding("blend", 24) in stage.session.controls(0).bindings
+    assert (0xB4, 70) not in {tuple(data[:2]) for _, data in stage.sent[4:]}
+    stage.step(0.0, Learn("fill"))
+    for value in range(4):
+        stage.receive(bytes((0xB4, 70, value)), port=1)
+    taken = stage.notices[-1]
+    assert (taken.what, taken.name, taken.other) == ("taken", "fill", "blend")
+    stage.step(0.0, Learn(None, over=True))
+    assert (stage.notices[-1].what, stage.notices[-1].name) == ("learned", "fill")
+
+
+def test_other_controllers_are_shown_what_is_turned() -> None:
+    stage = Stage()
+    for port in (0, 1):
+        stage.receive(bytes((0xB0, 20, 0)), port=port)
+    stage.echoes.clear()
+    stage.receive(bytes((0xB0, 20, 127)), port=1)
+    assert stage.echoes == [(0, bytes((0xB0, 20, 127)))]
+    stage.echoes.clear()
+    stage.step(0.0, Turned("distance", 0.5))
+    assert stage.echoes == [(port, bytes((0xB0, 20, 64))) for port in (0, 1)]
+    stage.echoes.clear()
+    press(stage, "freeze")
+    assert stage.echoes == [(port, bytes((0xB0, 23, 127))) for port in (0, 1)]
+    stage.echoes.clear()
+    stage.step(0.0, Chosen(Preset().changed(blend=0.0)))
+    assert (1, bytes((0xB0, 24, 0))) in stage.echoes
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 700), st.sampled_from([p.name for p in PARAMETERS.values()]), st.floats(0, 1)),
+        max_size=25,
+    ),
+    st.sampled_from(("answer", "follow", "hold")),
+)
+def test_whatever_is_turned_every_note_ends_once(turns: list[tuple[int, str, float]], use: str) -> None:
+    stage = started(use=use)
+    score = [e for bar in range(12) for e in at(bar * BAR, LONG)]
+    tick = 0
+    for wait, name, share in turns:
+        stage.until(tick + wait, [e for e in score if tick <= e[0] < tick + wait])
+        tick += wait
+        turn(stage, name, PARAMETERS[name].at(share))
+    sent = [data for _, data in stage.sent] + stage.session.end()
+    check(sent)
