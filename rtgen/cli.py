@@ -165,16 +165,26 @@ def run(
         ),
     ] = None,
     clock_offset_ms: Annotated[
-        float,
+        float | None,
         typer.Option(min=-500, max=500, help="The clock comes this much late (early, if negative).", metavar="X"),
-    ] = 0.0,
+    ] = None,
     output_offset_ms: Annotated[
-        float, typer.Option(min=-500, max=500, help="Play this much earlier (later, if negative).", metavar="X")
-    ] = 0.0,
+        float | None, typer.Option(min=-500, max=500, help="Play this much earlier (later, if negative).", metavar="X")
+    ] = None,
     send_clock: Annotated[
         bool, typer.Option("--send-clock", help="With the internal clock: send it on, with Start, Stop and position.")
     ] = False,
     log: Annotated[Path | None, typer.Option(help="Write what happens to a file as well.", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings of this machine: ports, offsets, what was learned from controllers. Options go before.",
+            metavar="FILE",
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder for answers that are kept; your music folder's rtgen.", metavar="DIR")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
     ] = None,
@@ -187,27 +197,37 @@ def run(
 
     **Example:** rtgen run --in keystation --out fluid --clock internal --tempo 96 --use follow
     """
+    from rtgen.rig import config as configs
     from rtgen.rig import runner
+    from rtgen.rig.clips import folder as clip_folder
+    from rtgen.rig.steward import House
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
     chosen = _preset(preset, model=model, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
+    path = config or configs.usual_path()
+    machine = configs.load(path)
+    named = tuple(inputs or machine.inputs)
+    early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
+    late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
+    kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
     runner.run(
         chosen,
         _model(chosen),
         runner.Setup(
-            inputs=tuple(inputs or ()),
-            output=output,
+            inputs=named,
+            output=output or machine.output,
             api=api,
             name=name,
             clock=clock,
             seed=_seed(seed),
             device=device,
             thru=thru,
-            clock_offset_s=clock_offset_ms / 1e3,
-            output_offset_s=output_offset_ms / 1e3,
+            clock_offset_s=late / 1e3,
+            output_offset_s=early / 1e3,
             send_clock=send_clock,
             log=log,
+            house=House(machine, path, named or (f"{name} in",), kept),
         ),
         seconds,
         quiet,

@@ -13,22 +13,14 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from rtgen.instrument import midi
+from rtgen.instrument.binding import DEFAULT, NEVER, PAIRED, Binding, Code
 from rtgen.instrument.events import Pressed, Turned
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 
-Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
-"""How a control change of an endless encoder tells by how much it was turned: 127 and 1, 63 and 65, or 65 and 1 for a
-step down and up."""
-CODES: tuple[Code, ...] = get_args(Code)
-Kind = Literal["cc", "cc14", "note"]
-"""A control change; a pair of them, the second 32 above the first, with 14 bits between them (MIDI 1.0); or a key."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Takeover = Literal["none", "pickup", "scale"]
 """What a knob does that does not stand where its parameter is: it jumps there; it waits until it gets there; or it goes
 by a share of the way that is left to either."""
 TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
-NEVER = frozenset({midi.SUSTAIN, *range(120, 128)})
-"""Control changes that are no knobs: the pedal, and what silences a channel."""
 STEP = 1 / 100
 """Of a parameter's way that an endless encoder goes in a step."""
 _FINE = 2 / 127
@@ -36,65 +28,6 @@ _FINE = 2 / 127
 _HALF = 64
 _GESTURE = 4
 """Messages from which it is told what kind of knob is moved."""
-_PAIRED = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """A knob or button of a controller, and what it is for.
-
-    Args:
-        to: a parameter or a button.
-        number: of the control change, or the pitch of the key.
-        kind: of message.
-        channel: 1-16; None is any.
-        code: of an endless encoder; None where it tells where it stands.
-        toggles: whether a button that stays is released by being pressed again, not by being let go.
-
-    Raises:
-        ValueError: there is no such thing to turn, or no such message.
-    """
-
-    to: str
-    number: int
-    kind: Kind = "cc"
-    channel: int | None = None
-    code: Code | None = None
-    toggles: bool = False
-
-    def __post_init__(self) -> None:
-        if self.to not in PARAMETERS and self.to not in BUTTONS:
-            raise ValueError(f"there is no parameter and no button {self.to!r}")
-        if self.kind not in KINDS or (self.code is not None and self.code not in CODES):
-            raise ValueError(f"{self.to}: {self.kind!r} with {self.code!r} is no kind of message")
-        most = 31 if self.kind == "cc14" else 127
-        if type(self.number) is not int or not 0 <= self.number <= most:
-            raise ValueError(f"{self.to}: {self.number!r} is not a number from 0 to {most}")
-        if self.kind != "note" and self.number in NEVER:
-            raise ValueError(f"{self.to}: control change {self.number} is the pedal's, or silences; choose another")
-        if self.channel is not None and (type(self.channel) is not int or not 1 <= self.channel <= 16):
-            raise ValueError(f"{self.to}: channel {self.channel!r} is not from 1 to 16")
-        if self.kind == "note" and self.to in PARAMETERS:
-            raise ValueError(f"{self.to}: a key presses, and cannot turn")
-
-    @property
-    def signs(self) -> tuple[tuple[str, int], ...]:
-        """The messages that it takes: `cc` or `note`, and a number."""
-        if self.kind == "note":
-            return (("note", self.number),)
-        return tuple(("cc", n) for n in (self.number, self.number + _PAIRED)[: 1 + (self.kind == "cc14")])
-
-    def clashes(self, other: Binding) -> bool:
-        """Whether a message could be for both."""
-        apart = self.channel is not None and other.channel is not None and self.channel != other.channel
-        return not apart and bool(set(self.signs) & set(other.signs))
-
-
-DEFAULT: tuple[Binding, ...] = (
-    *(Binding(p.name, p.cc) for p in PARAMETERS.values()),
-    *(Binding(b.name, b.cc) for b in BUTTONS.values()),
-)
-"""What a controller turns and presses that nothing has been learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +237,7 @@ class Controls:
             elif binding.kind == "cc14":
                 value14 = round(16383 * share)
                 messages.append(midi.control(channel, binding.number, value14 >> 7))
-                messages.append(midi.control(channel, binding.number + _PAIRED, value14 & 0x7F))
+                messages.append(midi.control(channel, binding.number + PAIRED, value14 & 0x7F))
             else:
                 messages.append(midi.control(channel, binding.number, as_cc(share)))
         return tuple(messages)
@@ -342,12 +275,12 @@ def recognised(to: str, seen: Iterable[tuple[int, int, int]]) -> Binding | None:
     channel, number, _ = every[-1]
     if to in BUTTONS:
         return Binding(to, number, "cc", channel) if every[-1][2] >= _HALF else None
-    own = {n: [v for c, m, v in every if (c, m) == (channel, n)] for n in (number, number - _PAIRED, number + _PAIRED)}
-    first = number - _PAIRED if own[number - _PAIRED] else number
+    own = {n: [v for c, m, v in every if (c, m) == (channel, n)] for n in (number, number - PAIRED, number + PAIRED)}
+    first = number - PAIRED if own[number - PAIRED] else number
     # A lone second half may still get its first, and a first its second.
     if len(own[number]) < _GESTURE:
         return None
-    if first < _PAIRED and own.get(first) and own.get(first + _PAIRED):
+    if first < PAIRED and own.get(first) and own.get(first + PAIRED):
         return Binding(to, first, "cc14", channel)
     return Binding(to, number, "cc", channel, _code(own[number]))
 

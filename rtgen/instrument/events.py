@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rtgen.instrument.binding import Binding
 from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.preset import Preset, Use
 from rtgen.music.note import Loop
@@ -139,6 +140,7 @@ class Notice:
         other: what a knob or button was for.
         preset: the one that took over, or that a kept answer is of.
         tempo: BPM, of an answer that is kept.
+        bindings: all that the controller at the input turns and presses, when something was learned from it.
         peers: how many others are in the Link session.
     """
 
@@ -156,6 +158,7 @@ class Notice:
     other: str = ""
     preset: Preset | None = None
     tempo: float = 0.0
+    bindings: tuple[Binding, ...] = ()
     peers: int = 0
 
 

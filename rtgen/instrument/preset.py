@@ -34,6 +34,7 @@ class Preset:
         metre: of the bars.
         tempo: BPM of the internal clock, and of an external one until it has told its own.
         channel: MIDI channel of the answer, 1-16.
+        program: the program change, 1-128, that chooses it; 0 for none.
         knobs: a value for every parameter.
     """
 
@@ -46,6 +47,7 @@ class Preset:
     metre: Metre = Metre()  # noqa: RUF009 (frozen)
     tempo: float = 120.0
     channel: int = 1
+    program: int = 0
     knobs: Mapping[str, float] = field(default_factory=lambda: {p.name: p.default for p in PARAMETERS.values()})
 
     @property
@@ -122,6 +124,8 @@ def _check(name: str, value: Any) -> Any:
             return _whole(name, value, 1, MAX_BARS)
         case "channel":
             return _whole(name, value, 1, 16)
+        case "program":
+            return _whole(name, value, 0, 128)
         case "tempo":
             return float(_number(name, value, MIN_TEMPO, MAX_TEMPO))
         case "metre":

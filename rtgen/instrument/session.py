@@ -12,7 +12,8 @@ from typing import Literal
 
 from rtgen.instrument import midi
 from rtgen.instrument.answers import Answers, Asked
-from rtgen.instrument.controls import DEFAULT, Binding, Controls, Learned, Takeover
+from rtgen.instrument.binding import DEFAULT, Binding
+from rtgen.instrument.controls import Controls, Learned, Takeover
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -382,7 +383,7 @@ class Session:
         self._learning = None
         for controls in self._controls.values():
             controls.learn(None)
-        out.notices.append(Notice("learned", port=port, name=to))
+        out.notices.append(Notice("learned", port=port, name=to, bindings=self.controls(port).bindings))
 
     # ---- an answer that plays is changed --------------------------------------------------------------------------
 

@@ -50,12 +50,14 @@ class Score:
         tempos: (tick, BPM), the first at tick 0.
         metres: (tick, metre), the first at tick 0.
         markers: (tick, text).
+        length: ticks that every track has at least, whether anything happens up to there or not.
     """
 
     tracks: tuple[Track, ...]
     tempos: tuple[tuple[int, float], ...] = ((0, _DEFAULT_TEMPO),)
     metres: tuple[tuple[int, Metre], ...] = ((0, Metre()),)
     markers: tuple[tuple[int, str], ...] = field(default=())
+    length: int = 0
 
     @property
     def end(self) -> int:
@@ -199,10 +201,12 @@ def write(path: Path, score: Score) -> None:
         *((t, mido.MetaMessage("set_tempo", tempo=round(60e6 / bpm))) for t, bpm in score.tempos),
         *((t, mido.MetaMessage("marker", text=text)) for t, text in score.markers),
     ]
-    midi.tracks.append(_delta_track(sorted(conductor, key=lambda c: c[0])))
+    midi.tracks.append(_delta_track(sorted(conductor, key=lambda c: c[0]), score.length))
     for track in score.tracks:
         messages = [(e.tick, mido.Message.from_bytes(e.data)) for e in track.events]
-        midi.tracks.append(_delta_track([(0, mido.MetaMessage("track_name", name=track.name)), *messages]))
+        midi.tracks.append(
+            _delta_track([(0, mido.MetaMessage("track_name", name=track.name)), *messages], score.length)
+        )
     partial = path.with_name(path.name + ".part")
     try:
         midi.save(str(partial))
@@ -211,13 +215,13 @@ def write(path: Path, score: Score) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
 
 
-def _delta_track(timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.MidiTrack:
+def _delta_track(timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]], length: int) -> mido.MidiTrack:
     track = mido.MidiTrack()
     now = 0
     for tick, message in timed:
         track.append(message.copy(time=tick - now))
         now = tick
-    track.append(mido.MetaMessage("end_of_track"))
+    track.append(mido.MetaMessage("end_of_track", time=max(length - now, 0)))
     return track
 
 

@@ -20,6 +20,7 @@ from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.log import Log
 from rtgen.rig.ports import SystemPorts
+from rtgen.rig.steward import House, Steward
 from rtgen.rig.systems import Api, find_api
 from rtgen.rig.telling import Teller
 
@@ -41,6 +42,7 @@ class Setup:
         output_offset_s: seconds by which messages leave early.
         send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
+        house: where things are kept, and the settings of the machine.
     """
 
     inputs: tuple[str, ...]
@@ -55,6 +57,7 @@ class Setup:
     output_offset_s: float
     send_clock: bool
     log: Path | None
+    house: House
 
 
 def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
@@ -71,6 +74,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     if thru is None:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
         thru = bool(setup.inputs) and setup.output not in setup.inputs
+    known = setup.house.config.controllers
     session = Session(
         preset,
         clock=setup.clock,
@@ -79,6 +83,9 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         clock_offset_s=setup.clock_offset_s,
         output_offset_s=setup.output_offset_s,
         send_clock=setup.send_clock,
+        bindings={i: known[name] for i, name in enumerate(setup.house.inputs) if name in known},
+        takeover=setup.house.config.takeover,
+        listens=setup.house.config.listens,
     )
     news: SimpleQueue[News | None] = SimpleQueue()
     daemon = Daemon(session, ports, model, setup.device, news.put)
@@ -86,7 +93,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if setup.clock == "link" else nullcontext()
     daemon.open()
-    with Teller(console, daemon, preset, news, log, quiet) as teller, link:
+    steward = Steward(daemon, preset, setup.house)
+    with Teller(console, daemon, preset, news, log, quiet, steward) as teller, link:
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
         daemon.run(seconds)
 

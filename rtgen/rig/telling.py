@@ -18,6 +18,7 @@ from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.log import Log
+from rtgen.rig.steward import Steward
 from rtgen.rig.worker import Failed, Ready
 
 
@@ -31,6 +32,7 @@ class Teller:
         news: what happens.
         log: a file for it.
         quiet: whether the terminal is spared.
+        steward: who sees to what the instrument wants.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Teller:
         news: SimpleQueue[News | None],
         log: Log | None,
         quiet: bool,
+        steward: Steward | None = None,
     ) -> None:
         self._console = console
         self._daemon = daemon
@@ -48,6 +51,7 @@ class Teller:
         self._news = news
         self._log = log
         self._quiet = quiet
+        self._steward = steward
         self._status = None
         if console.is_terminal and not quiet:
             self._status = Live(console=console, auto_refresh=False, transient=True)
@@ -89,7 +93,8 @@ class Teller:
                         return
                     if isinstance(item, Notice) and item.preset is not None:
                         self._preset = item.preset
-                    last = sentence(item, self._preset)
+                    seen_to = self._steward.see_to(item) if self._steward and isinstance(item, Notice) else None
+                    last = seen_to or sentence(item, self._preset)
                     self._tell(item, last)
                 except Empty:
                     pass
@@ -151,6 +156,10 @@ def _notice(item: Notice, preset: Preset) -> str:
         "stored": f"{item.name.upper()} is what was played last: {notes}"
         if item.loop is not None
         else f"nothing has been played yet that could be {item.name.upper()}",
+        "kept": f"an answer to keep: {notes}" if item.loop is not None else "there is no answer yet that could be kept",
+        "wanted": f"{'the ' if not item.name.isdigit() else ''}preset {item.name} is wanted",
+        "learned": f"{item.name} is learned",
+        "taken": f"that is for {item.other}; say that it shall be for {item.name} all the same, or move another",
         "unplugged": f"{item.name} has gone; it is waited for",
         "plugged": f"{item.name} is back",
         "linked": f"Link: {item.peers} other{'s' * (item.peers != 1)} in the session",

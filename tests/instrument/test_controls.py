@@ -6,21 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.controls import (
-    CODES,
-    DEFAULT,
-    NEVER,
-    Binding,
-    Code,
-    Controls,
-    Done,
-    Kind,
-    Learned,
-    Takeover,
-    as_cc,
-    by,
-    of_cc,
-)
+from rtgen.instrument.binding import CODES, DEFAULT, NEVER, Binding, Code, Kind
+from rtgen.instrument.controls import Controls, Done, Learned, Takeover, as_cc, by, of_cc
 from rtgen.instrument.events import Pressed, Turned
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music.attributes import NAMES

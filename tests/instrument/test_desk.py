@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtgen.instrument.controls import Binding
+from rtgen.instrument.binding import Binding
 from rtgen.instrument.events import Chosen, Learn, Pressed, Turned
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset

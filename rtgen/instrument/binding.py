@@ -1,0 +1,79 @@
+"""Bindings: which message of a controller is for which parameter or button."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rtgen.instrument import midi
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+
+Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
+"""How a control change of an endless encoder tells by how much it was turned: 127 and 1, 63 and 65, or 65 and 1 for a
+step down and up."""
+CODES: tuple[Code, ...] = get_args(Code)
+Kind = Literal["cc", "cc14", "note"]
+"""A control change; a pair of them, the second 32 above the first, with 14 bits between them (MIDI 1.0); or a key."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+NEVER = frozenset({midi.SUSTAIN, *range(120, 128)})
+"""Control changes that are no knobs: the pedal, and what silences a channel."""
+PAIRED = 32
+"""How far the second of a pair of control changes is above the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A knob or button of a controller, and what it is for.
+
+    Args:
+        to: a parameter or a button.
+        number: of the control change, or the pitch of the key.
+        kind: of message.
+        channel: 1-16; None is any.
+        code: of an endless encoder; None where it tells where it stands.
+        toggles: whether a button that stays is released by being pressed again, not by being let go.
+
+    Raises:
+        ValueError: there is no such thing to turn, or no such message.
+    """
+
+    to: str
+    number: int
+    kind: Kind = "cc"
+    channel: int | None = None
+    code: Code | None = None
+    toggles: bool = False
+
+    def __post_init__(self) -> None:
+        if self.to not in PARAMETERS and self.to not in BUTTONS:
+            raise ValueError(f"there is no parameter and no button {self.to!r}")
+        if self.kind not in KINDS or (self.code is not None and self.code not in CODES):
+            raise ValueError(f"{self.to}: {self.kind!r} with {self.code!r} is no kind of message")
+        most = 31 if self.kind == "cc14" else 127
+        if type(self.number) is not int or not 0 <= self.number <= most:
+            raise ValueError(f"{self.to}: {self.number!r} is not a number from 0 to {most}")
+        if self.kind != "note" and self.number in NEVER:
+            raise ValueError(f"{self.to}: control change {self.number} is the pedal's, or silences; choose another")
+        if self.channel is not None and (type(self.channel) is not int or not 1 <= self.channel <= 16):
+            raise ValueError(f"{self.to}: channel {self.channel!r} is not from 1 to 16")
+        if self.kind == "note" and self.to in PARAMETERS:
+            raise ValueError(f"{self.to}: a key presses, and cannot turn")
+
+    @property
+    def signs(self) -> tuple[tuple[str, int], ...]:
+        """The messages that it takes: `cc` or `note`, and a number."""
+        if self.kind == "note":
+            return (("note", self.number),)
+        return tuple(("cc", n) for n in (self.number, self.number + PAIRED)[: 1 + (self.kind == "cc14")])
+
+    def clashes(self, other: Binding) -> bool:
+        """Whether a message could be for both."""
+        apart = self.channel is not None and other.channel is not None and self.channel != other.channel
+        return not apart and bool(set(self.signs) & set(other.signs))
+
+
+DEFAULT: tuple[Binding, ...] = (
+    *(Binding(p.name, p.cc) for p in PARAMETERS.values()),
+    *(Binding(b.name, b.cc) for b in BUTTONS.values()),
+)
+"""What a controller turns and presses that nothing has been learned from."""

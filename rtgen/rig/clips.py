@@ -1,0 +1,40 @@
+"""Clips: answers that are kept, each as a `.mid` that is as long as its loop, to be dragged into a track."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import platformdirs
+
+from rtgen.errors import UserError
+from rtgen.instrument.preset import Preset
+from rtgen.music import key
+from rtgen.music.files import Score, Track, note_events, write
+from rtgen.music.note import Loop
+
+
+def folder() -> Path:
+    """Where clips are kept unless another folder is named."""
+    return platformdirs.user_music_path() / "rtgen"
+
+
+def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) -> Path:
+    """Writes a clip, named by time, key, tempo and preset; none is ever overwritten.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    scale = key.estimate(loop.notes)
+    name = f"{when:%Y-%m-%d %H.%M.%S} {scale or 'no key'} {tempo:.0f} BPM {preset.name}"
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The clip folder {where} cannot be made ({error.strerror}); choose another --clips") from error
+    path, number = where / f"{name}.mid", 1
+    while path.exists():
+        number += 1
+        path = where / f"{name} {number}.mid"
+    track = Track(preset.name, tuple(note_events(loop.notes, channel=preset.channel - 1)))
+    write(path, Score((track,), ((0, tempo),), ((0, preset.metre),), length=loop.length))
+    return path

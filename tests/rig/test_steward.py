@@ -1,0 +1,202 @@
+"""What is kept: clips, what was learned, and the list of presets that a program change chooses from."""
+
+from __future__ import annotations
+
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import mido
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtgen import shipped
+from rtgen.errors import UserError
+from rtgen.instrument.binding import CODES, Binding
+from rtgen.instrument.events import Notice
+from rtgen.instrument.preset import Preset
+from rtgen.music import files
+from rtgen.music.note import Loop, Note
+from rtgen.rig import clips, config
+from rtgen.rig.config import Config
+from rtgen.rig.steward import House, Steward, numbered
+
+LOOP = Loop(3840, tuple(Note(t, (60, 64, 67, 72, 71, 67, 62)[t // 480 % 7], 400, 90) for t in range(0, 3000, 480)))
+WHEN = datetime(2026, 11, 21, 17, 4, 5)
+TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
+
+
+class Playing:
+    """Stands for a daemon: remembers what was chosen."""
+
+    def __init__(self) -> None:
+        self.chosen: list[tuple[str, str]] = []
+
+    def choose(self, preset: Preset, model: Path) -> None:
+        """As `Daemon.choose`."""
+        self.chosen.append((preset.name, model.name))
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model and four presets, one of them broken."""
+    folders = {
+        kind: [("yours", tmp_path / "you" / kind), ("shipped", tmp_path / kind)] for kind in ("models", "presets")
+    }
+    for _, folder in (*folders["models"], *folders["presets"]):
+        folder.mkdir(parents=True)
+    (tmp_path / "models" / "tiny.onnx").write_bytes(TINY.read_bytes())
+    for name, says in {"b": "program: 1", "a": "program: 2", "c": "bars: 1", "bad": "bars: 99"}.items():
+        (tmp_path / "presets" / f"{name}.yaml").write_text(f"model: tiny\n{says}\n")
+    monkeypatch.setattr(shipped, "folders", folders.__getitem__)
+    return tmp_path
+
+
+def steward(folder: Path, name: str = "b") -> tuple[Steward, Playing]:
+    playing = Playing()
+    house = House(Config(), folder / "config.yaml", ("Keys", "Knobs"), folder / "clips")
+    return Steward(playing, Preset(name=name), house), playing  # type: ignore[arg-type]
+
+
+# ---- presets --------------------------------------------------------------------------------------------------------
+
+
+def test_presets_stand_in_the_order_of_their_programs(listed: Path) -> None:
+    assert [(p.name, p.program) for p in numbered()] == [("b", 1), ("a", 2), ("c", 0)]
+    (listed / "you" / "presets" / "mine.yaml").write_text("model: tiny\nprogram: 1\n")
+    assert [(p.name, p.program) for p in numbered()] == [("mine", 1), ("a", 2), ("b", 0), ("c", 0)]
+
+
+def test_those_that_come_with_rtgen_have_a_number_each() -> None:
+    programs = [p.program for p in numbered()]
+    assert programs == list(range(1, len(programs) + 1))
+
+
+def test_a_program_chooses_its_preset(listed: Path) -> None:
+    keeper, playing = steward(listed)
+    assert keeper.see_to(Notice("wanted", name="2")) is None
+    assert playing.chosen == [("a", "tiny.onnx")]
+    assert keeper.see_to(Notice("wanted", name="9")) == (
+        "no preset has the program 9; 'rtgen presets' lists those that there are"
+    )
+
+
+def test_next_and_previous_go_round(listed: Path) -> None:
+    keeper, playing = steward(listed)
+    for which in ("next", "next", "next", "previous"):
+        keeper.see_to(Notice("wanted", name=which))
+    assert [name for name, _ in playing.chosen] == ["a", "c", "b", "c"]
+    keeper.see_to(Notice("preset", preset=Preset(name="a")))  # somebody else chose it
+    keeper.see_to(Notice("wanted", name="next"))
+    assert playing.chosen[-1][0] == "c"
+
+
+# ---- clips ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_kept_answer_is_a_clip_as_long_as_its_loop(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    preset = Preset(name="lush", channel=3)
+    said = keeper.see_to(Notice("kept", loop=LOOP, preset=preset, tempo=96.0))
+    (path,) = (tmp_path / "clips").iterdir()
+    assert said == f"kept as {path}"
+    assert path.name.endswith(" 96 BPM lush.mid")
+    midi = mido.MidiFile(path)
+    assert [sum(message.time for message in track) for track in midi.tracks] == [3840, 3840]
+    score = files.read(path)
+    assert tuple(score.tracks[0].notes()) == LOOP.notes
+    assert [round(tempo) for _, tempo in score.tempos] == [96]
+
+
+def test_no_clip_is_written_over_another(tmp_path: Path) -> None:
+    paths = [clips.keep(LOOP, Preset(), 120.0, tmp_path, WHEN) for _ in range(3)]
+    assert [p.name for p in paths] == [f"2026-11-21 17.04.05 C major 120 BPM default{n}.mid" for n in ("", " 2", " 3")]
+
+
+def test_without_an_answer_nothing_is_kept(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    assert keeper.see_to(Notice("kept", preset=Preset())) == "there is no answer yet that could be kept"
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "clips").write_text("a file")
+    keeper, _ = steward(tmp_path)
+    said = keeper.see_to(Notice("kept", loop=LOOP, preset=Preset(), tempo=120.0))
+    assert said is not None
+    assert "clip folder" in said
+    assert "choose another" in said
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_learned_is_there_the_next_time(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    bindings = (Binding("blend", 70, channel=3), Binding("mute", 36, "note", 10, toggles=True))
+    assert keeper.see_to(Notice("learned", port=1, name="mute", bindings=bindings)) == "mute is learned from Knobs"
+    keeper.see_to(Notice("learned", port=0, name="fill", bindings=(Binding("fill", 9, "cc14"),)))
+    found = config.load(tmp_path / "config.yaml")
+    assert found.controllers == {"Knobs": bindings, "Keys": (Binding("fill", 9, "cc14"),)}
+
+
+@given(
+    st.builds(
+        Config,
+        inputs=st.lists(st.text("ab cü:", max_size=5), max_size=2).map(tuple),
+        output=st.none() | st.text("xyz #'\"", max_size=5),
+        clock_offset_ms=st.floats(-500, 500),
+        takeover=st.sampled_from(("none", "pickup", "scale")),
+        listens=st.none() | st.integers(1, 16),
+        controllers=st.dictionaries(
+            st.text("KAx -", min_size=1, max_size=5),
+            st.tuples(st.builds(Binding, st.just("fill"), st.integers(1, 60), code=st.none() | st.sampled_from(CODES))),
+        ),
+    )
+)
+def test_settings_come_back_as_they_were(found: Config) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "deep" / "config.yaml"
+        config.save(found, path)
+        assert config.load(path) == found
+
+
+def test_there_need_be_no_settings(tmp_path: Path) -> None:
+    assert config.load(tmp_path / "none.yaml") == Config()
+    (tmp_path / "empty.yaml").touch()
+    assert config.load(tmp_path / "empty.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("inptus: [a]", "no setting 'inptus'; did you mean 'inputs'"),
+        ("inputs: keys", "inputs is 'keys', which it cannot be"),
+        ("listens: 17", "listens is 17"),
+        ("takeover: jump", "takeover is 'jump'"),
+        ("clock_offset_ms: 900", "clock_offset_ms is 900"),
+        ("controllers: {Knobs: [{to: distanze, number: 3}]}", "controller Knobs: there is no parameter and no button"),
+        ("controllers: {Knobs: [{to: blend, number: 3}, {to: fill, number: 3}]}", "blend and fill are both on cc 3"),
+        ("controllers: {Knobs: [{to: blend}]}", "is no knob"),
+        ("controllers: {Knobs: 3}", "controller Knobs is no list"),
+        ("a: &x [*x, *x]\nb: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("- 3", "not a list of 'setting: value' lines"),
+        ("a: [", "not valid YAML at line"),
+    ],
+)
+def test_settings_that_cannot_be_are_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said) as error:
+        config.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_settings_that_cannot_be_written_are_a_sentence_and_the_old_ones_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "shut"
+    folder.write_text("a file")
+    with pytest.raises(UserError, match="cannot be written"):
+        config.save(Config(), folder / "config.yaml")
+    assert stat.S_ISREG(folder.stat().st_mode)
