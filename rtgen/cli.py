@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,6 +186,12 @@ def run(
     clips: Annotated[
         Path | None, typer.Option(help="Folder for answers that are kept; your music folder's rtgen.", metavar="DIR")
     ] = None,
+    osc: Annotated[
+        str | None,
+        typer.Option(
+            help="Where OSC is listened to: off, a port, or ADDRESS:PORT; 7770 unless taken.", metavar="WHERE"
+        ),
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
     ] = None,
@@ -228,6 +235,7 @@ def run(
             send_clock=send_clock,
             log=log,
             house=House(machine, path, named or (f"{name} in",), kept),
+            osc=osc,
         ),
         seconds,
         quiet,
@@ -479,6 +487,90 @@ def bench(
         _print_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
     else:
         benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command()
+def controls(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/controls.md has it.")] = False,
+) -> None:
+    """List every knob and button, with its control change and its OSC address."""
+    from rtgen.instrument.parameters import listed
+
+    rows = list(listed())
+    if markdown:
+        print("\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])))
+        return
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows[1:]:
+        table.add_row(*map(_escaped, row))
+    _out.print(table)
+
+
+OscOption = Annotated[
+    int | None, typer.Option("--osc", help="Port of the daemon, where several are running.", metavar="PORT")
+]
+
+
+@app.command()
+def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
+    """Show what a running daemon is at."""
+    from rtgen.rig.remote import running
+
+    found = running(osc)
+    if as_json:
+        _print_json(found)
+    elif not found:
+        raise UserError("no rtgen is running that listens to OSC; start one with 'rtgen run'")
+    else:
+        table = Table("Name", "OSC", "Preset", "Mode", "Use", "Tempo", "Bar", "Answer", box=None, header_style="bold")
+        for port, state in found.items():
+            about = {address.removeprefix("/rtgen/state/"): values for address, values in state.items()}
+            bar = f"{about['bar'][0]}.{about['bar'][1]}" if about["rolling"][0] else "stopped"
+            notes = (len(about["answer"]) - 1) // 4
+            words = (about["name"][0], port, about["preset"][0], about["mode"][0], about["use"][0])
+            table.add_row(*map(_escaped, map(str, words)), f"{about['tempo'][0]:.1f}", bar, f"{notes} notes")
+        _out.print(table)
+
+
+@app.command(name="set")
+def set_parameter(
+    name: Annotated[str, typer.Argument(help="A parameter; 'preset' and 'use' can be set, too.")],
+    value: Annotated[str, typer.Argument(help="Its value.")],
+    osc: OscOption = None,
+) -> None:
+    """Turn a knob of a running daemon, or choose another preset."""
+    from rtgen.rig.remote import tell
+
+    number: float | str = value
+    with suppress(ValueError):
+        number = float(value)
+    tell(osc, f"/rtgen/{name}", value if name in ("preset", "use") else number)
+
+
+@app.command()
+def press(
+    button: Annotated[str, typer.Argument(help="freeze, store_a, store_b, regenerate, back, keep, clear, mute ...")],
+    osc: OscOption = None,
+) -> None:
+    """Press a button of a running daemon."""
+    from rtgen.rig.remote import tell
+
+    tell(osc, f"/rtgen/{button}")
+
+
+@app.command()
+def learn(
+    name: Annotated[str, typer.Argument(help="A parameter or a button.")],
+    over: Annotated[
+        bool, typer.Option("--over", help="What was moved last is for this, though it was for something else.")
+    ] = False,
+    osc: OscOption = None,
+) -> None:
+    """Say what the next knob that you move, or button or key that you press, shall be for."""
+    from rtgen.rig.remote import tell
+
+    tell(osc, "/rtgen/learn/over" if over else "/rtgen/learn", *([] if over else [name]))
+    _out.print("" if over else f"Move a knob (an endless one to the right), or press: it is for {name} from then on.")
 
 
 def _print_json(value: Any) -> None:

@@ -322,3 +322,15 @@ def test_the_real_time_side_imports_no_numbers() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
+    status, out, _ = run("controls", "--markdown")
+    assert status == 0
+    page = Path(__file__).parents[1] / "docs" / "controls.md"
+    assert out.strip() in page.read_text("utf-8"), "run 'rtgen controls --markdown' and put its table into the page"
+
+
+@pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
+def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
+    fails(run(*command, "--osc", "1"), "no rtgen is running")

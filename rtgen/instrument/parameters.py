@@ -5,7 +5,7 @@ The command line, presets, control changes, OSC, the panel and the documentation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -152,3 +152,14 @@ BUTTONS: Mapping[str, Button] = {
         Button("panic", 119, "ends everything that sounds"),
     )
 }
+
+
+def listed() -> Iterator[tuple[str, str, str, str, str, str]]:
+    """All that can be turned and pressed, as rows of a table, headings first."""
+    heard = {"answer": "next beat", "next": "next beat", "play": "at once"}
+    yield "name", "CC", "OSC", "range", "heard", "what it does"
+    for p in PARAMETERS.values():
+        way = "off, on" if p.taper == "switch" else f"{p.low:g} to {p.high:g} {p.unit}".rstrip()
+        yield p.name, str(p.cc), f"/rtgen/{p.name} f", f"{way} ({p.default:g})", heard[p.acts], p.help
+    for b in BUTTONS.values():
+        yield b.name, str(b.cc), f"/rtgen/{b.name}", "stays on" if b.stays else "press", "at once", b.help

@@ -640,6 +640,11 @@ class Session:
         return self._looper.notes(self.transport.tick_at(now))
 
     @property
+    def muted(self) -> bool:
+        """Whether no answer is heard."""
+        return self._player.muted
+
+    @property
     def present(self) -> Loop | None:
         """The present answer."""
         return self._answers.present

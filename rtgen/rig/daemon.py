@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -10,7 +10,7 @@ from time import perf_counter
 
 from rtgen.errors import UserError
 from rtgen.instrument.events import Chosen, Event, Notice, Warmed
-from rtgen.instrument.preset import Preset
+from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox
@@ -33,12 +33,22 @@ class View:
         tick: position; None unless rolling.
         played: what has been captured of the present loop.
         answer: the present answer.
+        preset: which plays.
+        use: when answers are heard.
+        knobs: the value of every parameter.
+        muted: whether the answer is.
+        lead_s: how long before its boundary a loop goes to the model.
     """
 
     tempo: float
     tick: int | None
     played: tuple[Note, ...]
     answer: Loop | None
+    preset: Preset
+    use: Use
+    knobs: Mapping[str, float]
+    muted: bool
+    lead_s: float
 
 
 News = Notice | Ready | Failed | Dropped
@@ -56,9 +66,9 @@ class Daemon:
     """
 
     def __init__(self, session: Session, ports: Ports, model: Path, device: str, tell: Callable[[News], None]) -> None:
-        self.view = View(session.transport.tempo, None, (), None)
-        """The state of late; replaced whole, so that any thread may read it."""
         self._session = session
+        self.view = self._seen(None)
+        """The state of late; replaced whole, so that any thread may read it."""
         self._preset = session.preset
         self._has_played = False
         self._ports = ports
@@ -172,5 +182,18 @@ class Daemon:
         self._inbox.put(perf_counter(), report)
 
     def _show(self, now: float) -> None:
+        self.view = self._seen(now)
+
+    def _seen(self, now: float | None) -> View:
         session = self._session
-        self.view = View(session.transport.tempo, session.position(now), session.played(now), session.present)
+        return View(
+            session.transport.tempo,
+            session.position(now) if now is not None else None,
+            session.played(now) if now is not None else (),
+            session.present,
+            session.preset,
+            session.use,
+            dict(session.knobs),
+            session.muted,
+            session.lead.seconds,
+        )

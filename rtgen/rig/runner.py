@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
@@ -14,15 +15,18 @@ from rich.console import Console
 from rich.prompt import IntPrompt
 from rich.text import Text
 
+from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.log import Log
+from rtgen.rig.osc import PORT, Remote
 from rtgen.rig.ports import SystemPorts
 from rtgen.rig.steward import House, Steward
 from rtgen.rig.systems import Api, find_api
 from rtgen.rig.telling import Teller
+from rtgen.rig.worker import Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Setup:
         send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
         house: where things are kept, and the settings of the machine.
+        osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
     """
 
     inputs: tuple[str, ...]
@@ -58,6 +63,7 @@ class Setup:
     send_clock: bool
     log: Path | None
     house: House
+    osc: str | None = None
 
 
 def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
@@ -94,7 +100,12 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     link = _link(session, daemon) if setup.clock == "link" else nullcontext()
     daemon.open()
     steward = Steward(daemon, preset, setup.house)
-    with Teller(console, daemon, preset, news, log, quiet, steward) as teller, link:
+    remote = _remote(setup, daemon, steward, news)
+    also = remote.heard if remote is not None else lambda _: None
+    teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
+    with teller, link, remote or nullcontext():
+        if remote is not None:
+            teller.say(f"OSC on {remote.host}, port {remote.port}")
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
         daemon.run(seconds)
 
@@ -104,6 +115,26 @@ def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     from rtgen.rig.link import LinkPeer
 
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
+
+
+def _remote(setup: Setup, daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]) -> Remote | None:
+    """What takes OSC in.
+
+    Raises:
+        UserError: it cannot be listened to where it shall be.
+    """
+    if setup.osc == "off":
+        return None
+    host, _, port = (setup.osc or "").rpartition(":")
+    if port and not port.isdigit():
+        raise UserError(f"--osc is {setup.osc!r}; say off, a port, or an address and a port, as 127.0.0.1:{PORT}")
+    complain = partial(_complain, news)
+    where = host or "127.0.0.1", int(port) if port else None
+    return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, setup.name, *where)
+
+
+def _complain(news: SimpleQueue[News | None], why: str) -> None:
+    news.put(Failed(why))
 
 
 def _ask(question: str, names: list[str]) -> str:

@@ -68,6 +68,17 @@ class Steward:
             return str(error)
         return None
 
+    def choose(self, which: str) -> str | None:
+        """Has another preset played, from any thread: `next`, `previous`, a program, or a name.
+
+        Returns:
+            Why it cannot be, or None.
+        """
+        try:
+            return self._choose(which)
+        except UserError as error:
+            return str(error)
+
     def _choose(self, which: str) -> str | None:
         listed = numbered()
         if which in ("next", "previous"):
@@ -76,6 +87,8 @@ class Steward:
             if not names:
                 return "there are no presets to go to"
             chosen = listed[(at + (1 if which == "next" else -1)) % len(listed)]
+        elif not which.isdigit():
+            chosen = presets.load(find("presets", which))
         else:
             found = [preset for preset in listed if preset.program == int(which)]
             if not found:

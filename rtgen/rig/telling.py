@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -33,6 +34,7 @@ class Teller:
         log: a file for it.
         quiet: whether the terminal is spared.
         steward: who sees to what the instrument wants.
+        also: is told every line.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Teller:
         log: Log | None,
         quiet: bool,
         steward: Steward | None = None,
+        also: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._console = console
         self._daemon = daemon
@@ -52,6 +55,7 @@ class Teller:
         self._log = log
         self._quiet = quiet
         self._steward = steward
+        self._also = also
         self._status = None
         if console.is_terminal and not quiet:
             self._status = Live(console=console, auto_refresh=False, transient=True)
@@ -95,6 +99,7 @@ class Teller:
                         self._preset = item.preset
                     seen_to = self._steward.see_to(item) if self._steward and isinstance(item, Notice) else None
                     last = seen_to or sentence(item, self._preset)
+                    self._also(last)
                     self._tell(item, last)
                 except Empty:
                     pass

@@ -1,0 +1,327 @@
+"""Open Sound Control: every knob and button of a running daemon, and its state for whoever asks (OSC 1.0, over UDP).
+
+    /rtgen/<parameter> f       turns it            /rtgen/<button> [f]      presses it; 0 lets it go
+    /rtgen/preset s|i          a name, `next`, `previous`, or a program
+    /rtgen/use s               answer, follow or hold
+    /rtgen/learn s             what the next knob that is moved is for; `/rtgen/learn/over`: though it is for something
+    /rtgen/subscribe [i]       the state from now on, to this port of the sender; `/rtgen/unsubscribe`
+
+What is subscribed to comes under the same addresses, so that faders follow, and under `/rtgen/state/...`. A
+subscription that is not renewed ends by itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from pythonosc.osc_message import OscMessage
+from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
+from pythonosc.osc_packet import OscPacket, ParseError
+
+from rtgen.errors import UserError, did_you_mean
+from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.instrument.preset import USES
+from rtgen.music.note import Loop, Note
+from rtgen.music.time import PPQN
+from rtgen.rig.daemon import View
+
+PORT = 7770
+"""Where a daemon listens unless told otherwise, or if that is taken at one of the nine after it."""
+PORTS = range(PORT, PORT + 10)
+LEASE_S = 30.0
+"""How long a subscription lasts if it is not renewed."""
+MOST = 64
+"""Messages that are taken in a round of `_ROUND_S`; what comes beyond is dropped, and said so."""
+LISTENERS = 16
+"""Subscriptions at a time."""
+NOTES = 256
+"""Notes of a loop that are told; a datagram has its limits."""
+_ROUND_S = 0.05
+_COMPLAIN_S = 1.0
+_BYTES = 65_536
+Address = tuple[str, int]
+Said = tuple[str, tuple[Any, ...]]
+"""An address, and what is said under it."""
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Who has subscribed: until when, and what it was told last."""
+
+    until: float
+    told: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+class Remote:
+    """A thread that takes OSC in, and tells what there is to tell.
+
+    Args:
+        hear: takes an event to the instrument.
+        view: the state of late.
+        choose: has another preset played; returns why it cannot be.
+        complain: says a sentence to the player.
+        name: of the daemon.
+        host: address that is listened on.
+        port: likewise; None takes a free one of the usual.
+
+    Raises:
+        UserError: the port is taken, or the address is not this machine's.
+    """
+
+    def __init__(
+        self,
+        hear: Callable[[Event], None],
+        view: Callable[[], View],
+        choose: Callable[[str], str | None],
+        complain: Callable[[str], None],
+        name: str = "rtgen",
+        host: str = "127.0.0.1",
+        port: int | None = None,
+    ) -> None:
+        self._hear, self._view, self._choose, self._complain = hear, view, choose, complain
+        self._name = name
+        self._socket = _bound(host, port)
+        self._socket.settimeout(_ROUND_S)
+        self.host, self.port = self._socket.getsockname()[:2]
+        """Where it listens."""
+        self._listeners: dict[Address, _Listener] = {}
+        self._news: SimpleQueue[Said] = SimpleQueue()
+        self._dropped = 0
+        self._complained = float("-inf")
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="osc", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._thread.join(1.0)
+        self._socket.close()
+
+    def tell(self, address: str, *values: Any) -> None:
+        """Tells something that happened to all who have subscribed; from any thread."""
+        self._news.put((address, values))
+
+    def heard(self, line: str) -> None:
+        """Tells a line of what happens."""
+        self.tell("/rtgen/state/news", line)
+
+    # ---- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing:
+            round_ends = perf_counter() + _ROUND_S
+            taken = 0
+            while (left := round_ends - perf_counter()) > 0:
+                self._socket.settimeout(left)
+                try:
+                    data, sender = self._socket.recvfrom(_BYTES)
+                except TimeoutError:
+                    break
+                except OSError:
+                    continue  # somebody who subscribed is gone, and the system says so here
+                taken += 1
+                if taken <= MOST:
+                    self._take(data, sender)
+                else:
+                    self._dropped += 1
+            self._feed(perf_counter())
+
+    def _take(self, data: bytes, sender: Address) -> None:
+        try:
+            messages = [timed.message for timed in OscPacket(data).messages][:MOST]
+        except (ParseError, ValueError, IndexError, RecursionError):
+            self._refuse(sender, "that is no OSC message")
+            return
+        for message in messages:
+            wrong = self._do(message, sender)
+            if wrong is not None:
+                self._refuse(sender, wrong)
+
+    def _refuse(self, sender: Address, why: str) -> None:
+        self._send(sender, ("/rtgen/error", (why,)))
+        now = perf_counter()
+        if now - self._complained > _COMPLAIN_S:
+            self._complained = now
+            self._complain(f"OSC from {sender[0]}: {why}")
+
+    def _do(self, message: OscMessage, sender: Address) -> str | None:
+        """Does what a message says; returns why it cannot."""
+        address, values = message.address, list(message.params)
+        name = address.removeprefix("/rtgen/")
+        first = values[0] if values else None
+        if name == address:
+            return f"{address} is not an address of ours; all begin with /rtgen/"
+        if name in PARAMETERS:
+            return self._turn(name, first)
+        if name in BUTTONS:
+            if first is not None and not isinstance(first, int | float):
+                return f"/rtgen/{name} takes nothing, or a number, not {first!r}"
+            stays = BUTTONS[name].stays and first is None
+            self._hear(Pressed(name, None if stays else first is None or first > 0))
+            return None
+        match name:
+            case "preset" if isinstance(first, str | int) and not isinstance(first, bool):
+                return self._choose(str(first))
+            case "use" if first in USES:
+                self._hear(Used(first))
+            case "learn" if first in ("", None) or first in PARAMETERS or first in BUTTONS:
+                self._hear(Learn(first or None))
+            case "learn/over":
+                self._hear(Learn(None, over=True))
+            case "subscribe" if first is None or (type(first) is int and 0 < first < 65_536):
+                return self._subscribe((sender[0], first or sender[1]))
+            case "unsubscribe":
+                self._listeners.pop((sender[0], first if type(first) is int else sender[1]), None)
+            case "preset" | "use" | "learn" | "subscribe":
+                return f"/rtgen/{name} cannot be {first!r}"
+            case _:
+                return f"there is no {address}{did_you_mean(name, [*PARAMETERS, *BUTTONS, 'preset', 'use', 'learn'])}"
+        return None
+
+    def _turn(self, name: str, value: Any) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            return f"/rtgen/{name} takes a number, not {value!r}"
+        try:
+            self._hear(Turned(name, PARAMETERS[name].check(value)))
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _subscribe(self, listener: Address) -> str | None:
+        if listener not in self._listeners and len(self._listeners) >= LISTENERS:
+            return f"{LISTENERS} listen already; /rtgen/unsubscribe one"
+        told = self._listeners.pop(listener, _Listener(0.0)).told
+        self._listeners[listener] = _Listener(perf_counter() + LEASE_S, told)
+        return None
+
+    # ---- telling ----------------------------------------------------------------------------------------------------
+
+    def _feed(self, now: float) -> None:
+        if self._dropped and now - self._complained > _COMPLAIN_S:
+            self._complained = now
+            self._complain(f"more OSC comes in than can be played: {self._dropped} messages dropped")
+            self._dropped = 0
+        self._listeners = {a: each for a, each in self._listeners.items() if each.until > now}
+        news: list[Said] = []
+        with suppress(Empty):
+            while True:
+                news.append(self._news.get_nowait())
+        if not self._listeners:
+            return
+        state = {"/rtgen/state/name": (self._name,), **dict(told(self._view()))}
+        for address, listener in self._listeners.items():
+            for said in state.items():
+                if listener.told.get(said[0]) != said[1]:
+                    self._send(address, said)
+            listener.told = state
+            for said in news:
+                self._send(address, said)
+
+    def _send(self, to: Address, said: Said) -> None:
+        with suppress(OSError, BuildError):
+            self._socket.sendto(datagram(*said), to)
+
+
+def _bound(host: str, port: int | None) -> socket.socket:
+    for number in PORTS if port is None else (port,):
+        found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            found.bind((host, number))
+        except OSError as error:
+            found.close()
+            reason = error.strerror or str(error)
+        else:
+            return found
+    which = f"ports {PORTS[0]} to {PORTS[-1]} of {host} are" if port is None else f"port {port} of {host} is"
+    raise UserError(f"OSC {which} not to be had ({reason}); choose another with --osc, or --osc off")
+
+
+def told(view: View) -> Iterator[Said]:
+    """The state, as it is told: addresses and values."""
+    for name, value in view.knobs.items():
+        yield f"/rtgen/{name}", (float(value),)
+    yield "/rtgen/freeze", (float(view.use == "hold"),)
+    yield "/rtgen/mute", (float(view.muted),)
+    yield "/rtgen/state/preset", (view.preset.name, view.preset.program)
+    yield "/rtgen/state/mode", (view.preset.mode,)
+    yield "/rtgen/state/use", (view.use,)
+    yield "/rtgen/state/bars", (view.preset.bars, str(view.preset.metre))
+    yield "/rtgen/state/tempo", (round(view.tempo, 2),)
+    yield "/rtgen/state/rolling", (int(view.tick is not None),)
+    tick = view.tick or 0
+    bar, rest = divmod(tick, view.preset.metre.bar)
+    yield "/rtgen/state/bar", (bar + 1, rest // PPQN + 1)
+    yield "/rtgen/state/tick", (tick,)
+    yield "/rtgen/state/lead", (round(1e3 * view.lead_s, 1),)
+    yield "/rtgen/state/played", flat(view.played, view.preset.length)
+    answer = view.answer or Loop(view.preset.length)
+    yield "/rtgen/state/answer", flat(answer.notes, answer.length)
+
+
+def flat(notes: tuple[Note, ...], length: int) -> tuple[int, ...]:
+    """Notes as they are told: the loop's length, then onset, pitch, duration and velocity of each, in ticks."""
+    return (length, *(value for n in notes[:NOTES] for value in (n.onset, n.pitch, n.duration, n.velocity)))
+
+
+def datagram(address: str, values: tuple[Any, ...]) -> bytes:
+    """A message as it goes over the wire."""
+    builder = OscMessageBuilder(address)
+    for value in values:
+        builder.add_arg(value)
+    found: bytes = builder.build().dgram
+    return found
+
+
+class Client:
+    """Speaks with a daemon by OSC.
+
+    Args:
+        port: where it listens.
+        host: likewise.
+    """
+
+    def __init__(self, port: int = PORT, host: str = "127.0.0.1") -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect((host, port))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, address: str, *values: Any) -> None:
+        """Sends a message; where nobody listens it is lost."""
+        with suppress(OSError):
+            self._socket.send(datagram(address, values))
+
+    def hear(self, seconds: float) -> Iterator[Said]:
+        """What comes in within so many seconds, as it comes."""
+        ends = perf_counter() + seconds
+        while (left := ends - perf_counter()) > 0:
+            self._socket.settimeout(left)
+            try:
+                data = self._socket.recv(_BYTES)
+            except TimeoutError:
+                return
+            except OSError:
+                continue
+            with suppress(ParseError):
+                for timed in OscPacket(data).messages:
+                    yield timed.message.address, tuple(timed.message.params)

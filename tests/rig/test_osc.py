@@ -1,0 +1,235 @@
+"""OSC over the loopback: knobs and buttons in, state out, and what cannot be understood."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtgen.errors import UserError
+from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.instrument.preset import Preset
+from rtgen.music.note import Loop, Note
+from rtgen.rig import osc, remote
+from rtgen.rig.daemon import View
+from rtgen.rig.osc import Client, Remote, datagram, told
+
+LOOP = Loop(3840, (Note(-3, 60, 400, 90), Note(960, 64, 100, 70)))
+VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold", dict(Preset().knobs), True, 0.0213)
+
+
+class Desk:
+    """A remote, and what came of what it was sent."""
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+        self.chosen: list[str] = []
+        self.said: list[str] = []
+        self.view = VIEW
+        self.remote = Remote(self.heard.append, lambda: self.view, self.choose, self.said.append, "desk", port=0)
+
+    def choose(self, name: str) -> str | None:
+        """As `Steward.choose`."""
+        self.chosen.append(name)
+        return f"there is no preset called {name}" if name == "nix" else None
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    found = Desk()
+    with found.remote:
+        yield found
+
+
+@pytest.fixture
+def client(desk: Desk) -> Iterator[Client]:
+    with Client(desk.remote.port) as found:
+        yield found
+
+
+def soon(found: Callable[[], bool]) -> None:
+    ends = time.perf_counter() + 5
+    while not found() and time.perf_counter() < ends:
+        time.sleep(0.01)
+    assert found()
+
+
+# ---- in -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_and_button_has_an_address(desk: Desk, client: Client) -> None:
+    meant: list[Event] = []
+    for parameter in PARAMETERS.values():
+        client.send(f"/rtgen/{parameter.name}", float(parameter.high))
+        meant.append(Turned(parameter.name, parameter.high))
+        time.sleep(0.002)  # as a hand would
+    for button in BUTTONS.values():
+        client.send(f"/rtgen/{button.name}")
+        meant.append(Pressed(button.name, None if button.stays else True))
+        time.sleep(0.002)
+    soon(lambda: len(desk.heard) == len(meant))
+    assert desk.heard == meant
+    assert desk.said == []
+
+
+def test_buttons_can_be_let_go(desk: Desk, client: Client) -> None:
+    for value in (1, 0.0, 1.0):
+        client.send("/rtgen/freeze", value)
+    client.send("/rtgen/panic", 0)
+    meant = [Pressed("freeze", True), Pressed("freeze", False), Pressed("freeze", True), Pressed("panic", False)]
+    soon(lambda: desk.heard == meant)
+
+
+def test_presets_uses_and_learning(desk: Desk, client: Client) -> None:
+    client.send("/rtgen/preset", "next")
+    client.send("/rtgen/preset", 7)
+    client.send("/rtgen/use", "follow")
+    client.send("/rtgen/learn", "mute")
+    client.send("/rtgen/learn/over")
+    client.send("/rtgen/learn")
+    soon(lambda: len(desk.heard) == 4)
+    assert desk.heard == [Used("follow"), Learn("mute"), Learn(None, over=True), Learn(None)]
+    assert desk.chosen == ["next", "7"]
+
+
+@pytest.mark.parametrize(
+    ("address", "values", "said"),
+    [
+        ("/rtgen/distance", (3.0,), "distance is 3; it goes from 0 to 1"),
+        ("/rtgen/distance", ("much",), "/rtgen/distance takes a number, not 'much'"),
+        ("/rtgen/distance", (float("nan"),), "takes a number"),
+        ("/rtgen/distance", (True,), "takes a number, not True"),
+        ("/rtgen/distance", (), "takes a number, not None"),
+        ("/rtgen/distanze", (0.5,), "there is no /rtgen/distanze; did you mean 'distance'"),
+        ("/rtgen/freeze", ("on",), "takes nothing, or a number"),
+        ("/rtgen/use", ("never",), "/rtgen/use cannot be 'never'"),
+        ("/rtgen/learn", ("distanze",), "/rtgen/learn cannot be 'distanze'"),
+        ("/rtgen/preset", ("nix",), "there is no preset called nix"),
+        ("/rtgen/subscribe", (-3,), "cannot be -3"),
+        ("/live/tempo", (120.0,), "/live/tempo is not an address of ours"),
+    ],
+)
+def test_what_cannot_be_is_answered_and_told_once(desk: Desk, client: Client, address, values, said) -> None:  # type: ignore[no-untyped-def]
+    for _ in range(3):
+        client.send(address, *values)
+    answers = [words[0] for where, words in client.hear(0.4) if where == "/rtgen/error"]
+    assert len(answers) == 3
+    assert all(said in answer for answer in answers)
+    assert len(desk.said) == 1
+    assert said in desk.said[0]
+    assert desk.heard == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60))
+def test_no_datagram_stops_it(data: bytes) -> None:
+    desk = Desk()
+    desk.remote._take(data, ("127.0.0.1", 9))
+    desk.remote._take(b"/rtgen/panic\0\0\0\0,\0\0\0", ("127.0.0.1", 9))
+    desk.remote._socket.close()
+    assert desk.heard[-1] == Pressed("panic")
+
+
+def test_a_flood_is_thinned_and_counted(desk: Desk, client: Client) -> None:
+    began = time.perf_counter()
+    for i in range(5000):
+        client.send("/rtgen/distance", i / 5000)
+    rounds = (time.perf_counter() - began) / 0.05 + 2
+    soon(lambda: any("messages dropped" in line for line in desk.said))
+    time.sleep(0.2)
+    assert 0 < len(desk.heard) <= osc.MOST * (rounds + 6)
+    client.send("/rtgen/panic")
+    soon(lambda: desk.heard[-1] == Pressed("panic"))
+
+
+# ---- out ------------------------------------------------------------------------------------------------------------
+
+
+def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client: Client) -> None:
+    client.send("/rtgen/subscribe")
+    first = dict(client.hear(0.3))
+    assert first["/rtgen/state/name"] == ("desk",)
+    assert first.keys() >= {f"/rtgen/{name}" for name in PARAMETERS}
+    assert first["/rtgen/state/preset"] == ("lush", 10)
+    assert first["/rtgen/state/bar"] == (2, 2)
+    assert first["/rtgen/state/tempo"] == (pytest.approx(96.5),)
+    assert (first["/rtgen/freeze"], first["/rtgen/mute"]) == ((1.0,), (1.0,))
+    assert first["/rtgen/state/answer"] == (3840, -3, 60, 400, 90, 960, 64, 100, 70)
+    desk.view = replace(VIEW, tempo=97.0)
+    assert list(client.hear(0.2)) == [("/rtgen/state/tempo", (97.0,))]
+    desk.remote.heard("stopped")
+    assert list(client.hear(0.2)) == [("/rtgen/state/news", ("stopped",))]
+    client.send("/rtgen/unsubscribe")
+    time.sleep(0.1)
+    desk.view = VIEW
+    assert list(client.hear(0.2)) == []
+
+
+def test_a_subscription_ends_by_itself(desk: Desk, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(osc, "LEASE_S", 0.2)
+    client.send("/rtgen/subscribe")
+    assert list(client.hear(0.1))
+    time.sleep(0.3)
+    desk.view = replace(VIEW, tempo=90.0)
+    assert list(client.hear(0.2)) == []
+
+
+def test_a_subscription_to_another_port(desk: Desk, client: Client) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(5)
+        client.send("/rtgen/subscribe", other.getsockname()[1])
+        assert other.recv(1000).startswith(b"/rtgen/")
+    # It is gone, and nobody minds.
+    time.sleep(0.2)
+    desk.view = replace(VIEW, tempo=90.0)
+    client.send("/rtgen/panic")
+    soon(lambda: desk.heard == [Pressed("panic")])
+
+
+def test_no_more_listen_than_may(desk: Desk) -> None:
+    clients = [Client(desk.remote.port) for _ in range(osc.LISTENERS + 1)]
+    for each in clients:
+        each.send("/rtgen/subscribe")
+        time.sleep(0.01)
+    words = dict(clients[-1].hear(0.3))
+    assert "listen already" in words["/rtgen/error"][0]
+    for each in clients:
+        each.__exit__(None, None, None)
+
+
+def test_a_long_loop_fits_into_a_datagram() -> None:
+    many = Loop(3840, tuple(Note(i % 3840, i % 128, 10) for i in range(3000)))
+    for address, values in told(replace(VIEW, answer=many, played=many.notes)):
+        assert len(datagram(address, values)) < 9000
+
+
+# ---- from another terminal ------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_is_a_sentence(desk: Desk) -> None:
+    with pytest.raises(UserError, match=rf"OSC port {desk.remote.port} of 127.0.0.1 is not to be had .*--osc off"):
+        Remote(desk.heard.append, lambda: VIEW, desk.choose, desk.said.append, port=desk.remote.port)
+
+
+def test_a_running_daemon_is_found_and_told(desk: Desk) -> None:
+    port = desk.remote.port
+    state = remote.running(port)[port]
+    assert state["/rtgen/state/name"] == ("desk",)
+    remote.tell(port, "/rtgen/distance", 0.5)
+    assert desk.heard == [Turned("distance", 0.5)]
+    with pytest.raises(UserError, match="takes a number"):
+        remote.tell(port, "/rtgen/distance", "x")
+
+
+def test_none_running_is_a_sentence() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as shut:
+        shut.bind(("127.0.0.1", 0))
+        with pytest.raises(UserError, match="no rtgen is running"):
+            remote.tell(shut.getsockname()[1], "/rtgen/panic")
