@@ -186,6 +186,10 @@ def run(
     clips: Annotated[
         Path | None, typer.Option(help="Folder for answers that are kept; your music folder's rtgen.", metavar="DIR")
     ] = None,
+    sessions: Annotated[
+        str | None,
+        typer.Option(help="Folder for logs and music of sessions, or off; your music folder's rtgen.", metavar="DIR"),
+    ] = None,
     osc: Annotated[
         str | None,
         typer.Option(
@@ -207,6 +211,7 @@ def run(
     from rtgen.rig import config as configs
     from rtgen.rig import runner
     from rtgen.rig.clips import folder as clip_folder
+    from rtgen.rig.journal import folder as session_folder
     from rtgen.rig.steward import House
 
     if send_clock and clock != "internal":
@@ -235,6 +240,7 @@ def run(
             send_clock=send_clock,
             log=log,
             house=House(machine, path, named or (f"{name} in",), kept),
+            sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
             osc=osc,
         ),
         seconds,
@@ -487,6 +493,44 @@ def bench(
         _print_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
     else:
         benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command(name="sessions")
+def list_sessions(
+    where: Annotated[Path | None, typer.Argument(help="Folder; your music folder's rtgen/sessions.")] = None,
+) -> None:
+    """List the sessions that were logged."""
+    from rtgen.rig.journal import SUFFIX
+    from rtgen.rig.journal import folder as session_folder
+
+    folder = where or session_folder()
+    logs = sorted(folder.glob(f"*{SUFFIX}"))
+    if not logs:
+        _out.print(f"No sessions in {_escaped(str(folder))}; 'rtgen run' logs them there.")
+        return
+    table = Table("Session", "Size", "Music", box=None, header_style="bold")
+    for log in logs:
+        music = log.with_suffix(".mid")
+        table.add_row(_escaped(str(log)), f"{log.stat().st_size / 2**20:.1f} MB", music.name if music.exists() else "-")
+    _out.print(table)
+
+
+@app.command()
+def replay(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="As 'rtgen sessions' lists it.")],
+    out: Annotated[Path | None, typer.Option(help="Write its music to a .mid.", metavar="FILE")] = None,
+) -> None:
+    """Play a session again from its log, and see whether the same bytes come out."""
+    from rtgen.music import files
+    from rtgen.rig.replay import replay as again
+
+    found = again(log)
+    if out is not None:
+        files.write(out, found.score)
+    bytes_are = "the same bytes" if found.different is None else f"other bytes from step {found.different + 1} on"
+    _out.print(f"{found.steps} steps, {found.seconds:.0f} s, {found.answers} answers: {bytes_are}", highlight=False)
+    if found.different is not None:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -114,6 +114,11 @@ class Linked:
     peers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session ended; it is the last that happens in one that was not killed."""
+
+
 Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked
 
 

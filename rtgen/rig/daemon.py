@@ -9,7 +9,7 @@ from queue import Empty
 from time import perf_counter
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Chosen, Event, Notice, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Notice, Warmed
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
@@ -51,6 +51,7 @@ class View:
     lead_s: float
 
 
+Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
 News = Notice | Ready | Failed | Dropped
 
 
@@ -63,9 +64,18 @@ class Daemon:
         model: the `.onnx` file that the worker loads.
         device: what runs it.
         tell: called from the real-time loop with what is worth telling; it must not wait for anything.
+        note: likewise with every step: when, what happened, and what was sent.
     """
 
-    def __init__(self, session: Session, ports: Ports, model: Path, device: str, tell: Callable[[News], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        ports: Ports,
+        model: Path,
+        device: str,
+        tell: Callable[[News], None],
+        note: Noted = lambda *_: None,
+    ) -> None:
         self._session = session
         self.view = self._seen(None)
         """The state of late; replaced whole, so that any thread may read it."""
@@ -74,6 +84,7 @@ class Daemon:
         self._ports = ports
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
+        self._note = note
         self._inbox = Inbox()
         self._housekeeping = Housekeeping()
         self._stopping = False
@@ -113,7 +124,9 @@ class Daemon:
             self._loop(end)
         finally:
             try:
-                self._send(self._session.end())
+                last = self._session.end()
+                self._send(last)
+                self._note(perf_counter(), Ended(), last)
             finally:
                 self._ports.close()
                 self._worker.stop()
@@ -152,6 +165,7 @@ class Daemon:
             event = None
         out = self._session.step(now, event)
         self._send(out.messages)
+        self._note(now, event, out.messages)
         if out.heard is not None:
             self._worker.tell(out.heard)
         for job in out.jobs:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,9 +22,11 @@ from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.journal import SUFFIX, Journal, Opening
 from rtgen.rig.log import Log
 from rtgen.rig.osc import PORT, Remote
 from rtgen.rig.ports import SystemPorts
+from rtgen.rig.replay import unfinished, write
 from rtgen.rig.steward import House, Steward
 from rtgen.rig.systems import Api, find_api
 from rtgen.rig.telling import Teller
@@ -47,6 +51,7 @@ class Setup:
         send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
         house: where things are kept, and the settings of the machine.
+        sessions: folder for session logs; None keeps none.
         osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
     """
 
@@ -63,6 +68,7 @@ class Setup:
     send_clock: bool
     log: Path | None
     house: House
+    sessions: Path | None = None
     osc: str | None = None
 
 
@@ -81,20 +87,23 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
         thru = bool(setup.inputs) and setup.output not in setup.inputs
     known = setup.house.config.controllers
-    session = Session(
-        preset,
-        clock=setup.clock,
-        thru=thru,
-        seed=setup.seed,
-        clock_offset_s=setup.clock_offset_s,
-        output_offset_s=setup.output_offset_s,
-        send_clock=setup.send_clock,
-        bindings={i: known[name] for i, name in enumerate(setup.house.inputs) if name in known},
-        takeover=setup.house.config.takeover,
-        listens=setup.house.config.listens,
-    )
+    settings = {
+        "clock": setup.clock,
+        "thru": thru,
+        "seed": setup.seed,
+        "clock_offset_s": setup.clock_offset_s,
+        "output_offset_s": setup.output_offset_s,
+        "send_clock": setup.send_clock,
+        "takeover": setup.house.config.takeover,
+        "listens": setup.house.config.listens,
+    }
+    bindings = {i: known[name] for i, name in enumerate(setup.house.inputs) if name in known}
+    opening = Opening(preset, settings, bindings)
+    session = opening.session()
+    journal = _journal(setup.sessions, setup.name, opening)
     news: SimpleQueue[News | None] = SimpleQueue()
-    daemon = Daemon(session, ports, model, setup.device, news.put)
+    note = journal.note if journal is not None else lambda *_: None
+    daemon = Daemon(session, ports, model, setup.device, news.put, note)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if setup.clock == "link" else nullcontext()
@@ -103,11 +112,13 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     remote = _remote(setup, daemon, steward, news)
     also = remote.heard if remote is not None else lambda _: None
     teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
-    with teller, link, remote or nullcontext():
+    with teller, link, remote or nullcontext(), journal or nullcontext():
         if remote is not None:
             teller.say(f"OSC on {remote.host}, port {remote.port}")
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
         daemon.run(seconds)
+    if journal is not None:
+        _close(journal, console, quiet)
 
 
 def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
@@ -115,6 +126,29 @@ def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     from rtgen.rig.link import LinkPeer
 
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
+
+
+def _journal(folder: Path | None, name: str, opening: Opening) -> Journal | None:
+    """The log of this session; of earlier ones that were killed the music is written meanwhile, by another process."""
+    if folder is None:
+        return None
+    if left := unfinished(folder):
+        subprocess.Popen([sys.executable, "-m", "rtgen.rig.replay", *map(str, left)], start_new_session=True)
+    when = datetime.now().astimezone()
+    path, number = folder / f"{when:%Y-%m-%d %H.%M.%S} {name}{SUFFIX}", 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{when:%Y-%m-%d %H.%M.%S} {name} {number}{SUFFIX}")
+    return Journal(path, opening)
+
+
+def _close(journal: Journal, console: Console, quiet: bool) -> None:
+    """Writes the music of a session that has ended, if there was any."""
+    if journal.broken:
+        raise UserError(journal.broken)
+    if not quiet:
+        console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
+    write(journal.path)
 
 
 def _remote(setup: Setup, daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]) -> Remote | None:
@@ -130,7 +164,14 @@ def _remote(setup: Setup, daemon: Daemon, steward: Steward, news: SimpleQueue[Ne
         raise UserError(f"--osc is {setup.osc!r}; say off, a port, or an address and a port, as 127.0.0.1:{PORT}")
     complain = partial(_complain, news)
     where = host or "127.0.0.1", int(port) if port else None
-    return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, setup.name, *where)
+    try:
+        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, setup.name, *where)
+    except UserError as error:
+        if setup.osc is not None:
+            raise
+        # Nobody asked for it: the music goes on without.
+        complain(str(error))
+        return None
 
 
 def _complain(news: SimpleQueue[News | None], why: str) -> None:

@@ -66,9 +66,9 @@ Say = Callable[[Said], None]
 def from_job(job: Job) -> str:
     """A job as a line."""
     fields = {"mode": job.mode, "seed": job.seed, "target": job.target, "epoch": job.epoch, "knobs": dict(job.knobs)}
-    past = [_from_loop(loop) for loop in job.past]
-    ends = [_from_loop(loop) for loop in job.ends or ()]
-    return _line({"loop": _from_loop(job.loop), **fields, "past": past, "ends": ends})
+    past = [from_loop(loop) for loop in job.past]
+    ends = [from_loop(loop) for loop in job.ends or ()]
+    return _line({"loop": from_loop(job.loop), **fields, "past": past, "ends": ends})
 
 
 def to_job(line: str) -> Job:
@@ -78,8 +78,8 @@ def to_job(line: str) -> Job:
         Exception: it is none.
     """
     fields = json.loads(line)
-    past, ends = (tuple(map(_to_loop, fields[name])) for name in ("past", "ends"))
-    return Job(**{**fields, "loop": _to_loop(fields["loop"]), "past": past, "ends": ends or None})
+    past, ends = (tuple(map(to_loop, fields[name])) for name in ("past", "ends"))
+    return Job(**{**fields, "loop": to_loop(fields["loop"]), "past": past, "ends": ends or None})
 
 
 _TO_HEAR = '{"heard":'
@@ -87,7 +87,7 @@ _TO_HEAR = '{"heard":'
 
 def from_heard(heard: Heard) -> str:
     """What there is to hear, as a line."""
-    return _line({"heard": _from_loop(heard.loop), "past": [_from_loop(loop) for loop in heard.past]})
+    return _line({"heard": from_loop(heard.loop), "past": [from_loop(loop) for loop in heard.past]})
 
 
 def is_to_hear(line: str) -> bool:
@@ -102,14 +102,14 @@ def to_heard(line: str) -> Heard:
         Exception: it is none.
     """
     fields = json.loads(line)
-    return Heard(tuple(map(_to_loop, fields["past"])), _to_loop(fields["heard"]))
+    return Heard(tuple(map(to_loop, fields["past"])), to_loop(fields["heard"]))
 
 
 def from_said(said: Said) -> str:
     """What the worker process says, as a line."""
     match said:
         case Answer():
-            return _line({"kind": "answer", "loop": _from_loop(said.loop), "target": said.target, "epoch": said.epoch})
+            return _line({"kind": "answer", "loop": from_loop(said.loop), "target": said.target, "epoch": said.epoch})
         case Skipped():
             return _line({"kind": "skipped"})
         case Failed():
@@ -125,7 +125,7 @@ def to_said(line: str) -> Said | None:
         fields = json.loads(line)
         match fields.pop("kind"):
             case "answer":
-                return Answer(_to_loop(fields["loop"]), _whole(fields["target"]), _whole(fields["epoch"]))
+                return Answer(to_loop(fields["loop"]), _whole(fields["target"]), _whole(fields["epoch"]))
             case "skipped":
                 return Skipped()
             case "failed":
@@ -142,12 +142,18 @@ def _line(message: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":")) + "\n"
 
 
-def _from_loop(loop: Loop) -> dict[str, Any]:
+def from_loop(loop: Loop) -> dict[str, Any]:
+    """A loop as JSON holds it."""
     notes = [(n.onset, n.pitch, n.duration, n.velocity) for n in loop.notes]
     return {"length": loop.length, "bar": loop.bar, "notes": notes}
 
 
-def _to_loop(fields: dict[str, Any]) -> Loop:
+def to_loop(fields: dict[str, Any]) -> Loop:
+    """A loop from JSON.
+
+    Raises:
+        Exception: it is none.
+    """
     notes = (Note(*map(_whole, note)) for note in fields["notes"])
     return Loop(_whole(fields["length"]), tuple(notes), _whole(fields["bar"]))
 
