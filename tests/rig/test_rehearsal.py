@@ -1,0 +1,123 @@
+"""A rehearsal over a real MIDI server: play, learn a knob, turn it, freeze, keep, panic, and read the log."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import symusic
+import yaml
+
+from rtgen.bench.music import BAR
+from rtgen.bench.programs import Program, daemon, preset_file
+from rtgen.bench.server import CLOCK_OUT, TempoMap
+from rtgen.bench.streams import within
+from rtgen.music import files
+from rtgen.music.attributes import MEAN, NAMES, SD
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop, Note
+from rtgen.rig import replay
+from rtgen.rig.osc import Client
+from tests.rig.conftest import Rig, StartDaemon, loop_of
+
+pytestmark = pytest.mark.jack
+
+REGISTER = dict(zip(NAMES, SD, strict=True))["register"]
+PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
+TEMPO = TempoMap((0, 120.0))
+KNOB = 70
+assert len(MEAN) == len(NAMES)
+
+
+def osc_of(program: Program) -> Client:
+    """Speaks with a daemon."""
+    program.wait_for_line("OSC on")
+    found = re.search(r"OSC on \S+ port (\d+)", program.said)
+    assert found
+    return Client(int(found[1]))
+
+
+def mean_pitch(notes: list[tuple[float, int]]) -> float:
+    return sum(pitch for _, pitch in notes) / len(notes)
+
+
+def test_a_rehearsal(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    config, clips, sessions = tmp_path / "config.yaml", tmp_path / "clips", tmp_path / "sessions"
+    kept = ("--config", str(config), "--clips", str(clips), "--sessions", str(sessions))
+    program = start_daemon("--no-thru", *kept)
+    knob = [(100 + 20 * i, bytes((0xB0, KNOB, value))) for i, value in enumerate((60, 61, 62, 63, 64))]
+    # Up while the first answer sounds: that is heard from the next beat on.
+    knob.append((3 * BAR + 100, bytes((0xB0, KNOB, 127))))
+    score = [(e.tick, e.data) for start in (0, 4 * BAR) for e in note_events(PHRASE.notes, start=start)]
+    rig.probe.conduct(TEMPO)
+    rig.probe.play([(TEMPO.frame(tick), data) for tick, data in sorted([*score, *knob], key=lambda e: e[0])])
+    with osc_of(program) as client:
+
+        def at(tick: int, address: str, *values: float) -> None:
+            rig.probe.wait_for_frame(TEMPO.frame(tick))
+            client.send(address, *values)
+
+        client.send("/rtgen/learn", "register")
+        time.sleep(0.2)
+        rig.probe.start()
+        at(7 * BAR, "/rtgen/freeze", 1.0)
+        at(9 * BAR, "/rtgen/keep")
+        at(11 * BAR + 200, "/rtgen/panic")
+        at(11 * BAR + 400, "/rtgen/freeze", 0.0)
+        rig.probe.wait_for_frame(TEMPO.frame(12 * BAR))
+        rig.probe.stop()
+    heard = rig.heard()
+    (run,) = heard.runs
+
+    def notes(begin: int, end: int) -> list[tuple[float, int]]:
+        return [(run.position(n.on), n.pitch) for n in within(heard.notes, run, begin, end)]
+
+    # What was learned turns, and is remembered.
+    learned = yaml.safe_load(config.read_text())["controllers"]["rtgen in"]
+    assert {"to": "register", "number": KNOB, "kind": "cc", "channel": 1} in learned
+    # Before it is turned the answer is what was played; from the next beat on it is higher; the next is so as a whole.
+    before, after, whole = notes(2 * BAR, 3 * BAR), notes(3 * BAR + 480, 4 * BAR), notes(6 * BAR, 8 * BAR)
+    assert [p for _, p in before] == [n.pitch for n in PHRASE.notes if n.onset < BAR]
+    played = mean_pitch([(0.0, n.pitch) for n in PHRASE.notes])
+    assert mean_pitch(after) - played >= REGISTER
+    assert mean_pitch(whole) - played >= REGISTER
+    # Frozen it goes round; after panic nothing sounds until the next round.
+    assert [p for _, p in notes(8 * BAR, 10 * BAR)] == [p for _, p in whole]
+    assert notes(11 * BAR + 300, 12 * BAR) == []
+    # What was kept is as long as the loop.
+    (clip,) = clips.iterdir()
+    assert symusic.Score(clip, ttype="tick").end() <= 2 * BAR
+    assert files.read(clip).tracks[0].notes()[0].pitch == whole[0][1]
+    assert program.end() == 0
+    # And all of it can be played again.
+    (log,) = sessions.glob("*.rtlog")
+    again = replay.replay(log)
+    assert again.different is None
+    assert again.answers >= 3
+    music = files.read(log.with_suffix(".mid"))
+    assert [t.name for t in music.tracks] == ["played", "answered"]
+    assert len(music.tracks[1].notes()) == len(heard.notes)
+
+
+def test_a_session_that_is_killed_is_there_the_next_time(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    sessions = ("--sessions", str(tmp_path / "sessions"))
+    program = daemon(rig.server, "--preset", str(preset_file(tmp_path)), "--no-thru", *sessions, name="killed")
+    program.attach(rig.probe, CLOCK_OUT)
+    program.wait_for_line("model ready")
+    phrase = Loop(2 * BAR, PHRASE.notes)
+    rig.perform(TEMPO, [(0, phrase)], 3 * BAR, meanwhile=lambda: None)
+    time.sleep(1.0)
+    program.process.kill()
+    program.close()
+    rig.probe.take()
+    (log,) = (tmp_path / "sessions").glob("*.rtlog")
+    assert not log.with_suffix(".mid").exists()
+    start_daemon("--no-thru", *sessions, "--name", "again", wait=False, connect=False)
+    ends = time.perf_counter() + 15
+    while not log.with_suffix(".mid").exists() and time.perf_counter() < ends:
+        time.sleep(0.1)
+    played, answered = files.read(log.with_suffix(".mid")).tracks
+    assert [n.pitch for n in played.notes()] == [n.pitch for n in PHRASE.notes]
+    assert answered.notes()
