@@ -186,6 +186,9 @@ def run(
     clips: Annotated[
         Path | None, typer.Option(help="Folder for answers that are kept; your music folder's rtgen.", metavar="DIR")
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for named ports that are not there, as a keyboard not plugged in yet.")
+    ] = False,
     sessions: Annotated[
         str | None,
         typer.Option(help="Folder for logs and music of sessions, or off; your music folder's rtgen.", metavar="DIR"),
@@ -240,6 +243,7 @@ def run(
             send_clock=send_clock,
             log=log,
             house=House(machine, path, named or (f"{name} in",), kept),
+            wait=wait,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
             osc=osc,
         ),
@@ -493,6 +497,32 @@ def bench(
         _print_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
     else:
         benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def service(
+    context: typer.Context,
+    what: Annotated[Literal["install", "status", "logs", "uninstall"], typer.Argument(help="What to do with it.")],
+) -> None:
+    """Have rtgen run whenever you are logged in, with no terminal.
+
+    What follows **install** goes to 'rtgen run': rtgen service install --in keystation --preset shadow. Ports that are
+    not there yet are waited for.
+    """
+    from rtgen.rig import service as services
+
+    if context.args and what != "install":
+        raise UserError(f"'rtgen service {what}' takes nothing else; you said {' '.join(context.args)}")
+    match what:
+        case "install":
+            said = services.install(context.args)
+        case "uninstall":
+            said = services.uninstall()
+        case "status":
+            said = services.status()
+        case "logs":
+            said = services.logs()
+    _out.print(_escaped(said), soft_wrap=True, highlight=False)
 
 
 @app.command(name="sessions")

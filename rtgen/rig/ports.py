@@ -50,6 +50,7 @@ class _Way:
         title: what it is called.
         client: of rtmidi; None while there is no system.
         there: whether it leads anywhere now.
+        sought: whether it never has, so that its name may be part of one.
     """
 
     direction: Direction
@@ -58,6 +59,7 @@ class _Way:
     title: str
     client: Any = None
     there: bool = True
+    sought: bool = False
 
 
 class SystemPorts:
@@ -73,6 +75,7 @@ class SystemPorts:
         inputs: names of the inputs to listen to; None is a virtual one.
         output: name of the output; None makes a virtual one.
         choose: asks the player when a name is ambiguous.
+        wait: whether a port that is not there, or not clear by its name, is waited for.
 
     Raises:
         UserError: a port is not there, or the system has no virtual ones.
@@ -85,6 +88,8 @@ class SystemPorts:
         inputs: Sequence[str | None] = (None,),
         output: str | None = None,
         choose: Choose | None = None,
+        *,
+        wait: bool = False,
     ) -> None:
         self._api, self._name = api, name
         self._ways = [_Way("out", 0, output, output or f"{name} out")]
@@ -109,7 +114,13 @@ class SystemPorts:
                 self._create(way)
                 index = None
                 if way.named is not None:
-                    index = match(way.named, way.client.get_ports(), f"{way.direction}put", choose)
+                    try:
+                        index = match(way.named, way.client.get_ports(), f"{way.direction}put", choose)
+                    except UserError:
+                        if not wait:
+                            raise
+                        way.there, way.sought = False, True
+                        continue
                 self._lead(way, index)
         except BaseException:
             self._delete_all()
@@ -238,7 +249,12 @@ class SystemPorts:
 
     def _find(self, way: _Way) -> None:
         """Notices that a port went, or takes it up again."""
-        index = None if way.named is None else same_port(way.named, way.client.get_ports(), self._api)
+        index = None
+        if way.named is not None:
+            names = way.client.get_ports()
+            # That it is not there yet is no error: it is looked for again.
+            with suppress(UserError):
+                index = match(way.named, names, "port") if way.sought else same_port(way.named, names, self._api)
         here = way.named is None or index is not None
         if way.there and not here:
             self._tell(way, there=False)
@@ -250,6 +266,7 @@ class SystemPorts:
                 way.client.delete()
                 self._create(way)
             self._lead(way, index)
+            way.sought = False
             self._listen(way)
             sleep(_JOIN_S)
             self._tell(way, there=True)

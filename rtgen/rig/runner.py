@@ -51,6 +51,7 @@ class Setup:
         send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
         house: where things are kept, and the settings of the machine.
+        wait: whether ports that are not there are waited for.
         sessions: folder for session logs; None keeps none.
         osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
     """
@@ -68,6 +69,7 @@ class Setup:
     send_clock: bool
     log: Path | None
     house: House
+    wait: bool = False
     sessions: Path | None = None
     osc: str | None = None
 
@@ -81,7 +83,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     log = Log(setup.log) if setup.log else None
     console = Console(stderr=True, highlight=False)
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
-    ports = SystemPorts(find_api(setup.api), setup.name, setup.inputs or (None,), setup.output, choose)
+    ports = SystemPorts(find_api(setup.api), setup.name, setup.inputs or (None,), setup.output, choose, wait=setup.wait)
     thru = setup.thru
     if thru is None:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
