@@ -73,6 +73,11 @@ DeviceOption = Annotated[
 ]
 
 
+OscOption = Annotated[
+    int | None, typer.Option("--osc", help="Port of the daemon, where several are running.", metavar="PORT")
+]
+
+
 def main() -> None:
     """Runs a command; a mistake that the player can mend is one sentence and exit status 2."""
     try:
@@ -384,10 +389,28 @@ def models(
 
 @app.command(name="presets")
 def list_presets(
-    name: Annotated[str | None, typer.Argument(help="Show all settings of one, by name or path.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show all settings of one, by name or path; or 'save'.", metavar="[NAME|save]")
+    ] = None,
+    target: Annotated[str | None, typer.Argument(help="After 'save': its name.", metavar="[NAME]")] = None,
+    over: Annotated[bool, typer.Option("--over", help="With 'save': though there is one of that name.")] = False,
+    osc: OscOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the presets, or show one's settings. Those whose model is not here say so."""
+    """List the presets, show one's settings, or save what a running daemon plays as one.
+
+    Those whose model is not here say so. 'rtgen presets save NAME' keeps the running daemon's preset with its knobs as
+    they are, in your own folder.
+    """
+    if name == "save":
+        from rtgen.rig import remote
+
+        if target is None:
+            raise UserError("'rtgen presets save' needs a name; say rtgen presets save NAME")
+        _out.print(f"saved as {remote.save(remote.present(osc), target, over=over)}", soft_wrap=True, highlight=False)
+        return
+    if target is not None:
+        raise UserError(f"'rtgen presets {name} {target}' is one name too many; only 'save' takes a second")
     paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
     loaded = []
     for path in paths:
@@ -578,11 +601,6 @@ def controls(
     for row in rows[1:]:
         table.add_row(*map(_escaped, row))
     _out.print(table)
-
-
-OscOption = Annotated[
-    int | None, typer.Option("--osc", help="Port of the daemon, where several are running.", metavar="PORT")
-]
 
 
 @app.command()

@@ -90,6 +90,18 @@ class Preset:
 _SETTINGS = (*(f.name for f in fields(Preset) if f.name not in ("name", "knobs")), *PARAMETERS)
 
 
+def saved(preset: Preset) -> str:
+    """The text of a preset's file: what is not as it is by itself."""
+    usual = Preset().as_dict()
+    said = {
+        k: v for k, v in preset.as_dict().items() if k != "name" and (v != usual[k] or k in ("model", "mode", "use"))
+    }
+    # Of what comes over the wire the last digits are noise.
+    plain = {k: round(v, 4) if isinstance(v, float) else v for k, v in said.items()}
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def _number(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is {value!r}, not a number")

@@ -257,9 +257,11 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/freeze", (float(view.use == "hold"),)
     yield "/rtgen/mute", (float(view.muted),)
     yield "/rtgen/state/preset", (view.preset.name, view.preset.program)
+    yield "/rtgen/state/model", (view.preset.model,)
     yield "/rtgen/state/mode", (view.preset.mode,)
     yield "/rtgen/state/use", (view.use,)
     yield "/rtgen/state/bars", (view.preset.bars, str(view.preset.metre))
+    yield "/rtgen/state/channel", (view.preset.channel,)
     yield "/rtgen/state/tempo", (round(view.tempo, 2),)
     yield "/rtgen/state/rolling", (int(view.tick is not None),)
     tick = view.tick or 0
