@@ -189,15 +189,24 @@ def read(path: Path) -> tuple[Opening, Iterator[Step]]:
         raise UserError(
             f"The session log {path} cannot be read ({error.strerror}); 'rtgen sessions' lists them"
         ) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
+    """As `read`, of what is in a log that errors call `name`.
+
+    Raises:
+        UserError: it is no log.
+    """
     if not data.startswith(_MAGIC):
-        raise UserError(f"{path} is no session log of rtgen; 'rtgen sessions' lists them")
+        raise UserError(f"{name} is no session log of rtgen; 'rtgen sessions' lists them")
     reader = _Reader(data, len(_MAGIC))
     try:
         if reader.take("<c")[0] != b"H":
             raise ValueError
         opening = _to_opening(reader.json())
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"The session log {path} has no readable beginning; nothing of it can be played") from error
+        raise UserError(f"The session log {name} has no readable beginning; nothing of it can be played") from error
     return opening, _steps(reader)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rtgen.instrument.transport import State
 from rtgen.music import files
 from rtgen.music.time import PPQN, seconds_per_tick
 from rtgen.rig import journal
+from rtgen.rig.journal import Opening, Step
 
 _TEMPO_MOVES = 0.005
 """Of a tempo: what is less is a measure's uncertainty, and not written down."""
@@ -44,7 +46,11 @@ def replay(path: Path) -> Replayed:
     Raises:
         UserError: it is no log, or cannot be read.
     """
-    opening, steps = journal.read(path)
+    return of(*journal.read(path))
+
+
+def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
+    """What comes of what is in a log."""
     session = opening.session()
     scribe = _Scribe(session)
     scribe.mark(opening.preset.name)

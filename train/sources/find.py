@@ -10,7 +10,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,12 @@ from rtgen.errors import UserError
 from rtgen.music import files
 from train.sources.piece import Reading
 
-READERS = {".mid": "train.sources.midi", ".midi": "train.sources.midi", ".als": "train.sources.als"}
+READERS = {
+    ".mid": "train.sources.midi",
+    ".midi": "train.sources.midi",
+    ".als": "train.sources.als",
+    ".rtlog": "train.sources.log",
+}
 """By suffix, the module whose `read` turns such a file into pieces."""
 MAX_MEMBERS = 2_000_000
 """An archive of more files is refused."""
@@ -178,7 +183,7 @@ def _expand(name: str) -> list[str]:
 def _within(path: str, told: Counter[str]) -> Iterator[Source]:
     folder, members = _members(path)
     if not folder and path.endswith(".zip"):
-        for member in _archive(path, os.getpid()).NameToInfo:
+        for member in _unlogged(_archive(path, os.getpid()).NameToInfo, told):
             if _wanted(member, told):
                 yield Source(path, member)
     elif not folder:
@@ -186,11 +191,22 @@ def _within(path: str, told: Counter[str]) -> Iterator[Source]:
             raise UserError(f"{path} is none of {', '.join(sorted(READERS))}; name a folder, a .zip or such a file")
         yield Source(path)
     else:
-        for member in members:
+        for member in _unlogged(members, told):
             if _suffix(member) == ".zip":
                 yield from _within(f"{path}/{member}", told)
             elif _wanted(member, told):
                 yield Source(path, member)
+
+
+def _unlogged(members: Iterable[str], told: Counter[str]) -> Iterator[str]:
+    """Without the music of sessions whose logs are there: half of it was answered, and not played."""
+    every = list(members)
+    logs = {member.removesuffix(".rtlog") for member in every if member.endswith(".rtlog")}
+    for member in every:
+        if member.removesuffix(".mid") in logs and member.endswith(".mid"):
+            told["music of a session, whose log is read"] += 1
+        else:
+            yield member
 
 
 def _members(path: str) -> tuple[bool, Iterator[str]]:
