@@ -12,8 +12,9 @@ from typing import Literal
 
 from rtgen.instrument import midi
 from rtgen.instrument.answers import Answers, Asked
-from rtgen.instrument.binding import DEFAULT, Binding
-from rtgen.instrument.controls import Controls, Learned, Takeover
+from rtgen.instrument.binding import Binding
+from rtgen.instrument.controls import Controls, Takeover
+from rtgen.instrument.desk import Desk, Taps
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -42,7 +43,7 @@ from rtgen.instrument.thru import Hands, Thru
 from rtgen.instrument.transport import Change, State, Transport
 from rtgen.music.note import Loop, Note
 from rtgen.music.swing import swung
-from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, PPQN
+from rtgen.music.time import PPQN
 
 PRE_ROLL = 60
 """Ticks before a call from which notes count as its early downbeat (a 32nd note)."""
@@ -52,9 +53,6 @@ _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
 
 
-_TAPS = 5
-_LONGEST_TAP_S = 3.0
-"""Taps from which a tempo is told, and between two of them."""
 _CLOCKS = {"midi": MidiClock, "internal": InternalClock, "link": LinkClock}
 
 
@@ -118,7 +116,6 @@ class Session:
         self.transport: Transport = _CLOCKS[clock](preset.tempo)
         self.transport.offset_s = clock_offset_s
         self.preset = preset
-        self.knobs = dict(preset.knobs)
         self.use: Use = preset.use
         self.lead = Lead()
         self._looper = Looper()
@@ -139,12 +136,9 @@ class Session:
         self._epoch = 0
         self._turn_index = 0
         self._answers = Answers()
-        self._bindings = dict(bindings or {})
-        self._takeover: Takeover = takeover
-        self._controls: dict[int, Controls] = {}
+        self._desk = Desk(preset.knobs, bindings or {}, takeover)
+        self._taps = Taps()
         self._listens = listens
-        self._learning: str | None = None
-        self._taps: deque[float] = deque(maxlen=_TAPS)
         # A knob was turned while the answer was being made anew.
         self._turned = False
         self._plays: int | None = None
@@ -156,6 +150,7 @@ class Session:
         self._from = 0
         self._next_beat = 0
         self._heard: Heard | None = None
+        self._tune()
 
     # ---- what happens -------------------------------------------------------------------------------------------
 
@@ -178,7 +173,7 @@ class Session:
             case Pressed():
                 self._press(now, event, out)
             case Learn():
-                self._learn(event, out)
+                self._desk.learn(event, out)
             case Warmed():
                 self.lead.warmed(event.seconds)
                 self._warmed = now
@@ -211,7 +206,12 @@ class Session:
             elif self._sources.is_news(now, port):
                 out.notices.append(Notice("foreign", port=port))
             return
-        if self._control(now, port, message, out):
+        if (done := self._desk.feed(port, message, out)) is not None:
+            for each in done:
+                if isinstance(each, Turned):
+                    self._turn(now, each, port, out)
+                else:
+                    self._press(now, each, out)
             return
         if message[0] & 0xF0 == 0xC0:
             out.notices.append(Notice("wanted", port=port, name=str(message[1] + 1)))
@@ -270,53 +270,22 @@ class Session:
 
     # ---- knobs and buttons ----------------------------------------------------------------------------------------
 
-    def controls(self, port: int) -> Controls:
-        """The knobs and buttons at an input."""
-        if port not in self._controls:
-            found = Controls(self.knobs.__getitem__, self._bindings.get(port, DEFAULT), self._takeover)
-            found.learn(self._learning)
-            self._controls[port] = found
-        return self._controls[port]
-
-    def _control(self, now: float, port: int, message: bytes, out: Output) -> bool:
-        """Does what a knob or button is for; whether the message was one, and is not music."""
-        controls = self.controls(port)
-        done = controls.feed(message)
-        for each in done:
-            match each:
-                case Turned():
-                    self._turn(now, each, port, out)
-                case Pressed():
-                    self._press(now, each, out)
-                case Learned():
-                    self._learned(port, each, out)
-        return bool(done) or controls.bound(message) is not None
-
     def _turn(self, now: float, turned: Turned, port: int | None, out: Output) -> None:
-        """A parameter is turned, by a controller or otherwise."""
-        parameter = PARAMETERS[turned.name]
-        value = parameter.check(turned.value)
-        if value == self.knobs[parameter.name]:
+        """A knob is turned, by a controller or otherwise."""
+        if not self._desk.turn(turned, port, out):
             return
-        self.knobs[parameter.name] = value
-        self._echo(parameter.name, value, port, out)
-        if parameter.acts == "play":
-            self._tune()
-        elif parameter.acts == "next":
-            self._replay(now)
-        else:
-            self._remake(now, out)
+        match PARAMETERS[turned.name].acts:
+            case "play":
+                self._tune()
+            case "next":
+                self._replay(now)
+            case "answer":
+                self._remake(now, out)
 
     def _tune(self) -> None:
         """The player plays as the knobs are."""
         self._player.transpose = round(self.knobs["transpose"])
         self._player.gate, self._player.loudness = self.knobs["gate"], self.knobs["loudness"]
-
-    def _echo(self, name: str, value: float, port: int | None, out: Output) -> None:
-        """Shows controllers what is turned or pressed elsewhere."""
-        for other, controls in self._controls.items():
-            if other != port:
-                out.echoes += [(other, message) for message in controls.shown(name, value)]
 
     def _press(self, now: float, pressed: Pressed, out: Output) -> None:
         if pressed.down is False and pressed.button not in ("freeze", "mute"):
@@ -326,12 +295,12 @@ class Session:
                 released: Use = "answer" if self.preset.use == "hold" else self.preset.use
                 freezes = self.use != "hold" if pressed.down is None else pressed.down
                 self.use = "hold" if freezes else released
-                self._echo("freeze", float(freezes), None, out)
+                self._desk.show("freeze", float(freezes), out)
             case "mute":
                 self._player.muted = not self._player.muted if pressed.down is None else pressed.down
                 if self._player.muted:
                     out.messages += self._ledger.release(thru=False)
-                self._echo("mute", float(self._player.muted), None, out)
+                self._desk.show("mute", float(self._player.muted), out)
             case "store_a" | "store_b":
                 which: Literal["a", "b"] = "a" if pressed.button == "store_a" else "b"
                 out.notices.append(Notice("stored", name=which, loop=self._memory.store(which)))
@@ -350,40 +319,13 @@ class Session:
                 self._player.clear()
                 out.messages += self._ledger.release(thru=False)
             case "tap":
-                self._tap(now)
+                if (tapped := self._taps.tap(now)) is not None:
+                    self.transport.set_tempo(now, tapped)
             case "next_preset" | "previous_preset":
                 out.notices.append(Notice("wanted", name=pressed.button.removesuffix("_preset")))
             case "panic":
                 self._player.clear()
                 out.messages += self._ledger.panic()
-
-    def _tap(self, now: float) -> None:
-        if self._taps and now - self._taps[-1] > _LONGEST_TAP_S:
-            self._taps.clear()
-        self._taps.append(now)
-        if len(self._taps) > 1:
-            each = (self._taps[-1] - self._taps[0]) / (len(self._taps) - 1)
-            self.transport.set_tempo(now, min(max(60 / max(each, 1e-3), MIN_TEMPO), MAX_TEMPO))
-
-    def _learn(self, event: Learn, out: Output) -> None:
-        if event.over:
-            for port, controls in self._controls.items():
-                if (learned := controls.take()) is not None:
-                    self._learned(port, learned, out)
-            return
-        self._learning = event.to
-        for controls in self._controls.values():
-            controls.learn(event.to)
-
-    def _learned(self, port: int, learned: Learned, out: Output) -> None:
-        to = learned.binding.to
-        if learned.instead is not None:
-            out.notices.append(Notice("taken", port=port, name=to, other=learned.instead))
-            return
-        self._learning = None
-        for controls in self._controls.values():
-            controls.learn(None)
-        out.notices.append(Notice("learned", port=port, name=to, bindings=self.controls(port).bindings))
 
     # ---- an answer that plays is changed --------------------------------------------------------------------------
 
@@ -485,13 +427,8 @@ class Session:
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
             self._answers.silence()
-        before = dict(self.knobs)
         self.preset, self.use = preset, preset.use
-        # In place: the controls look here.
-        self.knobs.update(preset.knobs)
-        for name, value in self.knobs.items():
-            if value != before[name]:
-                self._echo(name, value, None, out)
+        self._desk.load(preset.knobs, out)
         self._tune()
         self._player.channel = preset.channel - 1
         self.transport.set_tempo(now, preset.tempo)
@@ -630,6 +567,15 @@ class Session:
             self._remake(now, out)
 
     # ---- for whoever looks on -------------------------------------------------------------------------------------
+
+    @property
+    def knobs(self) -> Mapping[str, float]:
+        """The value of every parameter."""
+        return self._desk.knobs
+
+    def controls(self, port: int) -> Controls:
+        """The knobs and buttons at an input."""
+        return self._desk.controls(port)
 
     def position(self, now: float) -> int | None:
         """The tick at `now`; None unless rolling."""
