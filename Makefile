@@ -25,8 +25,9 @@ help:  ## what can be made
 demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves demo.mid and demo.png here
 	$(BIN)/rtgen demo
 
-test: lint  ## everything: ruff, mypy, pytest; the tests of real MIDI need a JACK server and jack_midi_clock
+test: lint  ## everything: ruff, mypy, pytest; the tests of real MIDI need a JACK server and jack_midi_clock, that of the panel Chromium
 	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(call system_packages,chromium chromium-driver); }
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(patsubst %,--ignore=%,$(TIMED))
 	$(BIN)/python -m pytest $(TIMED)
 
@@ -51,5 +52,5 @@ $(VENV)/runtime.stamp: pyproject.toml constraints.txt
 
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[train,cluster]' --group test --group lint
+	$(PIP) --editable '.[train,cluster,panel]' --group test --group lint
 	@touch $@

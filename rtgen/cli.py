@@ -522,6 +522,31 @@ def bench(
         benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
 
 
+@app.command()
+def panel(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine need a --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7780,
+    token: Annotated[
+        str | None, typer.Option(help="What browsers must know; 'new' makes one.", metavar="WORD|new")
+    ] = None,
+    osc: Annotated[int, typer.Option(help="Port of the daemon.", metavar="PORT")] = 7770,
+) -> None:
+    """Serve a web page with the rolls, knobs and buttons of a running daemon (extra 'panel').
+
+    For a phone beside the keyboard: rtgen panel --host 0.0.0.0 --token new, and open the address that it prints there.
+    """
+    import secrets
+
+    try:
+        from rtgen.panel.server import serve
+    except ImportError as error:
+        raise UserError(f"the panel needs {error.name}; install it with pip install 'rtgen[panel]'") from None
+    word = secrets.token_urlsafe(12) if token == "new" else token
+    serve(host, port, osc, word, lambda url: _out.print(f"panel: {url}", highlight=False))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def service(
     context: typer.Context,

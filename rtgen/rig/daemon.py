@@ -134,6 +134,7 @@ class Daemon:
 
     def _loop(self, end: float) -> None:
         view_at = 0.0
+        stale = True
         wake_at: float | None = perf_counter()
         while not self._stopping:
             now = perf_counter()
@@ -141,15 +142,18 @@ class Daemon:
                 return
             if wake_at is not None and wake_at <= now < wake_at + _OVERDUE_S:
                 wake_at = self._step(now, None)  # what is due goes before what waits
-            timeout = min(end, wake_at if wake_at is not None else end) - now
+            # What happened last is seen, too, when nothing follows on it.
+            timeout = min(end, wake_at if wake_at is not None else end, view_at if stale else end) - now
             self._housekeeping.idle(timeout, now)
             try:
                 now, event = self._inbox.get(timeout=None if timeout == float("inf") else max(timeout, 0.0))
             except Empty:
                 now, event = perf_counter(), None
             wake_at = self._step(now, event)
-            if now >= view_at:
-                view_at = now + _VIEW_S
+            if now < view_at:
+                stale = True
+            else:
+                view_at, stale = now + _VIEW_S, False
                 self._show(now)
                 if (dropped := self._inbox.dropped(now)) is not None:
                     self._tell(dropped)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -27,7 +27,7 @@ from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 from pythonosc.osc_packet import OscPacket, ParseError
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
+from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
 from rtgen.music.note import Loop, Note
@@ -69,7 +69,7 @@ class Remote:
         view: the state of late.
         choose: has another preset played; returns why it cannot be.
         complain: says a sentence to the player.
-        name: of the daemon.
+        about: what never changes, by name: `name`, and whatever else a client should know.
         host: address that is listened on.
         port: likewise; None takes a free one of the usual.
 
@@ -83,12 +83,12 @@ class Remote:
         view: Callable[[], View],
         choose: Callable[[str], str | None],
         complain: Callable[[str], None],
-        name: str = "rtgen",
+        about: Mapping[str, str],
         host: str = "127.0.0.1",
         port: int | None = None,
     ) -> None:
         self._hear, self._view, self._choose, self._complain = hear, view, choose, complain
-        self._name = name
+        self._about = dict(about)
         self._socket = _bound(host, port)
         self._socket.settimeout(_ROUND_S)
         self.host, self.port = self._socket.getsockname()[:2]
@@ -115,8 +115,10 @@ class Remote:
         """Tells something that happened to all who have subscribed; from any thread."""
         self._news.put((address, values))
 
-    def heard(self, line: str) -> None:
-        """Tells a line of what happens."""
+    def heard(self, item: object, line: str) -> None:
+        """Tells what happens, in words; and of an answer how long it took, of how much time there was, in ms."""
+        if isinstance(item, Notice) and item.what in ("answer", "late", "missed"):
+            self.tell("/rtgen/state/took", round(1e3 * item.seconds, 2), round(1e3 * item.lead_s, 2), item.what)
         self.tell("/rtgen/state/news", line)
 
     # ---- the thread -------------------------------------------------------------------------------------------------
@@ -206,6 +208,7 @@ class Remote:
             return f"{LISTENERS} listen already; /rtgen/unsubscribe one"
         told = self._listeners.pop(listener, _Listener(0.0)).told
         self._listeners[listener] = _Listener(perf_counter() + LEASE_S, told)
+        self._send(listener, ("/rtgen/state/alive", (1,)))
         return None
 
     # ---- telling ----------------------------------------------------------------------------------------------------
@@ -222,7 +225,7 @@ class Remote:
                 news.append(self._news.get_nowait())
         if not self._listeners:
             return
-        state = {"/rtgen/state/name": (self._name,), **dict(told(self._view()))}
+        state = {f"/rtgen/state/{name}": (value,) for name, value in self._about.items()} | dict(told(self._view()))
         for address, listener in self._listeners.items():
             for said in state.items():
                 if listener.told.get(said[0]) != said[1]:

@@ -112,7 +112,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     daemon.open()
     steward = Steward(daemon, preset, setup.house)
     remote = _remote(setup, daemon, steward, news)
-    also = remote.heard if remote is not None else lambda _: None
+    also = remote.heard if remote is not None else lambda *_: None
     teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
     with teller, link, remote or nullcontext(), journal or nullcontext():
         if remote is not None:
@@ -165,9 +165,10 @@ def _remote(setup: Setup, daemon: Daemon, steward: Steward, news: SimpleQueue[Ne
     if port and not port.isdigit():
         raise UserError(f"--osc is {setup.osc!r}; say off, a port, or an address and a port, as 127.0.0.1:{PORT}")
     complain = partial(_complain, news)
+    about = {"name": setup.name, "clips": str(setup.house.clips)}
     where = host or "127.0.0.1", int(port) if port else None
     try:
-        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, setup.name, *where)
+        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, about, *where)
     except UserError as error:
         if setup.osc is not None:
             raise

@@ -34,7 +34,7 @@ class Teller:
         log: a file for it.
         quiet: whether the terminal is spared.
         steward: who sees to what the instrument wants.
-        also: is told every line.
+        also: is told everything, and in what words.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Teller:
         log: Log | None,
         quiet: bool,
         steward: Steward | None = None,
-        also: Callable[[str], None] = lambda _: None,
+        also: Callable[[News, str], None] = lambda *_: None,
     ) -> None:
         self._console = console
         self._daemon = daemon
@@ -99,7 +99,7 @@ class Teller:
                         self._preset = item.preset
                     seen_to = self._steward.see_to(item) if self._steward and isinstance(item, Notice) else None
                     last = seen_to or sentence(item, self._preset)
-                    self._also(last)
+                    self._also(item, last)
                     self._tell(item, last)
                 except Empty:
                     pass

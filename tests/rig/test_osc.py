@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rtgen.errors import UserError
 from rtgen.instrument import preset as presets
-from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
+from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
@@ -35,7 +35,9 @@ class Desk:
         self.chosen: list[str] = []
         self.said: list[str] = []
         self.view = VIEW
-        self.remote = Remote(self.heard.append, lambda: self.view, self.choose, self.said.append, "desk", port=0)
+        self.remote = Remote(
+            self.heard.append, lambda: self.view, self.choose, self.said.append, {"name": "desk", "clips": "/c"}, port=0
+        )
 
     def choose(self, name: str) -> str | None:
         """As `Steward.choose`."""
@@ -166,8 +168,11 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
     assert first["/rtgen/state/answer"] == (3840, -3, 60, 400, 90, 960, 64, 100, 70)
     desk.view = replace(VIEW, tempo=97.0)
     assert list(client.hear(0.2)) == [("/rtgen/state/tempo", (97.0,))]
-    desk.remote.heard("stopped")
-    assert list(client.hear(0.2)) == [("/rtgen/state/news", ("stopped",))]
+    desk.remote.heard(Notice("answer", seconds=0.0123, lead_s=0.02), "answering")
+    assert list(client.hear(0.2)) == [
+        ("/rtgen/state/took", (pytest.approx(12.3), pytest.approx(20.0), "answer")),
+        ("/rtgen/state/news", ("answering",)),
+    ]
     client.send("/rtgen/unsubscribe")
     time.sleep(0.1)
     desk.view = VIEW
@@ -218,7 +223,7 @@ def test_a_long_loop_fits_into_a_datagram() -> None:
 
 def test_a_port_that_is_taken_is_a_sentence(desk: Desk) -> None:
     with pytest.raises(UserError, match=rf"OSC port {desk.remote.port} of 127.0.0.1 is not to be had .*--osc off"):
-        Remote(desk.heard.append, lambda: VIEW, desk.choose, desk.said.append, port=desk.remote.port)
+        Remote(desk.heard.append, lambda: VIEW, desk.choose, desk.said.append, {}, port=desk.remote.port)
 
 
 def test_a_running_daemon_is_found_and_told(desk: Desk) -> None:

@@ -1,0 +1,1 @@
+"""The panel: a web page for a running daemon. One more OSC client, in a process of its own."""

@@ -1,0 +1,353 @@
+// The panel in the browser: shows the state that the server sends, and sends what is turned and pressed.
+
+const $ = (id) => document.getElementById(id);
+const PPQN = 480;
+const GROUPS = [
+  ["Answer", ["distance", "temperature", "key_lock", "fill", "blend", "repetition", "humanise", "keep_downbeats", "keep_bass"]],
+  ["As played in the middle", ["density", "register", "polyphony", "length", "syncopation", "velocity"]],
+  ["The model's own", ["latent1", "latent2", "latent3", "latent4", "latent5", "latent6", "latent7", "latent8"]],
+  ["Playing", ["swing", "gate", "transpose", "loudness", "split", "quantise"]],
+];
+const WORDS = { store_a: "Store A", store_b: "Store B", regenerate: "Regenerate", back: "Back", keep: "Keep", clear: "Clear",
+  freeze: "Freeze", mute: "Mute", tap: "Tap tempo" };
+const KEYS = { " ": "freeze", r: "regenerate", b: "back", k: "keep", m: "mute", a: "store_a", s: "store_b", Escape: "panic" };
+const MOST_TOOK = 200;
+
+const state = {};
+let hello = null;
+let socket = null;
+let learning = false;
+let held = null; // the knob that a finger is on: what comes back for it meanwhile is old
+const took = [];
+let clock = { tick: 0, at: 0 };
+let call = null; // what was played last: it stays on the page while it is answered
+
+// ---- the way to the server ------------------------------------------------------------------------------------------
+
+function connect() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+  socket.onmessage = (event) => hear(JSON.parse(event.data));
+  socket.onclose = () => {
+    show({ alive: false });
+    setTimeout(connect, 1000);
+  };
+}
+
+function say(what) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(what));
+}
+
+function hear(message) {
+  if (message.hello) build(message.hello);
+  if (message.lines) $("log").replaceChildren(), message.lines.forEach(log);
+  if (message.state) show(message.state);
+  if (message.news !== undefined) news(message.news);
+}
+
+// ---- building the page ----------------------------------------------------------------------------------------------
+
+function build(said) {
+  if (hello) return choosePresets(said.presets);
+  hello = said;
+  choosePresets(said.presets);
+  $("uses").replaceChildren(...said.uses.map((use) => {
+    const button = element("button", { type: "button", textContent: use, role: "radio" });
+    button.dataset.use = use;
+    button.onclick = () => say({ use });
+    return button;
+  }));
+  $("buttons").replaceChildren(...said.buttons.filter((b) => WORDS[b.name]).map((b) => {
+    const button = element("button", { type: "button", textContent: WORDS[b.name], title: b.help, id: `press-${b.name}` });
+    button.dataset.press = b.name;
+    if (b.stays) button.setAttribute("aria-pressed", "false");
+    return button;
+  }));
+  const byName = Object.fromEntries(said.parameters.map((p) => [p.name, p]));
+  $("knobs").replaceChildren(...GROUPS.flatMap(([title, names]) => [
+    element("h2", { textContent: title, style: "grid-column: 1 / -1; margin-top: .5rem" }),
+    ...names.filter((n) => byName[n]).map((n) => knob(byName[n])),
+  ]));
+  document.addEventListener("click", (event) => {
+    const press = event.target.closest("[data-press]")?.dataset.press;
+    if (!press) return;
+    if (learning) choose(press);
+    else say({ press: [press] });
+  });
+}
+
+function choosePresets(presets) {
+  $("preset").replaceChildren(...presets.map((p) => element("option", {
+    value: p.name, textContent: p.program ? `${p.program} ${p.name}` : p.name, title: p.description,
+  })));
+  if (state["state/preset"]) $("preset").value = state["state/preset"][0];
+}
+
+function knob(p) {
+  const box = element("div", { className: "knob", id: `knob-${p.name}`, title: p.help });
+  const label = element("label", { textContent: p.name.replace("_", " "), htmlFor: `turn-${p.name}` });
+  const isSwitch = p.taper === "switch";
+  const input = element("input", { id: `turn-${p.name}`, type: isSwitch ? "checkbox" : "range" });
+  const output = element("output", { htmlFor: input.id });
+  if (!isSwitch) Object.assign(input, { min: p.low, max: p.high, step: p.taper === "whole" ? 1 : "any", value: p.default });
+  const turn = (value) => {
+    say({ set: [p.name, value] });
+    shown(p, value);
+  };
+  input.oninput = () => turn(isSwitch ? (input.checked ? p.high : p.low) : Number(input.value));
+  input.onpointerdown = (event) => {
+    if (learning) event.preventDefault(), choose(p.name);
+    else held = p.name;
+  };
+  input.onpointerup = input.onpointercancel = () => { held = null; };
+  input.onkeydown = (event) => {
+    if (isSwitch || !["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
+    // With "any" as its step a browser would go by a hundredth of nothing in particular.
+    const by = p.taper === "whole" ? 1 : (p.high - p.low) / (event.shiftKey ? 200 : 50);
+    const way = event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1;
+    event.preventDefault();
+    turn(Math.min(Math.max((state[p.name]?.[0] ?? p.default) + way * by, p.low), p.high));
+  };
+  label.ondblclick = () => turn(p.default);
+  label.onclick = (event) => { if (learning) event.preventDefault(), choose(p.name); };
+  box.append(label, input, output);
+  return box;
+}
+
+function shown(p, value) {
+  const input = $(`turn-${p.name}`);
+  if (!input) return;
+  const box = $(`knob-${p.name}`);
+  state[p.name] = [value];
+  if (input.type === "checkbox") input.checked = value > (p.low + p.high) / 2;
+  else input.value = value;
+  box.querySelector("output").textContent = p.taper === "switch" ? (input.checked ? "on" : "off")
+    : p.taper === "whole" ? `${value > 0 && p.low < 0 ? "+" : ""}${Math.round(value)}` : value.toFixed(2);
+  box.classList.toggle("turned", Math.abs(value - p.default) > 1e-3);
+}
+
+function element(tag, properties) {
+  const found = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "role" || name === "style") found.setAttribute(name, value);
+    else if (name === "htmlFor" && tag === "output") found.setAttribute("for", value);
+    else found[name] = value;
+  }
+  return found;
+}
+
+// ---- showing the state ----------------------------------------------------------------------------------------------
+
+function show(changes) {
+  Object.assign(state, changes);
+  for (const name of Object.keys(changes)) {
+    const p = hello?.parameters.find((each) => each.name === name);
+    if (p && held !== name) shown(p, changes[name][0]);
+  }
+  if ("alive" in changes) {
+    $("lost").hidden = changes.alive;
+    if (!changes.alive) $("where").textContent = "no rtgen", $("sign").textContent = "✕";
+  }
+  for (const name of ["freeze", "mute"]) {
+    if (name in changes) $(`press-${name}`)?.setAttribute("aria-pressed", String(changes[name][0] > 0));
+  }
+  if (changes["state/preset"]) $("preset").value = changes["state/preset"][0];
+  if (changes["state/use"]) {
+    for (const button of $("uses").children) button.setAttribute("aria-checked", String(button.dataset.use === changes["state/use"][0]));
+  }
+  if (changes["state/tick"]) clock = { tick: changes["state/tick"][0], at: performance.now() };
+  if (changes["state/took"]) answered(...changes["state/took"]);
+  if (changes["state/played"]?.length > 1 || call?.[0] !== changes["state/played"]?.[0]) call = changes["state/played"] ?? call;
+  if (call) $("played-count").textContent = count(call);
+  if (changes["state/answer"]) $("answer-count").textContent = count(changes["state/answer"]);
+  if ("state/rolling" in changes || "state/bar" in changes || "state/tempo" in changes || changes.alive) transport();
+}
+
+function count(flat) {
+  const notes = (flat.length - 1) / 4;
+  return notes ? `${notes} note${notes === 1 ? "" : "s"}` : "nothing yet";
+}
+
+function transport() {
+  const rolling = state["state/rolling"]?.[0] > 0;
+  const [bar, beat] = state["state/bar"] ?? [1, 1];
+  $("sign").textContent = rolling ? "▶" : "■";
+  $("where").textContent = rolling ? `${bar}.${beat}` : "stopped";
+  const beats = Math.max(1, Math.round(barTicks() / PPQN));
+  $("beats").textContent = Array.from({ length: beats }, (_, i) => (rolling && i + 1 === beat ? "●" : "○")).join("");
+  $("tempo").textContent = state["state/tempo"] ? `${state["state/tempo"][0].toFixed(1)} BPM` : "";
+}
+
+function barTicks() {
+  const [beats, unit] = (state["state/bars"]?.[1] ?? "4/4").split("/").map(Number);
+  return (beats * PPQN * 4) / unit;
+}
+
+function news(line) {
+  log(line);
+  if (/is learned/.test(line)) teach(false, line);
+  else if (/say that it shall be/.test(line)) {
+    $("learn-says").textContent = line;
+    $("learn-over").hidden = false;
+  }
+  if (/^kept as/.test(line)) clips();
+}
+
+function log(line) {
+  $("log").prepend(element("li", { textContent: line }));
+  while ($("log").children.length > 60) $("log").lastChild.remove();
+}
+
+async function clips() {
+  const found = await fetch("/clips").then((r) => r.json()).catch(() => []);
+  $("clips").replaceChildren(...(found.length ? found : [null]).map((name) => {
+    const item = document.createElement("li");
+    if (name === null) item.textContent = "Keep writes the present answer here.";
+    else {
+      const url = `/clips/${encodeURIComponent(name)}`;
+      const link = element("a", { href: url, textContent: name.replace(".mid", ""), download: name, draggable: true });
+      link.ondragstart = (e) => e.dataTransfer.setData("DownloadURL", `audio/midi:${name}:${new URL(url, location)}`);
+      item.append(link);
+    }
+    return item;
+  }));
+}
+
+// ---- learning -------------------------------------------------------------------------------------------------------
+
+function teach(on, says = "") {
+  learning = on;
+  document.body.classList.toggle("learning", on);
+  $("learn").setAttribute("aria-pressed", String(on));
+  $("learn-over").hidden = true;
+  document.querySelectorAll(".chosen").forEach((each) => each.classList.remove("chosen"));
+  $("learn-says").textContent = on ? "touch a knob or button here" : says;
+  if (!on) say({ learn: "" });
+}
+
+function choose(name) {
+  document.querySelectorAll(".chosen").forEach((each) => each.classList.remove("chosen"));
+  ($(`knob-${name}`) ?? $(`press-${name}`))?.classList.add("chosen");
+  $("learn-says").textContent = `now move a knob of your controller, or press a key: it is for ${name.replace("_", " ")}`;
+  say({ learn: name });
+}
+
+// ---- pictures -------------------------------------------------------------------------------------------------------
+
+function fit(canvas) {
+  const scale = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  return canvas.getContext("2d");
+}
+
+function notesOf(flat) {
+  const notes = [];
+  for (let i = 1; i + 3 < (flat?.length ?? 0); i += 4) notes.push({ on: flat[i], pitch: flat[i + 1], lasts: flat[i + 2], loud: flat[i + 3] });
+  return notes;
+}
+
+function now() {
+  if (!(state["state/rolling"]?.[0] > 0) || !state.alive) return null;
+  const perMs = ((state["state/tempo"]?.[0] ?? 120) * PPQN) / 60000;
+  return clock.tick + Math.min(performance.now() - clock.at, 500) * perMs;
+}
+
+function roll(id, name, colour, tick) {
+  const canvas = $(id);
+  const g = fit(canvas);
+  const flat = name === "played" ? call : state["state/answer"];
+  const length = flat?.[0] ?? 3840;
+  const every = [...notesOf(call), ...notesOf(state["state/answer"])];
+  const pitches = every.map((n) => n.pitch);
+  const low = Math.min(48, ...pitches) - 1;
+  const high = Math.max(72, ...pitches) + 2;
+  const x = (t) => (t / length) * canvas.width;
+  const row = canvas.height / (high - low);
+  g.clearRect(0, 0, canvas.width, canvas.height);
+  for (let t = 0; t <= length; t += PPQN) {
+    g.fillStyle = t % barTicks() ? "#1c2230" : "#3a4356";
+    g.fillRect(x(t), 0, 1, canvas.height);
+  }
+  g.fillStyle = "#1c2230";
+  for (let pitch = Math.ceil(low / 12) * 12; pitch < high; pitch += 12) g.fillRect(0, canvas.height - (pitch - low) * row, canvas.width, 1);
+  const coming = name === "answer" && !sounding(tick, length);
+  for (const note of notesOf(flat)) {
+    const [left, width] = [x(note.on), Math.max(x(note.lasts) - 1, 3)];
+    const top = canvas.height - (note.pitch - low + 1) * row;
+    const tall = Math.max(row - 1, 3);
+    g.globalAlpha = 0.35 + (0.65 * note.loud) / 127;
+    // What is still to come is drawn as an outline: told apart without colour.
+    if (coming) g.strokeStyle = colour, g.lineWidth = 2, g.strokeRect(left + 1, top + 1, width - 2, Math.max(tall - 2, 1));
+    else g.fillStyle = colour, g.fillRect(left, top, width, tall);
+  }
+  g.globalAlpha = 1;
+  if (tick !== null && (name === "played") === listening(tick, length)) {
+    g.fillStyle = "#f3f5fa";
+    g.fillRect(x(((tick % length) + length) % length), 0, 2, canvas.height);
+  } else if (tick !== null && state["state/use"]?.[0] === "follow") {
+    g.fillStyle = "#f3f5fa";
+    g.fillRect(x(tick % length), 0, 2, canvas.height);
+  }
+}
+
+function listening(tick, length) {
+  const use = state["state/use"]?.[0];
+  if (use === "hold") return false;
+  return use === "follow" || Math.floor(tick / length) % 2 === 0;
+}
+
+function sounding(tick, length) {
+  if (tick === null) return false;
+  return state["state/use"]?.[0] !== "answer" || Math.floor(tick / length) % 2 === 1;
+}
+
+function answered(ms, lead, what) {
+  took.push({ ms, late: what !== "answer" });
+  if (took.length > MOST_TOOK) took.shift();
+  const sorted = took.map((t) => t.ms).sort((a, b) => a - b);
+  const at = (share) => sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)].toFixed(1);
+  const late = took.filter((t) => t.late).length;
+  $("took").textContent = `p50 ${at(0.5)} ms · p99 ${at(0.99)} ms · lead ${lead.toFixed(0)} ms · ${late} late of ${took.length}`;
+  const canvas = $("histogram");
+  const g = fit(canvas);
+  const most = Math.max(20, ...sorted);
+  const bins = new Array(40).fill(0);
+  took.forEach((t) => { bins[Math.min(Math.floor((t.ms / most) * 40), 39)] += 1; });
+  g.clearRect(0, 0, canvas.width, canvas.height);
+  const tallest = Math.max(...bins);
+  bins.forEach((n, i) => {
+    const tall = (n / tallest) * (canvas.height - 2);
+    g.fillStyle = "#f0a04c";
+    g.fillRect((i * canvas.width) / 40, canvas.height - tall, canvas.width / 40 - 1, tall);
+  });
+  g.fillStyle = "#f3f5fa";
+  g.fillRect(Math.min(lead / most, 1) * (canvas.width - 2), 0, 2, canvas.height);
+}
+
+function frame() {
+  if (!document.hidden) {
+    const tick = now();
+    roll("played", "played", "#76b4f0", tick);
+    roll("answer", "answer", "#f0a04c", tick);
+  }
+  requestAnimationFrame(frame);
+}
+
+// ---- the rest -------------------------------------------------------------------------------------------------------
+
+$("preset").onchange = () => say({ preset: $("preset").value });
+$("learn").onclick = () => teach(!learning);
+$("learn-over").onclick = () => say({ over: true });
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.target.closest("select") || (event.key === " " && event.target.closest("button, input[type=checkbox]"))) return;
+  if (event.key === "l") return teach(!learning);
+  if (learning && event.key === "Escape") return teach(false);
+  const press = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
+  if (!press) return;
+  event.preventDefault();
+  say({ press: [press] });
+});
+connect();
+clips();
+requestAnimationFrame(frame);

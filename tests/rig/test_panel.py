@@ -1,0 +1,318 @@
+"""The panel: its server by itself, and the page in a real browser beside a real daemon on a real MIDI server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import WSServerHandshakeError
+from aiohttp.test_utils import TestClient, TestServer
+
+from rtgen.bench.music import BAR
+from rtgen.bench.server import TempoMap
+from rtgen.bench.streams import within
+from rtgen.errors import UserError
+from rtgen.instrument.events import Learn, Pressed, Turned, Used
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.music.files import note_events
+from rtgen.music.note import Note
+from rtgen.panel.server import Panel, hello, is_loopback, serve
+from tests.rig.conftest import Rig, StartDaemon, loop_of
+from tests.rig.test_osc import Desk, soon
+
+TEMPO = TempoMap((0, 120.0))
+PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+in_a_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its driver are not here")
+
+
+def visited(panel: Panel, visit: Callable[[TestClient[Any, Any]], Awaitable[None]]) -> None:
+    """Serves a panel while somebody visits."""
+
+    async def run() -> None:
+        async with TestServer(panel.application()) as server, TestClient(server) as client:
+            await visit(client)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    found = Desk()
+    with found.remote:
+        yield found
+
+
+# ---- the server -----------------------------------------------------------------------------------------------------
+
+
+def test_a_browser_is_told_everything_and_then_what_changes(desk: Desk) -> None:
+    async def visit(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/ws") as socket:
+            state: dict[str, Any] = {}
+            first = await socket.receive_json()
+            assert [p["name"] for p in first["hello"]["parameters"]] == list(PARAMETERS)
+            while "state/answer" not in state:
+                said = first if first else await socket.receive_json()
+                first = None
+                state |= said.get("state", {})
+            assert state["alive"] is True
+            assert state["state/name"] == ["desk"]
+            desk.remote.tell("/rtgen/state/news", "stopped")
+            while "news" not in (said := await socket.receive_json()):
+                pass
+            assert said["news"] == "stopped"
+
+    visited(Panel(desk.remote.port), visit)
+
+
+def test_what_is_turned_and_pressed_goes_to_the_daemon_and_nothing_else_does(desk: Desk) -> None:
+    words: list[Any] = [
+        {"set": ["distance", 0.5]},
+        {"press": ["freeze"]},
+        {"press": ["panic"]},
+        {"use": "follow"},
+        {"learn": "blend"},
+        {"over": True},
+        {"preset": "lush"},
+    ]
+    nonsense: list[Any] = [
+        {"set": ["distanze", 1]},
+        {"set": ["distance", "x"]},
+        {"press": ["eject"]},
+        {"use": "never"},
+        {"learn": 3},
+        {"over": 1},
+        [],
+        "x",
+        None,
+        {"set": 1},
+    ]
+
+    async def visit(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/ws") as socket:
+            for each in (*nonsense, *words):
+                await socket.send_json(each)
+            await socket.send_str("{" * 5000)
+            for _ in range(100):
+                if desk.chosen:
+                    break
+                await asyncio.sleep(0.02)
+
+    visited(Panel(desk.remote.port), visit)
+    assert desk.heard == [
+        Turned("distance", 0.5),
+        Pressed("freeze", None),
+        Pressed("panic"),
+        Used("follow"),
+        Learn("blend"),
+        Learn(None, over=True),
+    ]
+    assert desk.chosen == ["lush"]
+
+
+def test_a_daemon_that_is_gone_is_said_so_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtgen.panel import server
+
+    monkeypatch.setattr(server, "_RENEW_S", 0.1)
+    monkeypatch.setattr(server, "_LOST_S", 0.3)
+    first = Desk()
+
+    async def visit(client: TestClient[Any, Any]) -> None:
+        async def until(alive: bool) -> None:
+            while (await socket.receive_json()).get("state", {}).get("alive") is not alive:
+                pass
+
+        async with client.ws_connect("/ws") as socket:
+            first.remote.__enter__()
+            await asyncio.wait_for(until(True), 5)
+            first.remote.__exit__(None, None, None)
+            await asyncio.wait_for(until(False), 5)
+
+    visited(Panel(first.remote.port), visit)
+
+
+def test_a_token_is_asked_for(desk: Desk) -> None:
+    async def visit(client: TestClient[Any, Any]) -> None:
+        assert (await client.get("/")).status == 403
+        assert (await client.get("/?token=wrong")).status == 403
+        with pytest.raises(WSServerHandshakeError, match="403"):
+            await client.ws_connect("/ws")
+        page = await client.get("/?token=word")
+        assert page.status == 200
+        assert "rtgen" in await page.text()
+        assert (await client.get("/static/panel.js")).status == 200  # the cookie knows it
+        async with client.ws_connect("/ws") as socket:
+            assert "hello" in await socket.receive_json()
+
+    visited(Panel(desk.remote.port, "word"), visit)
+
+
+def test_pages_of_other_sites_are_kept_out(desk: Desk) -> None:
+    async def visit(client: TestClient[Any, Any]) -> None:
+        with pytest.raises(WSServerHandshakeError, match="403"):
+            await client.ws_connect("/ws", origin="http://evil.example")
+
+    visited(Panel(desk.remote.port), visit)
+
+
+@pytest.mark.parametrize(
+    ("host", "safe"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)]
+)
+def test_in_a_network_a_token_is_needed(host: str, safe: bool) -> None:
+    assert is_loopback(host) is safe
+    if not safe:
+        with pytest.raises(UserError, match=r"everybody in the network .*give a --token"):
+            serve(host, 0, 1, None, print)
+
+
+def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match=r"the panel's port \d+ is not to be had .*choose another --port"):
+            serve("127.0.0.1", taken.getsockname()[1], 1, None, print)
+
+
+def test_clips_and_no_other_files_can_be_fetched(desk: Desk, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "one two.mid").write_bytes(b"MThd")
+    (tmp_path / "secret.mid").write_bytes(b"no")
+    (clips / "x.txt").touch()
+
+    async def visit(client: TestClient[Any, Any]) -> None:
+        panel.daemon.state["state/clips"] = [str(clips)]
+        assert await (await client.get("/clips")).json() == ["one two.mid"]
+        assert await (await client.get("/clips/one%20two.mid")).read() == b"MThd"
+        for name in ("..%2Fsecret.mid", "x.txt", "none.mid", "%2Fetc%2Fpasswd"):
+            assert (await client.get(f"/clips/{name}")).status == 404
+
+    panel = Panel(desk.remote.port)
+    visited(panel, visit)
+
+
+def test_the_page_knows_every_button_and_knob() -> None:
+    script = (Path(sys.modules["rtgen.panel"].__file__ or "").parent / "static" / "panel.js").read_text("utf-8")
+    page = (Path(sys.modules["rtgen.panel"].__file__ or "").parent / "static" / "index.html").read_text("utf-8")
+    for name in (*PARAMETERS, *BUTTONS):
+        assert re.search(rf"\b{name}\b", script + page), name
+    json.dumps(hello())
+
+
+# ---- in a browser ---------------------------------------------------------------------------------------------------
+
+
+class Browser:
+    """A headless Chromium with the page open.
+
+    Args:
+        url: of the page.
+        folder: for its profile.
+        size: of its window.
+    """
+
+    def __init__(self, url: str, folder: Path, size: str = "1280,1400") -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+        for flag in ("headless=new", "no-sandbox", "no-first-run", *(f"disable-{each}" for each in quiet)):
+            options.add_argument(f"--{flag}")
+        options.add_argument(f"--window-size={size}")
+        options.add_argument(f"--user-data-dir={folder}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.binary_location = str(CHROMIUM)
+        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.driver.get(url)
+
+    def text(self, element: str) -> str:
+        """What an element says."""
+        return str(self.driver.find_element("id", element).text)
+
+    def click(self, element: str) -> None:
+        """Clicks on an element."""
+        self.driver.find_element("id", element).click()
+
+    def keys(self, element: str, keys: str) -> None:
+        """Types into an element."""
+        self.driver.find_element("id", element).send_keys(keys)
+
+    def close(self) -> None:
+        """Closes it; nothing must have gone wrong in it."""
+        complaints = [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        self.driver.quit()
+        assert complaints == []
+
+
+@pytest.fixture
+def panel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Starts a panel for a daemon that listens to OSC on a port; the address of its page."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(osc: str) -> str:
+        command = [sys.executable, "-m", "rtgen", "panel", "--port", "7799", "--osc", osc]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout
+        return process.stdout.readline().removeprefix("panel: ").strip()
+
+    yield start
+    for process in running:
+        process.terminate()
+        assert process.wait(10) == 0
+        assert process.stdout
+        process.stdout.close()
+
+
+@in_a_browser
+@pytest.mark.jack
+def test_the_page_and_the_music_are_one(
+    rig: Rig, start_daemon: StartDaemon, panel: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A note that is played appears; a knob that is turned moves what leaves; and a page opened anew knows it all."""
+    clips = tmp_path / "clips"
+    program = start_daemon("--no-thru", "--clips", str(clips), "--config", str(tmp_path / "c.yaml"))
+    program.wait_for_line("OSC on")
+    found = re.search(r"OSC on \S+ port (\d+)", program.said)
+    assert found
+    url = panel(found[1])
+    page = Browser(url, tmp_path / "first")
+    soon(lambda: page.text("where") == "stopped")
+    score = [(e.tick, e.data) for start in (0, 4 * BAR) for e in note_events(PHRASE.notes, start=start)]
+    rig.probe.conduct(TEMPO)
+    rig.probe.play([(TEMPO.frame(tick), data) for tick, data in sorted(score)])
+    rig.probe.start()
+    soon(lambda: page.text("played-count") not in ("", "nothing yet"))
+    rig.probe.wait_for_frame(TEMPO.frame(3 * BAR))
+    soon(lambda: page.text("answer-count") == "16 notes")
+    page.keys("turn-transpose", "\ue014" * 7)  # arrow to the right
+    page.click("press-keep")
+    soon(lambda: clips.is_dir() and any(clips.iterdir()))
+    soon(lambda: "C major" in page.text("clips"))
+    page.close()
+    page = Browser(url, tmp_path / "second", "390,844")
+    soon(lambda: "+7" in page.text("knob-transpose"))
+    rig.probe.wait_for_frame(TEMPO.frame(7 * BAR))
+    page.click("panic")
+    rig.probe.wait_for_frame(TEMPO.frame(8 * BAR - 200))
+    rig.probe.stop()
+    soon(lambda: page.text("where") == "stopped")
+    page.close()
+    heard = rig.heard()
+    (run,) = heard.runs
+    first = [n.pitch for n in within(heard.notes, run, 2 * BAR, 3 * BAR)]
+    second = [n.pitch for n in within(heard.notes, run, 6 * BAR, 7 * BAR - 200)]
+    assert first == [n.pitch for n in PHRASE.notes if n.onset < BAR]
+    assert second == [n.pitch + 7 for n in PHRASE.notes if n.onset < BAR - 200]
