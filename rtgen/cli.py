@@ -150,6 +150,10 @@ def run(
         typer.Option("--in", help="Input to listen to, by part of its name; may be given again.", metavar="PORT"),
     ] = None,
     output: Annotated[str | None, typer.Option("--out", help="Output to play to.", metavar="PORT")] = None,
+    shown: Annotated[
+        list[str] | None,
+        typer.Option("--show", help="Output to the controller at the nth --in: its rings and lights.", metavar="PORT"),
+    ] = None,
     api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="The MIDI system.")] = "auto",
     name: Annotated[str, typer.Option(help="What other programs see the ports as.")] = "rtgen",
     clock: Annotated[
@@ -248,6 +252,7 @@ def run(
             send_clock=send_clock,
             log=log,
             house=House(machine, path, named or (f"{name} in",), kept),
+            shown=tuple(shown or machine.shown),
             wait=wait,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
             osc=osc,

@@ -53,6 +53,11 @@ class Answers:
         return target in self._asked
 
     @property
+    def waiting(self) -> bool:
+        """Whether anything is awaited."""
+        return bool(self._asked)
+
+    @property
     def remaking(self) -> bool:
         """Whether an answer that plays is being made anew."""
         return any(asked.start != target for target, asked in self._asked.items())

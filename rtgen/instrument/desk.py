@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
+from rtgen.instrument import midi
 from rtgen.instrument.binding import DEFAULT, Binding
 from rtgen.instrument.controls import Controls, Learned, Takeover
 from rtgen.instrument.events import Learn, Notice, Output, Pressed, Turned
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 
+At = Literal["idle", "listening", "thinking", "answering"]
+"""What the instrument is at."""
+STATE_CC = 3
+"""The control change that tells controllers so, on channel 1."""
+LIGHTS: Mapping[At, int] = {"idle": 0, "listening": 32, "thinking": 64, "answering": 127}
+"""Its values: an LED that is dimmed by them goes from dark to bright."""
 _TAPS = 5
 _LONGEST_TAP_S = 3.0
 """Taps from which a tempo is told, and between two of them."""
@@ -70,6 +78,11 @@ class Desk:
         """All knobs as a preset has them."""
         for name, value in knobs.items():
             self.turn(Turned(name, value), None, out)
+
+    def light(self, at: At, out: Output) -> None:
+        """Shows all controllers what the instrument is at."""
+        message = midi.control(0, STATE_CC, LIGHTS[at])
+        out.echoes += [(port, message) for port in self._controls]
 
     def show(self, name: str, value: float, out: Output, *, but: int | None = None) -> None:
         """Shows controllers, but for one, how a parameter or a button stands."""

@@ -14,7 +14,7 @@ from rtgen.instrument import midi
 from rtgen.instrument.answers import Answers, Asked
 from rtgen.instrument.binding import Binding
 from rtgen.instrument.controls import Controls, Takeover
-from rtgen.instrument.desk import Desk, Taps
+from rtgen.instrument.desk import At, Desk, Taps
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -150,6 +150,7 @@ class Session:
         self._from = 0
         self._next_beat = 0
         self._heard: Heard | None = None
+        self._at: At = "idle"
         self._tune()
 
     # ---- what happens -------------------------------------------------------------------------------------------
@@ -186,6 +187,9 @@ class Session:
             case Linked():
                 self._link(now, event, out)
         self._advance(now, out)
+        if self._at != self.at:
+            self._at = self.at
+            self._desk.light(self._at, out)
         out.wake_at = self._wake = self._wake_at()
         return out
 
@@ -567,6 +571,17 @@ class Session:
             self._remake(now, out)
 
     # ---- for whoever looks on -------------------------------------------------------------------------------------
+
+    @property
+    def at(self) -> At:
+        """What it is at: of several things that which comes later on the way of a note, but for what makes it wait."""
+        if self.transport.state is not State.ROLLING:
+            return "idle"
+        if self._answers.waiting:
+            return "thinking"
+        if self._player.next_tick() is not None and self.present is not None:
+            return "answering"
+        return "listening" if self._looper.capturing else "idle"
 
     @property
     def knobs(self) -> Mapping[str, float]:

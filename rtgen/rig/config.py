@@ -24,6 +24,7 @@ class Config:
     Args:
         inputs: names of the inputs that are listened to; none for a virtual one.
         output: name of the output; None for a virtual one.
+        shown: names of the outputs that lead to the controllers at the inputs, in their order.
         clock_offset_ms: by how much the clock comes late.
         output_offset_ms: by how much messages leave early.
         takeover: what a knob does that does not stand where its parameter is.
@@ -34,6 +35,7 @@ class Config:
 
     inputs: tuple[str, ...] = ()
     output: str | None = None
+    shown: tuple[str, ...] = ()
     clock_offset_ms: float = 0.0
     output_offset_ms: float = 0.0
     takeover: Takeover = "none"
@@ -86,7 +88,7 @@ def save(config: Config, path: Path) -> None:
         UserError: it cannot be written.
     """
     said = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
-    said["inputs"] = list(config.inputs)
+    said |= {"inputs": list(config.inputs), "shown": list(config.shown)}
     said["controllers"] = {
         name: [{k: v for k, v in asdict(b).items() if v not in (None, False)} for b in bindings]
         for name, bindings in config.controllers.items()
@@ -106,7 +108,7 @@ _NAMES = tuple(f.name for f in fields(Config))
 
 def _checked(name: str, value: Any) -> Any:
     match name:
-        case "inputs" if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        case "inputs" | "shown" if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
         case "output" | "clips" if value is None or isinstance(value, str):
             return value

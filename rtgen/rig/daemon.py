@@ -9,6 +9,7 @@ from queue import Empty
 from time import perf_counter
 
 from rtgen.errors import UserError
+from rtgen.instrument.desk import At
 from rtgen.instrument.events import Chosen, Ended, Event, Notice, Warmed
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
@@ -38,6 +39,7 @@ class View:
         knobs: the value of every parameter.
         muted: whether the answer is.
         lead_s: how long before its boundary a loop goes to the model.
+        at: what the instrument is at.
     """
 
     tempo: float
@@ -49,6 +51,7 @@ class View:
     knobs: Mapping[str, float]
     muted: bool
     lead_s: float
+    at: At = "idle"
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -169,6 +172,8 @@ class Daemon:
             event = None
         out = self._session.step(now, event)
         self._send(out.messages)
+        for port, message in out.echoes:
+            self._ports.echo(port, message)
         self._note(now, event, out.messages)
         if out.heard is not None:
             self._worker.tell(out.heard)
@@ -214,4 +219,5 @@ class Daemon:
             dict(session.knobs),
             session.muted,
             session.lead.seconds,
+            session.at,
         )

@@ -35,6 +35,9 @@ class Ports(Protocol):
     def send(self, data: bytes) -> None:
         """Sends a message."""
 
+    def echo(self, port: int, data: bytes) -> None:
+        """Sends a message to the controller at an input, if it can be shown anything."""
+
     def close(self) -> None:
         """Closes them."""
 
@@ -51,6 +54,7 @@ class _Way:
         client: of rtmidi; None while there is no system.
         there: whether it leads anywhere now.
         sought: whether it never has, so that its name may be part of one.
+        shows: whether it leads to a controller, which is shown how its knobs stand; the number is that of its input.
     """
 
     direction: Direction
@@ -60,6 +64,7 @@ class _Way:
     client: Any = None
     there: bool = True
     sought: bool = False
+    shows: bool = False
 
 
 class SystemPorts:
@@ -76,6 +81,7 @@ class SystemPorts:
         output: name of the output; None makes a virtual one.
         choose: asks the player when a name is ambiguous.
         wait: whether a port that is not there, or not clear by its name, is waited for.
+        shown: names of the outputs that lead to the controllers at the inputs, in their order.
 
     Raises:
         UserError: a port is not there, or the system has no virtual ones.
@@ -90,11 +96,13 @@ class SystemPorts:
         choose: Choose | None = None,
         *,
         wait: bool = False,
+        shown: Sequence[str] = (),
     ) -> None:
         self._api, self._name = api, name
         self._ways = [_Way("out", 0, output, output or f"{name} out")]
         self._ways += [_Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
-        self.title = " and ".join([*(way.title for way in self._ways[1:]), self._ways[0].title])
+        self._ways += [_Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
+        self.title = " and ".join([*(way.title for way in self._ways if way.direction == "in"), self._ways[0].title])
         self.title += f" ({SYSTEMS[api]})"
         """The ports, in words."""
         self._receive: Receive | None = None
@@ -143,6 +151,13 @@ class SystemPorts:
             else:
                 self._wake.set()
 
+    def echo(self, port: int, data: bytes) -> None:
+        """Sends a message to the controller at an input, or drops it where there is none. Neither waits nor raises."""
+        with self._lock, suppress(MidiError, RuntimeError):
+            for way in self._ways:
+                if way.shows and way.number == port and way.there and way.client is not None:
+                    way.client.send_message(data)
+
     def close(self) -> None:
         """Listens no more, and closes the ports."""
         self._closing = True
@@ -171,14 +186,15 @@ class SystemPorts:
     def _create(self, way: _Way) -> None:
         # JACK names a port by its client first, the others by the port alone: both must tell in from out.
         jack = self._api == "jack"
-        name = f"{self._name}-{way.direction}" if jack else self._name
+        apart = f"-{way.number}" if way.shows else ""
+        name = f"{self._name}-{way.direction}{apart}" if jack else self._name
         way.client = open_client(way.direction, self._api, name, hushed=not jack)
         if way.client is None:
             raise UserError(f"MIDI system {SYSTEMS[self._api]} has stopped; start it again")
 
     def _lead(self, way: _Way, index: int | None) -> None:
         """Lets a port lead to the one of that index, or wait for others to connect."""
-        title = f"{self._name} {way.direction}"
+        title = f"{self._name} {'to controller' if way.shows else way.direction}"
         if index is not None:
             way.named = way.client.get_ports()[index]
             way.client.open_port(index, title)
@@ -188,7 +204,7 @@ class SystemPorts:
             )
         else:
             way.client.open_virtual_port(title)
-        if way.direction == "out":
+        if way.direction == "out" and not way.shows:
             with self._lock:
                 self._out, self._room = way.client, Room()
 
@@ -200,6 +216,8 @@ class SystemPorts:
     def _delete_all(self) -> None:
         with self._lock:
             self._out = None
+            for way in self._ways:
+                way.there &= not way.shows
         for way in self._ways:
             if way.direction == "in" and way.client is not None:
                 way.client.cancel_callback()
@@ -273,6 +291,11 @@ class SystemPorts:
 
     def _tell(self, way: _Way, *, there: bool) -> None:
         """Says that a port went or is back; to an output that went nothing is sent any more."""
+        if way.shows:
+            # Nothing that is heard depends on it.
+            with self._lock:
+                way.there = there
+            return
         if way.direction == "out" and not there:
             with self._lock:
                 self._out = None
@@ -318,6 +341,9 @@ class LoopbackPorts:
     def send(self, data: bytes) -> None:
         """Hands a message on."""
         self._sent(perf_counter(), data)
+
+    def echo(self, port: int, data: bytes) -> None:
+        """There is no controller to show anything."""
 
     def close(self) -> None:
         """Hears no more."""

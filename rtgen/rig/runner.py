@@ -51,6 +51,7 @@ class Setup:
         send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
         house: where things are kept, and the settings of the machine.
+        shown: names of the outputs that lead to the controllers at the inputs, in their order.
         wait: whether ports that are not there are waited for.
         sessions: folder for session logs; None keeps none.
         osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
@@ -69,6 +70,7 @@ class Setup:
     send_clock: bool
     log: Path | None
     house: House
+    shown: tuple[str, ...] = ()
     wait: bool = False
     sessions: Path | None = None
     osc: str | None = None
@@ -83,7 +85,15 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     log = Log(setup.log) if setup.log else None
     console = Console(stderr=True, highlight=False)
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
-    ports = SystemPorts(find_api(setup.api), setup.name, setup.inputs or (None,), setup.output, choose, wait=setup.wait)
+    ports = SystemPorts(
+        find_api(setup.api),
+        setup.name,
+        setup.inputs or (None,),
+        setup.output,
+        choose,
+        wait=setup.wait,
+        shown=setup.shown,
+    )
     thru = setup.thru
     if thru is None:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
@@ -102,6 +112,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     bindings = {i: known[name] for i, name in enumerate(setup.house.inputs) if name in known}
     opening = Opening(preset, settings, bindings)
     session = opening.session()
+    for number in range(len(setup.house.inputs)):
+        session.controls(number)  # they are shown what is turned before they turn anything
     journal = _journal(setup.sessions, setup.name, opening)
     news: SimpleQueue[News | None] = SimpleQueue()
     note = journal.note if journal is not None else lambda *_: None

@@ -295,6 +295,17 @@ def test_other_controllers_are_shown_what_is_turned() -> None:
     assert (1, bytes((0xB0, 24, 0))) in stage.echoes
 
 
+def test_controllers_are_shown_what_it_is_at() -> None:
+    stage = Stage()
+    stage.receive(bytes((0xB0, 20, 0)), port=1)
+    stage.receive(bytes((0xFA,)))
+    stage.until(BAR - 100, CALL)
+    stage.until(2 * BAR + 200)
+    stage.receive(bytes((0xFC,)))
+    lights = [message[2] for port, message in stage.echoes if port == 1 and message[:2] == bytes((0xB0, 3))]
+    assert lights == [32, 64, 127, 32, 0]  # listening, thinking, answering, listening again, idle
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
