@@ -303,7 +303,7 @@ def test_controllers_are_shown_what_it_is_at() -> None:
     stage.until(2 * BAR + 200)
     stage.receive(bytes((0xFC,)))
     lights = [message[2] for port, message in stage.echoes if port == 1 and message[:2] == bytes((0xB0, 3))]
-    assert lights == [32, 64, 127, 32, 0]  # listening, thinking, answering, listening again, idle
+    assert lights == [32, 64, 127, 0, 32, 0]  # listening, thinking, answering until its last note ends, listening
 
 
 @settings(max_examples=60, deadline=None)
