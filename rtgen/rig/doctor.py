@@ -51,6 +51,78 @@ class Finding:
     cure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that can be wrong.
+
+    Args:
+        subject: of the finding.
+        verdict: likewise.
+        found: what is found, with names in braces for what is known only then.
+        cure: the next thing to do.
+    """
+
+    subject: str
+    verdict: Verdict
+    found: str
+    cure: str
+
+    def finding(self, **facts: object) -> Finding:
+        """As it is found."""
+        return Finding(self.subject, self.verdict, self.found.format(**facts), self.cure.format(**facts))
+
+
+TROUBLES: dict[str, Trouble] = {
+    "system": Trouble(
+        "MIDI systems",
+        "bad",
+        "none is running (looked for {systems})",
+        "start one, for example a JACK server; 'rtgen demo' and 'rtgen render' need none",
+    ),
+    "ports": Trouble(
+        "Ports",
+        "note",
+        "no ports of other programs or devices",
+        "plug in a keyboard or start your DAW; 'rtgen run' makes ports of its own that a DAW can use",
+    ),
+    "clock": Trouble(
+        "Clock",
+        "note",
+        "none in {seconds:g} s on {inputs}",
+        "in Live: Settings, Link/Tempo/MIDI, switch on Sync for the output that leads to rtgen, and press play; "
+        "or use 'rtgen run --clock internal' or '--clock link'",
+    ),
+    "clocks": Trouble(
+        "Clock",
+        "note",
+        "comes {count} times: {clocks}",
+        "switch off Sync for all but one of them, or name that one by 'rtgen run --in'; else the one that is "
+        "started first is followed",
+    ),
+    "notes": Trouble(
+        "Notes",
+        "note",
+        "none in {seconds:g} s on {inputs}",
+        "play a few notes while 'rtgen doctor' listens; in Live: switch on Track for the output to rtgen",
+    ),
+    "loading": Trouble("Model", "bad", "{model} did not load in {seconds:g} s", "close other programs"),
+    "model": Trouble("Model", "bad", "{reason}", "choose another preset with --preset"),
+    "slow": Trouble(
+        "Model",
+        "note",
+        "{took}, which is slow",
+        "close other programs; the last notes of a loop are heard only as far as the model leaves time",
+    ),
+    "scheduling": Trouble(
+        "Scheduling",
+        "note",
+        "real-time priority is not permitted; the model's is lower",
+        "for steadier timing {cure}",
+    ),
+}
+"""All that can be wrong; the page of troubles is made of it."""
+
+
 def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) -> list[Finding]:
     """Looks at everything that playing needs.
 
@@ -89,17 +161,14 @@ def _systems() -> Finding:
     running = running_apis()
     if running:
         return Finding("MIDI systems", "good", f"running: {', '.join(running)}")
-    looked = ", ".join(compiled_apis())
-    cure = "start one, for example a JACK server; 'rtgen demo' and 'rtgen render' need none"
-    return Finding("MIDI systems", "bad", f"none is running (looked for {looked})", cure)
+    return TROUBLES["system"].finding(systems=", ".join(compiled_apis()))
 
 
 def _ports() -> Finding:
     found = list_ports()
     ins, outs = ([p.name for p in found if p.direction == d] for d in ("in", "out"))
     if not found:
-        cure = "plug in a keyboard or start your DAW; 'rtgen run' makes ports of its own that a DAW can use"
-        return Finding("Ports", "note", "no ports of other programs or devices", cure)
+        return TROUBLES["ports"].finding()
     return Finding("Ports", "good", f"to hear: {', '.join(ins) or 'none'}; to play to: {', '.join(outs) or 'none'}")
 
 
@@ -127,18 +196,10 @@ def _clock(messages: list[Heard], names: Sequence[str], seconds: float) -> Findi
             times.setdefault(port, []).append(now)
     clocks = {names[port]: _tempo(heard) for port, heard in sorted(times.items()) if len(heard) > 2}
     if not clocks:
-        cure = (
-            "in Live: Settings, Link/Tempo/MIDI, switch on Sync for the output that leads to rtgen, and press play; "
-            "or use 'rtgen run --clock internal' or '--clock link'"
-        )
-        return Finding("Clock", "note", f"none in {seconds:g} s on {', '.join(names)}", cure)
+        return TROUBLES["clock"].finding(seconds=seconds, inputs=", ".join(names))
     if len(clocks) > 1:
         found = " and ".join(f"on {name!r} ({tempo})" for name, tempo in clocks.items())
-        cure = (
-            "switch off Sync for all but one of them, or name that one by 'rtgen run --in'; else the one that is "
-            "started first is followed"
-        )
-        return Finding("Clock", "note", f"comes {len(clocks)} times: {found}", cure)
+        return TROUBLES["clocks"].finding(count=len(clocks), clocks=found)
     ((name, tempo),) = clocks.items()
     return Finding("Clock", "good", f"{tempo}, on {name!r}")
 
@@ -157,8 +218,7 @@ def _tempo(times: list[float]) -> str:
 def _notes(messages: list[Heard], names: Sequence[str], seconds: float) -> Finding:
     notes = [data for _, _, data in messages if midi.is_note_on(data)]
     if not notes:
-        cure = "play a few notes while 'rtgen doctor' listens; in Live: switch on Track for the output to rtgen"
-        return Finding("Notes", "note", f"none in {seconds:g} s on {', '.join(names)}", cure)
+        return TROUBLES["notes"].finding(seconds=seconds, inputs=", ".join(names))
     channels = sorted({(data[0] & 0x0F) + 1 for data in notes})
     return Finding("Notes", "good", f"{len(notes)} on channel {', '.join(map(str, channels))}")
 
@@ -170,11 +230,11 @@ def _model(preset: Preset, model: Path) -> Finding:
     try:
         report = reports.get(timeout=_MODEL_WAIT_S)
     except Exception:
-        return Finding("Model", "bad", f"{preset.model} did not load in {_MODEL_WAIT_S:g} s", "close other programs")
+        return TROUBLES["loading"].finding(model=preset.model, seconds=_MODEL_WAIT_S)
     finally:
         worker.stop()
     if isinstance(report, Failed):
-        return Finding("Model", "bad", report.reason, "choose another preset with --preset")
+        return TROUBLES["model"].finding(reason=report.reason)
     assert isinstance(report, Ready)
     mismatch = preset.mismatch(report.model, report.role, report.modes)
     if mismatch is not None:
@@ -182,8 +242,7 @@ def _model(preset: Preset, model: Path) -> Finding:
         return Finding("Model", "bad", found, cure)
     took = f"{report.model} answers in {report.seconds * 1e3:.1f} ms on {report.device}"
     if report.seconds > _LIMIT_S:
-        cure = "close other programs; the last notes of a loop are heard only as far as the model leaves time"
-        return Finding("Model", "note", f"{took}, which is slow", cure)
+        return TROUBLES["slow"].finding(took=took)
     return Finding("Model", "good", took)
 
 
@@ -195,6 +254,15 @@ def _scheduling() -> Finding:
     thread.join()
     (scheduling,) = got
     if not scheduling.real_time:
-        cure = f"for steadier timing {scheduling.cure}"
-        return Finding("Scheduling", "note", "real-time priority is not permitted; the model's is lower", cure)
+        return TROUBLES["scheduling"].finding(cure=scheduling.cure)
     return Finding("Scheduling", "good", f"real-time priority is permitted ({scheduling.name}); the model's is lower")
+
+
+def page() -> str:
+    """The troubles as a table in Markdown, for the page of them."""
+
+    def plain(text: str) -> str:
+        return text.replace(":g}", "}").replace("{", "*").replace("}", "*")
+
+    rows = [f"| {t.subject} | {plain(t.found)} | {plain(t.cure)} |" for t in TROUBLES.values()]
+    return "\n".join(["| about | rtgen doctor says | do |", "|---|---|---|", *rows])

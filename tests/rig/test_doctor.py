@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +181,8 @@ def test_an_output_that_leads_nowhere_is_told_with_the_cure(rig: Rig) -> None:
     assert "no test note" in finding["found"]
     assert finding["cure"]
     assert struck(rig)[0] > 5
+
+
+def test_the_page_of_troubles_is_made_of_its_sentences() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text("utf-8")
+    assert doctor.page() in text, "put what rtgen.rig.doctor.page() returns into the page"
