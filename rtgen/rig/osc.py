@@ -46,6 +46,7 @@ LISTENERS = 16
 NOTES = 256
 """Notes of a loop that are told; a datagram has its limits."""
 _ROUND_S = 0.05
+_IDLE_S = 0.5
 _COMPLAIN_S = 1.0
 _BYTES = 65_536
 Address = tuple[str, int]
@@ -125,7 +126,8 @@ class Remote:
 
     def _run(self) -> None:
         while not self._closing:
-            round_ends = perf_counter() + _ROUND_S
+            # With nobody to tell anything it sleeps until something comes.
+            round_ends = perf_counter() + (_ROUND_S if self._listeners else _IDLE_S)
             taken = 0
             while (left := round_ends - perf_counter()) > 0:
                 self._socket.settimeout(left)
@@ -136,6 +138,7 @@ class Remote:
                 except OSError:
                     continue  # somebody who subscribed is gone, and the system says so here
                 taken += 1
+                round_ends = min(round_ends, perf_counter() + _ROUND_S) if taken == 1 else round_ends
                 if taken <= MOST:
                     self._take(data, sender)
                 else:
