@@ -17,7 +17,7 @@ MAX_STEPS = 3
 """A played note may move this far in time."""
 MAX_SEMITONES = 2
 """Or this far in pitch."""
-BENEFIT = 2.5
+BENEFIT = 1.5
 """How much more the odds of a played note count than those of one that nobody played: the player has the benefit of the
 doubt, so that good playing is left alone."""
 SURE_ON, SURE_OFF = 0.7, 0.3
