@@ -21,12 +21,15 @@ from rich.console import Console
 
 from rtgen.inference.answer import answer
 from rtgen.inference.card import modes_of
+from rtgen.inference.drums import stiff
 from rtgen.inference.model import Model
 from rtgen.instrument.job import Mode
 from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop, Note
 from train import dataset, evaluate, plots
+from train.augment import GRID
 from train.goals import judged
+from train.measures.drums import tapped
 from train.measures.knobs import defaults
 from train.measures.repair import damaged
 from train.measures.table import Figure, Table
@@ -69,7 +72,10 @@ def main(
             continue
         for metre in METRES:
             with console.status(f"{model.card.name}: measuring {metre}"):
-                figures = evaluate.evaluate(model, data, "test", None, loops, metre=metre)
+                try:
+                    figures = evaluate.evaluate(model, data, "test", None, loops, metre=metre)
+                except dataset.NoLoopsError:
+                    continue
             text = "\n".join(lines(model.card.name, figures, metre, loops))
             page.write_text(filled(page.read_text("utf-8"), f"{model.card.name} {metre}", text), "utf-8")
             console.print(f"{model.card.name}, {metre}: written into {page}", highlight=False)
@@ -129,13 +135,18 @@ def show(model: Model, data: Path | str, folder: Path) -> None:
 
 def _row(model: Model, mode: Mode, number: int, call: Loop, other: Loop) -> list[tuple[str, Loop]]:
     """A call, and the answers to it; of a blend the other end as well, of a repair what was meant."""
-    heard = damaged([call], SEED + number)[0] if mode == "clean" else call
-    first = {"clean": "damaged", "blend": "A"}.get(mode, "played")
+    heard, first = call, "played"
+    if model.card.role == "drummer" and mode != "vary":
+        heard, first = (stiff(call, GRID), "stiff") if mode == "clean" else (tapped(call), "tapped")
+    elif mode == "clean":
+        heard, first = damaged([call], SEED + number)[0], "damaged"
+    elif mode == "blend":
+        first = "A"
     made = [
         (title, answer(model, heard, mode, defaults(**knobs), SEED + number, ends=(heard, other)))
         for title, knobs in SETTINGS[mode]
     ]
-    last = {"clean": [("meant", call)], "blend": [("B", other)]}.get(mode, [])
+    last = [("B", other)] if mode == "blend" else [("meant", call)] if heard is not call else []
     return [(first, heard), *made, *last]
 
 
