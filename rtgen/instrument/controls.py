@@ -81,9 +81,13 @@ class Controls:
         self._value_of = value_of
         self.takeover: Takeover = takeover
         self._bindings: list[Binding] = []
+        # By the kind of message and its number, as every message that is played is looked up.
+        self._found: dict[tuple[bool, int], list[Binding]] = {}
+        kept: list[Binding] = []
         for binding in bindings:
-            if not any(binding.clashes(other) for other in self._bindings):
-                self._bindings.append(binding)
+            if not any(binding.clashes(other) for other in kept):
+                kept.append(binding)
+        self._set(kept)
         self._knobs: dict[Binding, _Knob] = {}
         self._learning: str | None = None
         self._seen: deque[tuple[int, int, int]] = deque(maxlen=2 * _GESTURE)
@@ -97,10 +101,11 @@ class Controls:
     def bound(self, message: bytes) -> Binding | None:
         """What a message turns or presses, if anything."""
         kind = message[0] & 0xF0
-        if kind != 0xB0 and not midi.is_note(message):
+        found = self._found.get((kind == 0xB0, message[1])) if kind in (0x80, 0x90, 0xB0) else None
+        if found is None:
             return None
-        sign, channel = ("cc" if kind == 0xB0 else "note", message[1]), (message[0] & 0x0F) + 1
-        return next((b for b in self._bindings if sign in b.signs and b.channel in (None, channel)), None)
+        channel = (message[0] & 0x0F) + 1
+        return next((b for b in found if b.channel in (None, channel)), None)
 
     def feed(self, message: bytes) -> tuple[Done, ...]:
         """What a message from the controller does; nothing, if it is no knob or button of ours."""
@@ -188,7 +193,14 @@ class Controls:
 
     def forget(self, to: str) -> None:
         """Nothing turns or presses this any more."""
-        self._bindings = [b for b in self._bindings if b.to != to]
+        self._set([b for b in self._bindings if b.to != to])
+
+    def _set(self, bindings: list[Binding]) -> None:
+        self._bindings = bindings
+        self._found.clear()
+        for binding in bindings:
+            for kind, number in binding.signs:
+                self._found.setdefault((kind == "cc", number), []).append(binding)
 
     def _learn(self, message: bytes) -> Learned | None:
         assert self._learning is not None
@@ -213,8 +225,8 @@ class Controls:
         return self.take()
 
     def _bind(self, binding: Binding) -> Learned:
-        self._bindings = [b for b in self._bindings if b.to != binding.to and not b.clashes(binding)]
-        self._bindings.append(binding)
+        kept = [b for b in self._bindings if b.to != binding.to and not b.clashes(binding)]
+        self._set([*kept, binding])
         return Learned(binding)
 
     # ---- telling the controller -----------------------------------------------------------------------------------

@@ -52,7 +52,9 @@ class Desk:
 
     def feed(self, port: int, message: bytes, out: Output) -> tuple[Turned | Pressed, ...] | None:
         """What a message from an input turns and presses; None if it is music."""
-        controls = self.controls(port)
+        controls = self._controls.get(port) or self.controls(port)
+        if self._learning is None and controls.bound(message) is None:
+            return None  # as nearly all that is played
         done = controls.feed(message)
         for each in done:
             if isinstance(each, Learned):
