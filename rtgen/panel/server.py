@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from pythonosc.osc_packet import OscPacket, ParseError
 
 from rtgen.errors import UserError
@@ -117,7 +117,13 @@ class Panel:
         app.router.add_get("/clips/{name}", self._clip)
         app.router.add_static("/static", _STATIC)
         app.cleanup_ctx.append(self._connected)
+        app.on_shutdown.append(self._leave)
         return app
+
+    async def _leave(self, app: web.Application) -> None:
+        """Lets the browsers go: they would be waited for."""
+        del app
+        await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in list(self._sockets)))
 
     async def _connected(self, app: web.Application) -> Any:
         del app
@@ -128,8 +134,6 @@ class Panel:
         watching = asyncio.create_task(self.daemon.watch())
         yield
         watching.cancel()
-        for socket in list(self._sockets):
-            await socket.close()
         transport.close()
 
     @web.middleware
@@ -264,6 +268,7 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
             Panel(osc_port, token).application(),
             host=host,
             port=port,
+            shutdown_timeout=1.0,
             print=lambda *_: ready(f"http://{host}:{port}/" + (f"?token={token}" if token else "")),
         )
     except OSError as error:

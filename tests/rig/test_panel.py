@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -175,8 +176,6 @@ def test_in_a_network_a_token_is_needed(host: str, safe: bool) -> None:
 
 
 def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -262,7 +261,10 @@ def panel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     running: list[subprocess.Popen[str]] = []
 
     def start(osc: str) -> str:
-        command = [sys.executable, "-m", "rtgen", "panel", "--port", "7799", "--osc", osc]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "rtgen", "panel", "--port", str(port), "--osc", osc]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout
