@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests of time have the machine to themselves; the others share it.
 TIMED := tests/bench tests/rig
+# So has Ray, which ends the process that uses it when it cannot keep up.
+APART := tests/train/test_cluster.py $(TIMED)
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt
 
 # As root on Debian or Ubuntu, installs the packages named; elsewhere names them and goes on.
@@ -28,8 +30,8 @@ demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves de
 test: lint  ## everything: ruff, mypy, pytest; the tests of real MIDI need a JACK server and jack_midi_clock, that of the panel Chromium
 	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(call system_packages,chromium chromium-driver); }
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(patsubst %,--ignore=%,$(TIMED))
-	$(BIN)/python -m pytest $(TIMED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(patsubst %,--ignore=%,$(APART))
+	$(BIN)/python -m pytest $(APART)
 
 lint: $(VENV)/develop.stamp  ## ruff and mypy
 	$(BIN)/ruff check
