@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ class Program(Closing):
             stderr=subprocess.PIPE,
             preexec_fn=ending_with_us(signal.SIGTERM),
         )
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        """Where it writes what goes with it."""
         self.log: list[tuple[float, str]] = []
         """What it said: (seconds since its start, line)."""
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -141,8 +144,13 @@ def baseline(server: Server, kind: str) -> Program:
 
 
 def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:
-    """The daemon itself, on a JACK server."""
-    return Program(name, ["-m", "rtgen", "run", "--api", "jack", "--name", name, *flags], server.environment)
+    """The daemon itself, on a JACK server; its session is logged where nobody keeps anything."""
+    # One that finds what another left when it was killed would write its music meanwhile.
+    folder = tempfile.TemporaryDirectory(prefix="rtgen-sessions-", ignore_cleanup_errors=True)
+    command = ["-m", "rtgen", "run", "--api", "jack", "--name", name, "--sessions", folder.name, *flags]
+    program = Program(name, command, server.environment)
+    program.folder = folder
+    return program
 
 
 def model_file() -> Path:

@@ -156,8 +156,13 @@ def write(path: Path) -> Path:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """The logs of sessions that never wrote their `.mid`."""
-    return [path for path in sorted(folder.glob(f"*{journal.SUFFIX}")) if not path.with_suffix(".mid").exists()]
+    """The logs of sessions that never wrote their `.mid`, or went on after somebody else did."""
+
+    def written(log: Path) -> bool:
+        music = log.with_suffix(".mid")
+        return music.exists() and music.stat().st_mtime >= log.stat().st_mtime
+
+    return [path for path in sorted(folder.glob(f"*{journal.SUFFIX}")) if not written(path)]
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ class Steward:
         self._house = house
         self._config = house.config
         self._preset = preset
+        # Read before the music begins: to read them all again would take turns with it.
+        self._listed = numbered()
 
     def see_to(self, notice: Notice) -> str | None:
         """Does what a notice asks for; the sentence for the player, None if it asks for nothing."""
@@ -80,7 +82,7 @@ class Steward:
             return str(error)
 
     def _choose(self, which: str) -> str | None:
-        listed = numbered()
+        listed = self._listed
         if which in ("next", "previous"):
             names = [preset.name for preset in listed]
             at = names.index(self._preset.name) if self._preset.name in names else -1
@@ -91,6 +93,9 @@ class Steward:
             chosen = presets.load(find("presets", which))
         else:
             found = [preset for preset in listed if preset.program == int(which)]
+            if not found:
+                self._listed = numbered()  # it may have been saved since
+                found = [preset for preset in self._listed if preset.program == int(which)]
             if not found:
                 return f"no preset has the program {which}; 'rtgen presets' lists those that there are"
             chosen = found[0]

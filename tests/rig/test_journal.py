@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +205,9 @@ def test_a_session_that_was_killed_has_its_music_and_no_stuck_note(tmp_path: Pat
         offs += sum(e.data[0] & 0xF0 == 0x80 for e in track.events)
     assert ons == offs > 0
     assert unfinished(tmp_path) == []
+    # It was going on all the time: what somebody else wrote meanwhile is not all of it.
+    os.utime(path.with_suffix(".mid"), (1, 1))
+    assert unfinished(tmp_path) == [path]
 
 
 def test_what_follows_a_stop_comes_after_it(tmp_path: Path) -> None:
