@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from rtgen.instrument.job import Job
 from rtgen.music.note import Loop
 
+_LOST_S = 2.0
+"""An answer that has not come by then will not."""
 DEEP = 10
 """Answers that can be gone back to."""
 
@@ -57,10 +59,9 @@ class Answers:
         """Whether anything is awaited."""
         return bool(self._asked)
 
-    @property
-    def remaking(self) -> bool:
-        """Whether an answer that plays is being made anew."""
-        return any(asked.start != target for target, asked in self._asked.items())
+    def remaking(self, now: float) -> bool:
+        """Whether an answer that plays is being made anew; a job that was lost with its process is not waited for."""
+        return any(asked.start != target and now - asked.at < _LOST_S for target, asked in self._asked.items())
 
     def take(self, target: int, loop: Loop) -> Asked | None:
         """An answer came; the job that it is to, or None if nobody waits for it any more."""

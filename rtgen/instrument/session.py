@@ -361,7 +361,7 @@ class Session:
     def _remake(self, now: float, out: Output, *, seed: bool = False) -> None:
         """The answer that plays is made anew, as the knobs are now; with another seed it is another answer."""
         job = self._answers.job
-        if self._answers.remaking and not seed:
+        if self._answers.remaking(now) and not seed:
             self._turned = True
             return
         self._turned = False

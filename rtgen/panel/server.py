@@ -145,7 +145,7 @@ class Panel:
         if self._token is None:
             return await handler(request)
         given = request.query.get("token") or request.cookies.get(_COOKIE) or ""
-        if not hmac.compare_digest(given, self._token):
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
             raise web.HTTPForbidden(text="a token is needed; open the address that 'rtgen panel' printed")
         response = await handler(request)
         if not response.prepared:

@@ -16,7 +16,7 @@ import json
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -96,15 +96,16 @@ class Journal:
     Args:
         path: of the log; its folder is made.
         opening: what the session begins with.
+        complain: told, once, when nothing can be written any more.
 
     Raises:
         UserError: it cannot be written.
     """
 
-    def __init__(self, path: Path, opening: Opening) -> None:
+    def __init__(self, path: Path, opening: Opening, complain: Callable[[str], None] = lambda _: None) -> None:
         self.path = path
-        self.broken = ""
-        """Why nothing is written any more; empty while all is well."""
+        self._complain = complain
+        self._broken = False
         self._steps: deque[Step] = deque()
         self._closing = threading.Event()
         try:
@@ -130,7 +131,7 @@ class Journal:
 
     def note(self, now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
         """A step was taken; from the real-time loop, which does not wait."""
-        if not self.broken:
+        if not self._broken:
             self._steps.append(Step(now, event, tuple(sent)))
 
     def _run(self) -> None:
@@ -141,8 +142,11 @@ class Journal:
                     self._write(file)
                 self._write(file)
         except OSError as error:
-            self.broken = f"the session log {self.path} cannot be written any more ({error.strerror})"
+            self._broken = True
             self._steps.clear()
+            self._complain(
+                f"the session log {self.path} cannot be written any more ({error.strerror}); the music goes on"
+            )
 
     def _write(self, file: BinaryIO) -> None:
         while self._steps:

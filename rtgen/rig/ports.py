@@ -141,6 +141,11 @@ class SystemPorts:
             self._listen(way)
         self._watcher.start()
 
+    @property
+    def awaited(self) -> list[str]:
+        """The names of ports that have not been there yet."""
+        return [way.title for way in self._ways if way.sought]
+
     def send(self, data: bytes) -> None:
         """Sends a message, or drops it while the output is gone. Neither waits nor raises."""
         with self._lock:

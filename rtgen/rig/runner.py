@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,8 +115,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     session = opening.session()
     for number in range(len(setup.house.inputs)):
         session.controls(number)  # they are shown what is turned before they turn anything
-    journal = _journal(setup.sessions, setup.name, opening)
     news: SimpleQueue[News | None] = SimpleQueue()
+    journal = _journal(setup.sessions, setup.name, opening, partial(_complain, news))
     note = journal.note if journal is not None else lambda *_: None
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -130,6 +131,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         if remote is not None:
             teller.say(f"OSC on {remote.host}, port {remote.port}")
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
+        for name in ports.awaited:
+            teller.say(f"{name} is not there yet; it is waited for")
         daemon.run(seconds)
     if journal is not None:
         _close(journal, console, quiet)
@@ -142,7 +145,7 @@ def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
 
 
-def _journal(folder: Path | None, name: str, opening: Opening) -> Journal | None:
+def _journal(folder: Path | None, name: str, opening: Opening, complain: Callable[[str], None]) -> Journal | None:
     """The log of this session; of earlier ones that were killed the music is written meanwhile, by another process."""
     if folder is None:
         return None
@@ -153,13 +156,11 @@ def _journal(folder: Path | None, name: str, opening: Opening) -> Journal | None
     while path.exists():
         number += 1
         path = path.with_name(f"{when:%Y-%m-%d %H.%M.%S} {name} {number}{SUFFIX}")
-    return Journal(path, opening)
+    return Journal(path, opening, complain)
 
 
 def _close(journal: Journal, console: Console, quiet: bool) -> None:
     """Writes the music of a session that has ended, if there was any."""
-    if journal.broken:
-        raise UserError(journal.broken)
     if not quiet:
         console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
     write(journal.path)

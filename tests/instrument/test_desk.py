@@ -63,6 +63,19 @@ def test_while_it_is_made_anew_turns_are_gathered() -> None:
     assert [job.knobs["distance"] for job in stage.jobs] == [0.35, 0.0, 0.95]
 
 
+def test_an_answer_that_is_lost_is_asked_for_again() -> None:
+    stage = started(use="hold", answer_ticks=5)
+    stage.until(BAR + 100, LONG)
+    stage.answer_ticks = 10**6  # its process has died
+    turn(stage, "distance", 0.8)
+    turn(stage, "distance", 0.9)
+    assert len(stage.jobs) == 2
+    stage.answer_ticks = 5
+    stage.until(BAR + 100 + 5 * BAR)
+    turn(stage, "distance", 0.7)
+    assert [job.knobs["distance"] for job in stage.jobs] == [0.35, 0.8, 0.7]
+
+
 def test_a_turn_that_changes_nothing_asks_for_nothing() -> None:
     stage = started()
     stage.until(BAR + 100, LONG)
