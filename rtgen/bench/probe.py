@@ -137,8 +137,8 @@ class ProbeClient:
     def _process(self, frames: int) -> None:
         start = self._client.last_frame_time
         log = self._log
-        late = start != self._expected_cycle and self._expected_cycle > 0
-        if late:
+        missed = start - self._expected_cycle if self._expected_cycle else 0
+        if missed:
             log.gaps.append(start)
         self._expected_cycle = start + frames
         log.output.extend((start + at, bytes(data)) for at, data in self._output.incoming_midi_events())
@@ -148,11 +148,11 @@ class ProbeClient:
             self._write(start, 0, self._immediate.pop(0))
         state, position = self._client.transport_query_struct()
         if state == jack.ROLLING:
-            self._play_script(start, position.frame, frames, late)
+            self._play_script(start, position.frame, frames, missed)
 
-    def _play_script(self, start: int, position: int, frames: int, late: bool) -> None:
-        # After a locate the script goes on from there; after a missed cycle what was missed is made good.
-        if position != self._expected_position and not late:
+    def _play_script(self, start: int, position: int, frames: int, missed: int) -> None:
+        # After a locate the script goes on from there; after missed cycles what was missed is made good.
+        if not 0 <= position - self._expected_position <= missed:
             self._next_event = bisect_left(self._script_frames, position)
         self._expected_position = position + frames
         script = self._script

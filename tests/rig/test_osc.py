@@ -59,7 +59,7 @@ def client(desk: Desk) -> Iterator[Client]:
 
 
 def soon(found: Callable[[], bool]) -> None:
-    ends = time.perf_counter() + 5
+    ends = time.perf_counter() + 15
     while not found() and time.perf_counter() < ends:
         time.sleep(0.01)
     assert found()

@@ -237,8 +237,8 @@ class Browser:
         self.driver.get(url)
 
     def text(self, element: str) -> str:
-        """What an element says."""
-        return str(self.driver.find_element("id", element).text)
+        """What an element says; nothing before it is there."""
+        return str(self.driver.execute_script("return document.getElementById(arguments[0])?.innerText ?? ''", element))
 
     def click(self, element: str) -> None:
         """Clicks on an element."""
