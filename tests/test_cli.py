@@ -12,7 +12,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from rich.console import Console
 
 from rtgen import cli
 from rtgen.inference.card import ROLES
@@ -30,7 +29,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """Runs a command in this process; returns exit status, output and errors, uncoloured and unwrapped."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "1000")
-    monkeypatch.setattr(cli, "_out", Console())  # which has taken its width from where it was made
     # No server of this machine's is to be found.
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "rtgen-no-such-server")
 

@@ -13,6 +13,7 @@ from rtgen.rig.osc import PORTS, Client, Said
 from rtgen.rig.steward import numbered
 from rtgen.shipped import available, folders
 
+NOBODY = "no rtgen is running that listens to OSC; start one with 'rtgen run', or name its --osc port"
 _WAIT_S = 0.3
 State = dict[str, tuple[Any, ...]]
 """What a daemon tells, by address."""
@@ -49,7 +50,7 @@ def the_one(port: int | None) -> int:
     """
     there = running(port)
     if not there:
-        raise UserError("no rtgen is running that listens to OSC; start one with 'rtgen run', or name its --osc port")
+        raise UserError(NOBODY)
     if len(there) > 1:
         raise UserError(f"several are running, on the ports {', '.join(map(str, there))}; say which by --osc")
     return next(iter(there))

@@ -1,0 +1,54 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from rtgen import __version__
+from rtgen.cli import look, play, running
+from rtgen.cli.common import say
+from rtgen.errors import UserError
+
+app = typer.Typer(
+    help=(
+        "Play a loop, and a neural network answers it in tempo.\n\n"
+        "rtgen listens on a MIDI port, turns what you play into loops, lets a model answer them, and plays the answers "
+        "on another port, locked to the MIDI clock of your DAW.\n\n"
+        "First steps: 'rtgen demo' needs no MIDI device. 'rtgen doctor' says what is missing. 'rtgen run' plays."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _part in (play, look, running):
+    app.add_typer(_part.app)
+
+
+def main() -> None:
+    """Runs a command; a mistake that the player can mend is one sentence and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        line = Text.assemble(("rtgen:", "bold red"), " ", str(error))
+        Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"rtgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass

@@ -1,0 +1,252 @@
+"""Commands that look at what there is, and how well it does: ports, models, presets, knobs, this machine."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rtgen.cli.common import (
+    JsonOption,
+    ModelOption,
+    OscOption,
+    PresetOption,
+    model_of,
+    preset_of,
+    say,
+    show,
+    show_card,
+    show_json,
+)
+from rtgen.errors import UserError
+from rtgen.instrument import preset as presets
+from rtgen.shipped import available, find
+
+app = typer.Typer()
+
+
+@app.command()
+def ports(as_json: JsonOption = False) -> None:
+    """List the MIDI ports of this machine."""
+    from rtgen.rig import systems as rig
+
+    found = rig.list_ports()
+    if as_json:
+        show_json([asdict(p) for p in found])
+        return
+    if not found:
+        running = ", ".join(rig.running_apis())
+        looked = ", ".join(rig.compiled_apis())
+        state = f"running: {running}, with no ports" if running else "none is running"
+        say(f"No MIDI ports (systems looked for: {looked}; {state}). 'rtgen doctor' says more.")
+        return
+    table = Table("System", "Direction", "Port", box=None, header_style="bold")
+    for port in found:
+        table.add_row(port.system, port.direction, escape(port.name))
+    show(table)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show the whole card of one, by name or path.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models, or show one's card: what it does, what it was trained on, how well."""
+    from rtgen.inference.card import modes_of
+    from rtgen.inference.model import Model
+
+    listed = available("models") if name is None else [(Path(name).stem, find("models", name), "")]
+    cards: list[dict[str, Any]] = []
+    for stem, path, origin in listed:
+        try:
+            found = Model(path).card
+            card = {**asdict(found), "modes": modes_of(found)}
+        except UserError as error:
+            if name is not None:
+                raise
+            card = {"name": stem, "error": str(error)}
+        cards.append({**card, "file": str(path), "origin": origin, "bytes": path.stat().st_size})
+    if as_json:
+        show_json(cards)
+    elif name is not None:
+        show_card(cards[0])
+    else:
+        table = Table("Model", "Role", "Modes", "Size", "Trained on", "", box=None, header_style="bold")
+        for card in cards:
+            size = f"{card['bytes'] / 2**20:.1f} MB"
+            data = ", ".join(d["name"] for d in card.get("data", ()))
+            table.add_row(
+                escape(card["name"]),
+                card.get("role", "-"),
+                ", ".join(card.get("modes", "-")),
+                size,
+                data,
+                escape(card.get("error", card.get("description", ""))),
+            )
+        show(table)
+
+
+def _is_here(model: str) -> bool:
+    try:
+        find("models", model)
+    except UserError:
+        return False
+    return True
+
+
+@app.command(name="presets")
+def list_presets(
+    name: Annotated[
+        str | None, typer.Argument(help="Show all settings of one, by name or path; or 'save'.", metavar="[NAME|save]")
+    ] = None,
+    target: Annotated[str | None, typer.Argument(help="After 'save': its name.", metavar="[NAME]")] = None,
+    over: Annotated[bool, typer.Option("--over", help="With 'save': though there is one of that name.")] = False,
+    osc: OscOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the presets, show one's settings, or save what a running daemon plays as one.
+
+    Those whose model is not here say so. 'rtgen presets save NAME' keeps the running daemon's preset with its knobs as
+    they are, in your own folder.
+    """
+    if name == "save":
+        from rtgen.rig import remote
+
+        if target is None:
+            raise UserError("'rtgen presets save' needs a name; say rtgen presets save NAME")
+        say(f"saved as {remote.save(remote.present(osc), target, over=over)}")
+        return
+    if target is not None:
+        raise UserError(f"'rtgen presets {name} {target}' is one name too many; only 'save' takes a second")
+    paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
+    loaded = []
+    for path in paths:
+        try:
+            preset = presets.load(path)
+            loaded.append({**preset.as_dict(), "file": str(path), "model_is_here": _is_here(preset.model)})
+        except UserError as error:
+            if name is not None:
+                raise
+            loaded.append({"name": path.stem, "description": str(error), "file": str(path), "error": str(error)})
+    if as_json:
+        show_json(loaded)
+    elif name is not None:
+        show_card(loaded[0])
+    else:
+        table = Table("Preset", "Mode", "Use", "Bars", "Model", "", box=None, header_style="bold")
+        for p in loaded:
+            cells = [str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description")]
+            if not p.get("model_is_here", True):
+                cells[4] += " (not here)"
+            table.add_row(*map(escape, cells))
+        show(table)
+
+
+@app.command()
+def controls(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/controls.md has it.")] = False,
+) -> None:
+    """List every knob and button, with its control change and its OSC address."""
+    from rtgen.instrument.parameters import listed
+
+    rows = list(listed())
+    if markdown:
+        print("\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])))
+        return
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows[1:]:
+        table.add_row(*map(escape, row))
+    show(table)
+
+
+@app.command()
+def doctor(
+    seconds: Annotated[float, typer.Option(min=0, max=60, help="How long to listen for clock and notes.")] = 3.0,
+    preset: PresetOption = "vary",
+    model: ModelOption = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--in", help="Input to listen to; all by default.", metavar="PORT")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--out", help="Output that --calibrate plays to.", metavar="PORT")
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Measure how long notes take out and back in, and propose an offset."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out what is wrong with the set-up, and the cure.
+
+    Looks for MIDI systems and ports, listens for clock and notes, and times the model. Exit status 1 if something
+    stands in the way of playing.
+
+    With --calibrate it plays quiet notes on channel 16 instead, for which the output must lead back into the input: by
+    a cable, a port of IAC or loopMIDI, or a connection in JACK. Without --in and --out it makes ports of its own, for
+    you to connect within --seconds.
+    """
+    from rtgen.rig.doctor import examine, examine_round_trip
+
+    if calibrate:
+        findings = examine_round_trip(inputs or [], output, seconds)
+    else:
+        chosen = preset_of(preset, model=model)
+        findings = examine(chosen, model_of(chosen), inputs or [], seconds)
+    if as_json:
+        show_json([asdict(f) for f in findings])
+    else:
+        marks = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}
+        table = Table.grid(padding=(0, 1))
+        for f in findings:
+            cure = f"\n[dim]→ {escape(f.cure)}[/]" if f.cure else ""
+            table.add_row(marks[f.verdict], f"[bold]{f.subject}[/]", f"{escape(f.found)}{cure}")
+        show(table)
+    if any(f.verdict == "bad" for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Measure less of everything: under a minute.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print for a program: one object.")] = False,
+    loops: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="Loops to answer in time; 1000 take half an hour.", metavar="N"),
+    ] = None,
+    over: Annotated[
+        Literal["auto", "jack", "pipes"], typer.Option(help="A JACK server of its own, or pipes between processes.")
+    ] = "auto",
+    period: Annotated[
+        int | None, typer.Option(help="Frames in a period of the JACK server; 64 by default.", metavar="FRAMES")
+    ] = None,
+    asynchronous: Annotated[
+        bool, typer.Option("--asynchronous", help="Let the JACK server wait for nobody, and lose what comes late.")
+    ] = False,
+) -> None:
+    """Measure timing on this machine, beside what a Python program can do at best.
+
+    Runs over a JACK server of its own with jack_midi_clock, which stamps every message by the sample, where these are
+    installed; else over pipes. It takes about eight minutes: do nothing else with the machine meanwhile.
+    """
+    import time
+    from dataclasses import replace
+
+    from rtgen.bench import run as benching
+    from rtgen.bench.measures import QUICK, Amount
+    from rtgen.bench.stage import open_stage
+
+    began = time.perf_counter()
+    amount = QUICK if quick else Amount()
+    amount = replace(amount, loops=loops or amount.loops)
+    with open_stage(over, period, not asynchronous) as stage:
+        figures = benching.measure(stage, amount, Console(stderr=True))
+    if as_json:
+        show_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
+    else:
+        benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))

@@ -1,0 +1,217 @@
+"""Commands that play: in time, to a port, or to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from rtgen.cli.common import (
+    BarsOption,
+    DeviceOption,
+    DistanceOption,
+    ModelOption,
+    ModeOption,
+    PresetOption,
+    SeedOption,
+    UseOption,
+    model_of,
+    preset_of,
+    say,
+    seed_of,
+)
+from rtgen.errors import UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    preset: PresetOption = "vary",
+    model: ModelOption = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--in", help="Input to listen to, by part of its name; may be given again.", metavar="PORT"),
+    ] = None,
+    output: Annotated[str | None, typer.Option("--out", help="Output to play to.", metavar="PORT")] = None,
+    shown: Annotated[
+        list[str] | None,
+        typer.Option("--show", help="Output to the controller at the nth --in: its rings and lights.", metavar="PORT"),
+    ] = None,
+    api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="The MIDI system.")] = "auto",
+    name: Annotated[str, typer.Option(help="What other programs see the ports as.")] = "rtgen",
+    clock: Annotated[
+        Literal["midi", "internal", "link"],
+        typer.Option(help="Follow the input's MIDI clock, keep our own, or follow Ableton Link (extra 'link')."),
+    ] = "midi",
+    tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
+    bars: BarsOption = None,
+    mode: ModeOption = None,
+    use: UseOption = None,
+    distance: DistanceOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    thru: Annotated[
+        bool | None,
+        typer.Option(
+            "--thru/--no-thru",
+            help="Send on what is played. By default so where named ports are used and in and out are not the same.",
+        ),
+    ] = None,
+    clock_offset_ms: Annotated[
+        float | None,
+        typer.Option(min=-500, max=500, help="The clock comes this much late (early, if negative).", metavar="X"),
+    ] = None,
+    output_offset_ms: Annotated[
+        float | None, typer.Option(min=-500, max=500, help="Play this much earlier (later, if negative).", metavar="X")
+    ] = None,
+    send_clock: Annotated[
+        bool, typer.Option("--send-clock", help="With the internal clock: send it on, with Start, Stop and position.")
+    ] = False,
+    log: Annotated[Path | None, typer.Option(help="Write what happens to a file as well.", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings of this machine: ports, offsets, what was learned from controllers. Options go before.",
+            metavar="FILE",
+        ),
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder for answers that are kept; your music folder's rtgen.", metavar="DIR")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for named ports that are not there, as a keyboard not plugged in yet.")
+    ] = False,
+    sessions: Annotated[
+        str | None,
+        typer.Option(help="Folder for logs and music of sessions, or off; your music folder's rtgen.", metavar="DIR"),
+    ] = None,
+    osc: Annotated[
+        str | None,
+        typer.Option(
+            help="Where OSC is listened to: off, a port, or ADDRESS:PORT; 7770 unless taken.", metavar="WHERE"
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Listen, and answer in tempo, until Ctrl-C.
+
+    Without --in and --out it makes ports of its own, which your DAW then shows: send it a track and the clock, and
+    take a track's input from it. With an internal clock no DAW is needed.
+
+    **Example:** rtgen run --in keystation --out fluid --clock internal --tempo 96 --use follow
+    """
+    from rtgen.rig import config as configs
+    from rtgen.rig import runner
+    from rtgen.rig.clips import folder as clip_folder
+    from rtgen.rig.journal import folder as session_folder
+    from rtgen.rig.steward import House
+
+    if send_clock and clock != "internal":
+        raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
+    chosen = preset_of(preset, model=model, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
+    path = config or configs.usual_path()
+    machine = configs.load(path)
+    named = tuple(inputs or machine.inputs)
+    early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
+    late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
+    kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
+    runner.run(
+        chosen,
+        model_of(chosen),
+        runner.Setup(
+            inputs=named,
+            output=output or machine.output,
+            api=api,
+            name=name,
+            clock=clock,
+            seed=seed_of(seed),
+            device=device,
+            thru=thru,
+            clock_offset_s=late / 1e3,
+            output_offset_s=early / 1e3,
+            send_clock=send_clock,
+            log=log,
+            house=House(machine, path, named or (f"{name} in",), kept),
+            shown=tuple(shown or machine.shown),
+            wait=wait,
+            sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
+            osc=osc,
+        ),
+        seconds,
+        quiet,
+    )
+
+
+@app.command()
+def demo(
+    bars: Annotated[int, typer.Option(min=1, max=256, help="How long it plays, in bars.", metavar="N")] = 16,
+    preset: PresetOption = "vary",
+    model: ModelOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for demo.mid and demo.png.", metavar="DIR")] = Path(),
+    fast: Annotated[bool, typer.Option("--fast", help="In simulated time: at once, and to no port.")] = False,
+    seed: SeedOption = 1,
+    device: DeviceOption = "auto",
+) -> None:
+    """Hear what it does, with no MIDI device: a bundled performance is played to it.
+
+    The performance goes through the same session, worker and scheduler as live playing. It writes **demo.mid** (what
+    was played and what answered) and **demo.png** (both as piano rolls, loop by loop). Where a MIDI system is running
+    it also opens an output, so that the answer can be heard.
+    """
+    from rtgen.rig.demo import demo as play
+
+    chosen = preset_of(preset, model=model)
+    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Console())
+
+
+@app.command()
+def render(
+    source: Annotated[Path, typer.Argument(metavar="IN.mid", help="What is played.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid", help="What is played, and a track with the answers.")],
+    preset: PresetOption = "vary",
+    model: ModelOption = None,
+    bars: BarsOption = None,
+    mode: ModeOption = None,
+    use: UseOption = None,
+    distance: DistanceOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Play a file to it, faster than real time.
+
+    The same session as live, offline: the same file, preset and seed give the same bytes.
+    """
+    from rich.progress import Progress
+
+    from rtgen.inference.answer import answer_job
+    from rtgen.instrument.job import Job
+    from rtgen.music import files
+    from rtgen.music.note import Loop
+    from rtgen.rig import offline
+
+    chosen = preset_of(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
+    score = files.read(source)
+    chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
+    opened = offline.open_model(chosen, model_of(chosen), device)
+    console = Console(stderr=True, highlight=False)
+    if opened.remark:
+        console.print(opened.remark)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        loops = offline.song_end(score.end, chosen) // chosen.length
+        task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
+
+        def answerer(job: Job) -> Loop:
+            progress.advance(task)
+            return answer_job(opened, job)
+
+        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
+    files.write(target, rendered)
+    calls = sum(n.what == "call" for n in notices)
+    answered = sum(len(n.loop) for n in notices if n.what == "answer" and n.loop)
+    say(f"{source}: {calls} loops answered with {answered} notes, in {target}")
