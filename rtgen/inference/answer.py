@@ -48,8 +48,8 @@ def answer(
         model: what answers.
         loop: what was played.
         mode: what is wanted of it.
-        knobs: the parameters of `controls.PARAMETERS` by name.
-        seed: of all chance.
+        knobs: the parameters of `parameters.PARAMETERS` by name.
+        seed: of all chance, with the knob `seed`.
         past: what was played before, the oldest first; for `continue`.
         ends: the loops A and B; for `blend`. Without them it is the loop itself.
 
@@ -61,7 +61,7 @@ def answer(
         raise UserError(
             f"Model {card.name} (role {card.role}) plays {', '.join(modes_of(card))}, not {mode}; choose another preset"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, round(knobs["seed"])) if knobs.get("seed") else seed)
     knobs = drums.unpitched(knobs) if card.role == "drummer" else _locked(loop, mode, knobs, past, ends)
     match mode:
         case "continue" if card.role == "continuer":
@@ -98,20 +98,22 @@ def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Gene
     if mode == "generate":
         return latent.generate(model, part, knobs, rng)
     if mode == "clean":
-        return told_in_c(model.card, part, lambda loop: denoise.clean(model, loop))
+        return told_in_c(model.card, part, knobs, lambda loop, _: denoise.clean(model, loop))
     vary = denoise.vary if "mask" in model.card.inputs() else latent.vary
-    return told_in_c(model.card, part, lambda loop: vary(model, loop, knobs, rng))
+    return told_in_c(model.card, part, knobs, lambda loop, turned: vary(model, loop, turned, rng))
 
 
 def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
     imagines = denoise.imagined if "mask" in model.card.inputs() else latent.imagined
-    return told_in_c(model.card, loop, lambda part: infill(model, part, begin, end, knobs, rng, imagines))
+    return told_in_c(
+        model.card, loop, knobs, lambda part, turned: infill(model, part, begin, end, turned, rng, imagines)
+    )
 
 
 def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tuple[Loop, Loop] | None) -> Knobs:
-    """Knobs whose `key_lock` is as firm as it is sure that there is a key."""
-    if not knobs.get("key_lock"):
+    """Knobs whose `key_lock` is as firm as it is sure that there is a key; one that is named there is."""
+    if not knobs.get("key_lock") or knobs.get("key"):
         return knobs
     heard = (*past, loop) if mode == "continue" else (loop,)
     if mode == "blend" and ends:

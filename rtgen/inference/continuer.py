@@ -11,12 +11,11 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded
+from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, scale_of
 from rtgen.inference.hearing import Remembered, hearing, plain, spelling_of, told_to
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.sequence import DENSER, SYMBOLS_PER_BEAT, into_c
 from rtgen.inference.stream import WINDOW, Told
-from rtgen.music import key
 from rtgen.music.attributes import NAMES, SD
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
@@ -48,7 +47,7 @@ def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng:
     are drawn one after the other, in the player's key, and told that the loop before them was like the player's; they
     have the timing that the player has at the same places in the bar, and lean to the player's loudness.
     """
-    scale = key.estimate(n for heard in (*past, loop) for n in heard.notes)
+    scale = scale_of((n for heard in (*past, loop) for n in heard.notes), knobs)
     if not loop.notes or scale is None:
         return loop
     up = into_c(scale)

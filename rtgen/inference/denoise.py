@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES, Card
-from rtgen.inference.exchange import Knobs, anchors, exchange, hidden_beside, inside, raised, to_exchange
+from rtgen.inference.exchange import Knobs, anchors, exchange, hidden_beside, inside, raised, scale_of, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import repeated, shown
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.repair import clean as repair
-from rtgen.music import key
 from rtgen.music.attributes import Attributes, measure, standard
 from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, bar_phase, encode
@@ -46,7 +45,7 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
         np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)]), loop, anchors(loop, knobs), grid
     )
     filled = run(model, loop, roll, masks, **_told(model.card, measure(loop), len(masks)))
-    scale = key.estimate(loop.notes)
+    scale = scale_of(loop.notes, knobs)
     attempts = [
         exchange(loop, roll, mask, fill, wanted, scale, knobs, rng, grid)
         for mask, fill in zip(masks, filled, strict=True)
@@ -90,8 +89,7 @@ def run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32], **cond
 
 def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
     """What the model believes of a loop that little of is to be trusted, if it shall have the attributes `wanted`."""
-    del knobs
-    up, lifted = in_c(model.card, loop)
+    up, lifted = in_c(model.card, loop, knobs)
     in_frame = wanted | {"register": wanted["register"] + up}
     roll = encode(lifted, model.card.grid)
     (heard,) = run(

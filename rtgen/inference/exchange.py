@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,6 +145,22 @@ def exchange(
 
 def _cells(plane: Plane) -> list[Cell]:
     return list(zip(*(i.tolist() for i in np.nonzero(plane)), strict=True))
+
+
+def scale_of(notes: Iterable[Note], knobs: Knobs) -> key.Key | None:
+    """The key that notes are taken to be in: the likeliest of those that the knobs `key` and `scale` leave.
+
+    None where there are no notes.
+    """
+    tonic, kind = round(knobs.get("key", 0)), round(knobs.get("scale", 0))
+    return key.estimate(notes, [k for k in key.KEYS if tonic in (0, k.tonic + 1) and kind in (0, k.minor + 1)])
+
+
+def moved(knobs: Knobs, semitones: int) -> Knobs:
+    """The knobs for music that is moved up: a key that they name goes with it."""
+    if not knobs.get("key"):
+        return knobs
+    return {**knobs, "key": float((round(knobs["key"]) - 1 + semitones) % 12 + 1)}
 
 
 def major_tonic(scale: key.Key) -> int:

@@ -6,30 +6,31 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rtgen.inference.card import Card
-from rtgen.inference.exchange import folded
+from rtgen.inference.exchange import Knobs, folded, moved, scale_of
 from rtgen.inference.sequence import into_c
-from rtgen.music import key
 from rtgen.music.note import Loop
 
+_NONE: Knobs = {}
 
-def in_c(card: Card, loop: Loop) -> tuple[int, Loop]:
+
+def in_c(card: Card, loop: Loop, knobs: Knobs = _NONE) -> tuple[int, Loop]:
     """By how many semitones a loop is moved for a model, and what that makes of it; 0 if the model hears any key.
 
     Notes that would leave what MIDI has are left out.
     """
-    scale = key.estimate(loop.notes) if card.in_key else None
+    scale = scale_of(loop.notes, knobs) if card.in_key else None
     up = into_c(scale) if scale else 0
     if not up:
         return 0, loop
-    moved = (replace(n, pitch=n.pitch + up) for n in loop.notes if 0 <= n.pitch + up <= 127)
-    return up, loop.with_notes(moved)
+    lifted = (replace(n, pitch=n.pitch + up) for n in loop.notes if 0 <= n.pitch + up <= 127)
+    return up, loop.with_notes(lifted)
 
 
-def told_in_c(card: Card, loop: Loop, play: Callable[[Loop], Loop]) -> Loop:
+def told_in_c(card: Card, loop: Loop, knobs: Knobs, play: Callable[[Loop, Knobs], Loop]) -> Loop:
     """What `play` answers to a loop that is moved for a model, moved back; notes that cannot be moved stay."""
-    up, moved = in_c(card, loop)
-    answered = play(moved)
-    if answered == moved:
+    up, lifted = in_c(card, loop, knobs)
+    answered = play(lifted, moved(knobs, up))
+    if answered == lifted:
         return loop
     if not up:
         return answered

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rtgen.inference.exchange import scale_of
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.sequence import into_c
 from rtgen.inference.stream import WINDOW, Spelling, Told, tell
-from rtgen.music import key
 from rtgen.music.note import Loop
 
 HEARD = 64
@@ -19,6 +19,7 @@ HEARD = 64
 LEAST = 0.05
 """What is less likely than this, in parts of the likeliest, is never drawn."""
 
+_NONE: Mapping[str, float] = {}
 Remembered = dict[str, Tensor]
 """States by name."""
 
@@ -101,16 +102,23 @@ def plain(model: Model) -> dict[str, Tensor]:
 _HEARINGS: WeakKeyDictionary[Model, Hearing] = WeakKeyDictionary()
 
 
-def hear(model: Model, past: Sequence[Loop], loop: Loop, stop: Callable[[], bool] = lambda: False) -> None:
+def hear(
+    model: Model,
+    past: Sequence[Loop],
+    loop: Loop,
+    knobs: Mapping[str, float] = _NONE,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Hears what has been played of a loop so far, so that less is to be heard when it is to be continued.
 
     Args:
         model: what hears.
         past: what was played before the loop, the oldest first.
         loop: what was played of it so far.
+        knobs: by name; those that name a key.
         stop: asked before each note whether there is something better to do.
     """
-    scale = key.estimate(n for heard in (*past, loop) for n in heard.notes)
+    scale = scale_of((n for heard in (*past, loop) for n in heard.notes), knobs)
     if scale is not None:
         hearing(model).hear(model, told_to(model, past, loop, into_c(scale)), stop)
 

@@ -6,9 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtgen.inference.exchange import Knobs, anchors, bold, hidden_beside, in_key, log_odds, peaked, peaks, sounded
+from rtgen.inference.exchange import (
+    Knobs,
+    anchors,
+    bold,
+    hidden_beside,
+    in_key,
+    log_odds,
+    peaked,
+    peaks,
+    scale_of,
+    sounded,
+)
 from rtgen.inference.model import Model
-from rtgen.music import key
 from rtgen.music.attributes import columns
 from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, encode
@@ -54,7 +64,7 @@ def infill(
     there = encode(kept, grid)
     free = np.where((mask > 0) & (there.hold == 0), filled.onset, 0)
     count = _count(float(free.sum()), kept, begin, end) if kept.notes else len(loop)
-    belief = in_key(peaked(log_odds(free)), key.estimate(kept.notes or loop.notes), knobs, grid)
+    belief = in_key(peaked(log_odds(free)), scale_of(kept.notes or loop.notes, knobs), knobs, grid)
     new = peaks(bold(belief, count, knobs, rng), count)
     added = sounded(new, filled, kept if kept.notes else loop, grid)
     return loop.with_notes([*kept.notes, *added.notes]).monophonic_by_pitch()

@@ -32,6 +32,7 @@ from rtgen.inference.exchange import (
     peaked,
     peaks,
     raised,
+    scale_of,
     sounded,
     to_exchange,
 )
@@ -82,7 +83,7 @@ def _strayed(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, h
     _, sd = _normal(model.card)
     noise = rng.standard_normal((len(NOISE), len(sd)))
     codes = _encode(model, [loop]) + noise * sd * knobs["distance"] * np.array(NOISE)[:, None]
-    scale = key.estimate(loop.notes)
+    scale = scale_of(loop.notes, knobs)
     mask = hidden_beside(np.ones_like(roll.onset), loop, held, grid)
     attempts = [
         exchange(loop, roll, mask, near, wanted, scale, knobs, rng, grid) for near in _decode(model, codes, loop)
@@ -111,7 +112,7 @@ def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, he
     mask = hidden_beside((rather != 0).astype(np.float32), loop, held, grid)
     filled = replace(after, onset=(1 / (1 + np.exp(-rather))).astype(np.float32))
     sure = {**knobs, "temperature": 0.0}
-    return exchange(loop, roll, mask, filled, wanted, key.estimate(loop.notes), sure, rng, grid).loop
+    return exchange(loop, roll, mask, filled, wanted, scale_of(loop.notes, knobs), sure, rng, grid).loop
 
 
 # ---- between two loops ----------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     if not count:
         return a.with_notes(())
     mean, sd = _normal(model.card)
-    (up_a, in_c_a), (up_b, in_c_b) = (in_c(model.card, end) for end in (a, b))
+    (up_a, in_c_a), (up_b, in_c_b) = (in_c(model.card, end, knobs) for end in (a, b))
     ends = (_encode(model, [in_c_a, in_c_b]) - mean) / sd
     path = np.stack([ends[0], slerp(ends[0], ends[1], share), ends[1]]) * sd + mean
     path[1] += turned(model.card, knobs)
@@ -145,7 +146,7 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     kept = [*both, *going, *of_b_alone[: count - len(both) - len(going)]]
     near, played = (a, of_b | of_a) if share < 0.5 else (b, of_a | of_b)
     most = round(share * (1 - share) * count)
-    fresh = _besides(between, played, key.estimate(near.notes), knobs, grid, most)
+    fresh = _besides(between, played, scale_of(near.notes, knobs), knobs, grid, most)
     # The likeliest in the place of the unlikeliest, as long as the model prefers it.
     weakest = sorted(kept, key=lambda cell: (between[cell], cell))
     pairs = zip(fresh, weakest, strict=False)
@@ -216,11 +217,13 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     Several codes are drawn, the farther from the mean the higher the knob `temperature`. What they stand for is moved
     into the key and to the register; the one that fits best is played. None of them is a copy of what was played.
     """
-    scale = key.estimate(loop.notes)
+    scale = scale_of(loop.notes, knobs)
     if scale is None:
         return loop
     grid = model.card.grid
-    codes = _drawn(model, loop, rng.standard_normal((CANDIDATES, len(model.card.latents))) * knobs["temperature"])
+    codes = _drawn(
+        model, loop, knobs, rng.standard_normal((CANDIDATES, len(model.card.latents))) * knobs["temperature"]
+    )
     rolls = _decode(model, codes + turned(model.card, knobs), loop)
     ideas = [_idea(roll, loop, scale, knobs, model.card) for roll in rolls]
     best = max(ideas, key=lambda idea: _fit(idea, loop, scale, grid))
@@ -232,12 +235,12 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     ).monophonic_by_pitch()
 
 
-def _drawn(model: Model, loop: Loop, noise: Code) -> Code:
+def _drawn(model: Model, loop: Loop, knobs: Knobs, noise: Code) -> Code:
     """New codes: of the model's prior, with the attributes of what was played, or of a normal distribution."""
     if not model.card.prior:
         mean, sd = _normal(model.card)
         return np.asarray(mean + sd * noise)
-    known = np.tile(np.array(standard(measure(in_c(model.card, loop)[1])), np.float32), (len(noise), 1))
+    known = np.tile(np.array(standard(measure(in_c(model.card, loop, knobs)[1])), np.float32), (len(noise), 1))
     return np.asarray(model.run({"noise": noise.astype(np.float32), "attributes": known})["drawn"], np.float64)
 
 
@@ -286,13 +289,17 @@ def code_of(model: Model, loop: Loop) -> Code:
 # ---- what knobs and gaps ask for ------------------------------------------------------------------------------------
 
 
+def own(card: Card) -> list[int]:
+    """Which of a model's latents are named after no attribute: those that `latent1` and so on turn."""
+    return [i for i, latent in enumerate(card.latents) if latent.name not in NAMES]
+
+
 def turned(card: Card, knobs: Knobs) -> Code:
     """By how much the knobs move a code: those of attributes the latents with these names, `latent1` and so on others.
 
     A whole turn from the middle is half of the range that the training data used.
     """
-    others = [i for i, latent in enumerate(card.latents) if latent.name not in NAMES]
-    by_number = dict(zip(others, LATENTS, strict=False))
+    by_number = dict(zip(own(card), LATENTS, strict=False))
     shares = [knobs.get(by_number.get(i, latent.name), 0.5) - 0.5 for i, latent in enumerate(card.latents)]
     return np.array(shares) * [latent.high - latent.low for latent in card.latents]
 
@@ -302,7 +309,7 @@ def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll |
     del wanted
     if "mean" not in model.card.outputs():
         return None
-    up, lifted = in_c(model.card, loop)
+    up, lifted = in_c(model.card, loop, knobs)
     (found,) = _decode(model, _encode(model, [lifted]) + turned(model.card, knobs), loop)
     return raised(found, -up)
 

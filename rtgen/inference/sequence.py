@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import Card
-from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, major_tonic
+from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, major_tonic, scale_of
 from rtgen.inference.model import Model, Tensor
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
@@ -141,7 +141,7 @@ def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng:
     The model hears what was played in one run, and is then asked for a symbol after the other until the loop is full.
     Loudness is that of the player's notes at the same places, and notes last as the player's do.
     """
-    scale = key.estimate(note for heard in (*past, loop) for note in heard.notes)
+    scale = scale_of((note for heard in (*past, loop) for note in heard.notes), knobs)
     if not loop.notes or scale is None:
         return loop
     book = _book(model)

@@ -12,10 +12,9 @@ from math import log2
 import numpy as np
 
 from rtgen.inference.edits import EDITS
-from rtgen.inference.exchange import Knobs, anchors
+from rtgen.inference.exchange import Knobs, anchors, scale_of
 from rtgen.inference.model import Model
 from rtgen.inference.sketch import SHORTEST, Sketch, by_column
-from rtgen.music import key
 from rtgen.music.attributes import NAMES, PER_BEAT, SD, Attributes, columns, measure
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll
@@ -61,7 +60,7 @@ def steer(model: Model, played: Loop, answered: Loop, knobs: Knobs, believes: Be
     before = Sketch(played, np.zeros((128, columns(played))))
     wanted = measure(answered) | {name: _target(before, name, knobs[name]) for name in names}
     roll = believes(model, answered, wanted, knobs)
-    scale = key.estimate(played.notes)
+    scale = scale_of(played.notes, knobs)
     onset = None if roll is None else roll.onset
     belief = by_column(onset, answered, model.card.grid, scale, knobs.get("key_lock", 0.0))
     sketch = Sketch(answered, belief, anchors(played, knobs), names)

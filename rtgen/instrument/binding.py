@@ -73,7 +73,7 @@ class Binding:
 
 
 DEFAULT: tuple[Binding, ...] = (
-    *(Binding(p.name, p.cc) for p in PARAMETERS.values()),
+    *(Binding(p.name, p.cc) for p in PARAMETERS.values() if p.cc is not None),
     *(Binding(b.name, b.cc) for b in BUTTONS.values()),
 )
 """What a controller turns and presses that nothing has been learned from."""

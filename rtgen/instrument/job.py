@@ -20,7 +20,7 @@ class Job:
     Args:
         loop: what was played.
         mode: what is wanted of it.
-        knobs: the parameters of `controls.PARAMETERS` by name.
+        knobs: the parameters of `parameters.PARAMETERS` by name.
         seed: of everything random in the answer.
         target: tick at which the answer begins.
         epoch: counts the breaks in the song's time; an answer from another epoch is void.
@@ -47,10 +47,31 @@ class Heard:
     Args:
         past: what was played before the loop, as a `Job` will have it.
         loop: the notes that have ended, up to the first that has not.
+        knobs: as a `Job` will have them.
     """
 
     past: tuple[Loop, ...]
     loop: Loop
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+
+Place = tuple[float, ...]
+"""Where a loop lies: a share, 0-1, of the range of each of the dimensions that the model's `Ready` names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the loop of a job and its answer lie, and for a blend its ends A and B.
+
+    Args:
+        loop: what was played.
+        answer: the answer to it.
+        ends: A and B.
+    """
+
+    loop: Place
+    answer: Place
+    ends: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

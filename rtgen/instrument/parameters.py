@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rtgen.music import key
+
 Taper = Literal["linear", "whole", "switch"]
 """How a knob's way becomes a value: evenly, in whole numbers, or off below its half and on from there."""
 Acts = Literal["answer", "next", "play"]
@@ -24,22 +26,24 @@ class Parameter:
         default: its value unless said otherwise.
         low: smallest value.
         high: largest value.
-        cc: the control change that turns it unless bound otherwise.
+        cc: the control change that turns it unless bound otherwise; None where there is none until one is learned.
         help: one line for the player.
         unit: of its value; nothing for a share.
         taper: how a knob's way becomes a value.
         acts: what a turn changes.
+        choices: what its whole values are called, the lowest first.
     """
 
     name: str
     default: float
     low: float
     high: float
-    cc: int
+    cc: int | None
     help: str
     unit: str = ""
     taper: Taper = "linear"
     acts: Acts = "answer"
+    choices: tuple[str, ...] = ()
 
     def at(self, share: float) -> float:
         """The value at a share of the way, 0-1."""
@@ -54,15 +58,24 @@ class Parameter:
         """How far along its way a value is, 0-1."""
         return (value - self.low) / (self.high - self.low)
 
-    def check(self, value: float) -> float:
-        """The value itself.
+    def check(self, value: float | str) -> float:
+        """The value itself, or that which is called so.
 
         Raises:
-            ValueError: it is out of range.
+            ValueError: it is out of range, or nothing is called so.
         """
+        if isinstance(value, str):
+            if value not in self.choices:
+                wanted = f"one of {', '.join(self.choices)}" if self.choices else "a number"
+                raise ValueError(f"{self.name} is {value!r}, not {wanted}")
+            return float(self.choices.index(value))
         if not self.low <= value <= self.high:
             raise ValueError(f"{self.name} is {value:g}; it goes from {self.low:g} to {self.high:g}")
         return value
+
+    def said(self, value: float) -> float | str:
+        """What a value is called, or itself."""
+        return self.choices[round(value)] if self.choices else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +95,12 @@ class Button:
     stays: bool = False
 
 
-LATENTS = tuple(f"latent{i}" for i in range(1, 9))
+LATENTS = tuple(f"latent{i}" for i in range(1, 33))
 """Knobs for a model's own dimensions, in the order of its card."""
+_ON_CC = 8
+"""So many of them have a control change before one is learned."""
+KEYS = ("auto", *key.NAMES)
+SCALES = ("auto", "major", "minor")
 _AS_PLAYED = {
     "density": (102, "fewer or more notes; 0.5 is as many as you played"),
     "register": (103, "lower or higher; 0.5 is where you played"),
@@ -92,17 +109,32 @@ _AS_PLAYED = {
     "syncopation": (106, "on the beat or before it; 0.5 is as you played"),
     "velocity": (107, "softer or louder; 0.5 is as you played"),
 }
+
+
+def _named(name: str, cc: int, choices: tuple[str, ...], says: str) -> Parameter:
+    """A knob whose values have names; the first is the usual one."""
+    return Parameter(name, 0, 0, len(choices) - 1, cc, says, taper="whole", choices=choices)
+
+
 _ALL = (
     Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation strays from what was played; 0 is exactly that"),
     Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
     Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
+    _named("key", 12, KEYS, "the key that new notes keep to; auto is that of what you play"),
+    _named("scale", 13, SCALES, "whether that is a major or a minor key; auto is as you play"),
+    Parameter(
+        "seed", 0, 0, 127, 31, "another answer to the same loop, and the same again when turned back", taper="whole"
+    ),
     Parameter("blend", 0.5, 0.0, 1.0, 24, "where a blend lies between the loops A (0) and B (1)"),
     Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "a variation leaves the notes on every bar's first", taper="switch"),
     Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "a variation leaves the lowest notes where they are", taper="switch"),
     Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
     Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's touch, in time and loudness, a beat takes"),
     *(Parameter(name, 0.5, 0.0, 1.0, cc, says) for name, (cc, says) in _AS_PLAYED.items()),
-    *(Parameter(name, 0.5, 0.0, 1.0, 108 + i, "a dimension of the model's own") for i, name in enumerate(LATENTS)),
+    *(
+        Parameter(name, 0.5, 0.0, 1.0, 108 + i if i < _ON_CC else None, "a dimension of the model's own")
+        for i, name in enumerate(LATENTS)
+    ),
     Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much of what was said a continuation says again"),
     Parameter(
         "swing", 0.5, 0.5, 0.75, 14, "where in a beat's half its second sixteenth falls; 0.5 is even", acts="next"
@@ -158,8 +190,16 @@ def listed() -> Iterator[tuple[str, str, str, str, str, str]]:
     """All that can be turned and pressed, as rows of a table, headings first."""
     heard = {"answer": "next beat", "next": "next beat", "play": "at once"}
     yield "name", "CC", "OSC", "range", "heard", "what it does"
+    others = LATENTS[_ON_CC:]
     for p in PARAMETERS.values():
+        if p.name in others[1:]:
+            continue
+        name = f"{p.name} to {others[-1]}" if p.name in others else p.name
         way = "off, on" if p.taper == "switch" else f"{p.low:g} to {p.high:g} {p.unit}".rstrip()
-        yield p.name, str(p.cc), f"/rtgen/{p.name} f", f"{way} ({p.default:g})", heard[p.acts], p.help
+        if p.choices:
+            way = f"{p.choices[0]}, {p.choices[1]} to {p.choices[-1]}"
+        cc = "" if p.cc is None else str(p.cc)
+        usual = p.choices[0] if p.choices else f"{p.default:g}"
+        yield name, cc, f"/rtgen/{p.name} f", f"{way} ({usual})", heard[p.acts], p.help
     for b in BUTTONS.values():
         yield b.name, str(b.cc), f"/rtgen/{b.name}", "stays on" if b.stays else "press", "at once", b.help

@@ -84,7 +84,7 @@ class Preset:
     def as_dict(self) -> dict[str, Any]:
         """The settings as a preset file holds them."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("knobs", "metre")}
-        return {**plain, "metre": str(self.metre), **self.knobs}
+        return {**plain, "metre": str(self.metre), **{n: PARAMETERS[n].said(v) for n, v in self.knobs.items()}}
 
 
 _SETTINGS = (*(f.name for f in fields(Preset) if f.name not in ("name", "knobs")), *PARAMETERS)
@@ -126,6 +126,8 @@ def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
 def _check(name: str, value: Any) -> Any:
     if name in PARAMETERS:
         parameter = PARAMETERS[name]
+        if isinstance(value, str) and parameter.choices:
+            return parameter.check(value)
         return float(_number(name, value, parameter.low, parameter.high))
     match name:
         case "mode":

@@ -480,7 +480,8 @@ class Session:
     def _tell(self, now: float, out: Output) -> None:
         """Tells the model at every beat what there is to hear, so that little of it is left when it has to answer."""
         self._next_beat = max(self._next_beat, self.transport.tick_at(now) // PPQN * PPQN) + PPQN
-        heard = Heard(self._memory.past, self._looper.complete(self.preset.length, self.preset.metre.bar))
+        complete = self._looper.complete(self.preset.length, self.preset.metre.bar)
+        heard = Heard(self._memory.past, complete, dict(self.knobs))
         if heard != self._heard:
             out.heard = self._heard = heard
 

@@ -7,7 +7,7 @@ for written music.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -57,7 +57,7 @@ def _correlation(xs: list[float], ys: tuple[float, ...]) -> float:
     return covariance / spread if spread else 0.0
 
 
-def estimate(notes: Iterable[Note]) -> Key | None:
+def estimate(notes: Iterable[Note], among: Sequence[Key] = KEYS) -> Key | None:
     """The likeliest key of `notes`, each weighed by its duration; None when there are none."""
     weights = [0.0] * 12
     for note in notes:
@@ -65,7 +65,7 @@ def estimate(notes: Iterable[Note]) -> Key | None:
     if not any(weights):
         return None
     # Rounded, so that of keys that are equally likely the first is taken, whatever the last digit says.
-    return max(KEYS, key=lambda scale: round(_correlation(weights, profile(scale)), 9))
+    return max(among, key=lambda scale: round(_correlation(weights, profile(scale)), 9))
 
 
 _DOUBTFUL, _CERTAIN = 0.7, 0.92

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
 
 from rtgen.errors import UserError
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, Job, Placed
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN
 from rtgen.rig import wire
@@ -72,13 +72,17 @@ def main(model_path: str, device: str, patience: str) -> int:
             say(Failed(str(error), final=True))
             return 2
         _make_way()
-        role = model.card.role
-        say(Ready(model.card.name, model.device, seconds, model.remark, role, modes_of(model.card)))
+        from rtgen.inference.places import dimensions
+
+        card = model.card
+        say(Ready(card.name, model.device, seconds, model.remark, card.role, modes_of(card), dimensions(card)))
         while (line := _newest(jobs, say)) is not None:
             if wire.is_to_hear(line):
                 _hear(model, line, jobs)
-            else:
-                say(_answered(model, line))
+                continue
+            say(answered := _answered(model, line))
+            if isinstance(answered, Answer) and jobs.empty():
+                _place(model, line, answered, say)
     return 0
 
 
@@ -116,7 +120,17 @@ def _hear(model: Model, line: str, jobs: SimpleQueue[str | None]) -> None:
 
     with suppress(Exception):
         heard = wire.to_heard(line)
-        hear(model, heard.past, heard.loop, stop=lambda: not jobs.empty())
+        hear(model, heard.past, heard.loop, heard.knobs, stop=lambda: not jobs.empty())
+
+
+def _place(model: Model, line: str, answered: Answer, say: wire.Say) -> None:
+    """Says where an answer lies, and what it answers: for whoever looks on, so only when nothing else is to be done."""
+    from rtgen.inference.places import place
+
+    with suppress(Exception):
+        job = wire.to_job(line)
+        loop, answer, *ends = place(model, (job.loop, answered.loop, *(job.ends or ())))
+        say(Placed(loop, answer, tuple(ends)))
 
 
 def _load(path: Path, device: str, say: wire.Say) -> Model:

@@ -11,6 +11,7 @@ from time import perf_counter
 from rtgen.errors import UserError
 from rtgen.instrument.desk import At
 from rtgen.instrument.events import Chosen, Ended, Event, Notice, Warmed
+from rtgen.instrument.job import Placed
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
@@ -40,6 +41,8 @@ class View:
         muted: whether the answer is.
         lead_s: how long before its boundary a loop goes to the model.
         at: what the instrument is at.
+        dimensions: what the model tells places by.
+        placed: where the last loop that was answered and its answer lie; None before there is one.
     """
 
     tempo: float
@@ -52,6 +55,8 @@ class View:
     muted: bool
     lead_s: float
     at: At = "idle"
+    dimensions: tuple[str, ...] = ()
+    placed: Placed | None = None
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -80,6 +85,8 @@ class Daemon:
         note: Noted = lambda *_: None,
     ) -> None:
         self._session = session
+        self._dimensions: tuple[str, ...] = ()
+        self._placed: Placed | None = None
         self.view = self._seen(None)
         """The state of late; replaced whole, so that any thread may read it."""
         self._preset = session.preset
@@ -170,6 +177,8 @@ class Daemon:
                 raise UserError(event.reason)
             self._tell(event)
             event = None
+        elif isinstance(event, Placed):
+            self._placed, event = event, None
         out = self._session.step(now, event)
         self._send(out.messages)
         for port, message in out.echoes:
@@ -193,6 +202,7 @@ class Daemon:
         if mismatch is not None and not self._has_played:
             raise UserError(mismatch)
         self._has_played = True
+        self._dimensions, self._placed = ready.dimensions, None
         self._tell(ready)
         if mismatch is not None:
             self._tell(Failed(mismatch))
@@ -220,4 +230,6 @@ class Daemon:
             session.muted,
             session.lead.seconds,
             session.at,
+            self._dimensions,
+            self._placed,
         )

@@ -28,6 +28,7 @@ from pythonosc.osc_packet import OscPacket, ParseError
 
 from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
+from rtgen.instrument.job import Placed
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
 from rtgen.music.note import Loop, Note
@@ -198,7 +199,8 @@ class Remote:
         return None
 
     def _turn(self, name: str, value: Any) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        wanted = (int, float, str) if PARAMETERS[name].choices else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted) or value != value:
             return f"/rtgen/{name} takes a number, not {value!r}"
         try:
             self._hear(Turned(name, PARAMETERS[name].check(value)))
@@ -271,6 +273,11 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/channel", (view.preset.channel,)
     yield "/rtgen/state/tempo", (round(view.tempo, 2),)
     yield "/rtgen/state/rolling", (int(view.tick is not None),)
+    yield "/rtgen/state/dimensions", view.dimensions
+    placed = view.placed or Placed((), ())
+    a, b = placed.ends or ((), ())
+    for name, place in {"loop": placed.loop, "answer": placed.answer, "a": a, "b": b}.items():
+        yield f"/rtgen/state/map/{name}", place
     tick = view.tick or 0
     bar, rest = divmod(tick, view.preset.metre.bar)
     yield "/rtgen/state/bar", (bar + 1, rest // PPQN + 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from rtgen.instrument.job import MODES, Answer, Heard, Job
+from rtgen.instrument.job import MODES, Answer, Heard, Job, Place, Placed
 from rtgen.music.note import Loop, Note
 
 
@@ -26,6 +26,7 @@ class Ready:
         remark: a sentence for the player, or nothing.
         role: what kind of model it is.
         modes: what it plays.
+        dimensions: what it tells the place of a loop by.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Ready:
     remark: str = ""
     role: str = ""
     modes: tuple[str, ...] = MODES
+    dimensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (isfinite(self.seconds) and self.seconds > 0):
@@ -58,7 +60,7 @@ class Skipped:
     """A job was not answered, as a newer one had come."""
 
 
-Report = Ready | Answer | Failed
+Report = Ready | Answer | Failed | Placed
 Said = Report | Skipped
 Say = Callable[[Said], None]
 
@@ -87,7 +89,8 @@ _TO_HEAR = '{"heard":'
 
 def from_heard(heard: Heard) -> str:
     """What there is to hear, as a line."""
-    return _line({"heard": from_loop(heard.loop), "past": [from_loop(loop) for loop in heard.past]})
+    past = [from_loop(loop) for loop in heard.past]
+    return _line({"heard": from_loop(heard.loop), "past": past, "knobs": dict(heard.knobs)})
 
 
 def is_to_hear(line: str) -> bool:
@@ -102,7 +105,7 @@ def to_heard(line: str) -> Heard:
         Exception: it is none.
     """
     fields = json.loads(line)
-    return Heard(tuple(map(to_loop, fields["past"])), to_loop(fields["heard"]))
+    return Heard(tuple(map(to_loop, fields["past"])), to_loop(fields["heard"]), fields["knobs"])
 
 
 def from_said(said: Said) -> str:
@@ -112,11 +115,14 @@ def from_said(said: Said) -> str:
             return _line({"kind": "answer", "loop": from_loop(said.loop), "target": said.target, "epoch": said.epoch})
         case Skipped():
             return _line({"kind": "skipped"})
+        case Placed():
+            return _line({"kind": "placed", "loop": said.loop, "answer": said.answer, "ends": said.ends})
         case Failed():
             return _line({"kind": "failed", "reason": said.reason, "final": said.final})
         case Ready():
             fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
-            return _line({"kind": "ready", **fields, "role": said.role, "modes": said.modes})
+            more = {"role": said.role, "modes": said.modes, "dimensions": said.dimensions}
+            return _line({"kind": "ready", **fields, **more})
 
 
 def to_said(line: str) -> Said | None:
@@ -132,7 +138,10 @@ def to_said(line: str) -> Said | None:
                 return Failed(str(fields["reason"]), bool(fields["final"]))
             case "ready":
                 model, device, remark, role = (str(fields[n]) for n in ("model", "device", "remark", "role"))
-                return Ready(model, device, fields["seconds"], remark, role, tuple(map(str, fields["modes"])))
+                modes, dimensions = (tuple(map(str, fields[n])) for n in ("modes", "dimensions"))
+                return Ready(model, device, fields["seconds"], remark, role, modes, dimensions)
+            case "placed":
+                return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return None
@@ -156,6 +165,12 @@ def to_loop(fields: dict[str, Any]) -> Loop:
     """
     notes = (Note(*map(_whole, note)) for note in fields["notes"])
     return Loop(_whole(fields["length"]), tuple(notes), _whole(fields["bar"]))
+
+
+def _place(shares: list[float]) -> Place:
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"{shares!r} is no place")
+    return tuple(map(float, shares))
 
 
 def _whole(value: object) -> int:

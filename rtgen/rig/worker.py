@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.job import Answer, Heard, Job, Placed
 from rtgen.rig.process import Process
 from rtgen.rig.wire import Failed, Ready, Report, Said, Skipped
 
@@ -162,7 +162,7 @@ class Worker:
 
     def _said(self, process: Process, said: Said | None) -> None:
         """Called in a thread of the process: an answer goes on at once, what follows from it is for our own thread."""
-        if isinstance(said, Answer):
+        if isinstance(said, Answer | Placed):
             self._report(said)
         self._events.put(partial(self._heard, process, said))
 

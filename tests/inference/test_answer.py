@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from rtgen.errors import UserError
 from rtgen.inference.answer import answer, answer_job, distance, modes_of
 from rtgen.inference.card import ROLES
+from rtgen.inference.exchange import scale_of
 from rtgen.instrument.job import Job, Mode
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
@@ -22,8 +24,8 @@ PAST = (melody(up=2), melody(every=480))
 ENDS = (melody(), melody(up=-5, every=160))
 
 
-def varied(loop: Loop, distance_: float, seed: int = 1, **knobs: float) -> Loop:
-    return answer(MODEL, loop, "vary", {**KNOBS, "distance": distance_, **knobs}, seed)
+def varied(loop: Loop, distance_: float, job: int = 1, **knobs: float) -> Loop:
+    return answer(MODEL, loop, "vary", {**KNOBS, "distance": distance_, **knobs}, job)
 
 
 @given(
@@ -65,6 +67,42 @@ def test_a_locked_key_is_kept() -> None:
     free = [n for seed in range(8) for n in varied(loop, 0.8, seed, key_lock=0.0).notes]
     assert sum(scale.contains(n.pitch) for n in locked) / len(locked) > 0.95
     assert sum(scale.contains(n.pitch) for n in free) / len(free) < 0.95
+
+
+IN_F_SHARP = {"key": PARAMETERS["key"].check("Gb"), "scale": PARAMETERS["scale"].check("major"), "key_lock": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("role", "mode"),
+    [(role, mode) for role, mode in PLAYED if role not in ("drummer", "generator") and mode not in ("clean", "blend")],
+)
+def test_new_notes_keep_to_a_key_that_is_named(role: str, mode: Mode) -> None:
+    played = {(n.pitch, n.onset) for n in melody().notes}
+
+    def kept(**knobs: float) -> float:
+        turned = {**KNOBS, "distance": 0.9, "temperature": 0.5, **knobs}
+        answers = [answer(of_role(role), melody(), mode, turned, seed, past=PAST) for seed in range(6)]
+        new = [n.pitch for answered in answers for n in answered.notes if (n.pitch, n.onset) not in played]
+        return sum(key.Key(6).contains(pitch) for pitch in new) / len(new)
+
+    assert kept() < 0.8
+    assert kept(**IN_F_SHARP) > 0.95
+
+
+def test_a_key_that_is_named_is_among_those_of_its_kind() -> None:
+    tune = melody().notes  # in C major
+    assert scale_of(tune, {}) == scale_of(tune, {"key": 0.0, "scale": 1.0}) == key.Key(0)
+    assert scale_of(tune, {"scale": 2.0}) == key.Key(9, minor=True)
+    assert scale_of(tune, {"key": 10.0}) == key.Key(9, minor=True)
+    assert scale_of(tune, {"key": 10.0, "scale": 1.0}) == key.Key(9)
+    assert scale_of([], {"key": 10.0}) is None
+
+
+def test_the_knob_of_the_seed_gives_other_answers_and_the_same_again() -> None:
+    answers = [varied(melody(), 0.5, seed=float(knob)) for knob in (0, 1, 2, 1, 0)]
+    assert answers[0] == answers[4] == varied(melody(), 0.5)
+    assert answers[1] == answers[3]
+    assert len({answered.notes for answered in answers}) == 3
 
 
 @pytest.mark.parametrize("mode", ["clean", "vary"])

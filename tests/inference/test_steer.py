@@ -294,7 +294,7 @@ def test_latents_have_knobs_by_name_or_by_number() -> None:
     assert not move[3:].any()
 
 
-@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("latent", LATENTS[: len(AUTOENCODER.latents)])
 def test_a_latent_exchanges_some_notes_for_others(latent: str) -> None:
     loop = melody()
     little, much = (steered(loop, "autoencoder", **{latent: position}) for position in (0.55, 1.0))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rtgen.errors import UserError
 from rtgen.instrument import preset as presets
 from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
+from rtgen.instrument.job import Placed
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
@@ -168,6 +169,12 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
     assert first["/rtgen/state/answer"] == (3840, -3, 60, 400, 90, 960, 64, 100, 70)
     desk.view = replace(VIEW, tempo=97.0)
     assert list(client.hear(0.2)) == [("/rtgen/state/tempo", (97.0,))]
+    desk.view = replace(desk.view, dimensions=("density", "z1"), placed=Placed((0.5, 0.25), (0.5, 1.0)))
+    assert list(client.hear(0.2)) == [
+        ("/rtgen/state/dimensions", ("density", "z1")),
+        ("/rtgen/state/map/loop", (0.5, 0.25)),
+        ("/rtgen/state/map/answer", (0.5, 1.0)),
+    ]
     desk.remote.heard(Notice("answer", seconds=0.0123, lead_s=0.02), "answering")
     assert list(client.hear(0.2)) == [
         ("/rtgen/state/took", (pytest.approx(12.3), pytest.approx(20.0), "answer")),

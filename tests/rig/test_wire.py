@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.job import Answer, Heard, Job, Placed
 from rtgen.music.note import Loop, Note
 from rtgen.rig import wire
 from rtgen.rig.wire import Failed, Ready, Said, Skipped
@@ -28,7 +28,7 @@ def test_a_job_arrives_whole(job: Job) -> None:
     assert not wire.is_to_hear(line)
 
 
-@pytest.mark.parametrize("heard", [Heard((), Loop(1920)), Heard((B, A), A)])
+@pytest.mark.parametrize("heard", [Heard((), Loop(1920)), Heard((B, A), A, {"key": 3.0})])
 def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
     line = wire.from_heard(heard)
     assert wire.is_to_hear(line)
@@ -39,7 +39,8 @@ def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
     "said",
     [
         Answer(A, 1920, 3),
-        Ready("tiny", "cpu", 0.01, "a remark", "autoencoder", ("vary", "blend")),
+        Ready("tiny", "cpu", 0.01, "a remark", "autoencoder", ("vary", "blend"), ("density", "z1")),
+        Placed((0.5, 1.0), (), ((0.0,), (0.25,))),
         Failed("no"),
         Skipped(),
     ],
@@ -48,7 +49,7 @@ def test_what_the_worker_says_arrives_whole(said: Said) -> None:
     assert wire.to_said(wire.from_said(said)) == said
 
 
-@pytest.mark.parametrize("field", ["role", "modes", "seconds"])
+@pytest.mark.parametrize("field", ["role", "modes", "seconds", "dimensions"])
 def test_what_says_too_little_is_nothing(field: str) -> None:
     fields = json.loads(wire.from_said(Ready("tiny", "cpu", 0.01)))
     del fields[field]

@@ -14,8 +14,9 @@ import onnx
 import pytest
 
 from rtgen.inference.card import ROLES
-from rtgen.instrument.job import MODES, Answer, Heard, Job
+from rtgen.instrument.job import MODES, Answer, Heard, Job, Placed
 from rtgen.instrument.parameters import PARAMETERS
+from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop, Note
 from rtgen.rig import answering, wire
 from rtgen.rig.worker import Failed, Ready, Report, Worker
@@ -51,7 +52,9 @@ def worker(reports: Reports) -> Iterator[Worker]:
 
 
 def take(reports: Reports, kind: type[Kind]) -> Kind:
-    report = reports.get(timeout=20)
+    """The next report but for where an answer lies, which follows when there is time for it."""
+    while isinstance(report := reports.get(timeout=20), Placed) and kind is not Placed:
+        pass
     assert isinstance(report, kind), report
     return report
 
@@ -66,6 +69,9 @@ def test_jobs_are_answered_in_order(worker: Worker, reports: Reports) -> None:
     assert 0 < ready.seconds < 5
     worker.ask(job(3840, distance=0.0))
     assert take(reports, Answer) == Answer(LOOP, 3840, 1)
+    placed = take(reports, Placed)
+    assert placed.loop == placed.answer
+    assert len(placed.loop) == len(ready.dimensions) == len(NAMES)
     worker.ask(job(7680, distance=0.5))
     second = take(reports, Answer)
     assert (second.target, len(second.loop)) == (7680, 16)

@@ -3,15 +3,17 @@
 const $ = (id) => document.getElementById(id);
 const PPQN = 480;
 const GROUPS = [
-  ["Answer", ["distance", "temperature", "key_lock", "fill", "blend", "repetition", "humanise", "keep_downbeats", "keep_bass"]],
+  ["Answer", ["distance", "temperature", "seed", "key", "scale", "key_lock", "fill", "blend", "repetition", "humanise", "keep_downbeats", "keep_bass"]],
   ["As played in the middle", ["density", "register", "polyphony", "length", "syncopation", "velocity"]],
-  ["The model's own", ["latent1", "latent2", "latent3", "latent4", "latent5", "latent6", "latent7", "latent8"]],
+  ["The model's own", Array.from({ length: 32 }, (_, i) => `latent${i + 1}`)],
   ["Playing", ["swing", "gate", "transpose", "loudness", "split", "quantise"]],
 ];
 const WORDS = { store_a: "Store A", store_b: "Store B", regenerate: "Regenerate", back: "Back", keep: "Keep", clear: "Clear",
   freeze: "Freeze", mute: "Mute", tap: "Tap tempo" };
 const KEYS = { " ": "freeze", r: "regenerate", b: "back", k: "keep", m: "mute", a: "store_a", s: "store_b", Escape: "panic" };
 const MOST_TOOK = 200;
+const ATTRIBUTES = 6; // the first dimensions of a map; those after them are the model's own, latent1 and so on
+const TRAIL = 12;
 
 const state = {};
 let hello = null;
@@ -19,6 +21,7 @@ let socket = null;
 let learning = false;
 let held = null; // the knob that a finger is on: what comes back for it meanwhile is old
 const took = [];
+const trail = []; // where the answers before the present one lie
 let clock = { tick: 0, at: 0 };
 let call = null; // what was played last: it stays on the page while it is answered
 
@@ -50,6 +53,7 @@ function build(said) {
   if (hello) return choosePresets(said.presets);
   hello = said;
   choosePresets(said.presets);
+  for (const id of ["map-x", "map-y"]) $(id).onchange = () => map();
   $("uses").replaceChildren(...said.uses.map((use) => {
     const button = element("button", { type: "button", textContent: use, role: "radio" });
     button.dataset.use = use;
@@ -64,7 +68,7 @@ function build(said) {
   }));
   const byName = Object.fromEntries(said.parameters.map((p) => [p.name, p]));
   $("knobs").replaceChildren(...GROUPS.flatMap(([title, names]) => [
-    element("h2", { textContent: title, style: "grid-column: 1 / -1; margin-top: .5rem" }),
+    element("h2", { textContent: title, style: "grid-column: 1 / -1; margin-top: .5rem", id: `group-${names[0]}` }),
     ...names.filter((n) => byName[n]).map((n) => knob(byName[n])),
   ]));
   document.addEventListener("click", (event) => {
@@ -121,7 +125,7 @@ function shown(p, value) {
   if (input.type === "checkbox") input.checked = value > (p.low + p.high) / 2;
   else input.value = value;
   box.querySelector("output").textContent = p.taper === "switch" ? (input.checked ? "on" : "off")
-    : p.taper === "whole" ? `${value > 0 && p.low < 0 ? "+" : ""}${Math.round(value)}` : value.toFixed(2);
+    : p.choices.length ? p.choices[Math.round(value)] : p.taper === "whole" ? `${value > 0 && p.low < 0 ? "+" : ""}${Math.round(value)}` : value.toFixed(2);
   box.classList.toggle("turned", Math.abs(value - p.default) > 1e-3);
 }
 
@@ -155,6 +159,9 @@ function show(changes) {
     for (const button of $("uses").children) button.setAttribute("aria-checked", String(button.dataset.use === changes["state/use"][0]));
   }
   if (changes["state/tick"]) clock = { tick: changes["state/tick"][0], at: performance.now() };
+  if (changes["state/dimensions"]) dimensions(changes["state/dimensions"]);
+  if (changes["state/map/answer"]) moved(changes["state/map/answer"]);
+  else if (Object.keys(changes).some((name) => name.startsWith("state/map/"))) map();
   if (changes["state/took"]) answered(...changes["state/took"]);
   if (changes["state/played"]?.length > 1 || call?.[0] !== changes["state/played"]?.[0]) call = changes["state/played"] ?? call;
   if (call) $("played-count").textContent = count(call);
@@ -299,6 +306,71 @@ function listening(tick, length) {
 function sounding(tick, length) {
   if (tick === null) return false;
   return state["state/use"]?.[0] !== "answer" || Math.floor(tick / length) % 2 === 1;
+}
+
+// ---- the map --------------------------------------------------------------------------------------------------------
+
+function dimensions(names) {
+  const own = names.slice(ATTRIBUTES);
+  for (let i = 0; $(`knob-latent${i + 1}`); i += 1) {
+    $(`knob-latent${i + 1}`).hidden = i >= own.length;
+    $(`knob-latent${i + 1}`).querySelector("label").textContent = own[i] ?? `latent${i + 1}`;
+  }
+  $("group-latent1").hidden = !own.length;
+  for (const [id, usual] of [["map-x", 0], ["map-y", 1]]) {
+    const before = $(id).value;
+    $(id).replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
+    $(id).value = names.includes(before) ? before : names[usual] ?? "";
+  }
+  trail.length = 0;
+  map();
+}
+
+function moved(place) {
+  if (place.length) trail.push(place);
+  if (trail.length > TRAIL) trail.shift();
+  map();
+}
+
+function map() {
+  const canvas = $("map");
+  const g = fit(canvas);
+  const names = state["state/dimensions"] ?? [];
+  const [x, y] = ["map-x", "map-y"].map((id) => names.indexOf($(id).value));
+  const scale = window.devicePixelRatio || 1;
+  const edge = 14 * scale;
+  const at = (place) => [edge + place[x] * (canvas.width - 2 * edge), canvas.height - edge - place[y] * (canvas.height - 2 * edge)];
+  g.clearRect(0, 0, canvas.width, canvas.height);
+  g.strokeStyle = "#1c2230";
+  for (let i = 0; i <= 4; i += 1) {
+    const [across, up] = at(Object.assign([], { [x]: i / 4, [y]: i / 4 }));
+    g.beginPath();
+    g.moveTo(across, 0), g.lineTo(across, canvas.height), g.moveTo(0, up), g.lineTo(canvas.width, up);
+    g.stroke();
+  }
+  const of = (name) => { const place = state[`state/map/${name}`]; return place?.length ? at(place) : null; };
+  const [a, b] = [of("a"), of("b")];
+  if (a && b) g.strokeStyle = "#5b667d", g.beginPath(), g.moveTo(...a), g.lineTo(...b), g.stroke();
+  trail.slice(0, -1).forEach((place, i) => dot(g, at(place), "#f0a04c", 3 * scale, (i + 1) / (2 * TRAIL)));
+  for (const [name, word, colour] of [["a", "A", "#f3f5fa"], ["b", "B", "#f3f5fa"], ["loop", "played", "#76b4f0"], ["answer", "answer", "#f0a04c"]]) {
+    const point = of(name);
+    if (!point) continue;
+    dot(g, point, colour, 6 * scale, 1);
+    g.font = `${12 * scale}px system-ui, sans-serif`;
+    // Beside its dot, on the side where there is room.
+    g.textAlign = point[0] > canvas.width / 2 ? "right" : "left";
+    g.fillText(word, point[0] + (g.textAlign === "left" ? 10 : -10) * scale, point[1] + (name === "answer" ? 14 : -4) * scale);
+  }
+  $("map-says").textContent = of("answer") ? "" : "Where loops lie is drawn with the first answer.";
+}
+
+function dot(g, [across, up], colour, radius, alpha) {
+  g.globalAlpha = alpha;
+  g.fillStyle = colour;
+  g.beginPath();
+  g.arc(across, up, radius, 0, 2 * Math.PI);
+  g.fill();
+  g.globalAlpha = 1;
 }
 
 function answered(ms, lead, what) {

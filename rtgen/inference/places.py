@@ -1,0 +1,46 @@
+"""Where loops lie among others: what they are like, and where the model's own dimensions have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rtgen.inference import latent
+from rtgen.inference.card import Card
+from rtgen.inference.frame import in_c
+from rtgen.inference.lengths import parts
+from rtgen.inference.model import Model
+from rtgen.instrument.job import Place
+from rtgen.instrument.parameters import LATENTS
+from rtgen.music.attributes import NAMES, measure, standard
+from rtgen.music.note import Loop
+
+_REACH = 2.5
+"""Standard deviations of music from the middle of an attribute to either end."""
+
+
+def dimensions(card: Card) -> tuple[str, ...]:
+    """What a place is told by: the attributes, then the model's own dimensions that have a knob."""
+    return (*NAMES, *(card.latents[i].name for i in _own(card)))
+
+
+def place(model: Model, loops: Sequence[Loop]) -> list[Place]:
+    """Where loops lie, by `dimensions`; nowhere without notes.
+
+    An attribute is what the notes are, not what the model makes of them. Of what is longer than the model takes at once
+    it is asked for the beginning.
+    """
+    return [_placed(model, loop) if loop.notes else () for loop in loops]
+
+
+def _placed(model: Model, loop: Loop) -> Place:
+    like = [0.5 + value / (2 * _REACH) for value in standard(measure(loop))]
+    if own := _own(model.card):
+        code = latent.code_of(model, in_c(model.card, parts(loop, model.card)[0])[1])
+        of = model.card.latents
+        like += [float((code[i] - of[i].low) / (of[i].high - of[i].low)) for i in own]
+    return tuple(round(min(max(share, 0.0), 1.0), 4) for share in like)
+
+
+def _own(card: Card) -> list[int]:
+    """The latents with a knob that no attribute has, of a model that knows the codes of loops."""
+    return latent.own(card)[: len(LATENTS)] if "mean" in card.outputs() else []
