@@ -12,15 +12,18 @@ import yaml
 
 from rtgen.bench.music import BAR
 from rtgen.bench.programs import Program, daemon, preset_file
-from rtgen.bench.server import CLOCK_OUT, TempoMap
-from rtgen.bench.streams import within
+from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, TempoMap
+from rtgen.bench.streams import runs, sounded, within
+from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import files
 from rtgen.music.attributes import MEAN, NAMES, SD
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
 from rtgen.rig import replay
 from rtgen.rig.osc import Client
+from rtgen.shipped import folders
 from tests.rig.conftest import Rig, StartDaemon, loop_of
+from tests.rig.test_unplugged import Peer
 
 pytestmark = pytest.mark.jack
 
@@ -99,6 +102,77 @@ def test_a_rehearsal(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> Non
     music = files.read(log.with_suffix(".mid"))
     assert [t.name for t in music.tracks] == ["played", "answered"]
     assert len(music.tracks[1].notes()) == len(heard.notes)
+
+
+def test_a_second_set(rig: Rig, start_daemon: StartDaemon) -> None:
+    """Two loops are stored, another preset brings another model, they are blended, and the keyboard is pulled out."""
+    other = loop_of(*(Note(i * 480, (67, 71, 74, 79)[i % 4], 300, 70) for i in range(8)), bars=2)
+    mine = dict(folders("presets"))["yours"]
+    mine.mkdir(parents=True, exist_ok=True)
+    (mine / "between.yaml").write_text("model: loop_vae\nmode: blend\nuse: answer\nprogram: 77\n", "utf-8")
+    ports = ("--in", PROBE_PLAY, "--in", CLOCK_OUT, "--in", "peer-out", "--out", PROBE_OUTPUT, "--wait")
+    program = start_daemon("--no-thru", *ports, connect=False)
+
+    def cc(tick: int, name: str, value: int = 127) -> tuple[int, bytes]:
+        number = (PARAMETERS.get(name) or BUTTONS[name]).cc
+        assert number is not None
+        return tick, bytes((0xB0, number, value))
+
+    buttons = [
+        cc(2 * BAR + 960, "store_a"),
+        (2 * BAR + 1000, bytes((0xC0, 76))),
+        cc(6 * BAR + 960, "store_b"),
+        cc(8 * BAR + 200, "blend", 0),
+        cc(11 * BAR - 300, "blend", 127),
+    ]
+    calls = [(0, PHRASE), (4 * BAR, other), (8 * BAR, PHRASE)]
+    score = [(e.tick, e.data) for start, loop in calls for e in note_events(loop.notes, start=start)]
+    rig.probe.conduct(TEMPO)
+    rig.probe.play([(TEMPO.frame(tick), data) for tick, data in sorted([*score, *buttons], key=lambda e: e[0])])
+    rig.probe.start()
+    with Peer(rig.server) as keyboard:
+        program.wait_for_line("peer-out is back")
+        rig.probe.wait_for_frame(TEMPO.frame(12 * BAR + 480))
+        keyboard.play(bytes((0x90, 50, 80)))
+        rig.probe.wait_for_frame(TEMPO.frame(12 * BAR + 960))
+    program.wait_for_line("peer-out has gone")
+    rig.probe.wait_for_frame(TEMPO.frame(16 * BAR + 480))
+    with Peer(rig.server) as keyboard:
+        ends = time.perf_counter() + 5
+        while program.said.count("peer-out is back") < 2 and time.perf_counter() < ends:
+            time.sleep(0.01)
+        keyboard.play(bytes((0x90, 52, 80)))
+        rig.probe.wait_for_frame(TEMPO.frame(17 * BAR))
+        keyboard.play(bytes((0x80, 52, 0)))
+        rig.probe.wait_for_frame(TEMPO.frame(20 * BAR))
+    rig.probe.stop()
+    time.sleep(0.3)
+    # The server stands still for a moment when a client is killed: here it does not count how long.
+    capture = rig.probe.take()
+    (run,), notes = runs(capture.clock), sounded(capture.output)
+
+    def pitches(begin: int, end: int) -> list[int]:
+        return [n.pitch for n in within(notes, run, begin, end)]
+
+    def of(loop: Loop, begin: int, end: int) -> list[int]:
+        return [n.pitch for n in loop.notes if begin <= n.onset < end]
+
+    # The one model answers until the other is ready, and no answer is late for it.
+    assert pitches(2 * BAR, 4 * BAR) == of(PHRASE, 0, 2 * BAR)
+    assert "came late" not in program.said
+    assert "too late" not in program.said
+    ready = [at for at, line in program.log if "model ready" in line]
+    print(
+        f"the other model was ready {program.wait_for_line('preset between') - ready[1]:.2f} s before its preset began"
+    )
+    # In the middle of the way lies something of both; at its ends is what was stored.
+    assert set(pitches(6 * BAR, 8 * BAR)) & set(of(other, 0, 2 * BAR))
+    assert pitches(10 * BAR, 11 * BAR) == of(PHRASE, 0, BAR)
+    assert pitches(11 * BAR, 12 * BAR) == of(other, BAR, 2 * BAR)
+    # What was held when the keyboard went has ended, and what is played on it when it is back is heard.
+    assert re.search(r"heard bars 13-14: 1 notes", program.said)
+    assert re.search(r"heard bars 17-18: 1 notes", program.said)
+    assert len(pitches(18 * BAR, 20 * BAR)) > 0
 
 
 def test_a_session_that_is_killed_is_there_the_next_time(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> None:
