@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -264,6 +265,24 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     fails(run("run", "-p", tiny, "--distance", "7"), "distance is 7; it goes from 0 to 1")
     fails(run("render", song, "o.mid", "-p", tiny, "--mode", "cleen"), "did you mean 'clean'")
     fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
+
+
+def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
+    for words in ("--panel",), ("--panel-port", "8000"):
+        fails(run("run", "-p", tiny, "--osc", "off", *words), "speaks with rtgen by OSC; leave out --osc off")
+
+
+@pytest.mark.parametrize("words", [(), ("--token", "")])
+def test_a_panel_for_the_network_without_a_token(run: Run, words: tuple[str, ...]) -> None:
+    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a --token")
+
+
+def test_a_panel_on_a_port_that_is_taken(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        fails(run("panel", "--port", str(number)), f"port {number} is not to be had", "choose another --port")
 
 
 def test_a_preset_with_a_mistake(run: Run, tmp_path: Path) -> None:

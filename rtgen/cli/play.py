@@ -23,6 +23,7 @@ from rtgen.cli.common import (
     seed_of,
 )
 from rtgen.errors import UserError
+from rtgen.panel import PORT
 
 app = typer.Typer()
 
@@ -94,6 +95,12 @@ def run(
             help="Where OSC is listened to: off, a port, or ADDRESS:PORT; 7770 unless taken.", metavar="WHERE"
         ),
     ] = None,
+    panel: Annotated[
+        bool, typer.Option("--panel", help="Serve a web page with its rolls, knobs and buttons (extra 'panel').")
+    ] = False,
+    panel_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help=f"Port of that page; {PORT}.", metavar="N")
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
     ] = None,
@@ -114,6 +121,9 @@ def run(
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
+    page = panel_port or (PORT if panel else None)
+    if page and osc == "off":
+        raise UserError("the panel speaks with rtgen by OSC; leave out --osc off, or --panel")
     chosen = preset_of(preset, model=model, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
     path = config or configs.usual_path()
     machine = configs.load(path)
@@ -142,6 +152,7 @@ def run(
             wait=wait,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
             osc=osc,
+            panel=page,
         ),
         seconds,
         quiet,

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rtgen.cli.common import JsonOption, OscOption, say, show, show_json
 from rtgen.errors import UserError
+from rtgen.panel import PORT
 
 app = typer.Typer()
 
@@ -84,7 +85,7 @@ def panel(
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than this machine need a --token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7780,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = PORT,
     token: Annotated[
         str | None, typer.Option(help="What browsers must know; 'new' makes one.", metavar="WORD|new")
     ] = None,
@@ -96,10 +97,8 @@ def panel(
     """
     import secrets
 
-    try:
-        from rtgen.panel.server import serve
-    except ImportError as error:
-        raise UserError(f"the panel needs {error.name}; install it with pip install 'rtgen[panel]'") from None
+    from rtgen.panel.server import serve
+
     word = secrets.token_urlsafe(12) if token == "new" else token
     serve(host, port, osc, word, lambda url: say(f"panel: {url}"))
 

@@ -16,7 +16,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
-from aiohttp import WSCloseCode, WSMsgType, web
 from pythonosc.osc_packet import OscPacket, ParseError
 
 from rtgen.errors import UserError
@@ -26,7 +25,11 @@ from rtgen.rig.osc import PORT as OSC_PORT
 from rtgen.rig.osc import datagram
 from rtgen.rig.steward import numbered
 
-PORT = 7780
+try:
+    from aiohttp import WSCloseCode, WSMsgType, web
+except ImportError as error:
+    raise UserError(f"the panel needs {error.name}; install it with pip install 'rtgen[panel]'") from error
+
 _STATIC = Path(__file__).parent / "static"
 _RENEW_S = 2.0
 _LOST_S = 5.0
@@ -261,7 +264,7 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
     Raises:
         UserError: the port is taken; or others could reach the page, and there is no token.
     """
-    if token is None and not is_loopback(host):
+    if not token and not is_loopback(host):
         raise UserError(f"on {host} everybody in the network could play your rig; give a --token, or leave --host out")
     try:
         web.run_app(
@@ -272,9 +275,8 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
             print=lambda *_: ready(f"http://{host}:{port}/" + (f"?token={token}" if token else "")),
         )
     except OSError as error:
-        raise UserError(
-            f"the panel's port {port} is not to be had ({error.strerror}); choose another --port"
-        ) from error
+        cure = "choose another --port (of 'rtgen run': --panel-port)"
+        raise UserError(f"the panel's port {port} is not to be had ({error.strerror}); {cure}") from error
 
 
 def is_loopback(host: str) -> bool:

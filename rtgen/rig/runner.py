@@ -26,6 +26,7 @@ from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.journal import SUFFIX, Journal, Opening
 from rtgen.rig.log import Log
 from rtgen.rig.osc import PORT, Remote
+from rtgen.rig.page import Page
 from rtgen.rig.ports import SystemPorts
 from rtgen.rig.replay import unfinished, write
 from rtgen.rig.steward import House, Steward
@@ -56,6 +57,7 @@ class Setup:
         wait: whether ports that are not there are waited for.
         sessions: folder for session logs; None keeps none.
         osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
+        panel: port of a page with rolls, knobs and buttons; None serves none.
     """
 
     inputs: tuple[str, ...]
@@ -75,6 +77,7 @@ class Setup:
     wait: bool = False
     sessions: Path | None = None
     osc: str | None = None
+    panel: int | None = None
 
 
 def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
@@ -133,7 +136,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
         for name in ports.awaited:
             teller.say(f"{name} is not there yet; it is waited for")
-        daemon.run(seconds)
+        with _page(setup.panel, remote, teller.say):
+            daemon.run(seconds)
     if journal is not None:
         _close(journal, console, quiet)
 
@@ -188,6 +192,16 @@ def _remote(setup: Setup, daemon: Daemon, steward: Steward, news: SimpleQueue[Ne
         # Nobody asked for it: the music goes on without.
         complain(str(error))
         return None
+
+
+def _page(port: int | None, remote: Remote | None, say: Callable[[str], None]) -> AbstractContextManager[object]:
+    """The panel, where it is wanted and can speak with us."""
+    if port is None:
+        return nullcontext()
+    if remote is None or remote.host not in ("127.0.0.1", "0.0.0.0"):
+        say("there is no panel, as OSC does not listen on this machine; say --osc PORT, with a port that is free")
+        return nullcontext()
+    return Page(port, remote.port, say)
 
 
 def _complain(news: SimpleQueue[News | None], why: str) -> None:
