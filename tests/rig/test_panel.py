@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,13 @@ from aiohttp import WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
 from rtgen.bench.music import BAR
+from rtgen.bench.programs import Program, unique_set_mb
 from rtgen.bench.server import TempoMap
 from rtgen.bench.streams import within
 from rtgen.errors import UserError
 from rtgen.instrument.events import Learn, Pressed, Turned, Used
 from rtgen.instrument.parameters import BUTTONS, LATENTS, PARAMETERS
+from rtgen.music.attributes import NAMES
 from rtgen.music.files import note_events
 from rtgen.music.note import Note
 from rtgen.panel.server import Panel, hello, is_loopback, serve
@@ -30,6 +34,7 @@ from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import Desk, soon
 
 TEMPO = TempoMap((0, 120.0))
+MINUTES = 30
 PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_a_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its driver are not here")
@@ -249,6 +254,24 @@ class Browser:
         """Types into an element."""
         self.driver.find_element("id", element).send_keys(keys)
 
+    def picture(self, name: str) -> None:
+        """Takes a picture of the page, if a folder for pictures is named in `RTGEN_PICTURES`."""
+        if folder := os.environ.get("RTGEN_PICTURES"):
+            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+    def shape(self, width: int, height: int) -> None:
+        """Gives the page this size, as on another screen."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        time.sleep(0.3)
+
+    def weight(self) -> tuple[float, int]:
+        """What it holds when all that can be is let go: MB of objects, and nodes of the page."""
+        self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        self.driver.execute_cdp_cmd("Performance.enable", {})
+        found = {m["name"]: m["value"] for m in self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}
+        return found["JSHeapUsedSize"] / 2**20, int(found["Nodes"])
+
     def close(self) -> None:
         """Closes it; nothing must have gone wrong in it."""
         complaints = [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
@@ -256,12 +279,15 @@ class Browser:
         assert complaints == []
 
 
+Panels = Callable[[str], tuple[str, int]]
+
+
 @pytest.fixture
-def panel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Starts a panel for a daemon that listens to OSC on a port; the address of its page."""
+def panel() -> Iterator[Panels]:
+    """Starts a panel for a daemon that listens to OSC on a port: the address of its page, and its process."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(osc: str) -> str:
+    def start(osc: str) -> tuple[str, int]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -269,7 +295,7 @@ def panel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout
-        return process.stdout.readline().removeprefix("panel: ").strip()
+        return process.stdout.readline().removeprefix("panel: ").strip(), process.pid
 
     yield start
     for process in running:
@@ -279,18 +305,21 @@ def panel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
         process.stdout.close()
 
 
-@in_a_browser
-@pytest.mark.jack
-def test_the_page_and_the_music_are_one(
-    rig: Rig, start_daemon: StartDaemon, panel: Callable[[str], str], tmp_path: Path
-) -> None:
-    """A note that is played appears; a knob that is turned moves what leaves; and a page opened anew knows it all."""
-    clips = tmp_path / "clips"
-    program = start_daemon("--no-thru", "--clips", str(clips), "--config", str(tmp_path / "c.yaml"))
+def osc_port(program: Program) -> str:
+    """Where a daemon listens to OSC."""
     program.wait_for_line("OSC on")
     found = re.search(r"OSC on \S+ port (\d+)", program.said)
     assert found
-    url = panel(found[1])
+    return found[1]
+
+
+@in_a_browser
+@pytest.mark.jack
+def test_the_page_and_the_music_are_one(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:
+    """A note that is played appears; a knob that is turned moves what leaves; and a page opened anew knows it all."""
+    clips = tmp_path / "clips"
+    program = start_daemon("--no-thru", "--clips", str(clips), "--config", str(tmp_path / "c.yaml"))
+    url, _ = panel(osc_port(program))
     page = Browser(url, tmp_path / "first")
     soon(lambda: page.text("where") == "stopped")
     score = [(e.tick, e.data) for start in (0, 4 * BAR) for e in note_events(PHRASE.notes, start=start)]
@@ -300,6 +329,8 @@ def test_the_page_and_the_music_are_one(
     soon(lambda: page.text("played-count") not in ("", "nothing yet"))
     rig.probe.wait_for_frame(TEMPO.frame(3 * BAR))
     soon(lambda: page.text("answer-count") == "16 notes")
+    soon(lambda: page.text("map-says") == "")
+    assert page.text("map-x").split() == list(NAMES)
     page.keys("turn-transpose", "\ue014" * 7)  # arrow to the right
     page.click("press-keep")
     soon(lambda: clips.is_dir() and any(clips.iterdir()))
@@ -319,3 +350,79 @@ def test_the_page_and_the_music_are_one(
     second = [n.pitch for n in within(heard.notes, run, 6 * BAR, 7 * BAR - 200)]
     assert first == [n.pitch for n in PHRASE.notes if n.onset < BAR]
     assert second == [n.pitch + 7 for n in PHRASE.notes if n.onset < BAR - 200]
+
+
+@in_a_browser
+@pytest.mark.jack
+@pytest.mark.long
+def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:
+    """What is seen at each step of a set; `RTGEN_PICTURES=docs/panel` has pictures taken of it."""
+    other = loop_of(*(Note(i * 480, (67, 71, 74, 79)[i % 4], 400, 70) for i in range(8)), bars=2)
+    program = start_daemon("--no-thru", "--preset", "bridge", "--clips", str(tmp_path / "clips"))
+    page = Browser(panel(osc_port(program))[0], tmp_path / "browser")
+    soon(lambda: page.text("where") == "stopped")
+    calls = [(0, PHRASE), (4 * BAR, other), (8 * BAR, PHRASE), (12 * BAR, other), (16 * BAR, PHRASE)]
+    score = [(e.tick, e.data) for start, loop in calls for e in note_events(loop.notes, start=start)]
+    rig.probe.conduct(TEMPO)
+    rig.probe.play([(TEMPO.frame(tick), data) for tick, data in sorted(score)])
+    rig.probe.start()
+
+    def at(tick: int) -> None:
+        rig.probe.wait_for_frame(TEMPO.frame(tick))
+
+    at(BAR)
+    assert page.text("where") != "stopped"
+    page.picture("2-listening")
+    at(3 * BAR)
+    assert page.text("answer-count") not in ("", "nothing yet")
+    page.click("press-store_a")
+    at(7 * BAR)
+    page.click("press-store_b")
+    at(10 * BAR + 960)
+    soon(lambda: page.text("map-says") == "")
+    page.click("learn")
+    page.click("turn-blend")
+    assert "for blend" in page.text("learn-says")
+    page.picture("4-learning")
+    for value in range(60, 70):
+        rig.probe.send(bytes((0xB0, 70, value)))
+        time.sleep(0.05)
+    soon(lambda: "blend is learned" in page.text("learn-says"))
+    at(14 * BAR + 960)
+    page.picture("5-blended")
+    page.shape(390, 844)
+    page.picture("phone")
+    page.shape(1280, 1250)
+    page.click("press-freeze")
+    page.click("press-keep")
+    soon(lambda: ".mid" in page.text("log") or page.text("clips") != "Keep writes the present answer here.")
+    at(17 * BAR)
+    page.picture("6-frozen")
+    page.close()
+    rig.probe.stop()
+
+
+@in_a_browser
+@pytest.mark.jack
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+def test_half_an_hour_on_one_page(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:
+    """What the page, the panel and the daemon hold does not grow while the music goes on."""
+    program = start_daemon("--no-thru", "--use", "follow")
+    url, served_by = panel(osc_port(program))
+    page = Browser(url, tmp_path / "browser")
+    loops = MINUTES * 60 // 4
+    score = [(e.tick, e.data) for i in range(loops) for e in note_events(PHRASE.notes, start=2 * i * BAR)]
+    rig.probe.conduct(TEMPO)
+    rig.probe.play([(TEMPO.frame(tick), data) for tick, data in sorted(score)])
+    rig.probe.start()
+    held: list[tuple[float, ...]] = []
+    for minute in range(5, MINUTES + 1, 5):
+        rig.probe.wait_for_frame(minute * 60 * 48_000 - 24_000)
+        pids = (served_by, program.process.pid)
+        held.append((*page.weight(), *(unique_set_mb(pid) for pid in pids)))
+        print("after {:2} min: page {:.2f} MB, {} nodes; panel {:.2f} MB; daemon {:.2f} MB".format(minute, *held[-1]))
+    rig.probe.stop()
+    page.close()
+    for first, last, most in zip(held[0], held[-1], (1.0, 100, 1.0, 1.0), strict=True):
+        assert last <= first + most

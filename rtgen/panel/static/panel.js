@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const PPQN = 480;
 const GROUPS = [
   ["Answer", ["distance", "temperature", "seed", "key", "scale", "key_lock", "fill", "blend", "repetition", "humanise", "keep_downbeats", "keep_bass"]],
-  ["As played in the middle", ["density", "register", "polyphony", "length", "syncopation", "velocity"]],
+  ["Attributes: the middle is as you played", ["density", "register", "polyphony", "length", "syncopation", "velocity"]],
   ["The model's own", Array.from({ length: 32 }, (_, i) => `latent${i + 1}`)],
   ["Playing", ["swing", "gate", "transpose", "loudness", "split", "quantise"]],
 ];
@@ -23,6 +23,7 @@ let held = null; // the knob that a finger is on: what comes back for it meanwhi
 const took = [];
 const trail = []; // where the answers before the present one lie
 let clock = { tick: 0, at: 0 };
+let stale = true; // the rolls have to be drawn
 let call = null; // what was played last: it stays on the page while it is answered
 
 // ---- the way to the server ------------------------------------------------------------------------------------------
@@ -67,10 +68,14 @@ function build(said) {
     return button;
   }));
   const byName = Object.fromEntries(said.parameters.map((p) => [p.name, p]));
-  $("knobs").replaceChildren(...GROUPS.flatMap(([title, names]) => [
-    element("h2", { textContent: title, style: "grid-column: 1 / -1; margin-top: .5rem", id: `group-${names[0]}` }),
-    ...names.filter((n) => byName[n]).map((n) => knob(byName[n])),
-  ]));
+  $("knobs").replaceChildren(...GROUPS.map(([title, names]) => {
+    // Of a model's own dimensions there are many, and few who turn them: they are unfolded.
+    const group = element("details", { open: !names[0].startsWith("latent"), id: `group-${names[0]}` });
+    const inside = element("div", { className: "group" });
+    inside.append(...names.filter((n) => byName[n]).map((n) => knob(byName[n])));
+    group.append(element("summary", { textContent: title }), inside);
+    return group;
+  }));
   document.addEventListener("click", (event) => {
     const press = event.target.closest("[data-press]")?.dataset.press;
     if (!press) return;
@@ -90,9 +95,11 @@ function knob(p) {
   const box = element("div", { className: "knob", id: `knob-${p.name}`, title: p.help });
   const label = element("label", { textContent: p.name.replace("_", " "), htmlFor: `turn-${p.name}` });
   const isSwitch = p.taper === "switch";
-  const input = element("input", { id: `turn-${p.name}`, type: isSwitch ? "checkbox" : "range" });
+  const input = p.choices.length ? element("select", { id: `turn-${p.name}` })
+    : element("input", { id: `turn-${p.name}`, type: isSwitch ? "checkbox" : "range" });
+  input.append(...p.choices.map((choice, i) => element("option", { value: i, textContent: choice })));
   const output = element("output", { htmlFor: input.id });
-  if (!isSwitch) Object.assign(input, { min: p.low, max: p.high, step: p.taper === "whole" ? 1 : "any", value: p.default });
+  if (input.type === "range") Object.assign(input, { min: p.low, max: p.high, step: p.taper === "whole" ? 1 : "any", value: p.default });
   const turn = (value) => {
     say({ set: [p.name, value] });
     shown(p, value);
@@ -104,7 +111,7 @@ function knob(p) {
   };
   input.onpointerup = input.onpointercancel = () => { held = null; };
   input.onkeydown = (event) => {
-    if (isSwitch || !["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
+    if (input.type !== "range" || !["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
     // With "any" as its step a browser would go by a hundredth of nothing in particular.
     const by = p.taper === "whole" ? 1 : (p.high - p.low) / (event.shiftKey ? 200 : 50);
     const way = event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1;
@@ -123,9 +130,9 @@ function shown(p, value) {
   const box = $(`knob-${p.name}`);
   state[p.name] = [value];
   if (input.type === "checkbox") input.checked = value > (p.low + p.high) / 2;
-  else input.value = value;
+  else input.value = p.choices.length ? Math.round(value) : value;
   box.querySelector("output").textContent = p.taper === "switch" ? (input.checked ? "on" : "off")
-    : p.choices.length ? p.choices[Math.round(value)] : p.taper === "whole" ? `${value > 0 && p.low < 0 ? "+" : ""}${Math.round(value)}` : value.toFixed(2);
+    : p.choices.length ? "" : p.taper === "whole" ? `${value > 0 && p.low < 0 ? "+" : ""}${Math.round(value)}` : value.toFixed(2);
   box.classList.toggle("turned", Math.abs(value - p.default) > 1e-3);
 }
 
@@ -143,6 +150,7 @@ function element(tag, properties) {
 
 function show(changes) {
   Object.assign(state, changes);
+  stale = true;
   for (const name of Object.keys(changes)) {
     const p = hello?.parameters.find((each) => each.name === name);
     if (p && held !== name) shown(p, changes[name][0]);
@@ -357,9 +365,11 @@ function map() {
     if (!point) continue;
     dot(g, point, colour, 6 * scale, 1);
     g.font = `${12 * scale}px system-ui, sans-serif`;
-    // Beside its dot, on the side where there is room.
-    g.textAlign = point[0] > canvas.width / 2 ? "right" : "left";
-    g.fillText(word, point[0] + (g.textAlign === "left" ? 10 : -10) * scale, point[1] + (name === "answer" ? 14 : -4) * scale);
+    // Each on a side of its own, as they often lie on each other; words where there is room for them.
+    const onLeft = word.length === 1 || point[0] > canvas.width * 0.7;
+    g.textAlign = onLeft ? "right" : "left";
+    const down = { a: 14, b: -4, loop: -4, answer: 14 }[name];
+    g.fillText(word, point[0] + (onLeft ? -9 : 9) * scale, point[1] + down * scale);
   }
   $("map-says").textContent = of("answer") ? "" : "Where loops lie is drawn with the first answer.";
 }
@@ -397,8 +407,10 @@ function answered(ms, lead, what) {
 }
 
 function frame() {
-  if (!document.hidden) {
-    const tick = now();
+  const tick = now();
+  // What stands still is drawn once: a page that is left open must not warm the laptop that plays.
+  if (!document.hidden && (stale || tick !== null)) {
+    stale = false;
     roll("played", "played", "#76b4f0", tick);
     roll("answer", "answer", "#f0a04c", tick);
   }
@@ -419,6 +431,10 @@ document.addEventListener("keydown", (event) => {
   if (!press) return;
   event.preventDefault();
   say({ press: [press] });
+});
+window.addEventListener("resize", () => {
+  stale = true;
+  map();
 });
 connect();
 clips();
