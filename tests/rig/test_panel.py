@@ -372,7 +372,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
 
     at(BAR)
     assert page.text("where") != "stopped"
-    page.picture("2-listening")
+    page.picture("listening")
     at(3 * BAR)
     assert page.text("answer-count") not in ("", "nothing yet")
     page.click("press-store_a")
@@ -383,13 +383,13 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     page.click("learn")
     page.click("turn-blend")
     assert "for blend" in page.text("learn-says")
-    page.picture("4-learning")
+    page.picture("learning")
     for value in range(60, 70):
         rig.probe.send(bytes((0xB0, 70, value)))
         time.sleep(0.05)
     soon(lambda: "blend is learned" in page.text("learn-says"))
     at(14 * BAR + 960)
-    page.picture("5-blended")
+    page.picture("blended")
     page.shape(390, 844)
     page.picture("phone")
     page.shape(1280, 1250)
@@ -397,7 +397,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     page.click("press-keep")
     soon(lambda: ".mid" in page.text("log") or page.text("clips") != "Keep writes the present answer here.")
     at(17 * BAR)
-    page.picture("6-frozen")
+    page.picture("frozen")
     page.close()
     rig.probe.stop()
 
