@@ -6,5 +6,5 @@ import os
 import tempfile
 
 _HOME = tempfile.mkdtemp(prefix="rtgen-tests-")
-for _name in ("XDG_CONFIG_HOME", "XDG_MUSIC_DIR"):
+for _name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_MUSIC_DIR"):
     os.environ[_name] = _HOME

@@ -104,9 +104,10 @@ def test_a_rehearsal(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> Non
     assert len(music.tracks[1].notes()) == len(heard.notes)
 
 
-def test_a_second_set(rig: Rig, start_daemon: StartDaemon) -> None:
+def test_a_second_set(rig: Rig, start_daemon: StartDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two loops are stored, another preset brings another model, they are blended, and the keyboard is pulled out."""
     other = loop_of(*(Note(i * 480, (67, 71, 74, 79)[i % 4], 300, 70) for i in range(8)), bars=2)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     mine = dict(folders("presets"))["yours"]
     mine.mkdir(parents=True, exist_ok=True)
     (mine / "between.yaml").write_text("model: loop_vae\nmode: blend\nuse: answer\nprogram: 77\n", "utf-8")
