@@ -124,7 +124,7 @@ def test_a_second_set(rig: Rig, start_daemon: StartDaemon, tmp_path: Path, monke
         (2 * BAR + 1000, bytes((0xC0, 76))),
         cc(6 * BAR + 960, "store_b"),
         cc(8 * BAR + 200, "blend", 0),
-        cc(11 * BAR - 300, "blend", 127),
+        cc(11 * BAR - 900, "blend", 127),
     ]
     calls = [(0, PHRASE), (4 * BAR, other), (8 * BAR, PHRASE)]
     score = [(e.tick, e.data) for start, loop in calls for e in note_events(loop.notes, start=start)]
@@ -169,7 +169,7 @@ def test_a_second_set(rig: Rig, start_daemon: StartDaemon, tmp_path: Path, monke
     )
     # In the middle of the way lies something of both; at its ends is what was stored.
     assert set(pitches(6 * BAR, 8 * BAR)) & set(of(other, 0, 2 * BAR))
-    assert pitches(10 * BAR, 11 * BAR) == of(PHRASE, 0, BAR)
+    assert pitches(10 * BAR, 11 * BAR - 960) == of(PHRASE, 0, BAR - 960)
     assert pitches(11 * BAR, 12 * BAR) == of(other, BAR, 2 * BAR)
     # What was held when the keyboard went has ended, and what is played on it when it is back is heard.
     assert re.search(r"heard bars 13-14: 1 notes", program.said)
