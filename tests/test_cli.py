@@ -267,6 +267,11 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "é" * 21])
+def test_a_name_that_ports_cannot_have(run: Run, tiny: Path, name: str) -> None:
+    fails(run("run", "-p", tiny, "--name", name), f"--name '{name}' cannot be what ports are called; take letters, 40")
+
+
 def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
     for words in ("--panel",), ("--panel-port", "8000"):
         fails(run("run", "-p", tiny, "--osc", "off", *words), "speaks with rtgen by OSC; leave out --osc off")

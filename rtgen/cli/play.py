@@ -26,6 +26,8 @@ from rtgen.errors import UserError
 from rtgen.panel import PORT
 
 app = typer.Typer()
+_LONGEST = 40
+"""Bytes of a name; JACK takes 63 with what we add."""
 
 
 @app.command()
@@ -117,17 +119,17 @@ def run(
     from rtgen.rig import runner
     from rtgen.rig.clips import folder as clip_folder
     from rtgen.rig.journal import folder as session_folder
-    from rtgen.rig.steward import House
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
+    if not name.strip() or len(name.encode()) > _LONGEST or any(c in "/\\:" for c in name):
+        raise UserError(f"--name {name!r} cannot be what ports are called; take letters, {_LONGEST} at most")
     page = panel_port or (PORT if panel else None)
     if page and osc == "off":
         raise UserError("the panel speaks with rtgen by OSC; leave out --osc off, or --panel")
     chosen = preset_of(preset, model=model, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
     path = config or configs.usual_path()
     machine = configs.load(path)
-    named = tuple(inputs or machine.inputs)
     early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
     late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
     kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
@@ -135,7 +137,7 @@ def run(
         chosen,
         model_of(chosen),
         runner.Setup(
-            inputs=named,
+            inputs=tuple(inputs or machine.inputs),
             output=output or machine.output,
             api=api,
             name=name,
@@ -147,7 +149,9 @@ def run(
             output_offset_s=early / 1e3,
             send_clock=send_clock,
             log=log,
-            house=House(machine, path, named or (f"{name} in",), kept),
+            config=machine,
+            config_path=path,
+            clips=kept,
             shown=tuple(shown or machine.shown),
             wait=wait,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),

@@ -43,9 +43,18 @@ class Config:
     clips: str | None = None
     controllers: Mapping[str, tuple[Binding, ...]] = field(default_factory=dict)
 
-    def learned(self, controller: str, bindings: tuple[Binding, ...]) -> Config:
-        """With what was learned from a controller."""
-        return replace(self, controllers={**self.controllers, controller: bindings})
+    def learned(self, controller: str, to: str, bindings: tuple[Binding, ...]) -> Config:
+        """With what was learned from a controller.
+
+        Args:
+            controller: the name of its input.
+            to: the parameter or button that was learned.
+            bindings: all that is known of the controller where it was learned; what is known here goes before.
+        """
+        new = [b for b in bindings if b.to == to]
+        old = self.controllers.get(controller, bindings)
+        kept = (b for b in old if b.to != to and not any(b.clashes(other) for other in new))
+        return replace(self, controllers={**self.controllers, controller: (*kept, *new)})
 
 
 def usual_path() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset, saved
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
-from rtgen.rig.osc import PORTS, Client, Said
+from rtgen.rig.osc import PORTS, Client
 from rtgen.rig.steward import numbered
 from rtgen.shipped import available, folders
 
@@ -21,24 +22,23 @@ State = dict[str, tuple[Any, ...]]
 
 def running(port: int | None = None) -> dict[int, State]:
     """The daemons that answer, by port, with their states."""
-    found: dict[int, State] = {}
-    for number in PORTS if port is None else (port,):
-        with Client(number) as client:
-            client.send("/rtgen/subscribe")
-            state = dict(_first(client))
-            client.send("/rtgen/unsubscribe")
-        if state:
-            found[number] = state
-    return found
+    numbers = PORTS if port is None else (port,)
+    # All at once: of those that nobody listens on each takes its time.
+    with ThreadPoolExecutor(len(numbers)) as asking:
+        states = asking.map(_state, numbers)
+        return {number: state for number, state in zip(numbers, states, strict=True) if state}
 
 
-def _first(client: Client) -> list[Said]:
-    """The state as it is told first, to its end; nothing if nobody answers."""
-    heard: list[Said] = []
-    for said in client.hear(_WAIT_S):
-        heard.append(said)
-        if said[0] == "/rtgen/state/answer":
-            break
+def _state(port: int) -> State:
+    """The state as a daemon tells it first, to its end; nothing if nobody answers."""
+    heard: State = {}
+    with Client(port) as client:
+        client.send("/rtgen/subscribe")
+        for address, values in client.hear(_WAIT_S):
+            heard[address] = values
+            if address == "/rtgen/state/answer":
+                break
+        client.send("/rtgen/unsubscribe")
     return heard
 
 
@@ -52,7 +52,8 @@ def the_one(port: int | None) -> int:
     if not there:
         raise UserError(NOBODY)
     if len(there) > 1:
-        raise UserError(f"several are running, on the ports {', '.join(map(str, there))}; say which by --osc")
+        which = ", ".join(f"{number} ({state['/rtgen/state/name'][0]})" for number, state in there.items())
+        raise UserError(f"several are running, on the ports {which}; say which by --osc")
     return next(iter(there))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
+from rtgen.rig.config import Config
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.journal import SUFFIX, Journal, Opening
 from rtgen.rig.log import Log
@@ -30,7 +31,7 @@ from rtgen.rig.page import Page
 from rtgen.rig.ports import SystemPorts
 from rtgen.rig.replay import unfinished, write
 from rtgen.rig.steward import House, Steward
-from rtgen.rig.systems import Api, find_api
+from rtgen.rig.systems import Api, find_api, own_name
 from rtgen.rig.telling import Teller
 from rtgen.rig.worker import Failed
 
@@ -52,7 +53,9 @@ class Setup:
         output_offset_s: seconds by which messages leave early.
         send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
-        house: where things are kept, and the settings of the machine.
+        config: the settings of the machine.
+        config_path: the file that they are in.
+        clips: the folder for answers that are kept.
         shown: names of the outputs that lead to the controllers at the inputs, in their order.
         wait: whether ports that are not there are waited for.
         sessions: folder for session logs; None keeps none.
@@ -72,7 +75,9 @@ class Setup:
     output_offset_s: float
     send_clock: bool
     log: Path | None
-    house: House
+    config: Config
+    config_path: Path
+    clips: Path
     shown: tuple[str, ...] = ()
     wait: bool = False
     sessions: Path | None = None
@@ -89,9 +94,11 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     log = Log(setup.log) if setup.log else None
     console = Console(stderr=True, highlight=False)
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
+    api = find_api(setup.api)
+    name = own_name(setup.name, api)
     ports = SystemPorts(
-        find_api(setup.api),
-        setup.name,
+        api,
+        name,
         setup.inputs or (None,),
         setup.output,
         choose,
@@ -102,7 +109,6 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     if thru is None:
         # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
         thru = bool(setup.inputs) and setup.output not in setup.inputs
-    known = setup.house.config.controllers
     settings = {
         "clock": setup.clock,
         "thru": thru,
@@ -110,32 +116,39 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         "clock_offset_s": setup.clock_offset_s,
         "output_offset_s": setup.output_offset_s,
         "send_clock": setup.send_clock,
-        "takeover": setup.house.config.takeover,
-        "listens": setup.house.config.listens,
+        "takeover": setup.config.takeover,
+        "listens": setup.config.listens,
     }
-    bindings = {i: known[name] for i, name in enumerate(setup.house.inputs) if name in known}
+    house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips)
+    known = dict(setup.config.controllers)
+    if (usual := f"{setup.name} in") in known:
+        known.setdefault(f"{name} in", known[usual])  # a second rtgen begins with what the first was taught
+    bindings = {number: known[each] for number, each in enumerate(house.inputs) if each in known}
     opening = Opening(preset, settings, bindings)
     session = opening.session()
-    for number in range(len(setup.house.inputs)):
+    for number in range(len(house.inputs)):
         session.controls(number)  # they are shown what is turned before they turn anything
     news: SimpleQueue[News | None] = SimpleQueue()
-    journal = _journal(setup.sessions, setup.name, opening, partial(_complain, news))
+    journal = _journal(setup.sessions, name, opening, partial(_complain, news))
     note = journal.note if journal is not None else lambda *_: None
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if setup.clock == "link" else nullcontext()
     daemon.open()
-    steward = Steward(daemon, preset, setup.house)
-    remote = _remote(setup, daemon, steward, news)
+    steward = Steward(daemon, preset, house)
+    about = {"name": name, "clips": str(setup.clips)}
+    remote = _remote(setup.osc, about, daemon, steward, news)
     also = remote.heard if remote is not None else lambda *_: None
     teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
     with teller, link, remote or nullcontext(), journal or nullcontext():
         if remote is not None:
             teller.say(f"OSC on {remote.host}, port {remote.port}")
         teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
-        for name in ports.awaited:
-            teller.say(f"{name} is not there yet; it is waited for")
+        if name != setup.name:
+            teller.say(f"there is another {setup.name}: this one and its ports are {name}, unless --name says else")
+        for port in ports.awaited:
+            teller.say(f"{port} is not there yet; it is waited for")
         with _page(setup.panel, remote, teller.say):
             daemon.run(seconds)
     if journal is not None:
@@ -170,24 +183,25 @@ def _close(journal: Journal, console: Console, quiet: bool) -> None:
     write(journal.path)
 
 
-def _remote(setup: Setup, daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]) -> Remote | None:
+def _remote(
+    osc: str | None, about: Mapping[str, str], daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]
+) -> Remote | None:
     """What takes OSC in.
 
     Raises:
         UserError: it cannot be listened to where it shall be.
     """
-    if setup.osc == "off":
+    if osc == "off":
         return None
-    host, _, port = (setup.osc or "").rpartition(":")
+    host, _, port = (osc or "").rpartition(":")
     if port and not port.isdigit():
-        raise UserError(f"--osc is {setup.osc!r}; say off, a port, or an address and a port, as 127.0.0.1:{PORT}")
+        raise UserError(f"--osc is {osc!r}; say off, a port, or an address and a port, as 127.0.0.1:{PORT}")
     complain = partial(_complain, news)
-    about = {"name": setup.name, "clips": str(setup.house.clips)}
     where = host or "127.0.0.1", int(port) if port else None
     try:
         return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, about, *where)
     except UserError as error:
-        if setup.osc is not None:
+        if osc is not None:
             raise
         # Nobody asked for it: the music goes on without.
         complain(str(error))

@@ -15,7 +15,6 @@ from rtgen.instrument import preset as presets
 from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
 from rtgen.rig import clips, config
-from rtgen.rig.config import Config
 from rtgen.rig.daemon import Daemon
 from rtgen.shipped import available, find
 
@@ -25,13 +24,11 @@ class House:
     """Where things are kept.
 
     Args:
-        config: the settings of this machine.
-        config_path: the file that they are in.
+        config_path: the file with the settings of this machine.
         inputs: what each input is called.
         clips: the folder for answers that are kept.
     """
 
-    config: Config
     config_path: Path
     inputs: Sequence[str]
     clips: Path
@@ -49,7 +46,6 @@ class Steward:
     def __init__(self, daemon: Daemon, preset: Preset, house: House) -> None:
         self._daemon = daemon
         self._house = house
-        self._config = house.config
         self._preset = preset
         # Read before the music begins: to read them all again would take turns with it.
         self._listed = numbered()
@@ -111,8 +107,9 @@ class Steward:
 
     def _remember(self, notice: Notice) -> str:
         name = self._house.inputs[notice.port]
-        self._config = self._config.learned(name, notice.bindings)
-        config.save(self._config, self._house.config_path)
+        path = self._house.config_path
+        # As the file is now: another rtgen may have learned something, too, or somebody written in it.
+        config.save(config.load(path).learned(name, notice.name, notice.bindings), path)
         return f"{notice.name} is learned from {name}"
 
 

@@ -116,14 +116,30 @@ def find_api(api: Api) -> str:
 
 def list_ports() -> list[Port]:
     """All ports of all running systems."""
-    found: list[Port] = []
-    for api in running_apis():
-        for direction in _KINDS:
-            client = open_client(direction, api, "rtgen-probe")
-            if client is not None:
-                found += [Port(api, direction, name) for name in client.get_ports() if "rtgen-probe" not in name]
-                client.delete()
-    return found
+    where = [(api, direction) for api in running_apis() for direction in _KINDS]
+    return [Port(api, direction, name) for api, direction in where for name in _names(direction, api)]
+
+
+def _names(direction: Direction, api: str) -> list[str]:
+    """What there is to hear, or to play to."""
+    client = open_client(direction, api, "rtgen-probe")
+    if client is None:
+        return []
+    names = [name for name in client.get_ports() if "rtgen-probe" not in name]
+    client.delete()
+    return names
+
+
+def own_name(name: str, api: str) -> str:
+    """The name, or with a number where another rtgen goes by it: ports are told apart by what they are called."""
+    # Whoever has one has both, but for CoreMIDI, which shows those alone that lead nowhere yet.
+    there = [each for direction in _KINDS if api == "core" or direction == "out" for each in _names(direction, api)]
+
+    def goes_by(own: str) -> bool:
+        ours = re.compile(rf"(^|:){re.escape(own)} (in|out)( \d+:\d+)?$")
+        return any(ours.search(each) for each in there)
+
+    return next(own for own in (name, *(f"{name} {n}" for n in range(2, 1000))) if not goes_by(own))
 
 
 def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:

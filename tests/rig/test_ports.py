@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rtgen.errors import UserError
+from rtgen.rig import systems
 from rtgen.rig.jack import Room
 from rtgen.rig.systems import match, same_port
 
@@ -34,6 +35,25 @@ def test_a_port_is_known_again_by_its_name_whatever_its_place_or_address() -> No
     assert same_port("Keys 1", ["Keys 2", "Keys 1"], "winmm") == 1
     assert same_port("Keys 1", ["Keys 2"], "core") is None
     assert same_port("peer:out", ["peer:out 2"], "jack") is None
+
+
+@pytest.mark.parametrize(
+    ("api", "there", "own"),
+    [
+        ("jack", [], "rtgen"),
+        ("jack", ["my rtgen-in:my rtgen in", "rtgen-in-01:other", "rtgen"], "rtgen"),
+        ("jack", ["rtgen-in:rtgen in"], "rtgen 2"),
+        ("jack", ["rtgen-in:rtgen in", "rtgen 2-in:rtgen 2 in"], "rtgen 3"),
+        ("jack", ["rtgen 2-in:rtgen 2 in"], "rtgen"),
+        ("alsa", ["Midi Through:Midi Through Port-0 14:0", "rtgen:rtgen in 128:0"], "rtgen 2"),
+        ("core", ["IAC Driver Bus 1", "rtgen out"], "rtgen 2"),
+    ],
+)
+def test_a_name_that_is_taken_gets_a_number(
+    monkeypatch: pytest.MonkeyPatch, api: str, there: list[str], own: str
+) -> None:
+    monkeypatch.setattr(systems, "_names", lambda direction, api: there)
+    assert systems.own_name("rtgen", api) == own
 
 
 def test_what_is_too_much_for_a_cycle_waits_for_the_next_in_order() -> None:

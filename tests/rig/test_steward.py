@@ -55,7 +55,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def steward(folder: Path, name: str = "b") -> tuple[Steward, Playing]:
     playing = Playing()
-    house = House(Config(), folder / "config.yaml", ("Keys", "Knobs"), folder / "clips")
+    house = House(folder / "config.yaml", ("Keys", "Knobs"), folder / "clips")
     return Steward(playing, Preset(name=name), house), playing  # type: ignore[arg-type]
 
 
@@ -138,6 +138,27 @@ def test_what_is_learned_is_there_the_next_time(tmp_path: Path) -> None:
     keeper.see_to(Notice("learned", port=0, name="fill", bindings=(Binding("fill", 9, "cc14"),)))
     found = config.load(tmp_path / "config.yaml")
     assert found.controllers == {"Knobs": bindings, "Keys": (Binding("fill", 9, "cc14"),)}
+
+
+def test_what_others_learned_meanwhile_stays(tmp_path: Path) -> None:
+    ours, theirs = steward(tmp_path)[0], steward(tmp_path)[0]
+    blend, fill, mute = Binding("blend", 70), Binding("fill", 71), Binding("mute", 72)
+    ours.see_to(Notice("learned", port=0, name="blend", bindings=(blend,)))
+    theirs.see_to(Notice("learned", port=0, name="fill", bindings=(Binding("blend", 24), fill)))
+    theirs.see_to(Notice("learned", port=1, name="mute", bindings=(mute,)))
+    assert config.load(tmp_path / "config.yaml").controllers == {"Keys": (blend, fill), "Knobs": (mute,)}
+    # What is on the same knob gives way.
+    ours.see_to(Notice("learned", port=0, name="gate", bindings=(blend, Binding("gate", 71))))
+    assert config.load(tmp_path / "config.yaml").controllers["Keys"] == (blend, Binding("gate", 71))
+
+
+def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    (tmp_path / "config.yaml").write_text("inputs: [")
+    said = keeper.see_to(Notice("learned", port=0, name="blend", bindings=(Binding("blend", 70),)))
+    assert said is not None
+    assert "config.yaml is not valid YAML at line 1" in said
+    assert (tmp_path / "config.yaml").read_text() == "inputs: ["
 
 
 @given(
