@@ -77,6 +77,11 @@ class ClockFollower:
         return self._extras > 0.3
 
     @property
+    def jitter_s(self) -> float:
+        """Standard deviation of the clocks from where they should be, as of late, seconds."""
+        return sqrt(self._jitter)
+
+    @property
     def lumps_s(self) -> float:
         """The period in whose multiples clocks arrive, seconds; 0 when they come one by one."""
         return self._lumps.period

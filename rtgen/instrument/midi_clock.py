@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rtgen.instrument import midi
 from rtgen.instrument.follower import ClockFollower
-from rtgen.instrument.transport import Change, State, Transport
+from rtgen.instrument.transport import Change, Health, State, Transport
 from rtgen.music.time import CLOCKS_PER_BEAT, TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH
 
 
@@ -103,14 +103,9 @@ class MidiClock(Transport):
     # ---- for whoever looks on -------------------------------------------------------------------------------------
 
     @property
-    def lost_clocks(self) -> int:
-        """How many clocks never came."""
-        return self._follower.lost
-
-    @property
-    def extra_clocks(self) -> int:
-        """How many clocks were one too many: another source got in, or the same one is connected twice."""
-        return self._follower.extra
+    def health(self) -> Health:
+        """How well the clock can be followed."""
+        return Health(self._follower.jitter_s, self._follower.lost, self._follower.extra)
 
     @property
     def doubled(self) -> bool:

@@ -6,6 +6,7 @@ never read it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 from rtgen.music.time import seconds_per_tick
@@ -26,6 +27,21 @@ class Change(Enum):
     STOPPED = "stopped"
     LOST = "lost"
     LOCATED = "located"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How well what is followed can be followed, since it was first heard.
+
+    Args:
+        jitter_s: standard deviation of its clocks from where they should be, as of late.
+        lost: clocks that never came.
+        extra: clocks that were one too many: another source got in, or the same one is connected twice.
+    """
+
+    jitter_s: float = 0.0
+    lost: int = 0
+    extra: int = 0
 
 
 class Transport:
@@ -63,6 +79,11 @@ class Transport:
     def doubled(self) -> bool:
         """Whether every clock comes twice, as from a source that is connected twice."""
         return False
+
+    @property
+    def health(self) -> Health:
+        """How well what is followed can be followed."""
+        return Health()
 
     @property
     def settled(self) -> bool:

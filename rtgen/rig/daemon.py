@@ -14,6 +14,7 @@ from rtgen.instrument.events import Chosen, Ended, Event, Notice, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
+from rtgen.instrument.transport import Health
 from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox
 from rtgen.rig.ports import Ports
@@ -42,6 +43,7 @@ class View:
         lead_s: how long before its boundary a loop goes to the model.
         at: what the instrument is at.
         dimensions: what the model tells places by.
+        health: of the clock that is followed.
         placed: where the last loop that was answered and its answer lie; None before there is one.
     """
 
@@ -56,6 +58,7 @@ class View:
     lead_s: float
     at: At = "idle"
     dimensions: tuple[str, ...] = ()
+    health: Health = Health()  # noqa: RUF009 (frozen)
     placed: Placed | None = None
 
 
@@ -231,5 +234,6 @@ class Daemon:
             session.lead.seconds,
             session.at,
             self._dimensions,
+            session.transport.health,
             self._placed,
         )

@@ -163,7 +163,19 @@ def test_lost_clocks_move_the_song_on(count: int) -> None:
     jittered(clock, 50, now + count * PERIOD)
     end = (149 + count) * PERIOD
     assert clock.tick_at(end) == pytest.approx((149 + count) * 20, abs=1)
-    assert (clock.tick, clock.lost_clocks, clock.extra_clocks) == ((149 + count) * 20, count, 0)
+    assert (clock.tick, clock.health.lost, clock.health.extra) == ((149 + count) * 20, count, 0)
+
+
+def test_its_health_tells_how_uneven_it_is() -> None:
+    def jitter_ms(by: float) -> float:
+        clock, period, unlike = MidiClock(120), 60 / 120 / 24, random.Random(3)
+        clock.feed(0.0, START)
+        for i in range(400):
+            clock.feed(1 + i * period + unlike.gauss(0, by), CLOCK)
+        return 1e3 * clock.health.jitter_s
+
+    assert jitter_ms(0.0) < 0.3
+    assert jitter_ms(0.002) == pytest.approx(2.0, rel=0.4)
 
 
 def test_what_is_not_yet_understood_moves_nothing() -> None:
@@ -181,7 +193,7 @@ def test_a_doubled_clock_does_not_move_the_song() -> None:
     clock.feed(now, CLOCK)
     clock.feed(now + 0.001, CLOCK)
     now = jittered(clock, 20, now + PERIOD)
-    assert (clock.tick, clock.lost_clocks, clock.extra_clocks) == (120 * 20, 0, 1)
+    assert (clock.tick, clock.health.lost, clock.health.extra) == (120 * 20, 0, 1)
     assert not clock.doubled
 
 
@@ -193,7 +205,7 @@ def test_a_source_that_is_connected_twice_plays_the_song_once(later_s: float) ->
     twice += [(time + later_s, message) for time, message in twice]
     changes = [clock.feed(now, message) for now, message in sorted(twice, key=lambda timed: timed[0])]
     assert clock.doubled
-    assert clock.extra_clocks == pytest.approx(300, abs=2)
+    assert clock.health.extra == pytest.approx(300, abs=2)
     assert changes.count(Change.ROLLED) == 2
     assert clock.tick == (64 * 6 + 99) * 20
     assert clock.tempo == pytest.approx(120, rel=0.01)

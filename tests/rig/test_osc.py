@@ -18,6 +18,7 @@ from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
+from rtgen.instrument.transport import Health
 from rtgen.music.note import Loop, Note
 from rtgen.rig import osc, remote
 from rtgen.rig.daemon import View
@@ -169,6 +170,8 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
     assert first["/rtgen/state/answer"] == (3840, -3, 60, 400, 90, 960, 64, 100, 70)
     desk.view = replace(VIEW, tempo=97.0)
     assert list(client.hear(0.2)) == [("/rtgen/state/tempo", (97.0,))]
+    desk.view = replace(desk.view, health=Health(0.00123, 2, 1))
+    assert list(client.hear(0.2)) == [("/rtgen/state/clock", (pytest.approx(1.2), 2, 1))]
     desk.view = replace(desk.view, dimensions=("density", "z1"), placed=Placed((0.5, 0.25), (0.5, 1.0)))
     assert list(client.hear(0.2)) == [
         ("/rtgen/state/dimensions", ("density", "z1")),

@@ -372,6 +372,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
 
     at(BAR)
     assert page.text("where") != "stopped"
+    assert re.match(r"clock ±\d", page.text("clock"))
     page.picture("listening")
     at(3 * BAR)
     assert page.text("answer-count") not in ("", "nothing yet")

@@ -174,7 +174,7 @@ function show(changes) {
   if (changes["state/played"]?.length > 1 || call?.[0] !== changes["state/played"]?.[0]) call = changes["state/played"] ?? call;
   if (call) $("played-count").textContent = count(call);
   if (changes["state/answer"]) $("answer-count").textContent = count(changes["state/answer"]);
-  if ("state/rolling" in changes || "state/bar" in changes || "state/tempo" in changes || changes.alive) transport();
+  if ("state/rolling" in changes || "state/bar" in changes || "state/tempo" in changes || "state/clock" in changes || changes.alive) transport();
 }
 
 function count(flat) {
@@ -190,6 +190,10 @@ function transport() {
   const beats = Math.max(1, Math.round(barTicks() / PPQN));
   $("beats").textContent = Array.from({ length: beats }, (_, i) => (rolling && i + 1 === beat ? "●" : "○")).join("");
   $("tempo").textContent = state["state/tempo"] ? `${state["state/tempo"][0].toFixed(1)} BPM` : "";
+  const [jitter, lost, extra] = state["state/clock"] ?? [0, 0, 0];
+  // An internal clock has none of these, and nothing to be said of it.
+  $("clock").textContent = jitter || lost || extra
+    ? `clock ±${jitter.toFixed(1)} ms${lost ? `, ${lost} lost` : ""}${extra ? `, ${extra} too many` : ""}` : "";
 }
 
 function barTicks() {
