@@ -136,7 +136,10 @@ def replay(
     if out is not None:
         files.write(out, found.score)
     bytes_are = "the same bytes" if found.different is None else f"other bytes from step {found.different + 1} on"
-    say(f"{found.steps} steps, {found.seconds:.0f} s, {found.answers} answers: {bytes_are}")
+    end = (
+        "" if found.ended else "; the log has no end: rtgen was killed, runs still, or the rest of the file is missing"
+    )
+    say(f"{found.steps} steps, {found.seconds:.0f} s, {found.answers} answers: {bytes_are}{end}")
     if found.different is not None:
         raise typer.Exit(1)
 

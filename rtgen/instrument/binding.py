@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from rtgen.errors import did_you_mean
 from rtgen.instrument import midi
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 
@@ -46,7 +47,8 @@ class Binding:
 
     def __post_init__(self) -> None:
         if self.to not in PARAMETERS and self.to not in BUTTONS:
-            raise ValueError(f"there is no parameter and no button {self.to!r}")
+            near = did_you_mean(self.to, [*PARAMETERS, *BUTTONS])
+            raise ValueError(f"there is no parameter and no button {self.to!r}{near}")
         if self.kind not in KINDS or (self.code is not None and self.code not in CODES):
             raise ValueError(f"{self.to}: {self.kind!r} with {self.code!r} is no kind of message")
         most = 31 if self.kind == "cc14" else 127

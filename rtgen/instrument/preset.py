@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Literal, get_args
 
 import yaml
@@ -13,11 +14,11 @@ from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.job import MODES, Mode
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, Metre
+from rtgen.settings import read
 
 Use = Literal["answer", "follow", "hold"]
 USES: tuple[Use, ...] = get_args(Use)
 MAX_BARS = 8
-_MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def saved(preset: Preset) -> str:
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is {value!r}, not a number")
+        raise ValueError(f"{name} is {shortened(value)}, not a number")
     if not low <= value <= high:
         raise ValueError(f"{name} is {value:g}; it goes from {low:g} to {high:g}")
     return value
@@ -113,14 +114,14 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
 def _whole(name: str, value: Any, low: int, high: int) -> int:
     number = _number(name, value, low, high)
     if number != int(number):
-        raise ValueError(f"{name} is {value!r}, not a whole number")
+        raise ValueError(f"{name} is {shortened(value)}, not a whole number")
     return int(number)
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if value in choices:
         return str(value)
-    raise ValueError(f"{name} is {value!r}; it is one of {', '.join(choices)}{did_you_mean(value, choices)}")
+    raise ValueError(f"{name} is {shortened(value)}; it is one of {', '.join(choices)}{did_you_mean(value, choices)}")
 
 
 def _check(name: str, value: Any) -> Any:
@@ -146,7 +147,7 @@ def _check(name: str, value: Any) -> Any:
             return value if isinstance(value, Metre) else Metre.parse(str(value))
         case "description" | "model":
             if not isinstance(value, str) or len(value) > 500:
-                raise ValueError(f"{name} is {value!r}, not a short text")
+                raise ValueError(f"{name} is {shortened(value)}, not a short text")
             return value
     raise ValueError(f"there is no setting {name!r}{did_you_mean(name, _SETTINGS)}")
 
@@ -157,18 +158,9 @@ def load(path: Path) -> Preset:
     Raises:
         UserError: the file cannot be read, is no mapping, or has an unknown key or a value out of range.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"Preset {path} is larger than {_MAX_BYTES >> 10} KB; a preset is a few lines of YAML")
-        settings = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"Preset {path} cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise UserError(f"Preset {path} is not valid YAML{line}; mend the file") from error
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise UserError(f"Preset {path} is not a list of 'setting: value' lines; see 'rtgen presets' for examples")
+    settings = read(path, f"Preset {path}", "mend it; 'rtgen presets' shows some that are right")
+    if not settings:
+        raise UserError(f"Preset {path} says nothing; see 'rtgen presets' for examples")
     empty = [key for key, value in settings.items() if value is None]
     if empty:
         raise UserError(f"Preset {path}: {empty[0]} has no value; give it one or take the line out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ import yaml
 from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.binding import Binding
 from rtgen.instrument.controls import TAKEOVERS, Takeover
-
-_MAX_BYTES = 256 * 1024
+from rtgen.settings import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +68,10 @@ def load(path: Path) -> Config:
     Raises:
         UserError: the file cannot be read, or says what cannot be.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path} is larger than {_MAX_BYTES >> 10} KB; it is to hold a few settings")
-        said = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return Config()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise UserError(f"{path} is not valid YAML{line}; mend the file, or delete it to begin anew") from error
-    if said is None:
-        return Config()
-    if not isinstance(said, dict):
-        raise UserError(f"{path} is not a list of 'setting: value' lines; mend it, or delete it to begin anew")
+    with suppress(OSError):  # what keeps it from being looked at keeps it from being read
+        if not path.exists():
+            return Config()
+    said = read(path, str(path), "mend it, or delete it to begin anew")
     try:
         return Config(**{name: _checked(name, value) for name, value in said.items()})
     except (ValueError, TypeError) as error:

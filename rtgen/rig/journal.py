@@ -210,7 +210,9 @@ def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
             raise ValueError
         opening = _to_opening(reader.json())
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"The session log {name} has no readable beginning; nothing of it can be played") from error
+        raise UserError(
+            f"The session log {name} has no readable beginning: nothing of it can be played; delete it"
+        ) from error
     return opening, _steps(reader)
 
 

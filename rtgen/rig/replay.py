@@ -31,6 +31,7 @@ class Replayed:
         seconds: that it lasted.
         different: the first step of which the session now sends other bytes than it did; None if all are the same.
         answers: how many there were.
+        ended: whether the log has an end; without one rtgen was killed, runs still, or the rest is missing.
     """
 
     score: files.Score
@@ -38,6 +39,7 @@ class Replayed:
     seconds: float
     different: int | None
     answers: int
+    ended: bool
 
 
 def replay(path: Path) -> Replayed:
@@ -57,7 +59,7 @@ def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
     began = now = None
     different = None
     count = answers = 0
-    ended = False
+    ended = less = False
     for step in steps:
         began, now = step.now if began is None else began, step.now
         if isinstance(step.event, Ended):
@@ -71,12 +73,14 @@ def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
                 answers += notice.what in ("answer", "late")
         scribe.write(now, step.event, step.sent)
         if different is None and tuple(again) != step.sent:
-            different = count
+            different, less = count, tuple(again[: len(step.sent)]) == step.sent
         count += 1
     if now is not None and not ended:
-        # It was killed; what sounded then is ended here.
+        # It was killed; what sounded then is ended here. Of the last step not all that was sent need be there.
         scribe.write(now, None, tuple(session.end()))
-    return Replayed(scribe.score(), count, (now or 0.0) - (began or 0.0), different, answers)
+        if less and different == count - 1:
+            different = None
+    return Replayed(scribe.score(), count, (now or 0.0) - (began or 0.0), different, answers, ended)
 
 
 @dataclass(slots=True)

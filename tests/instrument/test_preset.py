@@ -53,11 +53,11 @@ def test_a_preset_says_all_of_itself(tmp_path: Path) -> None:
         ("model: 3", "model is 3, not a short text"),
         ("mode:", "mode has no value"),
         ("- mode", "not a list of 'setting: value' lines"),
-        ("", "not a list of 'setting: value' lines"),
+        ("", "says nothing"),
         ("1: 2", "not a list of 'setting: value' lines"),
         ("mode: [", "not valid YAML at line"),
         ("mode: !!python/object/apply:os.system ['true']", "not valid YAML"),
-        ("mode: '" + "x" * 70000 + "'", "larger than 64 KB"),
+        ("mode: '" + "x" * 270000 + "'", "larger than 256 KB"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_file_and_cure(tmp_path: Path, text: str, sentence: str) -> None:

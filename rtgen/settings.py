@@ -1,0 +1,40 @@
+"""Small YAML files that people write: untrusted, and read with sentences for whatever is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rtgen.errors import UserError
+
+_MAX_BYTES = 256 * 1024
+
+
+def read(path: Path, what: str, cure: str = "mend the file") -> dict[str, Any]:
+    """The lines `setting: value` of a file.
+
+    Args:
+        path: where it is.
+        what: it is called in sentences.
+        cure: for what is in it and cannot be.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is no mapping.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{what} is larger than {_MAX_BYTES >> 10} KB; it is to be a few lines of YAML")
+        said = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{what} cannot be read ({error.strerror}); check its path and permissions") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise UserError(f"{what} is not valid YAML{line}; {cure}") from error
+    if said is None:
+        return {}
+    if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
+        raise UserError(f"{what} is not a list of 'setting: value' lines; {cure}")
+    return said
