@@ -129,10 +129,15 @@ def replay(
     out: Annotated[Path | None, typer.Option(help="Write its music to a .mid.", metavar="FILE")] = None,
 ) -> None:
     """Play a session again from its log, and see whether the same bytes come out."""
+    from rich.console import Console
+    from rich.progress import track
+
     from rtgen.music import files
     from rtgen.rig.replay import replay as again
 
-    found = again(log)
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    found = again(log, lambda steps: track(steps, "", console=console, transient=True, disable=hidden))
     if out is not None:
         files.write(out, found.score)
     bytes_are = "the same bytes" if found.different is None else f"other bytes from step {found.different + 1} on"

@@ -107,6 +107,8 @@ class Journal:
         self._complain = complain
         self._broken = False
         self._steps: deque[Step] = deque()
+        self.count = 0
+        """Steps that are written."""
         self._closing = threading.Event()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +153,7 @@ class Journal:
     def _write(self, file: BinaryIO) -> None:
         while self._steps:
             file.write(encoded(self._steps.popleft()))
+            self.count += 1
         file.flush()
 
 

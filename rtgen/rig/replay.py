@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,13 +42,18 @@ class Replayed:
     ended: bool
 
 
-def replay(path: Path) -> Replayed:
+Follow = Callable[[Iterable[Step]], Iterable[Step]]
+"""Looks on while steps go by: a long session takes a while."""
+
+
+def replay(path: Path, follow: Follow = iter) -> Replayed:
     """Plays a log to a fresh session.
 
     Raises:
         UserError: it is no log, or cannot be read.
     """
-    return of(*journal.read(path))
+    opening, steps = journal.read(path)
+    return of(opening, follow(steps))
 
 
 def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
@@ -148,14 +153,14 @@ def _is_music(message: bytes) -> bool:
     return midi.is_note(message) or (message[0] & 0xF0 == 0xB0 and message[1] == midi.SUSTAIN)
 
 
-def write(path: Path) -> Path:
+def write(path: Path, follow: Follow = iter) -> Path:
     """Writes the `.mid` of a log beside it.
 
     Raises:
         UserError: the log cannot be read, or the `.mid` not be written.
     """
     target = path.with_suffix(".mid")
-    files.write(target, replay(path).score)
+    files.write(target, replay(path, follow).score)
     return target
 
 

@@ -178,9 +178,12 @@ def _journal(folder: Path | None, name: str, opening: Opening, complain: Callabl
 
 def _close(journal: Journal, console: Console, quiet: bool) -> None:
     """Writes the music of a session that has ended, if there was any."""
+    from rich.progress import track  # not while it opens its ports
+
     if not quiet:
         console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
-    write(journal.path)
+    hidden = quiet or not console.is_terminal
+    write(journal.path, lambda steps: track(steps, "", journal.count, console=console, transient=True, disable=hidden))
 
 
 def _remote(
