@@ -18,7 +18,10 @@ from rtgen import cli
 from rtgen.inference.card import ROLES
 from rtgen.music import files
 from rtgen.rig.performance import TEMPO, performance
+from rtgen.shipped import find
 from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
+from tests.rig.test_journal import performed
+from tests.rig.test_osc import Desk
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.onnx"
@@ -265,6 +268,51 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     fails(run("run", "-p", tiny, "--distance", "7"), "distance is 7; it goes from 0 to 1")
     fails(run("render", song, "o.mid", "-p", tiny, "--mode", "cleen"), "did you mean 'clean'")
     fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{to: distanze, number: 20}", "controller Knobs: .* no button 'distanze'; did you mean 'distance'"),
+        ("{to: blend, number: 20}\n  - {to: fill, number: 20}", "blend and fill are both on cc 20"),
+    ],
+)
+def test_settings_that_cannot_be(run: Run, tiny: Path, tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"controllers:\n  Knobs:\n  - {line}\n")
+    before = path.read_bytes()
+    fails(run("run", "-p", tiny, "--config", path), re.escape(str(path)), said, "mend it")
+    assert path.read_bytes() == before
+
+
+def test_a_preset_that_would_go_before_one_that_comes_with_rtgen(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    shipped = find("presets", "vary")
+    before = shipped.read_bytes()
+    desk = Desk()
+    with desk.remote:
+        save = ("presets", "save", "vary", "--osc", str(desk.remote.port))
+        fails(run(*save), "preset vary comes with rtgen; choose another name, or say --over")
+        assert find("presets", "vary") == shipped
+        status, out, _ = run(*save, "--over")
+        assert (status, out) == (0, f"saved as {tmp_path / 'rtgen' / 'presets' / 'vary.yaml'}\n")
+    assert find("presets", "vary").is_relative_to(tmp_path)
+    assert shipped.read_bytes() == before
+
+
+def test_a_session_log_that_is_cut(run: Run, tmp_path: Path) -> None:
+    log, _ = performed(tmp_path / "a.rtlog")
+    data = log.read_bytes()
+    assert run("replay", log)[1].endswith("answers: the same bytes\n")
+    log.write_bytes(data[: len(data) * 2 // 3])
+    status, out, _ = run("replay", log, "--out", tmp_path / "a.mid")
+    assert status == 0
+    assert re.search(r"answers: the same bytes; the log has no end: rtgen was killed, .* is missing$", out)
+    assert files.read(tmp_path / "a.mid").tracks[0].notes()
+    log.write_bytes(data[:40])
+    fails(run("replay", log), "a.rtlog has no readable beginning: nothing of it can be played; delete it")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "é" * 21])

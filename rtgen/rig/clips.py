@@ -27,14 +27,31 @@ def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) 
     """
     scale = key.estimate(loop.notes)
     name = f"{when:%Y-%m-%d %H.%M.%S} {scale or 'no key'} {tempo:.0f} BPM {preset.name}"
+    track = Track(preset.name, tuple(note_events(loop.notes, channel=preset.channel - 1)))
+    score = Score((track,), ((0, tempo),), ((0, preset.metre),), length=loop.length)
     try:
         where.mkdir(parents=True, exist_ok=True)
+        path = _free(where, name)
     except OSError as error:
-        raise UserError(f"The clip folder {where} cannot be made ({error.strerror}); choose another --clips") from error
-    path, number = where / f"{name}.mid", 1
-    while path.exists():
-        number += 1
-        path = where / f"{name} {number}.mid"
-    track = Track(preset.name, tuple(note_events(loop.notes, channel=preset.channel - 1)))
-    write(path, Score((track,), ((0, tempo),), ((0, preset.metre),), length=loop.length))
+        raise UserError(
+            f"The clip folder {where} cannot be written ({error.strerror}); choose another --clips"
+        ) from error
+    try:
+        write(path, score)
+    except UserError:
+        path.unlink(missing_ok=True)
+        raise
     return path
+
+
+def _free(where: Path, name: str) -> Path:
+    """A file that was not there, and is from now on: another rtgen may keep a clip at the same moment."""
+    number = 1
+    while True:
+        path = where / (f"{name}.mid" if number == 1 else f"{name} {number}.mid")
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return path

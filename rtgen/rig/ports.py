@@ -129,6 +129,7 @@ class SystemPorts:
                             raise
                         way.there, way.sought = False, True
                         continue
+                    self._refuse_twice(way, way.client.get_ports()[index])
                 self._lead(way, index)
         except BaseException:
             self._delete_all()
@@ -212,6 +213,12 @@ class SystemPorts:
         if way.direction == "out" and not way.shows:
             with self._lock:
                 self._out, self._room = way.client, Room()
+
+    def _refuse_twice(self, way: _Way, name: str) -> None:
+        """What is played would be heard twice."""
+        before = [other.named for other in self._ways[: self._ways.index(way)] if other.direction == "in"]
+        if way.direction == "in" and name in before:
+            raise UserError(f"MIDI input {name!r} is named twice; name it once, or give more of the other's name")
 
     def _listen(self, way: _Way) -> None:
         if way.direction == "in" and self._receive is not None:

@@ -177,6 +177,18 @@ def test_a_session_is_played_again_to_the_same_bytes(tmp_path: Path) -> None:
     assert sum(len(step.sent) for step in read(path)[1]) == len(sent)
 
 
+def test_what_is_left_of_a_log_that_is_cut_is_the_same_bytes(tmp_path: Path) -> None:
+    path, _ = performed(tmp_path / "a.rtlog")
+    data = path.read_bytes()
+    whole = replay(path)
+    assert whole.ended
+    for cut in range(len(data) // 3, len(data) - 1, len(data) // 30 + 1):
+        path.write_bytes(data[:cut])
+        found = replay(path)
+        assert (found.different, found.ended) == (None, False)
+        assert 0 < found.steps <= whole.steps
+
+
 def test_another_byte_is_noticed(tmp_path: Path) -> None:
     path, _ = performed(tmp_path / "a.rtlog")
     opening, some = read(path)

@@ -123,9 +123,23 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "clips").write_text("a file")
     keeper, _ = steward(tmp_path)
     said = keeper.see_to(Notice("kept", loop=LOOP, preset=Preset(), tempo=120.0))
-    assert said is not None
-    assert "clip folder" in said
-    assert "choose another" in said
+    assert said == f"The clip folder {tmp_path / 'clips'} cannot be written (File exists); choose another --clips"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that is there and nobody can write to")
+def test_a_folder_that_is_there_and_cannot_be_written_is_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"The clip folder /proc/self cannot be written \(.+\); choose another --clips"):
+        clips.keep(LOOP, Preset(), 120.0, Path("/proc/self"), WHEN)
+
+
+def test_a_clip_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, score: files.Score) -> None:
+        raise UserError(f"{path} cannot be written (No space left on device); choose another folder")
+
+    monkeypatch.setattr(clips, "write", full)
+    with pytest.raises(UserError, match="No space left"):
+        clips.keep(LOOP, Preset(), 120.0, tmp_path, WHEN)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- settings -------------------------------------------------------------------------------------------------------
@@ -198,7 +212,15 @@ def test_there_need_be_no_settings(tmp_path: Path) -> None:
         ("listens: 17", "listens is 17"),
         ("takeover: jump", "takeover is 'jump'"),
         ("clock_offset_ms: 900", "clock_offset_ms is 900"),
-        ("controllers: {Knobs: [{to: distanze, number: 3}]}", "controller Knobs: there is no parameter and no button"),
+        (
+            "controllers: {Knobs: [{to: distanze, number: 3}]}",
+            "Knobs: .* 'distanze'; did you mean 'distance'",
+        ),
+        ("listens: 1\ntakeover: none\nlistens: 2", "listens is there twice, the second time at line 3"),
+        (
+            "controllers: {Knobs: [{to: blend, number: 3}], Knobs: []}",
+            "Knobs is there twice, .* at line 1",
+        ),
         ("controllers: {Knobs: [{to: blend, number: 3}, {to: fill, number: 3}]}", "blend and fill are both on cc 3"),
         ("controllers: {Knobs: [{to: blend}]}", "is no knob"),
         ("controllers: {Knobs: 3}", "controller Knobs is no list"),

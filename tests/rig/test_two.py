@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rtgen.bench.music import BAR
-from rtgen.bench.programs import Program
-from rtgen.bench.server import CLOCK_OUT, TempoMap
+from rtgen.bench.programs import Program, daemon
+from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, TempoMap
 from rtgen.bench.streams import within
 from rtgen.music.note import Note
 from rtgen.rig import config, remote
@@ -94,3 +94,12 @@ def test_a_name_is_free_again_when_its_owner_has_ended(rig: Rig, start_daemon: S
     assert first.process.wait(20) == 0
     again = start_daemon(connect=False)
     assert "ports open: rtgen in and rtgen out" in again.said
+
+
+def test_an_input_that_is_named_twice_would_be_heard_twice(rig: Rig) -> None:
+    ports = ("--in", "probe:pl", "--in", PROBE_PLAY, "--out", PROBE_OUTPUT)
+    with daemon(rig.server, *ports) as program:
+        assert program.process.wait(20) == 2
+        program.end()  # and all that it said is here
+    (line,) = (line for _, line in program.log)
+    assert line == f"rtgen: MIDI input '{PROBE_PLAY}' is named twice; name it once, or give more of the other's name"
