@@ -92,7 +92,9 @@ class Daemon:
         self._placed: Placed | None = None
         self.view = self._seen(None)
         """The state of late; replaced whole, so that any thread may read it."""
-        self._preset = session.preset
+        self._plays = session.preset, model
+        # A preset that waits for its model, and that model.
+        self._coming: tuple[Preset, Path] | None = None
         self._has_played = False
         self._ports = ports
         self._worker = Worker(model, device, self._reported)
@@ -112,10 +114,15 @@ class Daemon:
         self._inbox.put(perf_counter(), event)
 
     def choose(self, preset: Preset, model: Path) -> None:
-        """Has another preset played, and its model answer as soon as it is ready; from any thread."""
-        self._preset = preset
-        self.hear(Chosen(preset))
+        """Has another preset played as soon as its model is ready, and until then the present one; from any thread."""
+        self._coming = preset, model
+        if self._worker.serves(model):
+            self._begin(preset, model)
         self._worker.use(model)
+
+    def _begin(self, preset: Preset, model: Path) -> None:
+        self._plays, self._coming = (preset, model), None
+        self.hear(Chosen(preset))
 
     def stop(self) -> None:
         """Asks `run` to return; safe in a signal handler and from any thread."""
@@ -201,7 +208,9 @@ class Daemon:
         Raises:
             UserError: it does not play the preset's mode, and there was none before.
         """
-        mismatch = self._preset.mismatch(ready.model, ready.role, ready.modes)
+        coming = self._coming if self._coming is not None and self._worker.serves(self._coming[1]) else None
+        preset, model = coming or self._plays
+        mismatch = preset.mismatch(ready.model, ready.role, ready.modes)
         if mismatch is not None and not self._has_played:
             raise UserError(mismatch)
         self._has_played = True
@@ -209,6 +218,12 @@ class Daemon:
         self._tell(ready)
         if mismatch is not None:
             self._tell(Failed(mismatch))
+        if coming is not None:
+            if mismatch is None:
+                self._begin(preset, model)
+            else:
+                self._coming = None
+                self._worker.use(self._plays[1])
 
     def _send(self, messages: list[bytes]) -> None:
         for message in messages:

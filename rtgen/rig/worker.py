@@ -94,6 +94,11 @@ class Worker:
         """Has another model answer as soon as it is ready, and never waits; `Ready` or `Failed` follows."""
         self._events.put(partial(self._choose, model))
 
+    def serves(self, model: Path) -> bool:
+        """Whether it is this model that answers."""
+        process = self._serving
+        return process is not None and process.model == model
+
     def stop(self) -> None:
         """Ends the processes."""
         self._stopping = True

@@ -129,13 +129,20 @@ def test_a_preset_is_chosen_with_its_model_while_it_plays(tmp_path: Path) -> Non
     with Stage(use="follow") as stage:
         stage.wait_for(Ready)
         chosen = Preset(name="other", use="follow", tempo=200).changed(metre="1/4", bars=1)
-        stage.daemon.choose(chosen, faulty(tmp_path, "well"))
-        # The one comes at the next boundary, the other when the model is loaded.
-        told = [stage.wait_for("preset", Ready) for _ in range(2)]
-        (notice,) = (item for item in told if isinstance(item, Notice))
-        assert notice.preset == chosen
-        (ready,) = (item for item in told if isinstance(item, Ready))
+        ready_model = faulty(tmp_path, "well")
+        stage.daemon.choose(chosen, ready_model)
+        # Until its model is ready the present one is played.
+        ready = stage.wait_for("preset", Ready)
+        assert isinstance(ready, Ready)
         assert ready.model == "well"
+        notice = stage.wait_for("preset", Ready)
+        assert isinstance(notice, Notice)
+        assert notice.preset == chosen
+        again = chosen.changed(tempo=220)
+        stage.daemon.choose(again, ready_model)
+        notice = stage.wait_for("preset", Ready)
+        assert isinstance(notice, Notice)
+        assert notice.preset == again
         stage.daemon.choose(chosen, tmp_path / "nothing.onnx")
         failed = stage.wait_for(Failed)
         assert isinstance(failed, Failed)
@@ -169,6 +176,9 @@ def test_once_it_plays_a_preset_that_its_model_does_not_play_is_told_and_the_mus
         failed = stage.wait_for(Failed)
         assert isinstance(failed, Failed)
         assert "Preset wrong: model tiny_half_beats (role sequence) plays continue, not vary" in failed.reason
+        ready = stage.wait_for("preset", Ready)
+        assert isinstance(ready, Ready)
+        assert ready.model == "tiny"
         stage.daemon.choose(wrong.changed(mode="continue"), tmp_path / "halves.onnx")
         stage.wait_for("preset")
         stage.ports.play(bytes((0x90, 60, 90)))
