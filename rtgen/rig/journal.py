@@ -17,6 +17,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -109,6 +110,8 @@ class Journal:
         self._steps: deque[Step] = deque()
         self.count = 0
         """Steps that are written."""
+        self.silent = True
+        """Whether nothing came in and nothing went out; there will then be no log."""
         self._closing = threading.Event()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +133,10 @@ class Journal:
     ) -> None:
         self._closing.set()
         self._thread.join(5.0)
+        if self.silent:
+            # As when rtgen cannot start; whatever starts it again and again would fill the folder.
+            with suppress(OSError):
+                self.path.unlink()
 
     def note(self, now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
         """A step was taken; from the real-time loop, which does not wait."""
@@ -152,8 +159,10 @@ class Journal:
 
     def _write(self, file: BinaryIO) -> None:
         while self._steps:
-            file.write(encoded(self._steps.popleft()))
+            step = self._steps.popleft()
+            file.write(encoded(step))
             self.count += 1
+            self.silent = self.silent and not step.sent and not isinstance(step.event, Received)
         file.flush()
 
 

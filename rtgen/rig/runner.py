@@ -135,23 +135,24 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if setup.clock == "link" else nullcontext()
-    daemon.open()
     steward = Steward(daemon, preset, house)
     about = {"name": name, "clips": str(setup.clips)}
-    remote = _remote(setup.osc, about, daemon, steward, news)
-    also = remote.heard if remote is not None else lambda *_: None
-    teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
-    with teller, link, remote or nullcontext(), journal or nullcontext():
-        if remote is not None:
-            teller.say(f"OSC on {remote.host}, port {remote.port}")
-        teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
-        if name != setup.name:
-            teller.say(f"there is another {setup.name}: this one and its ports are {name}, unless --name says else")
-        for port in ports.awaited:
-            teller.say(f"{port} is not there yet; it is waited for")
-        with _page(setup.panel, remote, teller.say):
-            daemon.run(seconds)
-    if journal is not None:
+    with journal or nullcontext():
+        daemon.open()
+        remote = _remote(setup.osc, about, daemon, steward, news)
+        also = remote.heard if remote is not None else lambda *_: None
+        teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
+        with teller, link, remote or nullcontext():
+            if remote is not None:
+                teller.say(f"OSC on {remote.host}, port {remote.port}")
+            teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
+            if name != setup.name:
+                teller.say(f"there is another {setup.name}: this one and its ports are {name}, unless --name says else")
+            for port in ports.awaited:
+                teller.say(f"{port} is not there yet; it is waited for")
+            with _page(setup.panel, remote, teller.say):
+                daemon.run(seconds)
+    if journal is not None and not journal.silent:
         _close(journal, console, quiet)
 
 

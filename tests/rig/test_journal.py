@@ -112,6 +112,7 @@ steps = st.lists(st.builds(Step, st.floats(0, 1e6), events, st.lists(st.binary(m
 def test_a_log_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path, some: list[Step], cut: int) -> None:
     path = tmp_path / "cut.rtlog"
     path.unlink(missing_ok=True)
+    some = [Step(0.0, Received(0, b"\xf8"), ()), *some]  # of silence there is no log
     data = logged(path, some).read_bytes()
     begins = len(data) - sum(len(journal.encoded(step)) for step in some)
     path.write_bytes(data[: min(begins + cut, len(data))])
@@ -146,6 +147,15 @@ def test_what_is_no_log_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "z.rtlog").write_bytes(journal._MAGIC + b"H" + struct.pack("<I", 2**31))
     with pytest.raises(UserError, match="no readable beginning"):
         read(tmp_path / "z.rtlog")
+
+
+def test_of_a_session_in_which_nothing_was_heard_there_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "quiet.rtlog"
+    with Journal(path, OPENING) as quiet:
+        quiet.note(1.0, None, [])
+        assert path.exists()
+    assert quiet.silent
+    assert not path.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
