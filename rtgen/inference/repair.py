@@ -20,7 +20,7 @@ MAX_SEMITONES = 2
 BENEFIT = 1.5
 """How much more the odds of a played note count than those of one that nobody played: the player has the benefit of the
 doubt, so that good playing is left alone."""
-SURE_ON, SURE_OFF = 0.7, 0.3
+SURE_ON, SURE_OFF = 0.7, 0.1
 """Hold probabilities beyond which the network's word on where a note ends counts more than the player's."""
 
 
