@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtgen.errors import UserError
+from rtgen.instrument.events import Received
 from rtgen.rig.journal import Step
 from rtgen.rig.replay import write
 from tests.rig.test_journal import logged, performed
@@ -28,7 +29,7 @@ def test_what_was_played_is_learnt_and_what_was_answered_is_not(tmp_path: Path) 
 
 
 def test_a_session_in_which_nothing_was_played_is_a_sentence(tmp_path: Path) -> None:
-    log = logged(tmp_path / "a.rtlog", [Step(0.0, None, ())])
+    log = logged(tmp_path / "a.rtlog", [Step(0.0, Received(0, b"\xf8"), ())])
     (source,) = find([log])
     with pytest.raises(UserError, match=r"a.rtlog: nothing was played in this session"):
         read(source)
