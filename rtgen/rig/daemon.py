@@ -16,7 +16,7 @@ from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.instrument.transport import Health
 from rtgen.music.note import Loop, Note
-from rtgen.rig.inbox import Dropped, Inbox
+from rtgen.rig.inbox import Dropped, Inbox, Wanted
 from rtgen.rig.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.worker import Failed, Ready, Report, Worker
@@ -92,10 +92,9 @@ class Daemon:
         self._placed: Placed | None = None
         self.view = self._seen(None)
         """The state of late; replaced whole, so that any thread may read it."""
-        self._plays = session.preset, model
-        # A preset that waits for its model, and that model.
-        self._coming: tuple[Preset, Path] | None = None
-        self._has_played = False
+        self._plays = Wanted(session.preset, model)
+        self._coming: Wanted | None = None
+        self._ready: Ready | None = None
         self._ports = ports
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
@@ -115,14 +114,7 @@ class Daemon:
 
     def choose(self, preset: Preset, model: Path) -> None:
         """Has another preset played as soon as its model is ready, and until then the present one; from any thread."""
-        self._coming = preset, model
-        if self._worker.serves(model):
-            self._begin(preset, model)
-        self._worker.use(model)
-
-    def _begin(self, preset: Preset, model: Path) -> None:
-        self._plays, self._coming = (preset, model), None
-        self.hear(Chosen(preset))
+        self._inbox.put(perf_counter(), Wanted(preset, model))
 
     def stop(self) -> None:
         """Asks `run` to return; safe in a signal handler and from any thread."""
@@ -178,8 +170,11 @@ class Daemon:
                 if (dropped := self._inbox.dropped(now)) is not None:
                     self._tell(dropped)
 
-    def _step(self, now: float, event: Event | Report | None) -> float | None:
-        if isinstance(event, Ready):
+    def _step(self, now: float, event: Event | Report | Wanted | None) -> float | None:
+        if isinstance(event, Wanted):
+            self._want(event)
+            event = None
+        elif isinstance(event, Ready):
             self._take_ready(event)
             event = Warmed(event.seconds)
         elif isinstance(event, Failed):
@@ -208,22 +203,37 @@ class Daemon:
         Raises:
             UserError: it does not play the preset's mode, and there was none before.
         """
-        coming = self._coming if self._coming is not None and self._worker.serves(self._coming[1]) else None
-        preset, model = coming or self._plays
-        mismatch = preset.mismatch(ready.model, ready.role, ready.modes)
-        if mismatch is not None and not self._has_played:
-            raise UserError(mismatch)
-        self._has_played = True
+        first, self._ready = self._ready is None, ready
         self._dimensions, self._placed = ready.dimensions, None
+        if self._coming is not None and self._coming.model == ready.file:
+            self._tell(ready)
+            self._begin(ready)
+            return
+        mismatch = self._plays.preset.mismatch(ready.model, ready.role, ready.modes)
+        if mismatch is not None and first:
+            raise UserError(mismatch)
         self._tell(ready)
         if mismatch is not None:
             self._tell(Failed(mismatch))
-        if coming is not None:
-            if mismatch is None:
-                self._begin(preset, model)
-            else:
-                self._coming = None
-                self._worker.use(self._plays[1])
+
+    def _want(self, wanted: Wanted) -> None:
+        """Another preset is wanted: its model is made ready, if it is not that which answers."""
+        self._coming = wanted
+        self._worker.use(wanted.model)
+        if self._ready is not None and self._ready.file == wanted.model:
+            self._begin(self._ready)
+
+    def _begin(self, ready: Ready) -> None:
+        """The preset that was wanted is played, if its model, which is ready, can play it."""
+        assert self._coming is not None
+        wanted, self._coming = self._coming, None
+        mismatch = wanted.preset.mismatch(ready.model, ready.role, ready.modes)
+        if mismatch is None:
+            self._plays = wanted
+            self.hear(Chosen(wanted.preset))
+        else:
+            self._tell(Failed(mismatch))
+            self._worker.use(self._plays.model)
 
     def _send(self, messages: list[bytes]) -> None:
         for message in messages:

@@ -6,14 +6,25 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter, sleep
 
 from rtgen.instrument import midi
 from rtgen.instrument.events import Event, Received
+from rtgen.instrument.preset import Preset
 from rtgen.rig.worker import Report
 
-Happening = tuple[float, Event | Report | None]
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A preset that is to be played, and the file of its model."""
+
+    preset: Preset
+    model: Path
+
+
+Happening = tuple[float, Event | Report | Wanted | None]
 """When something happened (`perf_counter` seconds), and what; None only wakes the loop."""
 
 CALM, FULL = 256, 1024
@@ -60,7 +71,7 @@ class Inbox:
         self._taken = 0
         self._rushed = False
 
-    def put(self, now: float, event: Event | Report | None) -> None:
+    def put(self, now: float, event: Event | Report | Wanted | None) -> None:
         """Something happened; from any thread, and from a signal handler."""
         self._queue.put((now, event))
 

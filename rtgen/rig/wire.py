@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from rtgen.instrument.job import MODES, Answer, Heard, Job, Place, Placed
@@ -27,6 +28,7 @@ class Ready:
         role: what kind of model it is.
         modes: what it plays.
         dimensions: what it tells the place of a loop by.
+        file: where it is; added by who started the process, and not said by it.
     """
 
     model: str
@@ -36,6 +38,7 @@ class Ready:
     role: str = ""
     modes: tuple[str, ...] = MODES
     dimensions: tuple[str, ...] = ()
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         if not (isfinite(self.seconds) and self.seconds > 0):

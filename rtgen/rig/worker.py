@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -93,11 +94,6 @@ class Worker:
     def use(self, model: Path) -> None:
         """Has another model answer as soon as it is ready, and never waits; `Ready` or `Failed` follows."""
         self._events.put(partial(self._choose, model))
-
-    def serves(self, model: Path) -> bool:
-        """Whether it is this model that answers."""
-        process = self._serving
-        return process is not None and process.model == model
 
     def stop(self) -> None:
         """Ends the processes."""
@@ -207,7 +203,7 @@ class Worker:
         self._seconds = ready.seconds
         self._models = [*(m for m in self._models if m != process.model), process.model]
         self._names[process.model] = ready.model
-        self._report(ready)
+        self._report(replace(ready, file=process.model))
         if self._waiting is not None and perf_counter() - self._waiting[0] < STALE_S:
             self.ask(self._waiting[1])
         self._waiting = None

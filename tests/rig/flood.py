@@ -25,7 +25,7 @@ def messages() -> Iterator[bytes]:
     for n in itertools.count():
         pitch = 36 + n % 48
         yield bytes((0x93, pitch, 100))
-        yield bytes((0xB3, 70 + n % 40, n % 128))
+        yield bytes((0xB3, 70 + n % 12, n % 128))  # for no knob, and for no button, as that would be meant
         yield bytes((0xE3, n % 128, 64))
         yield bytes((0xD3, n % 128))
         yield bytes((0xA3, pitch, n % 128))

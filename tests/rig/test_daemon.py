@@ -179,6 +179,10 @@ def test_once_it_plays_a_preset_that_its_model_does_not_play_is_told_and_the_mus
         ready = stage.wait_for("preset", Ready)
         assert isinstance(ready, Ready)
         assert ready.model == "tiny"
+        stage.daemon.choose(wrong.changed(mode="continue"), TINY)  # which answers already
+        failed = stage.wait_for(Failed)
+        assert isinstance(failed, Failed)
+        assert "Preset wrong: model tiny (role denoiser) plays clean, vary, not continue" in failed.reason
         stage.daemon.choose(wrong.changed(mode="continue"), tmp_path / "halves.onnx")
         stage.wait_for("preset")
         stage.ports.play(bytes((0x90, 60, 90)))
