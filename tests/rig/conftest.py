@@ -115,11 +115,11 @@ class Rig:
         late = stood_still_ms(capture, _CLOCK_S)
         stood = stood_still_ms(capture)
         if capture.gaps:
-            self._void("the probe missed cycles")
+            self.void("the probe missed cycles")
         if late >= _LATE_MS:
-            self._void(f"the server was {late:.0f} ms late")
+            self.void(f"the server was {late:.0f} ms late")
         if stood >= stood_ms:
-            self._void(f"the server's frames stood still for {stood:.0f} ms")
+            self.void(f"the server's frames stood still for {stood:.0f} ms")
         return Heard(capture, runs(capture.clock), sounded(capture.output))
 
     def notes_ended(self) -> None:
@@ -129,7 +129,7 @@ class Rig:
         if not capture.gaps:  # the end of a note may have been in one
             sounded(capture.output)
 
-    def _void(self, why: str) -> NoReturn:
+    def void(self, why: str) -> NoReturn:
         """A performance that shows nothing, good or bad: the test is run again, and if that is of no use skipped."""
         tests = self.test.session.stash.setdefault(_VOID, set())
         if self.test.execution_count > get_reruns_count(self.test) and len(tests) < _VOID_TESTS:
