@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rtgen.inference import latent
 from rtgen.inference.card import Card
+from rtgen.inference.exchange import Knobs
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model
@@ -23,19 +24,19 @@ def dimensions(card: Card) -> tuple[str, ...]:
     return (*NAMES, *(card.latents[i].name for i in _own(card)))
 
 
-def place(model: Model, loops: Sequence[Loop]) -> list[Place]:
+def place(model: Model, loops: Sequence[Loop], knobs: Knobs) -> list[Place]:
     """Where loops lie, by `dimensions`; nowhere without notes.
 
     An attribute is what the notes are, not what the model makes of them. Of what is longer than the model takes at once
-    it is asked for the beginning.
+    it is asked for the beginning; and it is told all of them in the key that the knobs name, if they do.
     """
-    return [_placed(model, loop) if loop.notes else () for loop in loops]
+    return [_placed(model, loop, knobs) if loop.notes else () for loop in loops]
 
 
-def _placed(model: Model, loop: Loop) -> Place:
+def _placed(model: Model, loop: Loop, knobs: Knobs) -> Place:
     like = [0.5 + value / (2 * _REACH) for value in standard(measure(loop))]
     if own := _own(model.card):
-        code = latent.code_of(model, in_c(model.card, parts(loop, model.card)[0])[1])
+        code = latent.code_of(model, in_c(model.card, parts(loop, model.card)[0], knobs)[1])
         of = model.card.latents
         like += [float((code[i] - of[i].low) / (of[i].high - of[i].low)) for i in own]
     return tuple(round(min(max(share, 0.0), 1.0), 4) for share in like)

@@ -119,7 +119,7 @@ def _named(name: str, cc: int, choices: tuple[str, ...], says: str) -> Parameter
 _ALL = (
     Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation strays from what was played; 0 is exactly that"),
     Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
-    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key of what was played"),
+    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key"),
     _named("key", 12, KEYS, "the key that new notes keep to; auto is that of what you play"),
     _named("scale", 13, SCALES, "whether that is a major or a minor key; auto is as you play"),
     Parameter(

@@ -129,7 +129,7 @@ def _place(model: Model, line: str, answered: Answer, say: wire.Say) -> None:
 
     with suppress(Exception):
         job = wire.to_job(line)
-        loop, answer, *ends = place(model, (job.loop, answered.loop, *(job.ends or ())))
+        loop, answer, *ends = place(model, (job.loop, answered.loop, *(job.ends or ())), job.knobs)
         say(Placed(loop, answer, tuple(ends)))
 
 

@@ -10,7 +10,7 @@ from rtgen.inference.places import dimensions, place
 from rtgen.music.attributes import MEAN, NAMES, SD
 from rtgen.music.note import Loop
 from tests.data.make_tiny import AUTOENCODER
-from tests.inference.models import melody, of_role
+from tests.inference.models import KNOBS, melody, of_role
 
 CODED = of_role("autoencoder")
 
@@ -27,7 +27,7 @@ def test_a_place_is_told_by_what_a_loop_is_like_and_by_the_models_own_dimensions
 @pytest.mark.parametrize("role", ["denoiser", "autoencoder", "generator", "continuer", "drummer"])
 def test_places_are_shares_of_the_range(role: str) -> None:
     model = of_role(role)
-    here, there, nowhere, long = place(model, (melody(), melody(up=12), Loop(3840), melody(8)))
+    here, there, nowhere, long = place(model, (melody(), melody(up=12), Loop(3840), melody(8)), KNOBS)
     assert nowhere == ()
     for found in here, there, long:
         assert len(found) == len(dimensions(model.card))
@@ -40,9 +40,9 @@ def test_an_attribute_in_the_middle_of_music_is_in_the_middle() -> None:
     loop = melody()
     to = MEAN[NAMES.index("velocity")]
     middle = loop.with_notes(replace(n, velocity=round(to)) for n in loop.notes)
-    assert place(CODED, [middle])[0][NAMES.index("velocity")] == pytest.approx(0.5, abs=0.01)
+    assert place(CODED, [middle], KNOBS)[0][NAMES.index("velocity")] == pytest.approx(0.5, abs=0.01)
 
 
 def test_what_is_unlike_in_the_models_eyes_lies_elsewhere() -> None:
-    here, there = place(CODED, (melody(), melody(every=120)))
+    here, there = place(CODED, (melody(), melody(every=120)), KNOBS)
     assert here[len(NAMES) :] != there[len(NAMES) :]
