@@ -84,6 +84,8 @@ def test_a_rehearsal(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> Non
     before, after, whole = notes(2 * BAR, 3 * BAR), notes(3 * BAR + 480, 4 * BAR), notes(6 * BAR, 8 * BAR)
     assert [p for _, p in before] == [n.pitch for n in PHRASE.notes if n.onset < BAR]
     played = mean_pitch([(0.0, n.pitch) for n in PHRASE.notes])
+    moved = [(mean_pitch(part) - played) / REGISTER for part in (after, whole)]
+    print("the register moved by {:.2f} standard deviations at once, {:.2f} in the next answer".format(*moved))
     assert mean_pitch(after) - played >= REGISTER
     assert mean_pitch(whole) - played >= REGISTER
     # Frozen it goes round; after panic nothing sounds until the next round.
