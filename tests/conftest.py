@@ -1,9 +1,13 @@
-"""Tests leave the player's own settings, presets and sessions alone."""
+"""Tests leave the player's own settings, presets and sessions alone, and know whether the machine stood still."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+
+from tests.busy import pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
+
+__all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
 
 _HOME = tempfile.mkdtemp(prefix="rtgen-tests-")
 for _name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_MUSIC_DIR"):

@@ -24,9 +24,9 @@ def quantile(values: Iterable[float], share: float) -> float:
     return ordered[min(max(rank - 1, 0), len(ordered) - 1)] if ordered else float("nan")
 
 
-def calm(events: Iterable[Event], xruns: Sequence[tuple[float, float]]) -> list[Event]:
+def calm(events: Iterable[Event], xruns: Sequence[float]) -> list[Event]:
     """The events but for those with a moment soon after the server itself was late, as its frames stood still then."""
-    return [e for e in events if not any(-_BEFORE <= at - x <= _AFTER for at in e[1] for x, _ in xruns)]
+    return [e for e in events if not any(-_BEFORE <= at - x <= _AFTER for at in e[1] for x in xruns)]
 
 
 @dataclass
@@ -89,12 +89,12 @@ class Take:
 
     Args:
         events: errors or latencies.
-        xruns: (frame, milliseconds) at which the server was late.
+        xruns: frames at which the server was late.
         lost: how many were to come and did not.
     """
 
     events: list[Event]
-    xruns: list[tuple[float, float]]
+    xruns: list[float]
     lost: int = 0
 
 

@@ -11,6 +11,7 @@ import gc
 import os
 import pickle
 import sys
+import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ Timed = tuple[int, bytes]
 """A frame and the MIDI bytes at it."""
 _TICKS_PER_BEAT = 480.0
 _BEATS_PER_BAR = 4
+_LAG_S = 0.0005
+"""By how much the lag has to change to be told again."""
 
 
 class _Log(NamedTuple):
@@ -31,7 +34,8 @@ class _Log(NamedTuple):
     clock: list[Timed]
     played: list[Timed]
     gaps: list[int]
-    xruns: list[tuple[int, float]]
+    xruns: list[int]
+    lags: list[tuple[int, float]]
 
 
 class Tempo(NamedTuple):
@@ -51,7 +55,7 @@ class ProbeClient:
         self._output = self._client.midi_inports.register("output")
         self._clock = self._client.midi_inports.register("clock")
         self._rate = self._client.samplerate
-        self._log = _Log([], [], [], [], [])
+        self._log = _Log([], [], [], [], [], [])
         self._tempos = [Tempo(0, 0.0, 120.0)]
         self._script: list[Timed] = []
         self._script_frames: list[int] = []
@@ -124,7 +128,7 @@ class ProbeClient:
 
     def take(self) -> tuple[list[Any], ...]:
         """Hands over what was captured. Large captures hold up the callback: ask while nothing matters."""
-        taken, self._log = self._log, _Log([], [], [], [], [])
+        taken, self._log = self._log, _Log([], [], [], [], [], self._log.lags[-1:])
         return tuple(taken)
 
     def close(self) -> None:
@@ -137,6 +141,9 @@ class ProbeClient:
     def _process(self, frames: int) -> None:
         start = self._client.last_frame_time
         log = self._log
+        lag = time.monotonic() - start / self._rate
+        if not log.lags or abs(lag - log.lags[-1][1]) >= _LAG_S:
+            log.lags.append((start, lag))
         missed = start - self._expected_cycle if self._expected_cycle else 0
         if missed:
             log.gaps.append(start)
@@ -165,8 +172,9 @@ class ProbeClient:
         self._play.write_midi_event(offset, data)
         self._log.played.append((start + offset, data))
 
-    def _xrun(self, delay_us: float) -> None:
-        self._log.xruns.append((self._client.last_frame_time, delay_us / 1000))
+    def _xrun(self, _delay_us: float) -> None:
+        # The delay is how long the late cycle took, which is not how late it was: `lags` tells that.
+        self._log.xruns.append(self._client.last_frame_time)
 
     def _timebase(self, _state: int, _frames: int, position: Any, _new: bool) -> None:
         # A change holds from the cycle after its frame. jack_midi_clock reckons from its last clock with the tempo of

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -254,14 +255,28 @@ class Capture:
         clock: what the MIDI clock sent.
         played: what the probe itself played.
         gaps: frames at which the probe had missed a cycle; something may be missing there.
-        xruns: (frame, milliseconds) at which the server was late, and for how long its frames stood still.
+        xruns: frames at which the server said that it was late.
+        lags: (frame, seconds): by how much the steady clock is ahead of the server's frames, wherever that changes.
+            While it gets ahead, the frames stand still.
     """
 
     output: list[Timed] = field(default_factory=list)
     clock: list[Timed] = field(default_factory=list)
     played: list[Timed] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
-    xruns: list[tuple[float, float]] = field(default_factory=list)
+    xruns: list[float] = field(default_factory=list)
+    lags: list[tuple[float, float]] = field(default_factory=list)
+
+    def stood_still_ms(self, window_s: float = 1.5) -> float:
+        """For how long the server's frames stood still, in all, in the worst of all windows of so many seconds."""
+        worst, before = 0.0, deque[tuple[float, float]]()
+        for at, lag in self.lags:
+            # The lag before the first one in the window holds until then.
+            while len(before) > 1 and before[1][0] <= at - window_s * RATE:
+                before.popleft()
+            worst = max(worst, lag - min((lag for _, lag in before), default=lag))
+            before.append((at, lag))
+        return worst * 1000
 
     def __add__(self, other: Capture) -> Capture:
         """This and what came after it."""

@@ -102,7 +102,7 @@ def _check(report: dict) -> None:
     assert sections >= {THRU, LOOPS, ANSWERS, START} | on_linux
     for what in RTGEN, "bare echo":
         row = rows[THRU, what]
-        assert row["count"] == 20
+        assert row["count"] == 20, row
         assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] <= row["max_ms"]
     for section in IDLE, BUSY:
         assert {what for s, what in rows if s == section} == {RTGEN, "bare sleeping loop"}

@@ -18,7 +18,7 @@ from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import daemon, preset_file
 from rtgen.bench.server import CLOCK_OUT, PROBE_CLOCK, RATE, Clock, Probe, Server, TempoMap, missing
 from rtgen.bench.streams import compare, milliseconds, within
-from tests.rig.conftest import Rig, stood_still_ms
+from tests.rig.conftest import ROOM_MS, Rig
 
 pytestmark = pytest.mark.jack
 
@@ -52,7 +52,7 @@ def even_answers(rig: Rig, tempo: float, room_ms: float) -> None:
     rig.probe.take()
     rig.perform(TempoMap((0, tempo)), [(0, calls[0]), (2 * BAR, calls[1])], 4 * BAR)
     heard = rig.heard()
-    room_ms += 2 * stood_still_ms(heard.capture)
+    room_ms += heard.room_ms - ROOM_MS
     (run,) = heard.runs
     late: list[float] = []
     for call, start in zip(calls, (BAR, 3 * BAR), strict=True):

@@ -127,13 +127,13 @@ def diagnose(rig: Rig, *connections: tuple[str, str]) -> tuple[int, dict[str, An
 
 
 def struck(rig: Rig) -> tuple[int, float]:
-    """The notes that went out, all of which ended, and by how many ms the server was late at most."""
+    """The notes that went out, all of which ended, and for how many ms the server stood still at most."""
     time.sleep(0.15)
     capture = rig.probe.take()
     messages = [data for _, data in capture.output]
     if messages and messages[0][0] & 0xF0 == 0x80:
         del messages[0]  # of a note that began before we were connected
-    return check(messages), max((late for _, late in capture.xruns), default=0.0)
+    return check(messages), capture.stood_still_ms()
 
 
 def numbers(finding: dict[str, Any]) -> tuple[float, float]:

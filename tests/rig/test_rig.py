@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from rtgen.bench.programs import baseline
-from rtgen.bench.server import PERIOD, TempoMap
+from rtgen.bench.server import PERIOD, RATE, Capture, TempoMap, wait_until
 from rtgen.bench.streams import CONTINUE, POSITION, START, STOP, Run, UnsafeError, compare, runs, sounded
 from rtgen.music.note import Note
+from tests.busy import Watch
 from tests.rig.conftest import Rig
 
+SETTINGS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+ADDOPTS = SETTINGS["tool"]["pytest"]["ini_options"]["addopts"]
 ON, OFF = bytes((0x90, 60, 100)), bytes((0x80, 60, 0))
 
 
@@ -48,6 +58,71 @@ def test_missing_notes_and_wrong_velocities_are_found() -> None:
         compare([Note(98, 60, 100, 99)], heard, run, 0)
     with pytest.raises(AssertionError, match="pitch 60: meant at ticks"):
         compare([Note(98, 61, 100, 100)], heard, run, 0)
+
+
+def test_the_servers_frames_stood_still_by_what_the_steady_clock_got_ahead_of_them() -> None:
+    second = float(RATE)
+    assert Capture().stood_still_ms() == 0
+    # 20 ms, of which it catches up 15, and 10 more soon after and much later.
+    lags = [(0.0, 5.0), (second, 5.02), (1.1 * second, 5.005), (2 * second, 5.015), (9 * second, 5.025)]
+    capture = Capture(lags=lags)
+    assert capture.stood_still_ms() == pytest.approx(20)
+    assert Capture(lags=lags[2:]).stood_still_ms() == pytest.approx(10)
+    assert capture.stood_still_ms(20) == pytest.approx(25)
+
+
+@pytest.mark.jack
+def test_a_server_that_is_stopped_stands_still(rig: Rig) -> None:
+    rig.server.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    rig.server.process.send_signal(signal.SIGCONT)
+    assert 45 <= rig.heard().capture.stood_still_ms() < 150
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cores are watched on Linux only")
+def test_a_machine_that_stands_still_is_noticed() -> None:
+    watch = Watch()
+    try:
+        wait_until(lambda: watch.cores == len(os.sched_getaffinity(0)), "the watch of every core")
+        watch.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.06)
+        watch.process.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+        assert watch.stood_ms(time.time() - 1) >= 50
+        assert watch.stood_ms(time.time() + 1) == 0
+    finally:
+        watch.close()
+
+
+def test_a_timed_test_that_fails_while_it_does_is_void_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "from pathlib import Path\nfrom tests import busy\nfrom tests.conftest import *\n"
+        "busy.TIMED = (Path(__file__).parent,)\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import time\nimport pytest\nfrom tests import busy\n\n\n"
+        "@pytest.mark.parametrize('ms', [5, 30, None])\n"
+        "def test_it(request, ms):\n"
+        "    watch = request.session.stash[busy._WATCH]\n"
+        "    with watch.path.open('a') as file:\n"
+        "        file.write(f'{time.time()} {ms or 50}\\n')\n"
+        "    assert ms is None\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        *[o for o in shlex.split(ADDOPTS) if "strict" not in o],
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert "the machine stood still for 30 ms: this machine is too busy" in done.stdout
+    assert "1 failed, 1 passed, 1 skipped, 3 rerun" in done.stdout, done.stdout
+    assert "FAILED test_it.py::test_it[5]" in done.stdout
 
 
 @pytest.mark.jack

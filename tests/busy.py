@@ -1,0 +1,125 @@
+"""Whether the machine itself stood still while a test of time ran.
+
+On each core a thread wants to run every two milliseconds, before everything else; what it is late by, the machine was
+stopped for, whatever the programs on it did. (Without the right to real-time scheduling it may as well be that others
+were busy.) A timed test that fails while that happened shows nothing, good or bad: it is run again, and if that is of
+no use skipped. One that fails on a machine that did not stand still has failed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from pytest_rerunfailures import get_reruns_count
+
+from rtgen.bench.server import end, ending_with_us
+
+TOO_BUSY = "this machine is too busy to say anything about the daemon"
+TIMED = Path(__file__).with_name("bench"), Path(__file__).with_name("rig")
+STOOD_MS = 10.0
+"""What a machine stands still for that no test of time has room for."""
+_EVERY_S, _TOLD_S = 0.002, 0.003
+_VOID_TESTS = 6
+"""Tests that may be given up for that; with more, the machine is not fit to test on."""
+_VOID = pytest.StashKey[set[str]]()
+_WATCH = pytest.StashKey["Watch"]()
+_BEGAN = pytest.StashKey[float]()
+
+
+class Watch:
+    """The process that watches the cores, and what it has seen."""
+
+    def __init__(self) -> None:
+        handle, name = tempfile.mkstemp(prefix="rtgen-busy-")
+        os.close(handle)
+        self.path = Path(name)
+        """A line for each time that a core stood still: the time of day when that was over, and for how many ms."""
+        command = [sys.executable, str(Path(__file__)), name]
+        self.process = subprocess.Popen(command, preexec_fn=ending_with_us(signal.SIGKILL))
+
+    def _seen(self) -> list[tuple[float, float]]:
+        lines = (line.split() for line in self.path.read_text().splitlines())
+        return [(float(at), float(ms)) for at, ms in lines]
+
+    @property
+    def cores(self) -> int:
+        """How many it watches by now."""
+        return sum(ms == 0 for _, ms in self._seen())
+
+    def stood_ms(self, since: float) -> float:
+        """How long a core stood still at most since a time of the system's clock, in ms."""
+        return max((ms for at, ms in self._seen() if at >= since), default=0.0)
+
+    def close(self) -> None:
+        end(self.process, signal.SIGKILL)
+        self.path.unlink()
+
+
+def void(item: pytest.Item, why: str) -> NoReturn:
+    """A test that shows nothing, good or bad: it is run again, and if that is of no use skipped."""
+    tests = item.session.stash.setdefault(_VOID, set())
+    if item.execution_count > get_reruns_count(item) and len(tests) < _VOID_TESTS:
+        tests.add(item.nodeid)
+        pytest.skip(f"{why}: {TOO_BUSY}")
+    raise AssertionError(f"{why}: {TOO_BUSY}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if sys.platform == "linux" and any(item.path.is_relative_to(folder) for folder in TIMED):
+        if _WATCH not in item.session.stash:
+            item.session.stash[_WATCH] = Watch()
+        item.stash[_BEGAN] = time.time()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    failed = call.excinfo is not None and not call.excinfo.errisinstance((pytest.skip.Exception, KeyboardInterrupt))
+    if failed and _BEGAN in item.stash and TOO_BUSY not in str(call.excinfo.value):
+        stood = item.session.stash[_WATCH].stood_ms(item.stash[_BEGAN])
+        if stood >= STOOD_MS:
+            try:
+                try:
+                    raise call.excinfo.value
+                finally:
+                    void(item, f"the machine stood still for {stood:.0f} ms")
+            except (AssertionError, pytest.skip.Exception) as error:
+                call.excinfo = pytest.ExceptionInfo.from_exception(error)
+    return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _WATCH in session.stash:
+        session.stash[_WATCH].close()
+
+
+def _watch(core: int, said: Path) -> None:
+    os.sched_setaffinity(0, {core})
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    with said.open("a", buffering=1) as file:
+        file.write(f"{time.time():.3f} 0\n")
+        due = time.monotonic()
+        while True:
+            due += _EVERY_S
+            time.sleep(max(due - time.monotonic(), 0))
+            late = time.monotonic() - due
+            if late >= _TOLD_S:
+                file.write(f"{time.time():.3f} {late * 1000:.1f}\n")
+                due += late
+
+
+if __name__ == "__main__":
+    for number in os.sched_getaffinity(0):
+        threading.Thread(target=_watch, args=(number, Path(sys.argv[1]))).start()
