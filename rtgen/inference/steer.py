@@ -27,6 +27,9 @@ _CLOSE = 0.02
 """Standard deviations within which an attribute whose knob is turned is where it shall be."""
 _LEFT_ALONE = 0.1
 """And one whose knob is not ..."""
+_COLUMNS = 3
+"""By which the polyphony knob gathers or spreads a loop at the least, if there is room: of two chords, a little more or
+less polyphony makes nothing."""
 _UNMOVED = {"syncopation": 1.5, "polyphony": 1.5}
 """... but for these, as putting one right would put the other wrong, and move notes that nobody asked to move."""
 _FEWEST = 0.25
@@ -81,7 +84,11 @@ def _target(played: Sketch, name: str, knob: float) -> float:
     """Where a knob wants an attribute: no farther than there is room, so that all of its way does something."""
     way = 2 * (knob - 0.5)
     room = max(_ROOM[name](played)[way > 0], 0.0)
-    return played.now(name) + way * min(SPAN[name] * DEVIATION[name], room)
+    span = SPAN[name] * DEVIATION[name]
+    if name == "polyphony":
+        columns = max(len(played.at) + (_COLUMNS if way < 0 else -_COLUMNS), 1)
+        span = max(span, abs(len(played) / columns - played.now(name)))
+    return played.now(name) + way * min(span, room)
 
 
 def _density(s: Sketch) -> tuple[float, float]:
