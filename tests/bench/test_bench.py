@@ -102,8 +102,11 @@ def _check(report: dict) -> None:
     assert sections >= {THRU, LOOPS, ANSWERS, START} | on_linux
     for what in RTGEN, "bare echo":
         row = rows[THRU, what]
-        assert row["count"] == 20, row
-        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] <= row["max_ms"]
+        # On a busy machine a message may be lost to the bench, coming too late; but not without a word.
+        lost = int(row["remark"].removesuffix(" lost") or 0)
+        assert row["count"] + lost == 20, row
+        if row["count"]:
+            assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"] <= row["max_ms"]
     for section in IDLE, BUSY:
         assert {what for s, what in rows if s == section} == {RTGEN, "bare sleeping loop"}
         assert rows[section, "bare sleeping loop"]["count"] > 0
