@@ -136,7 +136,9 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     path[1] += turned(model.card, knobs)
     ups = up_a, up_a if share < 0.5 else up_b, up_b
     rolls = [raised(roll, -up) for roll, up in zip(_decode(model, path, a), ups, strict=True)]
-    like_a, between, like_b = (_whole(roll, grid) for roll in rolls)
+    near = a if share < 0.5 else b
+    keys = (scale_of(loop.notes, knobs) for loop in (a, near, b))
+    like_a, between, like_b = (_whole(roll, key, knobs, grid) for roll, key in zip(rolls, keys, strict=True))
     both = [cell for cell in of_a if cell in of_b]
     of_a_alone, of_b_alone = (
         sorted(set(mine) - set(both), key=lambda cell: (-like[cell], cell))
@@ -144,9 +146,9 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     )
     going = of_a_alone[: round((1 - share) * len(of_a_alone))]
     kept = [*both, *going, *of_b_alone[: count - len(both) - len(going)]]
-    near, played = (a, of_b | of_a) if share < 0.5 else (b, of_a | of_b)
+    played = of_b | of_a if near is a else of_a | of_b
     most = round(share * (1 - share) * count)
-    fresh = _besides(between, played, scale_of(near.notes, knobs), knobs, grid, most)
+    fresh = _besides(between, played, grid, most)
     # The likeliest in the place of the unlikeliest, as long as the model prefers it.
     weakest = sorted(kept, key=lambda cell: (between[cell], cell))
     pairs = zip(fresh, weakest, strict=False)
@@ -177,20 +179,19 @@ def _by_cell(loop: Loop, grid: Grid) -> dict[Cell, Note]:
     return {(n.pitch, min(max(round(n.onset / grid.step), 0), last)): n for n in notes}
 
 
-def _whole(roll: Roll, grid: Grid) -> Belief:
-    """A roll's belief in onsets, with a row for every pitch that there is."""
+def _whole(roll: Roll, scale: Key | None, knobs: Knobs, grid: Grid) -> Belief:
+    """A roll's belief in onsets, less of them outside a key, with a row for every pitch that there is."""
     belief = np.full((128, roll.onset.shape[1]), -_SURE)
-    belief[grid.pitch_low : grid.pitch_high + 1] = np.clip(log_odds(roll.onset), -_SURE, _SURE)
+    believed = np.clip(log_odds(roll.onset), -_SURE, _SURE)
+    belief[grid.pitch_low : grid.pitch_high + 1] = in_key(believed, scale, knobs, grid)
     return belief
 
 
-def _besides(
-    belief: Belief, played: dict[Cell, Note], scale: Key | None, knobs: Knobs, grid: Grid, count: int
-) -> list[Cell]:
+def _besides(belief: Belief, played: dict[Cell, Note], grid: Grid, count: int) -> list[Cell]:
     """The likeliest notes that neither end has, none of them beside one that an end has."""
     rows = slice(grid.pitch_low, grid.pitch_high + 1)
     free = np.full_like(belief, -np.inf)
-    free[rows] = in_key(peaked(belief[rows]), scale, knobs, grid)
+    free[rows] = peaked(belief[rows])
     for pitch, column in played:
         free[pitch, max(column - 2, 0) : column + 3] = -np.inf
     return peaks(free, count)

@@ -20,7 +20,7 @@ MAX_SEMITONES = 2
 BENEFIT = 1.5
 """How much more the odds of a played note count than those of one that nobody played: the player has the benefit of the
 doubt, so that good playing is left alone."""
-SURE_ON, SURE_OFF = 0.7, 0.1
+SURE_ON, SURE_OFF = 0.5, 0.2
 """Hold probabilities beyond which the network's word on where a note ends counts more than the player's."""
 
 
@@ -39,23 +39,35 @@ def clean(loop: Loop, roll: Roll, grid: Grid, threshold: float) -> Loop:
     believed = decode(_in_favour_of(loop, roll, grid), grid, loop.length, bar=loop.bar, threshold=threshold)
     wanted = {(note.pitch, _column(note, grid, roll)): note for note in believed.notes}
     kept: list[Note] = []
+    confirmed: list[Note] = []
     waiting: list[Note] = []
+    gone: list[Note] = []
     for note in loop.notes:
         if not grid.pitch_low <= note.pitch <= grid.pitch_high:
             kept.append(note)
         elif wanted.pop((note.pitch, _column(note, grid, roll)), None) is not None:
-            kept.append(_with_sure_end(note, roll.hold, grid))
+            confirmed.append(note)
         else:
             waiting.append(note)
     for note in waiting:
         goal = _nearest(note, wanted, grid, roll)
-        if goal is not None:
+        if goal is None:
+            gone.append(note)
+        else:
             pitch, column = goal
             del wanted[goal]
             onset = note.onset if column == _column(note, grid, roll) else column * grid.step
-            moved = Note(onset, pitch, min(note.duration, loop.length - onset), note.velocity)
-            kept.append(_with_sure_end(moved, roll.hold, grid))
+            confirmed.append(Note(onset, pitch, min(note.duration, loop.length - onset), note.velocity))
+    kept += (_with_sure_end(_joined(note, gone, grid), roll.hold, grid) for note in confirmed)
     return loop.with_notes([*kept, *wanted.values()]).monophonic_by_pitch()
+
+
+def _joined(note: Note, gone: list[Note], grid: Grid) -> Note:
+    """`note` up to the end of one that struck again where it ended, and should not have: both were one, broken."""
+    for rest in gone:
+        if rest.pitch == note.pitch and abs(rest.onset - note.end) <= grid.step // 2:
+            return replace(note, duration=rest.end - note.onset)
+    return note
 
 
 def _in_favour_of(loop: Loop, roll: Roll, grid: Grid) -> Roll:

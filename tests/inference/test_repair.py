@@ -47,6 +47,16 @@ def test_a_split_note_is_one_again() -> None:
     assert repaired(played) == MEANT
 
 
+def test_a_broken_note_is_joined_to_the_tick_though_nobody_knows_how_long_it_was_meant() -> None:
+    unsure = network(MEANT)
+    unsure.hold[:] = 0.35
+    broken = [Note(960, 67, 403, 70), Note(1363, 67, 511, 70)]
+    assert clean(MEANT.with_notes([*MEANT.notes[:2], *broken]), unsure, GRID, 0.5).notes[2] == Note(960, 67, 914, 70)
+    # After a rest it was struck again, and not broken: what should not be there goes.
+    apart = [broken[0], Note(1500, 67, 300, 70)]
+    assert clean(MEANT.with_notes([*MEANT.notes[:2], *apart]), unsure, GRID, 0.5).notes[2] == broken[0]
+
+
 def test_a_note_of_the_wrong_length_ends_where_the_network_is_sure() -> None:
     for duration in (200, 2000):
         played = MEANT.with_notes([*MEANT.notes[:2], Note(960, 67, duration, 70)])
