@@ -34,6 +34,9 @@ _LEAN = 1.0
 """What other knobs, turned all the way up, add to the log-odds of a choice: the length for every time that a note lasts
 twice as long, the density for every time that a shift is half as long, the polyphony where there is none, the
 syncopation of a shift that is not to a beat."""
+_FIRM = 4
+"""Power of the key lock that is taken from the chances of other pitches: the network knows the key by itself, and with
+more in the middle of the knob its answers would be in a key more often than music is."""
 _STALE = 30.0
 """What is taken, with no repetition wanted, from the log-odds of a pitch that would say a figure again."""
 _NEVER = -1e4
@@ -117,7 +120,7 @@ class _Pen:
 
     def prefer(self, outside: NDArray[np.bool_]) -> None:
         """Takes from the chances of the pitches that are outside of the key."""
-        self._bias = self._bias - OUT_OF_KEY * self._key_lock * outside
+        self._bias = self._bias - OUT_OF_KEY * self._key_lock**_FIRM * outside
 
     def _limit(self, told: Told, loop: Loop, denser: float) -> None:
         """How many notes there may be, and how long a silence: the player's habits, and the knob of the density."""
