@@ -27,7 +27,7 @@ from rtgen.bench.server import (
 from rtgen.bench.streams import Run, Sounded, runs, sounded
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
-from tests.busy import void
+from tests.busy import SERVER_STOOD_MS, void
 
 _SETTLE_S = 0.15
 ROOM_MS = 10.0
@@ -90,6 +90,7 @@ class Rig:
         """All since the test began; the notes are safe, or this raises."""
         time.sleep(_SETTLE_S)
         capture = self.probe.take()
+        self.test.stash[SERVER_STOOD_MS] = capture.stood_still_ms()
         if capture.gaps:
             void(self.test, "the probe missed cycles")
         return Heard(capture, runs(capture.clock), sounded(capture.output))
