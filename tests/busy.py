@@ -3,7 +3,8 @@
 On each core a thread wants to run every two milliseconds, before everything else; what it is late by, the machine was
 stopped for, whatever the programs on it did. (Without the right to real-time scheduling it may as well be that others
 were busy.) A timed test that fails while that happened shows nothing, good or bad: it is run again, and if that is of
-no use skipped. So it is if the frames of its JACK server stood still. One that fails while neither did has failed.
+no use skipped. So it is if the frames of its JACK server stood still. One that fails while neither did has failed; and
+a stuck note, or a program that does not end as it should, is a failure whatever the machine did.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pytest
 from pytest_rerunfailures import get_reruns_count
 
 from rtgen.bench.server import end, ending_with_us
+from rtgen.bench.streams import UnsafeError
 
 TOO_BUSY = "this machine is too busy to say anything about the daemon"
 TIMED = Path(__file__).with_name("bench"), Path(__file__).with_name("rig")
@@ -88,7 +90,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
-    failed = call.excinfo is not None and not call.excinfo.errisinstance((pytest.skip.Exception, KeyboardInterrupt))
+    never = pytest.skip.Exception, KeyboardInterrupt, UnsafeError
+    failed = call.when == "call" and call.excinfo is not None and not call.excinfo.errisinstance(never)
     if failed and _BEGAN in item.stash and TOO_BUSY not in str(call.excinfo.value):
         stood = {
             "machine": item.session.stash[_WATCH].stood_ms(item.stash[_BEGAN]),
