@@ -134,6 +134,9 @@ def fit(
     budget: Annotated[str | None, typer.Option(help="How long to train: 90s, 40m or 1h.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the loops instead.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run, up to the budget in all.")] = False,
+    base: Annotated[
+        str | None, typer.Option("--from", help="A model whose weights to begin with, by name or path.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="How many devices, each in a process of its own.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 for as many as there are cores.")] = 0,
@@ -156,6 +159,7 @@ def fit(
 
     import torch
 
+    from rtgen.shipped import find
     from train import cluster, cluster_fit
     from train import config as configuration
     from train import fit as training
@@ -180,6 +184,7 @@ def fit(
             settings,
             data,
             folder,
+            base=find("models", base).absolute() if base else None,
             budget_s=budget_s,
             epochs=epochs,
             resume=resume,
@@ -189,6 +194,7 @@ def fit(
         )
     if state.stopped:
         more = f" --budget {budget}" if budget else f" --epochs {epochs}" if epochs else ""
+        more += f" --from {base}" if base else ""
         more += f" --engine ray --devices {devices}" if engine == "ray" else ""
         more += f" --address {address}" if address else ""
         again = f"rtgen-train fit {config} --data {data} --out {folder}{more} --resume"

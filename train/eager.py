@@ -45,8 +45,9 @@ class Eager(Watched):
         if not worst < PARITY:
             raise UserError(f"{path} differs from the torch model of its weights by {worst:.1e}")
 
-    def compute(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """As `Model.run`, in torch."""
+        del only
         batch = len(next(iter(inputs.values())))
         defaults = {c.name: np.tile(np.asarray(c.default, np.float32), (batch, 1)) for c in self.card.conditions}
         every = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in {**defaults, **inputs}.items()}

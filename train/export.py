@@ -61,9 +61,11 @@ def card_of(training: fit.Training, net: Architecture, data: Path | str, name: s
     minutes = max(round(training.elapsed_s / 60), 1)
     called = configuration.called(config)
     stem = called.removesuffix(".yaml")
+    begun_with = training.hparams["begun_with"]
+    base = f" --from models/{name or config.model}.onnx" if begun_with else ""
     commands = [
         f"rtgen-train prepare {' '.join(sorted({f'{s}.zip' for s in train.loops.sets}))} --out data/loops",
-        f"rtgen-train fit {called} --data data/loops --out runs/{stem} --budget {minutes}m",
+        f"rtgen-train fit {called} --data data/loops --out runs/{stem} --budget {minutes}m{base}",
         f"rtgen-train export runs/{stem} --data data/loops --name {name or config.model}",
     ]
     return Card(
@@ -80,6 +82,7 @@ def card_of(training: fit.Training, net: Architecture, data: Path | str, name: s
             "settings": _short(training.hparams["settings"]),
             "split": "POP909 songs 651-700 valid, 701 and up test; others 5 % each by transposition class",
             "commands": commands,
+            **({"begun_with": begun_with} if begun_with else {}),
         },
         **net.card(train, valid),
     )

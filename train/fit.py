@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rtgen.errors import UserError
 from rtgen.music.time import Metre
-from train import dataset, muon
+from train import dataset, muon, weights
 from train.augment import Augmentation
 from train.config import Config
 from train.models import build, kind
@@ -93,14 +93,22 @@ class Training(LightningModule):
         settings: of the architecture, those that follow from the music included.
         train: what it learns from; None to look at a run that has been.
         valid: what it is judged by.
+        begun_with: what the card of the model told, whose weights it began with.
     """
 
     def __init__(
-        self, config: Config, settings: Mapping[str, Any], train: Source | None = None, valid: Source | None = None
+        self,
+        config: Config,
+        settings: Mapping[str, Any],
+        train: Source | None = None,
+        valid: Source | None = None,
+        begun_with: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # an architecture may have parts that are trained in turn
-        self.save_hyperparameters({"config": asdict(config), "settings": dict(settings)})
+        self.save_hyperparameters(
+            {"config": asdict(config), "settings": dict(settings), "begun_with": dict(begun_with or {})}
+        )
         self.config, self.train_source, self.valid_source = config, train, valid
         self.net = build(config.model, settings)
         self.average: Architecture = copy.deepcopy(self.net).requires_grad_(False)
@@ -128,8 +136,8 @@ class Training(LightningModule):
         """One for each part; two for each with Muon, which is for matrices alone."""
         self._of_part: dict[str, slice] = {}
         every: list[torch.optim.Optimizer] = []
-        for part, weights in self.net.parts().items():
-            found = self._optimisers(list(weights))
+        for part, own in self.net.parts().items():
+            found = self._optimisers(list(own))
             self._of_part[part] = slice(len(every), len(every) + len(found))
             every += found
         for optimiser in every:
@@ -368,7 +376,8 @@ def load(path: Path | str) -> Training:
         raise UserError(f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}); train again") from error
     try:
         config = Config.of(dict(saved["hyper_parameters"]["config"]))
-        training = Training(config, saved["hyper_parameters"]["settings"])
+        told = saved["hyper_parameters"]
+        training = Training(config, told["settings"], begun_with=told.get("begun_with"))
         training.load_state_dict(saved["state_dict"])
         training.elapsed_s = saved["callbacks"][Budget.__name__]["elapsed_s"]
     except (KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
@@ -401,7 +410,7 @@ def fit(
     data: Path | str | tuple[Source, Source],
     folder: Path | str,
     *,
-    base: Architecture | None = None,
+    base: Path | None = None,
     budget_s: float | None = None,
     epochs: int | None = None,
     resume: bool = False,
@@ -416,7 +425,7 @@ def fit(
         config: what to train.
         data: what `rtgen-train prepare` wrote; or the loops to learn from, and those to be judged by.
         folder: of the run: `last.ckpt`, `best.ckpt`, logs; a path, or a URL that fsspec knows.
-        base: whose weights to begin with; None begins with chance.
+        base: the `.onnx` whose weights to begin with; None begins with chance.
         budget_s: seconds, those before a resumption included; None counts epochs.
         epochs: passes over the loops; None takes the configuration's.
         resume: whether to go on with the run in `folder`.
@@ -438,8 +447,10 @@ def fit(
     training = Training(config, settings, train, valid)
     training.batch = config.batch * devices
     if base is not None:
-        training.net.load_state_dict(base.state_dict())
-        training.average.load_state_dict(base.state_dict())
+        card, net = weights.rebuild(base)
+        weights.begin(training.net, net, str(base))
+        training.average.load_state_dict(training.net.state_dict())
+        training.hparams["begun_with"] = {name: card.training.get(name) for name in ("loops_seen", "wall_s", "config")}
     steps = per_epoch * (epochs or config.epochs)
     budget = Budget(budget_s, steps, progress)
     trainer = _trainer(config, folder, device, place or on_this_machine(devices), budget, per_epoch, budget_s)

@@ -123,7 +123,7 @@ def personal(
         )
         varied = Source(train, augmentation=Augmentation(transpose=True, shift=True, velocity=True))
         run = Path(folder) / "run"
-        fit.fit(config, (varied, judges[0]), run, base=net, budget_s=budget_s, progress=progress)
+        fit.fit(config, (varied, judges[0]), run, base=base, budget_s=budget_s, progress=progress)
         trained = fit.load(run / fit.LAST).average
     share, mixture, after = choose(net, trained, card, before, judges)
     own = replace(

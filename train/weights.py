@@ -52,3 +52,31 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
         raise UserError(f"{path} holds none of the weights of {card.training['config']['model']}; export it again")
     net.load_state_dict(state, strict=False)
     return card, net.eval()
+
+
+def begin(net: Architecture, base: Architecture, base_name: str) -> None:
+    """Gives a network the weights of another, of which it may be a larger kind.
+
+    What the other does not have stays as it is made; where it has fewer inputs, the further ones count for nothing.
+
+    Args:
+        net: is given them.
+        base: whose they are.
+        base_name: of the other, for whoever reads the error.
+
+    Raises:
+        UserError: the other has weights that have no place here.
+    """
+    state = net.state_dict()
+    for name, tensor in base.state_dict().items():
+        room = state.get(name, torch.zeros(0))
+        if room.ndim != tensor.ndim or any(a < b for a, b in zip(room.shape, tensor.shape, strict=True)):
+            raise UserError(
+                f"{base_name} cannot be begun with: a {type(net).__name__} of this configuration has no place for its "
+                f"{name}; name a model of the same architecture, or a smaller one"
+            )
+        if room.shape == tensor.shape:
+            state[name] = tensor
+        else:
+            room.zero_()[tuple(slice(n) for n in tensor.shape)] = tensor
+    net.load_state_dict(state)

@@ -18,6 +18,7 @@ from typing import Any
 
 from rtgen.bench.music import made_loop
 from rtgen.inference.answer import answer, modes_of
+from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
 from rtgen.instrument.parameters import PARAMETERS
 
@@ -30,21 +31,23 @@ class Watched(Model):
     network_s = 0.0
     """Of the runs since this was last set to 0."""
 
-    def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """As `Model.run`."""
         began = time.perf_counter()
         try:
-            return self.compute(inputs)
+            return self.compute(inputs, only)
         finally:
             self.network_s += time.perf_counter() - began
 
-    def compute(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """What is timed."""
-        return super().run(inputs)
+        return super().run(inputs, only)
 
 
 def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[str, Any]]:
     """Times of whole answers (encode, network, decode, rank) to loops of two bars, the contenders in turn.
+
+    What was played has been heard by then but for its last note, as in play.
 
     Args:
         contenders: what runs the network, and a model; all of one role.
@@ -60,6 +63,8 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         for i in range(-_WARM_UP, count):
             loop = made_loop(max(i, 0))
             for engine, model in contenders:
+                if mode == "continue":
+                    hear(model, (), loop, knobs)  # as it does while somebody plays
                 model.network_s = 0.0
                 began = time.perf_counter()
                 answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, scale_of
-from rtgen.inference.hearing import Remembered, hearing, plain, spelling_of, told_to
-from rtgen.inference.model import Model, Tensor
+from rtgen.inference.hearing import Remembered, hearing, plain, remembered, spelling_of, told_to
+from rtgen.inference.model import Model, Tensor, step_of
 from rtgen.inference.sequence import DENSER, SYMBOLS_PER_BEAT, into_c
 from rtgen.inference.stream import WINDOW, Told
 from rtgen.music.attributes import NAMES, SD
@@ -102,7 +102,8 @@ class _Pen:
         self._stuck = False
         self._runs = 0
         self._repetition = knobs.get("repetition", 0.5)
-        self._temperature = np.full((1, 1), knobs["temperature"], np.float32)
+        self._wanted = step_of(model.card)
+        self._plain = {**plain(model), "temperature": np.full((1, 1), knobs["temperature"], np.float32)}
         self._key_lock = knobs["key_lock"]
         self._lean(dict(zip(NAMES, (2 * turned).tolist(), strict=True)))
         self._limit(told, loop, float(turned[NAMES.index("density")]))
@@ -160,6 +161,7 @@ class _Pen:
             # All that is likely is not allowed: on to the next beat, or the next moment that there is.
             classes = np.flatnonzero(allowed)
             to = self._at + self._shifts[classes] - self._begin
+            feed["given"] = feed["given"].copy()
             feed["given"][0, 0] = classes[np.lexsort((to, to % self._beat != 0))[0]]
             outputs = self._run(feed)
         chosen = outputs["chosen"][0].tolist()
@@ -168,11 +170,11 @@ class _Pen:
         if self._stuck:
             return memory  # a chord is told from below, and this would be again, or below
         self._write(at, *chosen[1:])
-        return {name: outputs[f"{name}_next"] for name in memory}
+        return remembered(outputs)
 
     def _run(self, feed: dict[str, Tensor]) -> dict[str, Tensor]:
         self._runs += 1
-        return self._model.run(feed)
+        return self._model.run(feed, self._wanted)
 
     def _feed(self, memory: Remembered) -> dict[str, Tensor]:
         noise = self._leans + self._rng.gumbel(size=len(self._leans))
@@ -183,12 +185,11 @@ class _Pen:
         for row, times in self._figures.get(self._latest, Counter[int]()).items():
             bias[row] -= _STALE * (1 - self._repetition) ** 4 * times
         return {
-            **plain(self._model),
+            **self._plain,
             **self._heard,
             **memory,
             "past": self._past[None, :, self._at : self._at + WINDOW + 1],
             "noise": noise[None].astype(np.float32),
-            "temperature": self._temperature,
             "bias": bias[None].astype(np.float32),
             "echo": np.full((1, 1), echo, np.float32),
         }

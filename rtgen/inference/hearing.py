@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.exchange import scale_of
-from rtgen.inference.model import Model, Tensor
+from rtgen.inference.model import Model, Tensor, memory_of
 from rtgen.inference.sequence import into_c
 from rtgen.inference.stream import WINDOW, Spelling, Told, tell
 from rtgen.music.note import Loop
@@ -71,8 +71,13 @@ class Hearing:
                 "context": told.context[i : i + 1],
                 "past": past[None, :, step : step + WINDOW + 1],
             }
-            self._before.append(model.remember(feed | self._before[-1]))
+            self._before.append(remembered(model.run(feed | self._before[-1], memory_of(model.card))))
         return self._before[-1]
+
+
+def remembered(outputs: Remembered) -> Remembered:
+    """The states among the outputs of a step, as the next one takes them."""
+    return {name.removesuffix("_next"): value for name, value in outputs.items() if name.endswith("_next")}
 
 
 def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:

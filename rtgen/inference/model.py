@@ -66,23 +66,28 @@ class Model:
         self._parts = self._open_parts("cpu")
         self._check_runs()
         self._choose(device)
-        states = [f"{state.name}_next" for state in self.card.states]
-        self._memory = self._open_part(None, states, self.device) if self.card.role == "continuer" else None
+        self._fewer = {only: self._open_part(None, only, self.device) for only in self._steps()}
         del self._data
 
-    def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """The outputs by name for a batch of inputs; conditions that are not given take their defaults.
 
         Of a model in two halves (an autoencoder) only the half whose input is given is computed.
 
         Args:
             inputs: arrays as in `Card.inputs`, all with the same batch size.
+            only: outputs that are wanted; nothing else is computed. Of a continuer these can be `memory_of` and
+                `step_of` its card, of others all must be.
 
         Raises:
             UserError: what comes out is not numbers.
         """
         batch = len(next(iter(inputs.values())))
         feed = self._fed(inputs)
+        if only:
+            part = self._fewer[only]
+            values = part.session.run(part.outputs, {name: feed[name] for name in part.inputs})
+            return self._finite(dict(zip(part.outputs, values, strict=True)))
         outputs: dict[str, Tensor] = {}
         for part in self._parts:
             if part.half is None:
@@ -95,21 +100,6 @@ class Model:
                 continue
             outputs |= zip(part.outputs, values, strict=True)
         return self._finite(outputs)
-
-    def remember(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What a continuer remembers after a note, by the names of its states; nothing is drawn, which is faster.
-
-        Args:
-            inputs: as for `run`.
-
-        Raises:
-            UserError: what comes out is not numbers.
-        """
-        assert self._memory is not None  # the role has it
-        feed = self._fed(inputs)
-        values = self._memory.session.run(self._memory.outputs, {name: feed[name] for name in self._memory.inputs})
-        states = (state.name for state in self.card.states)
-        return self._finite(dict(zip(states, values, strict=True)))
 
     def _fed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Inputs, with the defaults of conditions that are not given."""
@@ -135,6 +125,10 @@ class Model:
             self.run(inputs)
             times.append(time.perf_counter() - start)
         return sorted(times)[runs // 2]
+
+    def _steps(self) -> list[tuple[str, ...]]:
+        """Outputs that can be asked for alone."""
+        return [memory_of(self.card), step_of(self.card)] if self.card.role == "continuer" else []
 
     def _open_parts(self, device: str) -> list[_Part]:
         """The model, or its halves, so that one can be computed without the other."""
@@ -248,6 +242,16 @@ class Model:
 def _exact(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
     """A shape with numbers in the place of names."""
     return tuple(sizes[d] if isinstance(d, str) else d for d in shape)
+
+
+def memory_of(card: Card) -> tuple[str, ...]:
+    """The outputs of a continuer that has only heard a note: what it remembers."""
+    return tuple(f"{state.name}_next" for state in card.states)
+
+
+def step_of(card: Card) -> tuple[str, ...]:
+    """The outputs of a continuer that draws a note: that note, and what it remembers."""
+    return ("chosen", *memory_of(card))
 
 
 def devices_here() -> list[str]:

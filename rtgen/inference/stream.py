@@ -50,10 +50,15 @@ class Spelling:
 
 
 def _nearest(values: tuple[int, ...], wanted: ArrayLike) -> NDArray[np.int64]:
-    array = np.array(values)
-    middles = (array[1:] + array[:-1]) / 2
-    found: NDArray[np.int64] = np.searchsorted(middles, np.asarray(wanted, float)).astype(np.int64)
+    found: NDArray[np.int64] = np.searchsorted(_middles(values), np.asarray(wanted, float)).astype(np.int64)
     return found
+
+
+@lru_cache(maxsize=16)
+def _middles(values: tuple[int, ...]) -> NDArray[np.float64]:
+    array = np.array(values)
+    middles: NDArray[np.float64] = (array[1:] + array[:-1]) / 2
+    return middles
 
 
 SPELLING = Spelling(

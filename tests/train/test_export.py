@@ -102,6 +102,17 @@ def test_its_weights_can_be_run_in_torch_again(exported: tuple[LoopDenoiser, Pat
         assert torch.allclose(made, meant, atol=1e-5)
 
 
+def test_a_larger_network_begins_as_the_smaller_one_that_it_was() -> None:
+    small, given = LoopDenoiser(**{**TINY.architecture, "attention": 0, "recall": 0}), inputs(2, 96)
+    for p in small.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    large = LoopDenoiser(**{**TINY.architecture, "dilations": [1, 16, 4]})
+    weights.begin(large, small, "small.onnx")
+    assert torch.allclose(large.logits(*given), small.logits(*given), atol=1e-5)
+    with pytest.raises(UserError, match=r"large\.onnx cannot be begun with: .* no place for its blocks\.2"):
+        weights.begin(small, large, "large.onnx")
+
+
 def test_its_card_is_complete(exported: tuple[LoopDenoiser, Path]) -> None:
     card = Model(exported[1]).card
     assert [(d.name, d.licence) for d in card.data] == [("set", "the user's own")]

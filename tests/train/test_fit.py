@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rtgen.errors import UserError
 from rtgen.music.time import Metre
 from tests.train import songs
-from train import dataset, fit
+from train import dataset, export, fit
 from train.config import Config
 from train.models.base import Aim, Source
 from train.models.loop_denoiser import LoopDenoiser
@@ -30,7 +30,7 @@ from train.sources.find import find
 TINY = Config(
     "loop_denoiser",
     sets={"set": 1.0},
-    architecture={"width": 16, "dilations": [1, 16], "lens": 4, "looks": [[16, 3]]},
+    architecture={"width": 16, "dilations": [1, 16], "lens": 4, "looks": [[16, 3]], "attention": 2, "recall": 2},
     augmentation={"transpose": True, "shift": True, "velocity": True},
     batch=4,
 )
@@ -67,6 +67,21 @@ def test_a_run_learns_saves_logs_and_resumes(small_data: Path, tmp_path: Path) -
     second = fit.fit(config, small_data, tmp_path, epochs=5, resume=True)
     assert second.step == first.step * 5 // 4
     assert second.elapsed_s > first.elapsed_s
+
+
+def test_a_run_begins_with_the_weights_of_a_model_and_says_so(small_data: Path, tmp_path: Path) -> None:
+    fit.fit(TINY, small_data, tmp_path / "first", epochs=1)
+    first = fit.load(tmp_path / "first" / fit.LAST)
+    base = tmp_path / "base.onnx"
+    export.write(first.average.player(), export.card_of(first, first.average, small_data), base)
+    fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", base=base, epochs=1)
+    fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", base=base, epochs=2, resume=True)
+    second = fit.load(tmp_path / "second" / fit.LAST)
+    for made, meant in zip(second.average.parameters(), first.average.parameters(), strict=True):
+        assert torch.allclose(made, meant, atol=1e-5)
+    told = export.card_of(second, second.average, small_data).training
+    assert told["begun_with"]["loops_seen"] == int(first.seen) * TINY.batch
+    assert any("--from" in command for command in told["commands"])
 
 
 def test_a_budget_is_kept_over_a_stop(small_data: Path, tmp_path: Path) -> None:

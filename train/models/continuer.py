@@ -245,10 +245,11 @@ class _Player(nn.Module):
             choice = torch.where(given[:, i] >= 0, given[:, i], choice)
             return choice, F.log_softmax(logits, dim=1).gather(1, choice[:, None])
 
-        ahead = torch.arange(1, RHYTHM + 1, device=note.device)
-        rhythm = _columns(past, WINDOW - lags[:, :, None] + ahead).amax(dim=1).clamp(max=1)
+        # Every node of the graph takes its time, so what stood here and what followed is looked up at once.
+        soon = _columns(past, WINDOW - lags[:, :, None] + torch.arange(RHYTHM + 1, device=note.device))
+        rhythm = soon[..., 1:].amax(dim=1).clamp(max=1)
         above = torch.arange(SIZES[1], device=note.device)[None] > note[:, 1:2]
-        more = ((_columns(past, WINDOW - lags[:, :, None]) > 0)[..., 0] * above[:, :, None]).sum(dim=1) / 2
+        more = ((soon[..., 0] > 0) * above[:, :, None]).sum(dim=1) / 2
         rhythm = torch.cat([rhythm, more[:, :, None]], dim=2) * echo[:, :, None]
         shift, of_shift = drawn(0, net.shift_logits(after, place, rhythm.flatten(1)))
 
@@ -257,8 +258,9 @@ class _Player(nn.Module):
         before = _columns(past, WINDOW - lags[:, :, None] + steps[:, None, None])[..., 0] * echo[:, None]
         same = (steps == 0)[:, None].to(past.dtype)
         chord = (past[:, :, WINDOW] > 0) * same
-        known = torch.cat([before, before / SIZES[2], chord[:, :, None], (~above * same)[:, :, None]], dim=2)
-        known = torch.cat([(known[:, :, : len(LAGS)] > 0).to(past.dtype), known[:, :, len(LAGS) :]], dim=2)
+        below = ~above * same
+        struck = (before > 0).to(past.dtype)
+        known = torch.cat([struck, before / SIZES[2], chord[:, :, None], below[:, :, None]], dim=2)
         pitch, of_pitch = drawn(1, net.pitch_logits(after, shift, to, known.transpose(1, 2)), bias)
 
         lasted = before.gather(1, pitch[:, None, None].expand(-1, 1, len(LAGS)))[:, 0].round().long()
