@@ -46,6 +46,8 @@ CHECK_EVERY_S = 180.0
 CHECK_AFTER = 50
 """Steps between them at the least, where epochs are counted: a pass over a few loops is over at once."""
 LAST, BEST = "last.ckpt", "best.ckpt"
+BEGINNING = ("commands", "config", "loops_seen", "wall_s")
+"""What is told of how a model was trained that a run began with."""
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
@@ -450,7 +452,7 @@ def fit(
         card, net = weights.rebuild(base)
         weights.begin(training.net, net, str(base))
         training.average.load_state_dict(training.net.state_dict())
-        training.hparams["begun_with"] = {name: card.training.get(name) for name in ("loops_seen", "wall_s", "config")}
+        training.hparams["begun_with"] = {name: card.training.get(name) for name in BEGINNING}
     steps = per_epoch * (epochs or config.epochs)
     budget = Budget(budget_s, steps, progress)
     trainer = _trainer(config, folder, device, place or on_this_machine(devices), budget, per_epoch, budget_s)

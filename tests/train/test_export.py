@@ -15,7 +15,7 @@ from tests.train import songs
 from tests.train.test_fit import TINY
 from train import dataset, export, fit, weights
 from train.augment import GRID
-from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss
+from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss, wrap
 
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)
 
@@ -71,6 +71,13 @@ def test_a_loop_has_no_beginning_to_the_network() -> None:
     assert torch.allclose(model.logits(*turned), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("margin", [1, 3, 5])
+def test_a_wrap_is_learnt_through_as_slices_are(margin: int) -> None:
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: wrap(x, margin), (x,))
+    assert torch.equal(wrap(x, margin), torch.cat([x[:, :, 5 - margin :], x, x[:, :, :margin]], dim=2))
+
+
 def test_the_loss_falls_where_the_answer_is_right() -> None:
     target = inputs(2, 48)[0]
     right = torch.stack(
@@ -103,13 +110,13 @@ def test_its_weights_can_be_run_in_torch_again(exported: tuple[LoopDenoiser, Pat
 
 
 def test_a_larger_network_begins_as_the_smaller_one_that_it_was() -> None:
-    small, given = LoopDenoiser(**{**TINY.architecture, "attention": 0, "recall": 0}), inputs(2, 96)
+    small, given = LoopDenoiser(**TINY.architecture), inputs(2, 96)
     for p in small.parameters():
         torch.nn.init.normal_(p, std=0.1)
     large = LoopDenoiser(**{**TINY.architecture, "dilations": [1, 16, 4]})
     weights.begin(large, small, "small.onnx")
     assert torch.allclose(large.logits(*given), small.logits(*given), atol=1e-5)
-    with pytest.raises(UserError, match=r"large\.onnx cannot be begun with: .* no place for its blocks\.1\.attention"):
+    with pytest.raises(UserError, match=r"large\.onnx cannot be begun with: .* no place for its blocks\.2"):
         weights.begin(small, large, "large.onnx")
 
 

@@ -30,7 +30,7 @@ from train.sources.find import find
 TINY = Config(
     "loop_denoiser",
     sets={"set": 1.0},
-    architecture={"width": 16, "dilations": [1, 16], "lens": 4, "looks": [[16, 3]], "attention": 2, "recall": 2},
+    architecture={"width": 16, "dilations": [1, 16], "lens": 4, "looks": [[16, 3]]},
     augmentation={"transpose": True, "shift": True, "velocity": True},
     batch=4,
 )

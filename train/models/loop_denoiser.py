@@ -1,9 +1,8 @@
 """A denoiser of loops: a masked, conditioned, convolutional network that starts as pass-through.
 
 Three steps of the roll are folded into channels, so a bar is 16 frames. Residual blocks of dilated convolutions run
-along time and wrap round, as a loop does; the widest looks one bar to either side, and between them every frame looks
-at every other. A lens then looks at every cell more closely, and at what stood there in frames that are like this one.
-The input is added to the output as logits, so the network has only to learn what to change.
+along time and wrap round, as a loop does; the widest looks one bar to either side. A lens then looks at every cell more
+closely. The input is added to the output as logits, so the network has only to learn what to change.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ INPUTS = ("roll", "mask", "phase", "damage", "wish")
 VALID_THRESHOLD = 0.4
 FOLD = 3
 """Steps in a frame."""
-RECALLED = 2
-"""Planes that are recalled: onset and hold."""
 CONDITION = 32
 """Numbers that tell the blocks how damaged the loop is, and what is wished of it."""
 WISH = 2 * len(NAMES)
@@ -40,44 +37,13 @@ MIN_STEPS = 48
 """A bar of 4/4, as far as the widest block looks. A circular network cannot tell a loop from the same twice."""
 
 
-class Attention(nn.Module):
-    """Every frame looks at every other: (batch, frames, width) -> the same (Vaswani et al., Attention Is All You Need,
-    2017).
-
-    Where something lies is told by what the blocks make of the bar's phase, so loops may be of any length.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width)
-        self.look = nn.Linear(width, 3 * width)
-        self.leave = nn.Linear(width, width)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As it says above."""
-        count, frames, width = x.shape
-        parts = self.look(self.norm(x)).reshape(count, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = parts.unbind(0)
-        weights = torch.softmax(query @ key.transpose(2, 3) * query.shape[3] ** -0.5, dim=3)
-        result: Tensor = x + self.leave((weights @ value).transpose(1, 2).reshape(count, frames, width))
-        return result
-
-
 class Block(nn.Module):
     """A residual block: (batch, frames, width) -> the same; circular along frames.
 
     Its convolutions are written as products of matrices, a frame a row.
-
-    Args:
-        width: channels.
-        dilation: in frames.
-        heads: of the attention that follows; 0: none does.
     """
 
-    def __init__(self, width: int, dilation: int, heads: int = 0) -> None:
+    def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
         self.dilation = dilation
         self.norm = nn.LayerNorm(width)
@@ -89,7 +55,6 @@ class Block(nn.Module):
         nn.init.zeros_(self.within.bias)
         nn.init.zeros_(self.condition.weight)
         nn.init.zeros_(self.condition.bias)
-        self.attention = Attention(width, heads) if heads else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """`condition`: (batch, 32)."""
@@ -97,7 +62,7 @@ class Block(nn.Module):
         h = F.silu(self.norm(x) * (1 + scale) + shift)
         d = self.dilation
         h = self.across(torch.cat([later(h, d), h, later(h, -d)], dim=2))
-        result: Tensor = self.attention(x + self.within(F.silu(h)))
+        result: Tensor = x + self.within(F.silu(h))
         return result
 
 
@@ -106,37 +71,8 @@ def later(x: Tensor, frames: int) -> Tensor:
     return torch.cat([x[:, -frames:], x[:, :-frames]], dim=1)
 
 
-class Recall(nn.Module):
-    """What stood in the same cells at other places of the loop that are like this one.
-
-    The trunk says which frames are alike; of these the onsets and holds that were heard are brought here as they are
-    (a copy mechanism, as in See et al., Get To The Point, 2017).
-    """
-
-    def __init__(self, width: int, heads: int, size: int = 16) -> None:
-        super().__init__()
-        self.heads, self.size = heads, size
-        self.norm = nn.LayerNorm(width)
-        self.look = nn.Linear(width, 2 * heads * size)
-
-    def forward(self, x: Tensor, cells: Tensor) -> Tensor:
-        """(batch, frames, heads * channels, pitches).
-
-        Args:
-            x: of the trunk, shape (batch, frames, width).
-            cells: what is brought, shape (batch, frames, channels, pitches).
-        """
-        count, frames, channels, pitches = cells.shape
-        parts = self.look(self.norm(x)).reshape(count, frames, 2, self.heads, self.size).permute(2, 0, 3, 1, 4)
-        alike = parts[0] @ parts[1].transpose(2, 3) * self.size**-0.5
-        # Elsewhere: what stands here is seen anyway.
-        alike = alike - 1e4 * torch.eye(frames, dtype=alike.dtype, device=alike.device)
-        found = torch.softmax(alike, dim=3) @ cells.reshape(count, 1, frames, channels * pitches).to(alike.dtype)
-        return found.reshape(count, self.heads, frames, channels, pitches).transpose(1, 2).flatten(2, 3)
-
-
 class _Wrap(torch.autograd.Function):
-    """`wrap` with a faster way back: autograd's own, through three slices, takes a fifth of the time of a step."""
+    """`wrap` with a faster way back: with autograd's own, through three slices, a step takes a tenth longer."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, margin: int) -> Tensor:
@@ -207,8 +143,6 @@ class LoopDenoiser(Architecture):
         dilations: of each block, in frames.
         lens: channels of the lens.
         looks: dilation in frames and kernel in pitches of each of the lens's layers.
-        attention: heads of an attention after every second block; 0: there is none.
-        recall: heads of the recall; 0: there is none.
         pitches: rows of the roll.
         corrupt: whether it learns to put damaged notes right.
         humanise: whether it learns to put loose timing right.
@@ -224,8 +158,6 @@ class LoopDenoiser(Architecture):
         dilations: Sequence[int] = (1, 2, 4, 8, 16, 1),
         lens: int = 16,
         looks: Sequence[tuple[int, int]] = ((16, 3), (4, 3), (1, 3)),
-        attention: int = 0,
-        recall: int = 0,
         pitches: int = 96,
         corrupt: bool = True,
         humanise: bool = True,
@@ -236,11 +168,10 @@ class LoopDenoiser(Architecture):
         self.corrupt, self.humanise, self.in_key = corrupt, humanise, in_key
         self.enter = nn.Linear(((PLANES + 1) * pitches + 4) * FOLD, width)
         self.told = nn.Sequential(nn.Linear(2 + WISH, 64), nn.SiLU(), nn.Linear(64, CONDITION), nn.SiLU())
-        self.blocks = nn.ModuleList(Block(width, d, attention if i % 2 else 0) for i, d in enumerate(dilations))
+        self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, PLANES * pitches * FOLD)
-        self.recall = Recall(width, recall) if recall else None
-        self.lens = Lens((2 * PLANES + 1 + recall * RECALLED) * FOLD, lens, looks)
+        self.lens = Lens((2 * PLANES + 1) * FOLD, lens, looks)
         # Before any learning: logits of a cell with and without a note, about as the training data have it, and
         # velocity and micro-timing about as they are heard.
         self.gain = nn.Parameter(torch.tensor([8.0, 8.0, 4.0, 2.0]))
@@ -268,9 +199,6 @@ class LoopDenoiser(Architecture):
         context = self.leave(F.silu(self.norm(x))).reshape(count, frames, -1, pitches)
         cells = heard[:, :, : (planes + 1) * pitches].reshape(count, frames, -1, pitches)
         seen = torch.cat([context, cells.to(context.dtype)], dim=2)
-        if self.recall is not None:
-            brought = torch.cat([cells[:, :, plane :: PLANES + 1] for plane in range(RECALLED)], dim=2)
-            seen = torch.cat([seen, self.recall(x, brought)], dim=2)
         change = context + self.lens(seen.transpose(1, 2)).transpose(1, 2)
         change = change.reshape(count, steps, -1).transpose(1, 2).reshape(roll.shape)
         result: Tensor = change + self.gain.view(1, planes, 1, 1) * roll + self.bias.view(1, planes, 1, 1)
