@@ -3,8 +3,9 @@
 On each core a thread wants to run every two milliseconds, before everything else; what it is late by, the machine was
 stopped for, whatever the programs on it did. (Without the right to real-time scheduling it may as well be that others
 were busy.) A timed test that fails while that happened shows nothing, good or bad: it is run again, and if that is of
-no use skipped. So it is if the frames of its JACK server stood still. One that fails while neither did has failed; and
-a stuck note, or a program that does not end as it should, is a failure whatever the machine did.
+no use skipped. So it is if the frames of its JACK server stood still, and on a machine that computes so slowly that the
+programs cannot keep up. One that fails for none of that has failed; and a stuck note, or a program that does not end as
+it should, is a failure whatever the machine did.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ TIMED = Path(__file__).with_name("bench"), Path(__file__).with_name("rig")
 STOOD_MS = 10.0
 """What a machine, or the JACK server on it, stands still for that no test of time has room for."""
 _EVERY_S, _TOLD_S = 0.002, 0.003
+SLOW_NS = 50.0
+"""A turn of a loop of plain Python from which a machine is slow: twice what the tests of time were made on."""
 _VOID_TESTS = 6
-"""Tests that may be given up for that; with more, the machine is not fit to test on."""
+"""Tests that may be given up on a machine that is not slow."""
 _VOID = pytest.StashKey[set[str]]()
 _WATCH = pytest.StashKey["Watch"]()
 _BEGAN = pytest.StashKey[float]()
@@ -70,10 +73,21 @@ class Watch:
         self.path.unlink()
 
 
+def turn_ns() -> float:
+    """Nanoseconds of a turn of a loop of plain Python, at best."""
+    turns, best = 100_000, float("inf")
+    for _ in range(10):
+        began, total = time.perf_counter(), 0
+        for i in range(turns):
+            total += i
+        best = min(best, time.perf_counter() - began)
+    return best / turns * 1e9
+
+
 def void(item: pytest.Item, why: str) -> NoReturn:
     """A test that shows nothing, good or bad: it is run again, and if that is of no use skipped."""
     tests = item.session.stash.setdefault(_VOID, set())
-    if item.execution_count > get_reruns_count(item) and len(tests) < _VOID_TESTS:
+    if item.execution_count > get_reruns_count(item) and (len(tests) < _VOID_TESTS or turn_ns() >= SLOW_NS):
         tests.add(item.nodeid)
         pytest.skip(f"{why}: {TOO_BUSY}")
     raise AssertionError(f"{why}: {TOO_BUSY}")
@@ -98,12 +112,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
             "server": item.stash[SERVER_STOOD_MS],
         }
         what = max(stood, key=stood.__getitem__)
-        if stood[what] >= STOOD_MS:
+        why = f"the {what} stood still for {stood[what]:.0f} ms" if stood[what] >= STOOD_MS else ""
+        if not why and (turn := turn_ns()) >= SLOW_NS:
+            why = f"the machine takes {turn:.0f} ns for a turn of a loop"
+        if why:
             try:
                 try:
                     raise call.excinfo.value
                 finally:
-                    void(item, f"the {what} stood still for {stood[what]:.0f} ms")
+                    void(item, why)
             except (AssertionError, pytest.skip.Exception) as error:
                 call.excinfo = pytest.ExceptionInfo.from_exception(error)
     return (yield)

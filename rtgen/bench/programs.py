@@ -97,8 +97,8 @@ class Program(Closing):
         probe.connect((PROBE_PLAY, self.input), (self.output, PROBE_OUTPUT), *((clock, self.input) for clock in clocks))
 
     def end(self, signal_number: int = signal.SIGTERM) -> int:
-        """Ends it; its exit code."""
-        code = end(self.process, signal_number)
+        """Ends it; its exit code. What it has recorded it may take some seconds to write."""
+        code = end(self.process, signal_number, patience_s=30)
         self._reader.join(1)
         return code
 
