@@ -13,7 +13,7 @@ import yaml
 from rtgen.bench.music import BAR
 from rtgen.bench.programs import Program, daemon, preset_file
 from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, TempoMap
-from rtgen.bench.streams import runs, sounded, within
+from rtgen.bench.streams import UnsafeError, runs, sounded, within
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import files
 from rtgen.music.attributes import MEAN, NAMES, SD
@@ -22,6 +22,7 @@ from rtgen.music.note import Loop, Note
 from rtgen.rig import replay
 from rtgen.rig.osc import Client
 from rtgen.shipped import folders
+from tests.busy import void
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_unplugged import Peer
 
@@ -152,7 +153,12 @@ def test_a_second_set(rig: Rig, start_daemon: StartDaemon, tmp_path: Path, monke
     time.sleep(0.3)
     # The server stands still for a moment when a client is killed: here it does not count how long.
     capture = rig.probe.take()
-    (run,), notes = runs(capture.clock), sounded(capture.output)
+    try:
+        (run,), notes = runs(capture.clock), sounded(capture.output)
+    except UnsafeError:
+        if capture.gaps:  # the beginning of a note may have been in one
+            void(rig.test, "the probe missed cycles")
+        raise
 
     def pitches(begin: int, end: int) -> list[int]:
         early = 60  # on a busy machine the clock is not told to the tick
