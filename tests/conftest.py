@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 
-from tests.busy import pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
+from tests.busy import pytest_report_header, pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
 
-__all__ = ["pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
+__all__ = ["pytest_report_header", "pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
 
 _HOME = tempfile.mkdtemp(prefix="rtgen-tests-")
 for _name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_MUSIC_DIR"):

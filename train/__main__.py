@@ -194,7 +194,6 @@ def fit(
         )
     if state.stopped:
         more = f" --budget {budget}" if budget else f" --epochs {epochs}" if epochs else ""
-        more += f" --from {base}" if base else ""
         more += f" --engine ray --devices {devices}" if engine == "ray" else ""
         more += f" --address {address}" if address else ""
         again = f"rtgen-train fit {config} --data {data} --out {folder}{more} --resume"

@@ -427,7 +427,7 @@ def fit(
         config: what to train.
         data: what `rtgen-train prepare` wrote; or the loops to learn from, and those to be judged by.
         folder: of the run: `last.ckpt`, `best.ckpt`, logs; a path, or a URL that fsspec knows.
-        base: the `.onnx` whose weights to begin with; None begins with chance.
+        base: the `.onnx` whose weights to begin with; None begins with chance. A run that goes on has begun.
         budget_s: seconds, those before a resumption included; None counts epochs.
         epochs: passes over the loops; None takes the configuration's.
         resume: whether to go on with the run in `folder`.
@@ -444,11 +444,13 @@ def fit(
     last = f"{folder}/{LAST}"
     if not resume:
         unused(folder)
-    settings = _settings(config, train, last, resume)
+    before = _gone_on_with(config, last) if resume else None
+    settings = dict(before.hparams["settings"]) if before else _settings(config, train)
     seed_everything(config.seed, verbose=False)
-    training = Training(config, settings, train, valid)
+    begun_with = before.hparams["begun_with"] if before else None
+    training = Training(config, settings, train, valid, begun_with)
     training.batch = config.batch * devices
-    if base is not None:
+    if base is not None and not resume:
         card, net = weights.rebuild(base)
         weights.begin(training.net, net, str(base))
         training.average.load_state_dict(training.net.state_dict())
@@ -481,16 +483,17 @@ def on_this_machine(devices: int) -> dict[str, Any]:
     return {"devices": devices, "strategy": "ddp_find_unused_parameters_true" if devices > 1 else "auto"}
 
 
-def _settings(config: Config, train: Source, last: str, resume: bool) -> dict[str, Any]:
-    """Settings of the architecture, from the run that goes on or from the music."""
-    if resume:
-        before = load(last)
-        if before.config != config:
-            what = "architecture" if before.config.model != config.model else "configuration"
-            raise UserError(
-                f"{last} was made with another {what} ({before.config.model}); name another folder with --out"
-            )
-        return dict(before.hparams["settings"])
+def _gone_on_with(config: Config, last: str) -> Training:
+    """The run that goes on."""
+    before = load(last)
+    if before.config != config:
+        what = "architecture" if before.config.model != config.model else "configuration"
+        raise UserError(f"{last} was made with another {what} ({before.config.model}); name another folder with --out")
+    return before
+
+
+def _settings(config: Config, train: Source) -> dict[str, Any]:
+    """Settings of the architecture, those that follow from the music included."""
     return {**config.architecture, **kind(config.model).settings_from(train.loops, config.architecture)}
 
 

@@ -75,7 +75,7 @@ def test_a_run_begins_with_the_weights_of_a_model_and_says_so(small_data: Path, 
     base = tmp_path / "base.onnx"
     export.write(first.average.player(), export.card_of(first, first.average, small_data), base)
     fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", base=base, epochs=1)
-    fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", base=base, epochs=2, resume=True)
+    fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", epochs=2, resume=True)
     second = fit.load(tmp_path / "second" / fit.LAST)
     for made, meant in zip(second.average.parameters(), first.average.parameters(), strict=True):
         assert torch.allclose(made, meant, atol=1e-5)
