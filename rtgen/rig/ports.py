@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from rtgen.errors import UserError
 from rtgen.instrument.events import Plugged
-from rtgen.rig.jack import Onlooker, Room
-from rtgen.rig.systems import SYSTEMS, Choose, Direction, MidiError, match, open_client, same_port
+from rtgen.rig.jack import Onlooker, Room, leave, onlooker
+from rtgen.rig.systems import SYSTEMS, Choose, Direction, MidiError, match, names_of, open_client, same_port
 
 Receive = Callable[[float, int, bytes], None]
 """Called with the arrival time (`perf_counter` seconds), the number of the input, and the bytes."""
@@ -120,17 +120,18 @@ class SystemPorts:
                 raise UserError(f"MIDI system {SYSTEMS[api]} has stopped; start it again")
             for way in self._ways:
                 self._create(way)
-                index = None
+                target = None
                 if way.named is not None:
+                    names = names_of(way.client)
                     try:
-                        index = match(way.named, way.client.get_ports(), f"{way.direction}put", choose)
+                        target = names[match(way.named, names, f"{way.direction}put", choose)]
                     except UserError:
                         if not wait:
                             raise
                         way.there, way.sought = False, True
                         continue
-                    self._refuse_twice(way, way.client.get_ports()[index])
-                self._lead(way, index)
+                    self._refuse_twice(way, target)
+                self._lead(way, target)
         except BaseException:
             self._delete_all()
             raise
@@ -184,7 +185,8 @@ class SystemPorts:
         if self._api != "jack":
             return True
         try:
-            self._server = Onlooker(f"{self._name}-watch", self._wake.set)
+            self._server = onlooker()
+            self._server.ended = self._wake.set
         except ConnectionError:
             return False
         return True
@@ -194,16 +196,19 @@ class SystemPorts:
         jack = self._api == "jack"
         apart = f"-{way.number}" if way.shows else ""
         name = f"{self._name}-{way.direction}{apart}" if jack else self._name
-        way.client = open_client(way.direction, self._api, name, hushed=not jack)
+        way.client = open_client(way.direction, self._api, name)
         if way.client is None:
             raise UserError(f"MIDI system {SYSTEMS[self._api]} has stopped; start it again")
 
-    def _lead(self, way: _Way, index: int | None) -> None:
-        """Lets a port lead to the one of that index, or wait for others to connect."""
+    def _lead(self, way: _Way, name: str | None) -> None:
+        """Lets a port lead to the one of that name, or wait for others to connect."""
         title = f"{self._name} {'to controller' if way.shows else way.direction}"
-        if index is not None:
-            way.named = way.client.get_ports()[index]
-            way.client.open_port(index, title)
+        if name is not None:
+            names = names_of(way.client)
+            if name not in names:
+                raise UserError(f"MIDI port {name!r} has just gone; connect it again")
+            way.named = name
+            way.client.open_port(names.index(name), title)
         elif self._api == "winmm":
             raise UserError(
                 "Windows has no virtual MIDI ports of its own; create two with loopMIDI and name them by --in and --out"
@@ -237,10 +242,15 @@ class SystemPorts:
         sleep(_SETTLE_S)
         for way in reversed(self._ways):
             if way.client is not None:
-                way.client.delete()
+                if self._server is not None and self._server.alive:
+                    way.client.close_port()  # when what was sent has left
+                    leave(way.client)
+                else:
+                    way.client.delete()
                 way.client = None
         if self._server is not None:
-            self._server.close()
+            if not self._server.alive:
+                self._server.close()
             self._server = None
 
     # ---- watching -----------------------------------------------------------------------------------------------
@@ -279,13 +289,14 @@ class SystemPorts:
 
     def _find(self, way: _Way) -> None:
         """Notices that a port went, or takes it up again."""
-        index = None
+        name = None
         if way.named is not None:
-            names = way.client.get_ports()
+            names = names_of(way.client)
             # That it is not there yet is no error: it is looked for again.
             with suppress(UserError):
                 index = match(way.named, names, "port") if way.sought else same_port(way.named, names, self._api)
-        here = way.named is None or index is not None
+                name = names[index] if index is not None else None
+        here = way.named is None or name is not None
         if way.there and not here:
             self._tell(way, there=False)
         elif here and not way.there:
@@ -295,7 +306,7 @@ class SystemPorts:
                 sleep(_SETTLE_S)
                 way.client.delete()
                 self._create(way)
-            self._lead(way, index)
+            self._lead(way, name)
             way.sought = False
             self._listen(way)
             sleep(_JOIN_S)

@@ -6,12 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rtgen.errors import UserError
+from rtgen.rig.jack import onlooker
 
 try:
     import rtmidi
@@ -33,6 +34,7 @@ _RTMIDI = {
     "core": rtmidi.API_MACOSX_CORE,
     "winmm": rtmidi.API_WINDOWS_MM,
 }
+_TRIES = 20
 SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
 """What each is called."""
 
@@ -61,14 +63,23 @@ def _hushed() -> Iterator[None]:
         os.close(null)
 
 
-def open_client(direction: Direction, api: str, name: str, *, hushed: bool = True) -> Any:
+def open_client(direction: Direction, api: str, name: str) -> Any:
     """An rtmidi client of one system; None where that system is not running."""
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
     try:
-        with _hushed() if hushed else nullcontext():
+        with nullcontext() if api == "jack" else _hushed():  # the onlooker has hushed JACK
             return _KINDS[direction](_RTMIDI[api], name)
     except (rtmidi.SystemError, rtmidi.RtMidiError, RuntimeError):
         return None
+
+
+def names_of(client: Any) -> list[str]:
+    """What a client of rtmidi's may lead to."""
+    for _ in range(_TRIES):
+        # rtmidi counts them and asks for one after the other, and meanwhile one may go.
+        with suppress(MidiError):
+            return list(client.get_ports())
+    return []
 
 
 def compiled_apis() -> list[str]:
@@ -82,6 +93,11 @@ def running_apis() -> list[str]:
     running = []
     for api in sorted(compiled_apis(), key=["alsa", "core", "winmm", "jack"].index):
         if api == "alsa" and not Path("/dev/snd/seq").exists():
+            continue
+        if api == "jack":
+            with suppress(ConnectionError):
+                onlooker()
+                running.append(api)
             continue
         client = open_client("in", api, "rtgen-probe")
         if client is not None:
@@ -122,10 +138,15 @@ def list_ports() -> list[Port]:
 
 def _names(direction: Direction, api: str) -> list[str]:
     """What there is to hear, or to play to."""
+    if api == "jack":
+        try:
+            return onlooker().names(direction)
+        except ConnectionError:
+            return []
     client = open_client(direction, api, "rtgen-probe")
     if client is None:
         return []
-    names = [name for name in client.get_ports() if "rtgen-probe" not in name]
+    names = [name for name in names_of(client) if "rtgen-probe" not in name]
     client.delete()
     return names
 

@@ -5,7 +5,7 @@ import pytest
 from rtgen.errors import UserError
 from rtgen.rig import systems
 from rtgen.rig.jack import Room
-from rtgen.rig.systems import match, same_port
+from rtgen.rig.systems import MidiError, match, names_of, same_port
 
 NAMES = ["Keystation 49 MK3 MIDI 1", "Keystation 49 MK3 MIDI 2", "IAC Driver Bus 1", "iac"]
 
@@ -26,6 +26,24 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
         match("nord", NAMES, "output")
     with pytest.raises(UserError, match="there are: none"):
         match("nord", [], "output")
+
+
+class Going:
+    """A client of rtmidi's that counts the ports while one goes, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def get_ports(self) -> list[str]:
+        self.times -= 1
+        if self.times >= 0:
+            raise MidiError("the 'portNumber' argument (1) is invalid")
+        return NAMES
+
+
+def test_ports_are_counted_again_when_one_goes_meanwhile() -> None:
+    assert names_of(Going(2)) == NAMES
+    assert names_of(Going(1000)) == []
 
 
 def test_a_port_is_known_again_by_its_name_whatever_its_place_or_address() -> None:
