@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
 from rtgen.errors import UserError
@@ -193,15 +194,24 @@ def write(net: nn.Module, card: Card, path: Path) -> Report:
             input_names=list(card.inputs()),
             output_names=list(card.outputs()),
             dynamic_shapes=tuple(_free(shape, card) for shape in card.inputs().values()),
+            optimize=False,
             verbose=False,
         )
-    assert program is not None
+        assert program is not None
+        # What is made of weights is left to onnxruntime, so that the file has them under their names.
+        weights = {name for name, _ in net.named_parameters()}
+        optimize_ir(program.model, should_fold=lambda node: _needs(node, weights))
     proto = program.model_proto
     _forget_origin(proto)
     for value in (*proto.graph.input, *proto.graph.output):
         _name_free_dimensions(value, {**card.inputs(), **card.outputs()}[value.name])
     save(proto, card, path)
     return check(net, path)
+
+
+def _needs(node: Any, names: Container[str]) -> bool | None:
+    """False of a node that is not to be folded, as it needs one of these; None of others."""
+    return False if any(value is not None and value.name in names for value in node.inputs) else None
 
 
 def _free(shape: Shape, card: Card) -> dict[int, Any]:

@@ -35,19 +35,7 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
         i.name.removeprefix("net."): torch.from_numpy(np.array(numpy_helper.to_array(i)))
         for i in proto.graph.initializer
     }
-    wanted = {name: p for name, p in net.state_dict().items() if p.dtype == torch.float32}
-    state = {name: found[name].reshape(p.shape) for name, p in wanted.items() if name in found}
-    # What the export reshaped or turned is no longer called by its name; it stands in the order of its use, as it was
-    # declared.
-    turned = {node.input[1] for node in proto.graph.node if node.op_type == "MatMul"}
-    nameless = [
-        t.T if name in turned else t for name, t in found.items() if name not in wanted and t.dtype == torch.float32
-    ]
-    for name, parameter in wanted.items():
-        tensor = next((t for t in nameless if t.numel() == parameter.numel()), None)
-        if name not in state and tensor is not None:
-            nameless = [t for t in nameless if t is not tensor]
-            state[name] = tensor.reshape(parameter.shape)
+    state = {name: found[name].reshape(p.shape) for name, p in net.state_dict().items() if name in found}
     if not state:
         raise UserError(f"{path} holds none of the weights of {card.training['config']['model']}; export it again")
     net.load_state_dict(state, strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
@@ -155,14 +156,14 @@ class _Pen:
         """Draws the next note and writes it; returns what is remembered of those before it."""
         allowed, least = self._allowed()
         feed = self._feed(memory)
-        feed["noise"][0, : len(allowed)][~allowed] = _NEVER
+        noise = feed["noise"][0]
+        noise[: allowed.start] = noise[allowed.stop : len(self._shifts)] = _NEVER
         outputs = self._run(feed)
-        if not allowed[outputs["chosen"][0, 0]]:
+        if outputs["chosen"][0, 0] not in allowed:
             # All that is likely is not allowed: on to the next beat, or the next moment that there is.
-            classes = np.flatnonzero(allowed)
-            to = self._at + self._shifts[classes] - self._begin
+            on_beat = (i for i in allowed if (self._at + self._shifts[i] - self._begin) % self._beat == 0)
             feed["given"] = feed["given"].copy()
-            feed["given"][0, 0] = classes[np.lexsort((to, to % self._beat != 0))[0]]
+            feed["given"][0, 0] = next(on_beat, allowed.start)
             outputs = self._run(feed)
         chosen = outputs["chosen"][0].tolist()
         at = max(self._at + int(self._shifts[chosen[0]]), least)
@@ -178,7 +179,8 @@ class _Pen:
 
     def _feed(self, memory: Remembered) -> dict[str, Tensor]:
         noise = self._leans + self._rng.gumbel(size=len(self._leans))
-        noise[: len(self._shifts)] += self._off_beat * ((self._at + self._shifts - self._begin) % self._beat != 0)
+        if self._off_beat:
+            noise[: len(self._shifts)] += self._off_beat * ((self._at + self._shifts - self._begin) % self._beat != 0)
         # In between it is told now and then what was struck some bars ago.
         echo = float(self._rng.random() < 2 * self._repetition)
         bias = self._bias.copy()
@@ -194,20 +196,21 @@ class _Pen:
             "echo": np.full((1, 1), echo, np.float32),
         }
 
-    def _allowed(self) -> tuple[NDArray[np.bool_], int]:
-        """Which shifts there may be, and the first step at which the next note may be struck."""
-        to = self._at + self._shifts
+    def _allowed(self) -> tuple[range, int]:
+        """Which classes of shifts there may be, and the first step at which the next note may be struck."""
         crowded = self._stuck or len(self._chord) >= _AT_ONCE
         least = max(self._begin, self._at + crowded)
         # So many notes are for a longer way than was gone.
         least = max(least, self._begin + ceil((len(self.written) - _AHEAD) * self._length / self._most))
         latest = max(max(self._at, self._begin) + self._patience, least)
-        allowed = (to >= least) & (to <= latest)
-        if latest >= self._begin + self._length:
-            allowed |= (to >= least) & (to >= self._begin + self._length)
-        if not allowed.any():
-            allowed[np.argmin(np.abs(to - least))] = True
-        return allowed, least
+        # Whoever may wait for the end may go beyond it.
+        shifts, ends = self._spelling.shifts, latest >= self._begin + self._length
+        first = bisect_left(shifts, least - self._at)
+        beyond = len(shifts) if ends else bisect_right(shifts, latest - self._at)
+        if first >= beyond:
+            first = int(np.argmin(np.abs(self._at + self._shifts - least)))
+            beyond = first + 1
+        return range(first, beyond), least
 
     def _write(self, at: int, row: int, duration: int, velocity: int) -> None:
         shift = int(self._spelling.shift(at - self._at))

@@ -109,6 +109,11 @@ def test_its_weights_can_be_run_in_torch_again(exported: tuple[LoopDenoiser, Pat
         assert torch.allclose(made, meant, atol=1e-5)
 
 
+@pytest.mark.parametrize("path", sorted(Path("models").glob("*.onnx")), ids=lambda path: path.stem)
+def test_so_can_those_of_what_comes_with_rtgen(path: Path) -> None:
+    assert export.check(weights.rebuild(path)[1].player(), path).difference < export.PARITY
+
+
 def test_a_larger_network_begins_as_the_smaller_one_that_it_was() -> None:
     small, given = LoopDenoiser(**TINY.architecture), inputs(2, 96)
     for p in small.parameters():

@@ -30,6 +30,8 @@ SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLI
 NAMES = ("shift", "pitch", "duration", "velocity")
 WIDTHS = (24, 48, 16, 8)
 """Numbers that stand for a class of each."""
+_BELOW = 60.0
+"""What is taken from the log-odds of a pitch that lies below what is struck already."""
 CLOSE = 24
 """Channels in which what is known of every pitch is looked at."""
 
@@ -211,7 +213,13 @@ def losses(logits: Sequence[Tensor], task: Task) -> list[Tensor]:
 
 
 class _Player(nn.Module):
-    """A step: a note is heard, and the next one drawn, each choice by those before it."""
+    """A step: a note is heard, and the next one drawn, each choice by those before it.
+
+    It says what the network says in fewer and larger products. A node of a graph takes about as long as a product of a
+    hundred thousand, and there would be two hundred of them: so an embedding and the layer after it are one table, what
+    several layers want of the same thing is one product, and the draws share what they can. The tables and products of
+    weights are made when the file is loaded.
+    """
 
     def __init__(self, net: Continuer) -> None:
         super().__init__()
@@ -232,58 +240,172 @@ class _Player(nn.Module):
         memory: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The choices (batch, 4), the logarithms of their chances, and the memory; inputs as the contract has them."""
-        net = self.net
-        after = self._remember(net.heard(note, place, context), memory)
-        lags = (place[:, 1:] * place.new_tensor(LAGS)).long()
-        noises = torch.split(noise, list(SIZES), dim=1)
+        at, bar = place.split(1, dim=1)
+        hands = _hands(at / bar)
+        after = self._remember(self._heard(note, hands, context), memory)
+        draw = _Draw(given, noise, temperature, least)
 
-        def drawn(i: int, logits: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            score = (logits if extra is None else logits + extra * temperature.clamp(min=1)) / temperature
-            # Gumbel noise on what is likely enough is a draw of it (Nguyen and others, Min-p Sampling, 2024).
-            rare = score < score.amax(dim=1, keepdim=True) + torch.log(least.clamp(min=1e-9))
-            choice = (score + noises[i]).masked_fill(rare, -1e9).argmax(dim=1)
-            choice = torch.where(given[:, i] >= 0, given[:, i], choice)
-            return choice, F.log_softmax(logits, dim=1).gather(1, choice[:, None])
+        there = past.clamp(max=1)
+        of_note = _beside(past).index_select(0, note[:, 1])
+        rhythm = self._rhythm(of_note @ there, bar, echo)
+        shift, of_shift = draw(0, self._shift(after, hands, rhythm))
 
-        # Every node of the graph takes its time, so what stood here and what followed is looked up at once.
-        soon = _columns(past, WINDOW - lags[:, :, None] + torch.arange(RHYTHM + 1, device=note.device))
-        rhythm = soon[..., 1:].amax(dim=1).clamp(max=1)
-        above = torch.arange(SIZES[1], device=note.device)[None] > note[:, 1:2]
-        more = ((soon[..., 0] > 0) * above[:, :, None]).sum(dim=1) / 2
-        rhythm = torch.cat([rhythm, more[:, :, None]], dim=2) * echo[:, :, None]
-        shift, of_shift = drawn(0, net.shift_logits(after, place, rhythm.flatten(1)))
+        steps = F.embedding(shift, bar.new_tensor(SPELLING.shifts)[:, None])
+        near, for_pitch, for_duration, for_velocity = self._wanted(
+            after, shift, _hands(torch.fmod(at + steps[:, 0], bar) / bar)
+        )
+        before = self._before(past, bar[:, None], steps, echo[:, None])
+        # A chord is told from below: what of it is struck already, and what lies below that.
+        chord = torch.cat([there[:, :, WINDOW:].transpose(1, 2), of_note[:, 2:]], dim=1) * (steps == 0).to(past.dtype)
+        pitch, of_pitch = draw(1, self._pitch(for_pitch, near, before.transpose(1, 2), chord), bias)
 
-        steps = note.new_tensor(SPELLING.shifts)[shift]
-        to = torch.cat([torch.remainder(place[:, :1] + steps[:, None], place[:, 1:]), place[:, 1:]], dim=1)
-        before = _columns(past, WINDOW - lags[:, :, None] + steps[:, None, None])[..., 0] * echo[:, None]
-        same = (steps == 0)[:, None].to(past.dtype)
-        chord = (past[:, :, WINDOW] > 0) * same
-        below = ~above * same
-        struck = (before > 0).to(past.dtype)
-        known = torch.cat([struck, before / SIZES[2], chord[:, :, None], below[:, :, None]], dim=2)
-        pitch, of_pitch = drawn(1, net.pitch_logits(after, shift, to, known.transpose(1, 2)), bias)
-
-        lasted = before.gather(1, pitch[:, None, None].expand(-1, 1, len(LAGS)))[:, 0].round().long()
-        duration, of_duration = drawn(2, net.duration_logits(after, shift, pitch, to, lasted))
-        velocity, of_velocity = drawn(3, net.velocity_logits(after, shift, pitch, duration, to))
+        lasted = before.gather(1, pitch[:, :, None] + torch.zeros(1, 1, len(LAGS), dtype=torch.long))[:, 0].long()
+        duration, of_duration = draw(2, self._duration(for_duration, pitch, lasted))
+        velocity, of_velocity = draw(3, self._velocity(for_velocity, pitch, duration))
         chances = torch.cat([of_shift, of_pitch, of_duration, of_velocity], dim=1)
-        return torch.stack([shift, pitch, duration, velocity], dim=1), chances, after
+        return torch.cat([shift, pitch, duration, velocity], dim=1), chances, after
+
+    def _heard(self, note: Tensor, hands: Tensor, context: Tensor) -> Tensor:
+        """`Continuer.heard`."""
+        layer = self.net.enter
+        parts = layer.weight[:, : sum(WIDTHS)].split(list(WIDTHS), dim=1)
+        tables = [spell.weight @ part.T for spell, part in zip(self.net.spell, parts, strict=True)]
+        said = _looked_up(note, [tables[0] + layer.bias, *tables[1:]])
+        return F.relu(torch.addmm(said, torch.cat([hands, context], dim=1), layer.weight[:, sum(WIDTHS) :].T))
 
     def _remember(self, heard: Tensor, memory: Tensor) -> Tensor:
         """A step of the recurrent layer, written out: exporters have not always had its reset gate right."""
-        weights = dict(self.net.memory.named_parameters())
-        of_heard = F.linear(heard, weights["weight_ih_l0"], weights["bias_ih_l0"]).chunk(3, dim=1)
-        of_memory = F.linear(memory, weights["weight_hh_l0"], weights["bias_hh_l0"]).chunk(3, dim=1)
-        reset, update = (torch.sigmoid(a + b) for a, b in zip(of_heard[:2], of_memory[:2], strict=True))
-        return (1 - update) * torch.tanh(of_heard[2] + reset * of_memory[2]) + update * memory
+        weights, gates = dict(self.net.memory.named_parameters()), 2 * self.net.units
+        of_heard = F.linear(heard, weights["weight_ih_l0"], weights["bias_ih_l0"])
+        of_memory = F.linear(memory, weights["weight_hh_l0"], weights["bias_hh_l0"])
+        heard_gates, heard_new = of_heard.split([gates, self.net.units], dim=1)
+        memory_gates, memory_new = of_memory.split([gates, self.net.units], dim=1)
+        reset, update = torch.sigmoid(heard_gates + memory_gates).chunk(2, dim=1)
+        new = torch.tanh(heard_new + reset * memory_new)
+        return new + update * (memory - new)
+
+    @staticmethod
+    def _rhythm(counts: Tensor, bar: Tensor, echo: Tensor) -> Tensor:
+        """How much was struck some bars ago: here above the note, and whether anything was at the steps that follow.
+
+        Args:
+            counts: of what was struck at each step, in all and above the note, shape (batch, 3, columns of the past).
+            bar: steps in it.
+            echo: whether it is told.
+        """
+        steps = torch.arange(RHYTHM + 1).repeat(len(LAGS))
+        lags = torch.tensor(LAGS).repeat_interleave(RHYTHM + 1)
+        at = WINDOW + steps - bar * lags
+        inside = at.clamp(0, WINDOW)
+        rows = torch.where(steps > 0, 0, WINDOW + 1)
+        found = counts.flatten(1).gather(1, inside.long() + rows) * torch.where(inside == at, echo, 0.0)
+        return torch.minimum(found, torch.where(steps > 0, 1.0, float(SIZES[1])))
+
+    def _shift(self, state: Tensor, hands: Tensor, rhythm: Tensor) -> Tensor:
+        """`Continuer.shift_logits`; of each bar, what is here comes first, and is not yet halved."""
+        inner, last = self.net.to_shift[0], self.net.to_shift[2]
+        begin = self.net.units + hands.shape[1]
+        order = torch.arange(rhythm.shape[1]).reshape(len(LAGS), -1).roll(1, dims=1).flatten()
+        halved = 1 - (torch.arange(rhythm.shape[1]) % (RHYTHM + 1) == 0).to(state.dtype) / 2
+        weights = torch.cat([inner.weight[:, :begin], inner.weight[:, begin:][:, order] * halved], dim=1)
+        known = torch.cat([state, hands, rhythm], dim=1)
+        found: Tensor = last(F.relu(F.linear(known, weights, inner.bias)))
+        return found
+
+    def _wanted(self, state: Tensor, shift: Tensor, hands: Tensor) -> tuple[Tensor, ...]:
+        """What the layers of neighbours, of a pitch, a duration and a velocity make of what all of them know."""
+        net = self.net
+        near = net.look[2].weight[:, :, 0].T
+        layers = [(near @ net.weigh.weight, net.weigh.bias @ near.T)]
+        layers += [(layer[0].weight, layer[0].bias) for layer in (net.to_pitch, net.to_duration, net.to_velocity)]
+        # Between the shift and the clocks stands what has been said besides.
+        clocks_at = (net.units + sum(WIDTHS[:n]) for n in (1, 1, 2, 3))
+        of_shift = slice(net.units, net.units + WIDTHS[0])
+        tables = [net.spell[0].weight @ weight[:, of_shift].T + bias for weight, bias in layers]
+        rest = [
+            torch.cat([weight[:, : net.units], weight[:, at : at + hands.shape[1]]], dim=1)
+            for at, (weight, _) in zip(clocks_at, layers, strict=True)
+        ]
+        said = F.embedding(shift[:, 0], torch.cat(tables, dim=1))
+        every = torch.addmm(said, torch.cat([state, hands], dim=1), torch.cat(rest).T)
+        return every.split([len(weight) for weight, _ in layers], dim=1)
+
+    @staticmethod
+    def _before(past: Tensor, bar: Tensor, steps: Tensor, echo: Tensor) -> Tensor:
+        """What was struck some bars before the next note: (batch, pitches, lags); all but `past` (batch, 1, 1)."""
+        at = WINDOW + steps - bar * bar.new_tensor(LAGS)
+        inside = at.clamp(0, WINDOW)
+        index = inside.long() + torch.zeros(1, past.shape[1], 1, dtype=torch.long)
+        return past.gather(2, index) * torch.where(inside == at, echo, 0.0)
+
+    def _pitch(self, wanted: Tensor, near: Tensor, ago: Tensor, chord: Tensor) -> Tensor:
+        """`Continuer.pitch_logits`; what the narrow layer adds to every pitch alike changes no chance."""
+        wide = self.net.look[0]
+        scales = ago.new_tensor([1] * len(LAGS) + [SIZES[2]] * len(LAGS) + [1, _BELOW])
+        known = torch.cat([ago.clamp(max=1), ago, chord], dim=1)
+        seen = F.relu(F.conv1d(known, wide.weight / scales[:, None], wide.bias, padding=wide.padding))
+        found: Tensor = self.net.to_pitch[2](F.relu(wanted)) + (near[:, None] @ seen)[:, 0] - chord[:, 1]
+        return found
+
+    def _duration(self, wanted: Tensor, pitch: Tensor, lasted: Tensor) -> Tensor:
+        """`Continuer.duration_logits`."""
+        net, (inner, _, last) = self.net, self.net.to_duration
+        begin = net.units + WIDTHS[0]
+        of_pitch = net.spell[1].weight @ inner.weight[:, begin : begin + WIDTHS[1]].T
+        of_lags = inner.weight[:, -net.lengths.embedding_dim * len(LAGS) :].split(net.lengths.embedding_dim, dim=1)
+        tables = [of_pitch, *(net.lengths.weight @ part.T for part in of_lags)]
+        said = _looked_up(torch.cat([pitch, lasted], dim=1), tables)
+        found: Tensor = last(F.relu(wanted + said))
+        return found
+
+    def _velocity(self, wanted: Tensor, pitch: Tensor, duration: Tensor) -> Tensor:
+        """`Continuer.velocity_logits`."""
+        net, (inner, _, last) = self.net, self.net.to_velocity
+        begin = net.units + WIDTHS[0]
+        parts = inner.weight[:, begin : begin + sum(WIDTHS[1:3])].split(list(WIDTHS[1:3]), dim=1)
+        tables = [spell.weight @ part.T for spell, part in zip(net.spell[1:3], parts, strict=True)]
+        found: Tensor = last(F.relu(wanted + _looked_up(torch.cat([pitch, duration], dim=1), tables)))
+        return found
 
 
-def _columns(past: Tensor, at: Tensor) -> Tensor:
-    """Columns of `past` (batch, pitches, columns), nothing beyond its ends: at (batch, lags, n) -> (..., lags, n)."""
-    inside = (at >= 0) & (at <= WINDOW)
-    index = at.clamp(0, WINDOW).flatten(1)[:, None].expand(-1, past.shape[1], -1)
-    found = past.gather(2, index).reshape(*past.shape[:2], *at.shape[1:])
-    return found * inside[:, None]
+class _Draw:
+    """Draws choices, or takes those that are given."""
+
+    def __init__(self, given: Tensor, noise: Tensor, temperature: Tensor, least: Tensor) -> None:
+        self._given = given.split(1, dim=1)
+        self._is_given = (given >= 0).split(1, dim=1)
+        self._noise = (noise * temperature).split(list(SIZES), dim=1)
+        self._rare = temperature * torch.log(least.clamp(min=1e-9))
+        self._more = temperature.clamp(min=1)
+
+    def __call__(self, i: int, logits: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The choice, and the logarithm of its chance, both (batch, 1)."""
+        score = logits if extra is None else logits + extra * self._more
+        # Gumbel noise on what is likely enough is a draw of it (Nguyen and others, Min-p Sampling, 2024).
+        rare = score < score.amax(dim=1, keepdim=True) + self._rare
+        choice = (score + self._noise[i]).masked_fill(rare, -1e9).argmax(dim=1, keepdim=True)
+        choice = torch.where(self._is_given[i], self._given[i], choice)
+        return choice, F.log_softmax(logits, dim=1).gather(1, choice)
+
+
+def _beside(like: Tensor) -> Tensor:
+    """Of every pitch: all pitches, those above it, and by how much the others are to be less likely: (96, 3, 96)."""
+    rows = torch.arange(SIZES[1])
+    above = (rows > rows[:, None]).to(like.dtype)
+    return torch.stack([torch.ones_like(above), above, _BELOW * (1 - above)], dim=1)
+
+
+def _looked_up(classes: Tensor, tables: Sequence[Tensor]) -> Tensor:
+    """The sum of what each table has at a class of its own: classes (batch, tables) -> (batch, numbers)."""
+    begins = np.cumsum([0, *(len(table) for table in tables[:-1])])
+    return F.embedding(classes + classes.new_tensor(begins), torch.cat(list(tables))).sum(dim=1)
+
+
+def _hands(turn: Tensor) -> Tensor:
+    """`clocks` of (batch, 1), with sines alone."""
+    turns = 2 * torch.pi * turn.new_tensor(PERIODS)
+    quarter = torch.cat([torch.zeros_like(turns), torch.full_like(turns, torch.pi / 2)])
+    return torch.sin(turn * turns.repeat(2) + quarter)
 
 
 def _clocks(place: Tensor) -> Tensor:
