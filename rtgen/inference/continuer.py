@@ -166,11 +166,13 @@ class _Pen:
             feed["given"][0, 0] = next(on_beat, allowed.start)
             outputs = self._run(feed)
         chosen = outputs["chosen"][0].tolist()
-        at = max(self._at + int(self._shifts[chosen[0]]), least)
+        at = self._at + self._spelling.shifts[chosen[0]]
+        if at < least:
+            at, chosen[0] = least, int(self._spelling.shift(least - self._at))
         self._stuck = at == self._at and chosen[1] <= max(self._chord, default=-1)
         if self._stuck:
             return memory  # a chord is told from below, and this would be again, or below
-        self._write(at, *chosen[1:])
+        self._write(at, *chosen)
         return remembered(outputs)
 
     def _run(self, feed: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -212,8 +214,7 @@ class _Pen:
             beyond = first + 1
         return range(first, beyond), least
 
-    def _write(self, at: int, row: int, duration: int, velocity: int) -> None:
-        shift = int(self._spelling.shift(at - self._at))
+    def _write(self, at: int, shift: int, row: int, duration: int, velocity: int) -> None:
         self._chord = {*self._chord, row} if at == self._at else {row}
         self._at = at
         if at >= self._begin + self._length:

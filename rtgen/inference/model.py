@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -103,13 +104,16 @@ class Model:
 
     def _fed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Inputs, with the defaults of conditions that are not given."""
+        if not self.card.conditions:
+            return inputs
         batch = len(next(iter(inputs.values())))
         others = (c for c in self.card.conditions if c.name not in inputs)
         return {c.name: np.tile(np.asarray(c.default, np.float32), (batch, 1)) for c in others} | inputs
 
     def _finite(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in outputs.items():
-            if not np.isfinite(value).all():
+            # Whatever is no number makes the sum none.
+            if value.dtype.kind == "f" and not isfinite(value.sum()):
                 raise UserError(f"{self.path}: output {name!r} holds values that are no numbers; train it again")
         return outputs
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from operator import mul
 
 from rtgen.music.note import Note
 
@@ -50,11 +51,14 @@ def profile(scale: Key) -> tuple[float, ...]:
     return values[12 - scale.tonic :] + values[: 12 - scale.tonic]
 
 
-def _correlation(xs: list[float], ys: tuple[float, ...]) -> float:
-    mean_x, mean_y = sum(xs) / 12, sum(ys) / 12
-    covariance = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
-    spread = sqrt(sum((x - mean_x) ** 2 for x in xs) * sum((y - mean_y) ** 2 for y in ys))
-    return covariance / spread if spread else 0.0
+def _unit(values: Sequence[float]) -> tuple[float, ...]:
+    """What values differ by from their mean, as a vector of length 1; zeros where they do not."""
+    mean = sum(values) / len(values)
+    length = sqrt(sum((x - mean) ** 2 for x in values))
+    return tuple((x - mean) / length if length else 0.0 for x in values)
+
+
+_UNITS = {scale: _unit(profile(scale)) for scale in KEYS}
 
 
 def estimate(notes: Iterable[Note], among: Sequence[Key] = KEYS) -> Key | None:
@@ -64,8 +68,9 @@ def estimate(notes: Iterable[Note], among: Sequence[Key] = KEYS) -> Key | None:
         weights[note.pitch % 12] += note.duration
     if not any(weights):
         return None
-    # Rounded, so that of keys that are equally likely the first is taken, whatever the last digit says.
-    return max(among, key=lambda scale: round(_correlation(weights, profile(scale)), 9))
+    heard = _unit(weights)
+    # A correlation, rounded, so that of keys that are equally likely the first is taken, whatever the last digit says.
+    return max(among, key=lambda scale: round(sum(map(mul, heard, _UNITS[scale])), 9))
 
 
 _DOUBTFUL, _CERTAIN = 0.7, 0.92

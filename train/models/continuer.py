@@ -9,7 +9,7 @@ struck one, two and four bars ago. The draws are made within the graph, so that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -32,8 +32,9 @@ WIDTHS = (24, 48, 16, 8)
 """Numbers that stand for a class of each."""
 _BELOW = 60.0
 """What is taken from the log-odds of a pitch that lies below what is struck already."""
-CLOSE = 24
-"""Channels in which what is known of every pitch is looked at."""
+CLOSE, CLOSE_BY = 24, 2
+"""Channels in which what is known of every pitch is looked at, and semitones on either side that are seen with it."""
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 class Continuer(Architecture):
@@ -68,7 +69,9 @@ class Continuer(Architecture):
         self.to_duration = _choice(units + sum(WIDTHS[:2]) + hands + 8 * lags, hidden, SIZES[2])
         self.to_velocity = _choice(units + sum(WIDTHS[:3]) + hands, hidden // 2, SIZES[3])
         # What is known of each pitch, looked at with the same eyes at all of them.
-        self.look = nn.Sequential(nn.Conv1d(2 * lags + 2, CLOSE, 5, padding=2), nn.ReLU(), nn.Conv1d(CLOSE, CLOSE, 1))
+        self.look = nn.Sequential(
+            nn.Conv1d(2 * lags + 2, CLOSE, 2 * CLOSE_BY + 1, padding=CLOSE_BY), nn.ReLU(), nn.Conv1d(CLOSE, CLOSE, 1)
+        )
         self.weigh = nn.Linear(units + WIDTHS[0] + hands, CLOSE)
 
     # ---- the network ------------------------------------------------------------------------------------------------
@@ -240,7 +243,7 @@ class _Player(nn.Module):
         memory: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The choices (batch, 4), the logarithms of their chances, and the memory; inputs as the contract has them."""
-        at, bar = place.split(1, dim=1)
+        at, bar = torch.split(place, 1, dim=1)
         hands = _hands(at / bar)
         after = self._remember(self._heard(note, hands, context), memory)
         draw = _Draw(given, noise, temperature, least)
@@ -268,8 +271,8 @@ class _Player(nn.Module):
     def _heard(self, note: Tensor, hands: Tensor, context: Tensor) -> Tensor:
         """`Continuer.heard`."""
         layer = self.net.enter
-        parts = layer.weight[:, : sum(WIDTHS)].split(list(WIDTHS), dim=1)
-        tables = [spell.weight @ part.T for spell, part in zip(self.net.spell, parts, strict=True)]
+        parts = torch.split(layer.weight[:, : sum(WIDTHS)], list(WIDTHS), dim=1)
+        tables = [spelt @ part.T for spelt, part in zip(self.net.spell.parameters(), parts, strict=True)]
         said = _looked_up(note, [tables[0] + layer.bias, *tables[1:]])
         return F.relu(torch.addmm(said, torch.cat([hands, context], dim=1), layer.weight[:, sum(WIDTHS) :].T))
 
@@ -278,8 +281,8 @@ class _Player(nn.Module):
         weights, gates = dict(self.net.memory.named_parameters()), 2 * self.net.units
         of_heard = F.linear(heard, weights["weight_ih_l0"], weights["bias_ih_l0"])
         of_memory = F.linear(memory, weights["weight_hh_l0"], weights["bias_hh_l0"])
-        heard_gates, heard_new = of_heard.split([gates, self.net.units], dim=1)
-        memory_gates, memory_new = of_memory.split([gates, self.net.units], dim=1)
+        heard_gates, heard_new = torch.split(of_heard, [gates, self.net.units], dim=1)
+        memory_gates, memory_new = torch.split(of_memory, [gates, self.net.units], dim=1)
         reset, update = torch.sigmoid(heard_gates + memory_gates).chunk(2, dim=1)
         new = torch.tanh(heard_new + reset * memory_new)
         return new + update * (memory - new)
@@ -303,7 +306,7 @@ class _Player(nn.Module):
 
     def _shift(self, state: Tensor, hands: Tensor, rhythm: Tensor) -> Tensor:
         """`Continuer.shift_logits`; of each bar, what is here comes first, and is not yet halved."""
-        inner, last = self.net.to_shift[0], self.net.to_shift[2]
+        inner, last = _ends(self.net.to_shift, nn.Linear)
         begin = self.net.units + hands.shape[1]
         order = torch.arange(rhythm.shape[1]).reshape(len(LAGS), -1).roll(1, dims=1).flatten()
         halved = 1 - (torch.arange(rhythm.shape[1]) % (RHYTHM + 1) == 0).to(state.dtype) / 2
@@ -315,20 +318,23 @@ class _Player(nn.Module):
     def _wanted(self, state: Tensor, shift: Tensor, hands: Tensor) -> tuple[Tensor, ...]:
         """What the layers of neighbours, of a pitch, a duration and a velocity make of what all of them know."""
         net = self.net
-        near = net.look[2].weight[:, :, 0].T
+        near = _ends(net.look, nn.Conv1d)[1].weight[:, :, 0].T
         layers = [(near @ net.weigh.weight, net.weigh.bias @ near.T)]
-        layers += [(layer[0].weight, layer[0].bias) for layer in (net.to_pitch, net.to_duration, net.to_velocity)]
+        for choice in (net.to_pitch, net.to_duration, net.to_velocity):
+            inner, _ = _ends(choice, nn.Linear)
+            layers.append((inner.weight, inner.bias))
         # Between the shift and the clocks stands what has been said besides.
         clocks_at = (net.units + sum(WIDTHS[:n]) for n in (1, 1, 2, 3))
         of_shift = slice(net.units, net.units + WIDTHS[0])
-        tables = [net.spell[0].weight @ weight[:, of_shift].T + bias for weight, bias in layers]
+        spelt = next(net.spell.parameters())
+        tables = [spelt @ weight[:, of_shift].T + bias for weight, bias in layers]
         rest = [
             torch.cat([weight[:, : net.units], weight[:, at : at + hands.shape[1]]], dim=1)
             for at, (weight, _) in zip(clocks_at, layers, strict=True)
         ]
         said = F.embedding(shift[:, 0], torch.cat(tables, dim=1))
         every = torch.addmm(said, torch.cat([state, hands], dim=1), torch.cat(rest).T)
-        return every.split([len(weight) for weight, _ in layers], dim=1)
+        return torch.split(every, [len(weight) for weight, _ in layers], dim=1)
 
     @staticmethod
     def _before(past: Tensor, bar: Tensor, steps: Tensor, echo: Tensor) -> Tensor:
@@ -340,19 +346,21 @@ class _Player(nn.Module):
 
     def _pitch(self, wanted: Tensor, near: Tensor, ago: Tensor, chord: Tensor) -> Tensor:
         """`Continuer.pitch_logits`; what the narrow layer adds to every pitch alike changes no chance."""
-        wide = self.net.look[0]
+        wide, _ = _ends(self.net.look, nn.Conv1d)
+        _, last = _ends(self.net.to_pitch, nn.Linear)
         scales = ago.new_tensor([1] * len(LAGS) + [SIZES[2]] * len(LAGS) + [1, _BELOW])
         known = torch.cat([ago.clamp(max=1), ago, chord], dim=1)
-        seen = F.relu(F.conv1d(known, wide.weight / scales[:, None], wide.bias, padding=wide.padding))
-        found: Tensor = self.net.to_pitch[2](F.relu(wanted)) + (near[:, None] @ seen)[:, 0] - chord[:, 1]
+        seen = F.relu(F.conv1d(known, wide.weight / scales[:, None], wide.bias, padding=CLOSE_BY))
+        found: Tensor = last(F.relu(wanted)) + (near[:, None] @ seen)[:, 0] - chord[:, 1]
         return found
 
     def _duration(self, wanted: Tensor, pitch: Tensor, lasted: Tensor) -> Tensor:
         """`Continuer.duration_logits`."""
-        net, (inner, _, last) = self.net, self.net.to_duration
+        net, (inner, last) = self.net, _ends(self.net.to_duration, nn.Linear)
         begin = net.units + WIDTHS[0]
-        of_pitch = net.spell[1].weight @ inner.weight[:, begin : begin + WIDTHS[1]].T
-        of_lags = inner.weight[:, -net.lengths.embedding_dim * len(LAGS) :].split(net.lengths.embedding_dim, dim=1)
+        of_pitch = list(net.spell.parameters())[1] @ inner.weight[:, begin : begin + WIDTHS[1]].T
+        wide = net.lengths.embedding_dim
+        of_lags = torch.split(inner.weight[:, -wide * len(LAGS) :], wide, dim=1)
         tables = [of_pitch, *(net.lengths.weight @ part.T for part in of_lags)]
         said = _looked_up(torch.cat([pitch, lasted], dim=1), tables)
         found: Tensor = last(F.relu(wanted + said))
@@ -360,10 +368,10 @@ class _Player(nn.Module):
 
     def _velocity(self, wanted: Tensor, pitch: Tensor, duration: Tensor) -> Tensor:
         """`Continuer.velocity_logits`."""
-        net, (inner, _, last) = self.net, self.net.to_velocity
+        net, (inner, last) = self.net, _ends(self.net.to_velocity, nn.Linear)
         begin = net.units + WIDTHS[0]
-        parts = inner.weight[:, begin : begin + sum(WIDTHS[1:3])].split(list(WIDTHS[1:3]), dim=1)
-        tables = [spell.weight @ part.T for spell, part in zip(net.spell[1:3], parts, strict=True)]
+        parts = torch.split(inner.weight[:, begin : begin + sum(WIDTHS[1:3])], list(WIDTHS[1:3]), dim=1)
+        tables = [spelt @ part.T for spelt, part in zip(list(net.spell.parameters())[1:3], parts, strict=True)]
         found: Tensor = last(F.relu(wanted + _looked_up(torch.cat([pitch, duration], dim=1), tables)))
         return found
 
@@ -372,9 +380,9 @@ class _Draw:
     """Draws choices, or takes those that are given."""
 
     def __init__(self, given: Tensor, noise: Tensor, temperature: Tensor, least: Tensor) -> None:
-        self._given = given.split(1, dim=1)
-        self._is_given = (given >= 0).split(1, dim=1)
-        self._noise = (noise * temperature).split(list(SIZES), dim=1)
+        self._given = torch.split(given, 1, dim=1)
+        self._is_given = torch.split(given >= 0, 1, dim=1)
+        self._noise = torch.split(noise * temperature, list(SIZES), dim=1)
         self._rare = temperature * torch.log(least.clamp(min=1e-9))
         self._more = temperature.clamp(min=1)
 
@@ -393,6 +401,14 @@ def _beside(like: Tensor) -> Tensor:
     rows = torch.arange(SIZES[1])
     above = (rows > rows[:, None]).to(like.dtype)
     return torch.stack([torch.ones_like(above), above, _BELOW * (1 - above)], dim=1)
+
+
+def _ends(chain: nn.Sequential, kind: type[_Layer]) -> tuple[_Layer, _Layer]:
+    """The first layer of some, and the last."""
+    first, last = chain[0], chain[-1]
+    assert isinstance(first, kind)
+    assert isinstance(last, kind)
+    return first, last
 
 
 def _looked_up(classes: Tensor, tables: Sequence[Tensor]) -> Tensor:
