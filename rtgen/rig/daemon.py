@@ -139,6 +139,8 @@ class Daemon:
                 last = self._session.end()
                 self._send(last)
                 self._note(perf_counter(), Ended(), last)
+                if (dropped := self._inbox.dropped(float("inf"))) is not None:
+                    self._tell(dropped)
             finally:
                 self._ports.close()
                 self._worker.stop()

@@ -17,7 +17,7 @@ from rtgen.bench import figures
 from rtgen.bench.figures import Event
 from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import unique_set_mb
-from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, Server, TempoMap, end
+from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, Server, TempoMap, end, wait_until
 from rtgen.bench.streams import compare, milliseconds, within
 from rtgen.instrument.preset import Preset
 from rtgen.music.files import note_events
@@ -118,16 +118,6 @@ def quantiles(events: list[Event]) -> tuple[float, float]:
     return figures.quantile(errors, 0.5), figures.quantile(errors, 0.99)
 
 
-def wait_until_quiet(stage: Stage) -> None:
-    """Until nothing has come out of it for half a second; a slow machine takes its time."""
-    for _ in range(60):
-        before = len(stage.sent)
-        time.sleep(0.5)
-        if len(stage.sent) == before:
-            return
-    raise AssertionError("it does not come to an end")
-
-
 def test_what_is_dropped_is_counted_and_shown_and_no_note_is_stuck() -> None:
     news: list[News] = []
     with Stage(thru=True) as stage:
@@ -137,9 +127,9 @@ def test_what_is_dropped_is_counted_and_shown_and_no_note_is_stuck() -> None:
             stage.ports.play(bytes((0x93, pitch, 64)))
             stage.ports.play(bytes((0xB3, 1 + n % 3, n % 128)))
             stage.ports.play(bytes((0x83, pitch, 0)))
-        wait_until_quiet(stage)
+        wait_until(lambda: stage.daemon._inbox.waiting == 0, "the end of the flood", 60)
         stage.ports.play(bytes((0x93, 101, 64)))
-        wait_until_quiet(stage)
+        wait_until(lambda: stage.daemon._inbox.waiting == 0, "the end of the last note", 60)
     assert stage.error is None
     while True:
         try:

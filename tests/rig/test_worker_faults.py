@@ -394,14 +394,14 @@ def test_a_bad_choice_before_the_first_model_is_ready_goes_back_to_it(stage: Sta
 def test_of_jobs_that_wait_the_newest_is_answered(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "ANSWER_S", 30.0)
+    monkeypatch.setattr(rules, "ANSWER_S", 90.0)  # one that is slow takes 30 s on a slow machine
     stage.start(faulty(tmp_path, "slow"))
     stage.take(Ready)
     stage.ask(EVIL)
     for _ in range(5):
         time.sleep(0.05)
         stage.ask(PHRASE)
-    first, second = stage.take(Answer, 30), stage.take(Answer)
+    first, second = stage.take(Answer, 90), stage.take(Answer)
     assert (len(first.loop), first.target) == (len(EVIL), 3840)
     assert second.target == stage.target
     stage.is_quiet()
