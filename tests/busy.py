@@ -44,8 +44,8 @@ _VOID_TESTS = 12
 """Tests of the four hundred that may be given up though no core stood still; with more, nothing is shown about the
 daemon. Those that are given up because one did are not counted: no program of ours can make it."""
 _AGAIN = 60
-"""How often in all tests are run again that a core has spoilt; on a machine where that is all the time it is of no
-use, and takes an hour."""
+"""How often tests are run again in all, after which one that a core has spoilt is given up at once: on a machine where
+that is all the time it is of no use, and takes an hour."""
 _VOID = pytest.StashKey[set[str]]()
 _RUN_AGAIN = pytest.StashKey[list[str]]()
 _WATCH = pytest.StashKey["Watch"]()
