@@ -21,6 +21,10 @@ _HALVES = 12
 """Clocks halfway between ours after which it is our tempo that has doubled, and not another clock that got in."""
 _STALLS = 96
 """Clocks after a stall within which another is expected, so that a gap of whole periods is one, too."""
+_HELD_S = 0.05
+"""What a clock is late by, longer than any audio period, from which those that follow at once were held up with it."""
+_AT_ONCE = 0.2
+"""Periods within which they follow."""
 
 
 class ClockFollower:
@@ -32,7 +36,8 @@ class ClockFollower:
     - errors that lean to one side: a new tempo, from the clock on since which it fits best;
     - a clock far off, and the next ones in their places: an outlier. One too many: another source, or ours connected
       twice. All later by whole periods: clocks got lost. All later by anything else: the source stalled. One that has
-      just stalled is not thought to lose clocks as well.
+      just stalled is not thought to lose clocks as well. One far too late, and the next ones at once, until they are in
+      their places: they were held up together on their way, and their times tell nothing.
     - gaps of two kinds only: clocks that come in lumps (`Lumps`). A time is then known to within a lump, so the line is
       left alone while they agree.
 
@@ -65,6 +70,7 @@ class ClockFollower:
         self._doubtful = 0  # slips that may turn out to have been lumps
         self._inside = 0
         self._since_stall = _STALLS
+        self._held_up = False
 
     @property
     def locked(self) -> bool:
@@ -104,7 +110,7 @@ class ClockFollower:
         explained now; less than 0 when some turn out to have been too many.
         """
         line = self._line
-        if line is None or not -2 * line.period < now - line.time < 25 * line.period + LONGEST_S:
+        if line is None or not -2 * line.period < now - line.time < 49 * line.period + LONGEST_S:
             # Clocks that wait to be understood, and no pause since, are those of another tempo.
             moved = 1 + (len(self._waiting) if line and 0 <= now - self._heard[-1] < LONGEST_S else 0)
             self._begin(now)
@@ -124,10 +130,14 @@ class ClockFollower:
         guess = 0.05 if known else 0.1 if self._count > _LEARN else 2.0
         self._line = Line(now, self.period, self._noise, 0.0, (guess * self.period) ** 2)
         self._settle(_LEARN + 1 if known else 1)
+        self._gap(now)
+        self._inside = 0
+
+    def _gap(self, now: float) -> None:
+        """When clocks came up to `now` tells nothing about those that come next."""
         self._heard.clear()
         self._heard.append(now)
         self._lumps.interrupted()
-        self._inside = 0
 
     def _settle(self, count: int = _LEARN + 1) -> None:
         """The line is new; what led up to it is done with."""
@@ -163,15 +173,27 @@ class ClockFollower:
     def _follow(self, now: float, line: Line) -> int:
         clocks = len(self._waiting) + 1
         ahead = line.ahead(clocks)
+        was_held_up = self._held_up
+        self._held_up = self._is_held_up(now, line, ahead)
+        if was_held_up or self._held_up:
+            self._gap(now)
+        if self._held_up:
+            self._line = ahead
+            self._settle()
+            return clocks
         if self._waiting and not self._fits(now, ahead):
             # Those that wait may have been too many.
             clocks = min(max(round((now - line.time) / line.period), 1), clocks)
             ahead = line.ahead(clocks)
         late = now - ahead.time
-        if self._inside > 2 and self._coarse(line) and late > self._lumps.period + 1.5 * line.period:
-            missing = round(late / line.period)
-            self.lost += missing
-            return self._accept(now, line, clocks + missing)
+        if self._count > _LEARN and self._coarse(line) and late > self._lumps.period + 1.5 * line.period:
+            if not self._waiting:
+                self._waiting.append(now)
+                return 0
+            if self._inside > 2:
+                missing = round(late / line.period)
+                self.lost += missing
+                return self._accept(now, line, clocks + missing)
         if self._fits(now, ahead):
             extra = len(self._waiting) + 1 - clocks
             return self._accept(now, line, clocks) if not extra else self._drop(now, line, clocks, extra)
@@ -230,6 +252,14 @@ class ClockFollower:
             return line
         line = line._replace(pvar=line.pvar + (min(beyond, lump) / 24) ** 2)
         return line.towards(line.time + copysign(beyond, error), (lump / 10) ** 2)
+
+    def _is_held_up(self, now: float, line: Line, ahead: Line) -> bool:
+        """Whether a clock is one more of those that were held up on their way and come at once; meant for `ahead`."""
+        late = self._waiting[0] - line.ahead().time if self._waiting else 0.0
+        at_once = now - self._heard[-2] < _AT_ONCE * line.period
+        held = min(_HELD_S, self._lumps.period + 1.5 * line.period) if self._lumps.period else _HELD_S
+        known = self._count > _LEARN and (self._held_up or late > held)
+        return known and at_once and ahead.time < now
 
     # ---- what is not as foreseen ------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
 
 
+_CLOCK = bytes([midi.CLOCK])
 _CLOCKS = {"midi": MidiClock, "internal": InternalClock, "link": LinkClock}
 
 
@@ -158,9 +159,11 @@ class Session:
     def step(self, now: float, event: Event | None = None) -> Output:
         """Takes in what happened at `now` (seconds on any steady clock), and lets time pass up to then."""
         out = Output()
-        if self._wake is not None and now > self._wake + _ASLEEP_S:
+        if overslept := self._wake is not None and now > self._wake + _ASLEEP_S:
             self._oversleep(now, now - self._wake, out)
-        self._broke(now, self.transport.expire(now), out)
+        # A clock that is here has not stopped coming: if it is late we stood still, and the next ones are here, too.
+        if overslept or not (isinstance(event, Received) and event.data[:1] == _CLOCK):
+            self._broke(now, self.transport.expire(now), out)
         match event:
             case Received():
                 for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):

@@ -21,8 +21,9 @@ from rtgen.rig.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.worker import Failed, Ready, Report, Worker
 
-_OVERDUE_S = 0.1
-"""What is overdue by more than this waits for what came in before it: this process stood still."""
+_OVERDUE_S, _DELIVERY_S = 0.1, 0.005
+"""What is overdue by more than this waits for what came in before it: this process stood still, and the threads that
+bring what came in need a moment, too."""
 _VIEW_S = 0.05
 """How often the state is shown to whoever looks on."""
 
@@ -159,6 +160,8 @@ class Daemon:
             # What happened last is seen, too, when nothing follows on it.
             timeout = min(end, wake_at if wake_at is not None else end, view_at if stale else end) - now
             self._housekeeping.idle(timeout, now)
+            if wake_at is not None and now >= wake_at + _OVERDUE_S:
+                timeout = _DELIVERY_S
             try:
                 now, event = self._inbox.get(timeout=None if timeout == float("inf") else max(timeout, 0.0))
             except Empty:

@@ -218,6 +218,39 @@ def test_a_source_that_stalls_again_and_again_has_lost_no_clock(stalls_ms: tuple
         assert (listener.number, listener.follower.lost) == (410, 1)
 
 
+def held_up(arrivals: Arrivals, stalls: Iterable[tuple[float, float]], seed: int = 0) -> Arrivals:
+    """Clocks that wait for the end of a stall (when it begins, how long it takes, seconds), and then come at once."""
+    chance, free, late = random.Random(seed), -1.0, []
+    for time, number in arrivals:
+        for begin, length in stalls:
+            if begin <= time < begin + length:
+                time = begin + length
+        free = max(time, free + chance.uniform(1e-5, 1e-4))
+        late.append((free, number))
+    return late
+
+
+@pytest.mark.parametrize("tempo", [60, 96, 140, 220])
+@pytest.mark.parametrize("frames", [0, 256, 1024])
+@pytest.mark.parametrize("stalls_ms", [(70,), (110,), (180,), (250,), (90, 200, 60)])
+def test_clocks_that_were_held_up_on_their_way_say_nothing_about_the_tempo(
+    tempo: float, frames: int, stalls_ms: tuple[float, ...]
+) -> None:
+    for seed in range(5):
+        arrivals = lumpy(tempo, 300, frames, seed) if frames else even(tempo, 300, 0.0003, seed)
+        begin = arrivals[150][0] + 0.37 * seed * 2.5 / tempo
+        listener = Listener().hear(arrivals[:100])
+        known, tempos = listener.follower.period, []
+        stalls = [(begin + 0.3 * i, ms / 1000) for i, ms in enumerate(stalls_ms)]
+        for arrival in held_up(arrivals, stalls, seed)[100:]:
+            listener.hear([arrival])
+            tempos.append(known / listener.follower.period)
+        assert (listener.number, listener.follower.lost, listener.follower.extra) == (299, 0, 0)
+        # In long lumps every clock may be off by one; else by next to nothing.
+        assert max(abs(t - 1) for t in tempos) < (0.03 if frames < 1024 else 0.35), max(tempos)
+        assert not listener.follower.doubled
+
+
 def test_a_pause_is_no_clock() -> None:
     listener = Listener().hear(even(120, 100) + even(120, 100, first=20.0))
     assert listener.number == 199

@@ -204,6 +204,24 @@ def test_after_an_hour_of_sleep_a_midi_clock_is_lost_and_found_again() -> None:
     assert len(stage.notes) > 2
 
 
+@pytest.mark.parametrize("stood_ticks", [100, 300, 700])
+def test_when_the_machine_stood_still_the_music_goes_on_where_it_would_be(stood_ticks: int) -> None:
+    """Up to three quarters of a second, longer than a clock that stopped would be waited for."""
+    stage = started()
+    stage.until(BAR - 130, CALL[:-1])
+    over = stage.tick + stood_ticks
+    for held_up in range(-(-stage.tick // 20), -(-over // 20)):
+        stage.step(stage.time(over) + 5e-5 * held_up, Received(0, CLOCK))
+    stage.tick = over
+    stage.receive(CALL[-1][1])
+    stage.until(4 * BAR)
+    assert [n.what for n in stage.notices if n.what in ("lost", "rolling")] == ["rolling"]
+    assert stage.session.position(stage.time(4 * BAR)) == pytest.approx(4 * BAR, abs=2)
+    assert stage.session.transport.tempo == pytest.approx(120, rel=0.001)
+    assert [n.what for n in stage.notices if n.what in ("answer", "late", "missed")] != []
+    check(messages(stage))
+
+
 # ---- another preset ------------------------------------------------------------------------------------------------
 
 
