@@ -149,6 +149,13 @@ def _another(chance: random.Random) -> list[Arrival]:
     return sorted(arrivals + [a._replace(heard=a.heard + 0.007) for a in arrivals[100:]])
 
 
+def _held_up(chance: random.Random) -> list[Arrival]:
+    """Whatever brings the clocks stands still for 0.2 s, and then brings all that waited."""
+    arrivals = even(chance, jitter_ms=0.7)
+    end = arrivals[200].heard + 0.2
+    return [a._replace(heard=max(a.heard, end + 1e-5 * a.number)) if a.number >= 200 else a for a in arrivals]
+
+
 def lumpy(chance: random.Random, frames: int, tempo: float, jitter: float = 0.0) -> list[Arrival]:
     """A steady clock out of a program that runs once per audio period, itself up to 0.1 ms late.
 
@@ -202,6 +209,7 @@ SCENARIOS = (
     Scenario("ritardando, half in 4 bars", lambda chance: bent(chance, ritardando, 700, 0.7)),
     Scenario("a clock is 12 ms late", _late),
     Scenario("3 clocks are lost", _lost),
+    Scenario("9 clocks at once, 0.2 s late", _held_up),
     Scenario("a clock comes twice", _doubled),
     Scenario("all clocks come twice", _twice),
     Scenario("another source gets in", _another),
