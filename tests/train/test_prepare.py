@@ -199,7 +199,7 @@ from train import prepare
 from train.sources.find import find
 
 def work(chunk):
-    time.sleep(0.05)
+    time.sleep(0.1)
     return prepare.work(chunk)
 
 if __name__ == "__main__":
@@ -218,7 +218,7 @@ def test_a_killed_preparation_goes_on_where_it_was(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(1.2)  # The workers see within half a second that they are alone.
+    time.sleep(2.0)  # The workers see within half a second that they are alone.
     done = {p.name: p.stat().st_mtime_ns for p in (out / "parts").glob("*.parquet")}
     assert 5 <= len(done) < 32
     assert not (out / dataset.MANIFEST).exists()
