@@ -11,7 +11,9 @@ import numpy as np
 
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
+from rtgen.instrument.memory import PAST as MEMORY
 from rtgen.music.attributes import NAMES
+from rtgen.music.note import Loop
 from rtgen.music.time import Metre
 from train import dataset
 from train.dataset import SPLITS, Loops
@@ -23,6 +25,9 @@ WORDS = {
     "f1_exact": "note F1, damaged loops",
     "f1_near": "±1 step",
     "f1_near_and_end": "±1 step and end",
+    "first_f1_exact": "the first loop, with nothing to recall: note F1",
+    "first_f1_near": "the first loop, ±1 step",
+    "first_f1_near_and_end": "the first loop, ±1 step and end",
     "as_measured_f1_exact": "damaged as where the goals come from: note F1",
     "as_measured_f1_near": "the same, ±1 step",
     "as_measured_f1_near_and_end": "the same, ±1 step and end",
@@ -124,8 +129,13 @@ def evaluate(
     loops = held_out.as_loops(chosen)
     if model.card.role == "drummer":
         return table(drums.scores(model, loops, train, seed))
-    role = repair if model.card.role == "denoiser" else codes
-    return table(role.scores(model, loops, library, seed))
+    if model.card.role == "denoiser":
+        pasts: list[list[Loop]] = []
+        if model.card.recalls and bars == dataset.BARS:
+            every = dataset.load(data, split, sets, length=bars * bar, bar=bar, duplicates=True)
+            pasts = dataset.pasts(held_out.pick(chosen), every, MEMORY // (bars * bar))
+        return table(repair.scores(model, loops, library, seed, pasts))
+    return table(codes.scores(model, loops, library, seed))
 
 
 def _learnt(data: Path | str, sets: list[str] | None, bar: int) -> Iterator[Loops]:

@@ -20,7 +20,8 @@ from train.measures.music import Library, in_key, onset_f1
 from train.measures.table import Scores
 from train.score import note_f1
 
-Repair = Callable[[Loop], Loop]
+Repair = Callable[[Loop, Sequence[Loop]], Loop]
+"""Of a loop, where something may have been played before."""
 MEASURES: dict[str, tuple[int, bool]] = {"f1_exact": (0, False), "f1_near": (1, False), "f1_near_and_end": (1, True)}
 """Steps that an onset may be off, and whether the end counts."""
 AS_MEASURED, AS_MEASURED_DAMAGE = augment.Rates(length=0.035), 0.515
@@ -44,9 +45,9 @@ def in_scale(loop: Loop) -> Loop:
 
 
 BASELINES: Mapping[str, Repair] = {
-    "identity": lambda loop: loop,
-    "nearest sixteenth": nearest_sixteenth,
-    "in scale": in_scale,
+    "identity": lambda loop, _: loop,
+    "nearest sixteenth": lambda loop, _: nearest_sixteenth(loop),
+    "in scale": lambda loop, _: in_scale(loop),
 }
 
 
@@ -63,33 +64,58 @@ def damaged(
     return to_loops(heard, len(loops), length, bar)
 
 
-def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
+def scores(
+    model: Model, loops: Sequence[Loop], library: Library, seed: int, pasts: Sequence[Sequence[Loop]] = ()
+) -> Scores:
     """Note F1 of repaired loops by each of `MEASURES`; `as_measured_` of loops damaged as where the goals come from.
 
-    Further `do_no_harm`, that of undamaged ones; gaps and knobs.
+    Further `do_no_harm`, that of undamaged ones; gaps and knobs. What was played before is damaged as much; `first_` is
+    of a model that recalls, where nothing was.
     """
     del library
+    before = pasts or [()] * len(loops)
     heard = {
-        "": damaged(loops, seed),
-        "as_measured_": damaged(loops, seed, AS_MEASURED_DAMAGE, AS_MEASURED),
+        "": (damaged(loops, seed), _damaged(before, seed)),
+        "as_measured_": (
+            damaged(loops, seed, AS_MEASURED_DAMAGE, AS_MEASURED),
+            _damaged(before, seed, AS_MEASURED_DAMAGE, AS_MEASURED),
+        ),
     }
-    repairs: dict[str, Repair] = {**BASELINES, model.card.name: lambda loop: answer(model, loop, "clean", {}, 0)}
+    if model.card.recalls and pasts:
+        heard["first_"] = (heard[""][0], [()] * len(loops))
+    repairs: dict[str, Repair] = {
+        **BASELINES,
+        model.card.name: lambda loop, past: answer(model, loop, "clean", {}, 0, past=past),
+    }
     found: Scores = {}
     for name, repair in repairs.items():
         found[name] = {}
-        for how, worn in heard.items():
-            made = [repair(loop) for loop in worn]
+        for how, (worn, past) in heard.items():
+            made = [repair(*each) for each in zip(worn, past, strict=True)]
             found[name] |= {
                 how + measure: [
                     note_f1(a, b, GRID, tolerance=t, offsets=ends) for a, b in zip(made, loops, strict=True)
                 ]
                 for measure, (t, ends) in MEASURES.items()
             }
-        found[name]["do_no_harm"] = [note_f1(repair(loop), loop, GRID) for loop in loops]
+        clean = [repair(*each) for each in zip(loops, before, strict=True)]
+        found[name]["do_no_harm"] = [note_f1(a, b, GRID) for a, b in zip(clean, loops, strict=True)]
     for name, measures in filled_in(model, loops, seed).items():
         found[name] = found.get(name, {}) | measures
     found[model.card.name] |= follows(model, loops, seed) | steers(model, loops, seed) | anchored(model, loops, seed)
     return found
+
+
+def _damaged(
+    pasts: Sequence[Sequence[Loop]],
+    seed: int,
+    damage: float = augment.EVALUATION_DAMAGE,
+    rates: augment.Rates = augment.EVALUATION,
+) -> list[Sequence[Loop]]:
+    """What was played before, likewise, by chances of its own."""
+    flat = [loop for past in pasts for loop in past]
+    worn = iter(damaged(flat, seed + 1, damage, rates) if flat else flat)
+    return [[next(worn) for _ in past] for past in pasts]
 
 
 # ---- gaps -----------------------------------------------------------------------------------------------------------
