@@ -20,9 +20,12 @@ from rtgen.bench.music import made_loop
 from rtgen.inference.answer import answer, modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
+from rtgen.instrument.memory import PAST
 from rtgen.instrument.parameters import PARAMETERS
 
 _WARM_UP = 3
+_PAST = PAST // (2 * 1920)
+"""Loops that have been played before, as many as are remembered."""
 
 
 class Watched(Model):
@@ -61,13 +64,14 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
     for mode in modes_of(contenders[0][1].card):
         times: dict[str, list[tuple[float, float]]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
-            loop = made_loop(max(i, 0))
+            loop, other = made_loop(max(i, 0)), made_loop(max(i, 0) + 1)
+            past = [made_loop(max(i, 0) + 2 + k) for k in range(_PAST)] if mode == "clean" else []
             for engine, model in contenders:
                 if mode == "continue":
                     hear(model, (), loop, knobs)  # as it does while somebody plays
                 model.network_s = 0.0
                 began = time.perf_counter()
-                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))
+                answer(model, loop, mode, knobs, seed=max(i, 0), past=past, ends=(other, loop))
                 times[engine].append((time.perf_counter() - began, model.network_s))
         for engine, model in contenders:
             whole, network = zip(*times[engine][_WARM_UP:], strict=True)

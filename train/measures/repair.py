@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from train.score import note_f1
 
 Repair = Callable[[Loop, Sequence[Loop]], Loop]
 """Of a loop, where something may have been played before."""
+Played = tuple[Loop, Sequence[Loop]]
+"""A loop, and what was played before it, the oldest first."""
+NOTHING: Mapping[str, Sequence[Played]] = MappingProxyType({})
 MEASURES: dict[str, tuple[int, bool]] = {"f1_exact": (0, False), "f1_near": (1, False), "f1_near_and_end": (1, True)}
 """Steps that an onset may be off, and whether the end counts."""
 AS_MEASURED, AS_MEASURED_DAMAGE = augment.Rates(length=0.035), 0.515
@@ -65,45 +69,39 @@ def damaged(
 
 
 def scores(
-    model: Model, loops: Sequence[Loop], library: Library, seed: int, pasts: Sequence[Sequence[Loop]] = ()
+    model: Model, loops: Sequence[Loop], library: Library, seed: int, after: Mapping[str, Sequence[Played]] = NOTHING
 ) -> Scores:
     """Note F1 of repaired loops by each of `MEASURES`; `as_measured_` of loops damaged as where the goals come from.
 
-    Further `do_no_harm`, that of undamaged ones; gaps and knobs. What was played before is damaged as much; `first_` is
-    of a model that recalls, where nothing was.
+    Further `do_no_harm`, that of undamaged ones; gaps and knobs. And, with what was played before them, damaged as
+    much, of further loops: `after` by what the name of the measures begins with.
     """
     del library
-    before = pasts or [()] * len(loops)
-    heard = {
-        "": (damaged(loops, seed), _damaged(before, seed)),
-        "as_measured_": (
-            damaged(loops, seed, AS_MEASURED_DAMAGE, AS_MEASURED),
-            _damaged(before, seed, AS_MEASURED_DAMAGE, AS_MEASURED),
-        ),
-    }
-    if model.card.recalls and pasts:
-        heard["first_"] = (heard[""][0], [()] * len(loops))
-    repairs: dict[str, Repair] = {
-        **BASELINES,
-        model.card.name: lambda loop, past: answer(model, loop, "clean", {}, 0, past=past),
-    }
-    found: Scores = {}
-    for name, repair in repairs.items():
-        found[name] = {}
-        for how, (worn, past) in heard.items():
-            made = [repair(*each) for each in zip(worn, past, strict=True)]
-            found[name] |= {
-                how + measure: [
-                    note_f1(a, b, GRID, tolerance=t, offsets=ends) for a, b in zip(made, loops, strict=True)
-                ]
-                for measure, (t, ends) in MEASURES.items()
-            }
-        clean = [repair(*each) for each in zip(loops, before, strict=True)]
-        found[name]["do_no_harm"] = [note_f1(a, b, GRID) for a, b in zip(clean, loops, strict=True)]
+    plain = [(loop, ()) for loop in loops]
+    found: Scores = {name: {} for name in (*BASELINES, model.card.name)}
+    for kind, played in {"": plain, **after}.items():
+        meant, before = [loop for loop, _ in played], [past for _, past in played]
+        heard = {kind: (damaged(meant, seed), _damaged(before, seed))}
+        if not kind:
+            heard["as_measured_"] = damaged(meant, seed, AS_MEASURED_DAMAGE, AS_MEASURED), before
+        for name, repair in _repairs(model).items():
+            for how, (worn, past) in heard.items():
+                made = [repair(*each) for each in zip(worn, past, strict=True)]
+                found[name] |= {
+                    how + measure: [
+                        note_f1(a, b, GRID, tolerance=t, offsets=ends) for a, b in zip(made, meant, strict=True)
+                    ]
+                    for measure, (t, ends) in MEASURES.items()
+                }
+            found[name][f"{kind}do_no_harm"] = [note_f1(repair(*each), each[0], GRID) for each in played]
     for name, measures in filled_in(model, loops, seed).items():
         found[name] = found.get(name, {}) | measures
     found[model.card.name] |= follows(model, loops, seed) | steers(model, loops, seed) | anchored(model, loops, seed)
     return found
+
+
+def _repairs(model: Model) -> dict[str, Repair]:
+    return {**BASELINES, model.card.name: lambda loop, past: answer(model, loop, "clean", {}, 0, past=past)}
 
 
 def _damaged(
