@@ -16,7 +16,6 @@ from train.attributes import measured, standard
 from train.corrupt import UNKNOWN, corrupt, humanise
 from train.dataset import LENGTH, Notes
 from train.models.keys import lifted, lifts
-from train.recall import PAST, recalled
 from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.sources.piece import BAR
 
@@ -36,7 +35,6 @@ class Batch:
         damage: 0-1 or `UNKNOWN`, shape (loops, 1).
         target: what was meant, shape of `roll`.
         wish: what is known of the attributes of what was meant, shape (loops, 12); see `wishes`.
-        past: onset and hold of bars that were played before, shape (loops, 2 * bars recalled, pitches, steps).
     """
 
     roll: Floats
@@ -45,7 +43,6 @@ class Batch:
     damage: Floats
     target: Floats
     wish: Floats
-    past: Floats | None = None
 
 
 def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Floats:
@@ -143,13 +140,7 @@ def wishes(meant: Notes, count: int, length: int, rng: Generator) -> Floats:
 
 
 def repair_task(
-    sample: Sample,
-    rng: Generator,
-    *,
-    corrupted: bool = True,
-    humanised: bool = True,
-    in_key: bool = False,
-    recalls: int = 0,
+    sample: Sample, rng: Generator, *, corrupted: bool = True, humanised: bool = True, in_key: bool = False
 ) -> Batch:
     """What a denoiser learns from some loops: they are damaged by as much as a draw says, and partly hidden.
 
@@ -161,50 +152,22 @@ def repair_task(
         corrupted: whether notes are missed, moved, slipped and so on.
         humanised: whether half of the loops are off the beat as well.
         in_key: whether all is moved from the key that the damaged loop seems to be in to C major or A minor.
-        recalls: bars that are recalled of what was played before, damaged as much; of some loops all of it is
-            forgotten, and of others some.
     """
     meant, count, length = sample.notes, sample.count, sample.length
     damage = np.where(rng.random(count) < 0.3, 0, rng.random(count))
     heard = corrupt(meant, damage, length, rng) if corrupted else meant
-    loose = damage * (rng.random(count) < 0.5) if humanised else np.zeros(count)
     if humanised:
-        heard = humanise(heard, count, loose, length, rng)
-    up = lifts(heard, count) if in_key else np.zeros(count, int)
-    past = None
-    if recalls and sample.past is not None:
-        before = _remembered(sample.past, count, rng)
-        before = corrupt(before, np.repeat(damage, PAST), length, rng) if corrupted else before
-        before = humanise(before, count * PAST, np.repeat(loose, PAST), length, rng)
-        past = told(lifted(heard, up), lifted(before, np.repeat(up, PAST)), sample, recalls)
+        heard = humanise(heard, count, damage * (rng.random(count) < 0.5), length, rng)
     if in_key:
+        up = lifts(heard, count)
         heard, meant = lifted(heard, up), lifted(meant, up)
     wish = wishes(meant, count, length, rng)
     target = rasterise(meant, count, length)
     mask = draw_masks(meant, count, target.shape[3], rng)
-    trust = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]
+    told = np.where(rng.random(count) < 0.5, UNKNOWN, damage).astype(np.float32)[:, None]
     phase = phases(count, length, sample.bar)
-    task = Batch(hide(rasterise(heard, count, length), mask), mask, phase, trust, target, wish, past)
+    task = Batch(hide(rasterise(heard, count, length), mask), mask, phase, told, target, wish)
     return first_bar(task, sample.bar) if rng.random() < 0.15 else shown(task, target.shape[3])
-
-
-def _remembered(past: Notes, count: int, rng: Generator) -> Notes:
-    """What was played before, without what is forgotten: of a quarter of the loops all, of the others a third."""
-    kept = (rng.random((count, PAST)) < 0.7) & (rng.random((count, 1)) < 0.75)
-    return past[kept.ravel()[past[:, LOOP]]]
-
-
-def told(now: Notes, past: Notes, sample: Sample, bars: int) -> Floats:
-    """Onset and hold of the bars that are recalled for each bar, shape (loops, 2 * bars, pitches, steps).
-
-    Args:
-        now: the notes of the loops of `sample`, as they are heard.
-        past: those that were played before, numbered as in `Sample`.
-        sample: for how many loops there are, and how long.
-        bars: to be recalled for each.
-    """
-    found = recalled(now, past, sample.count, sample.length, sample.bar, bars)
-    return np.concatenate([rasterise(notes, sample.count, sample.length)[:, :2] for notes in found], axis=1)
 
 
 def first_bar(task: Batch, bar: int = BAR, grid: Grid = GRID) -> Batch:
@@ -223,5 +186,4 @@ def shown(task: Batch, steps: int) -> Batch:
     columns = np.arange(wide) % steps
     planes = (task.roll, task.mask, task.phase, task.target)
     roll, mask, phase, target = (np.take(x, columns, axis=-1) for x in planes)
-    past = None if task.past is None else np.take(task.past, columns, axis=-1)
-    return replace(task, roll=roll, mask=mask, phase=phase, target=target, past=past)
+    return replace(task, roll=roll, mask=mask, phase=phase, target=target)

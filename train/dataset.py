@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,6 @@ class Loops:
         filled: ticks of each that are music, the rest being padding; likewise.
         tempos: BPM of each, likewise.
         length: ticks of every loop.
-        again: which have come before in their split, in whatever key; shape (loops), or empty if none has.
     """
 
     notes: Notes
@@ -106,7 +105,6 @@ class Loops:
     filled: NDArray[np.int32]
     tempos: NDArray[np.float32]
     length: int = LENGTH
-    again: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:
         """Number of loops."""
@@ -129,7 +127,6 @@ class Loops:
         """Some of the loops."""
         offsets = np.concatenate([[0], np.cumsum(self.offsets[indices + 1] - self.offsets[indices])])
         columns = {name: getattr(self, name)[indices] for name in _BY_LOOP}
-        columns["again"] = self.again[indices] if len(self.again) else self.again
         return replace(self, notes=self.take(indices), offsets=offsets, **columns)
 
 
@@ -220,37 +217,7 @@ def load(
         filled=table["filled"].to_numpy(),
         tempos=table["tempo"].to_numpy(),
         length=length,
-        again=table["duplicate"].to_numpy() if duplicates else np.zeros(0, bool),
     )
-
-
-def preceded(loops: Loops) -> NDArray[np.int64]:
-    """By how many loops of its track each follows without a gap, shape (loops); they stand before it."""
-    number = np.arange(len(loops))
-    return number - np.maximum.accumulate(np.where(np.concatenate([[True], ~_follow(loops)]), number, 0))
-
-
-def pasts(loops: Loops, every: Loops, most: int) -> list[list[Loop]]:
-    """What came before each of some loops in its track without a gap, the oldest first; `most` loops at most.
-
-    Args:
-        loops: of these.
-        every: with all that come back, in order; `loops` are among them.
-        most: how far it is looked back.
-    """
-    names = (every.sets, every.songs, every.tracks, every.starts)
-    at = {key: i for i, key in enumerate(zip(*(column.tolist() for column in names), strict=True))}
-    wanted = zip(*(column.tolist() for column in (loops.sets, loops.songs, loops.tracks, loops.starts)), strict=True)
-    numbers, back = np.array([at[key] for key in wanted]), preceded(every)
-    return [every.as_loops(np.arange(i - min(back[i], most), i)) for i in numbers]
-
-
-def _follow(loops: Loops) -> NDArray[np.bool_]:
-    """Whether each loop but the first begins where the one before it ends, shape (loops - 1)."""
-    follows: NDArray[np.bool_] = loops.starts[1:] == loops.starts[:-1] + loops.length
-    for names in loops.sets, loops.songs, loops.tracks:
-        follows &= names[1:] == names[:-1]
-    return follows
 
 
 def load_bars(data: Path | str, split: str, sets: Sequence[str] | None, bar: int, bars: int) -> Loops:
@@ -287,7 +254,10 @@ def joined(loops: Loops, times: int) -> Loops:
         loops: in the order of set, song, track and start, with all that come back.
         times: loops in one of the new.
     """
-    firsts = np.flatnonzero(np.concatenate([[True], ~_follow(loops)]))
+    follows = loops.starts[1:] == loops.starts[:-1] + loops.length
+    for names in loops.sets, loops.songs, loops.tracks:
+        follows &= names[1:] == names[:-1]
+    firsts = np.flatnonzero(np.concatenate([[True], ~follows]))
     counts = np.diff([*firsts, len(loops)]) // times
     starts = np.concatenate([first + times * np.arange(count) for first, count in zip(firsts, counts, strict=True)])
     indices = (starts[:, None] + np.arange(times)).ravel().astype(np.int64)

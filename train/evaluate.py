@@ -11,7 +11,6 @@ import numpy as np
 
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
-from rtgen.instrument.memory import PAST as MEMORY
 from rtgen.music.attributes import NAMES
 from rtgen.music.time import Metre
 from train import dataset
@@ -24,16 +23,6 @@ WORDS = {
     "f1_exact": "note F1, damaged loops",
     "f1_near": "±1 step",
     "f1_near_and_end": "±1 step and end",
-    **{
-        f"{kind}_{measure}": f"{says}: {what}"
-        for kind, says in (("past", "after what came before them"), ("song", "loops as they come in songs, after it"))
-        for measure, what in (
-            ("f1_exact", "note F1"),
-            ("f1_near", "±1 step"),
-            ("f1_near_and_end", "±1 step and end"),
-            ("do_no_harm", "note F1, clean"),
-        )
-    },
     "as_measured_f1_exact": "damaged as where the goals come from: note F1",
     "as_measured_f1_near": "the same, ±1 step",
     "as_measured_f1_near_and_end": "the same, ±1 step and end",
@@ -135,17 +124,8 @@ def evaluate(
     loops = held_out.as_loops(chosen)
     if model.card.role == "drummer":
         return table(drums.scores(model, loops, train, seed))
-    if model.card.role == "denoiser":
-        after: dict[str, list[repair.Played]] = {}
-        if model.card.recalls and bars == dataset.BARS:
-            # The same loops after what came before them; and any of the songs, so that some have come before.
-            every, most = dataset.load(data, split, sets, length=bars * bar, bar=bar, duplicates=True), MEMORY // bar
-            some = every.pick(np.random.default_rng(seed).permutation(len(every))[:count])
-            for kind, these in {"past_": held_out.pick(chosen), "song_": some}.items():
-                pasts = dataset.pasts(these, every, most // bars)
-                after[kind] = list(zip(these.as_loops(np.arange(len(these))), pasts, strict=True))
-        return table(repair.scores(model, loops, library, seed, after))
-    return table(codes.scores(model, loops, library, seed))
+    role = repair if model.card.role == "denoiser" else codes
+    return table(role.scores(model, loops, library, seed))
 
 
 def _learnt(data: Path | str, sets: list[str] | None, bar: int) -> Iterator[Loops]:

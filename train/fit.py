@@ -322,29 +322,27 @@ def source(data: Path | str, split: str, config: Config) -> Source:
         UserError: there are none of the first metre.
     """
     mix = shares(config, dataset.sets_of(data))
-    # Who is told what was played before needs all of it, but is shown each loop once.
-    repeats, recalls = kind(config.model).repeats, bool(config.architecture.get("recalls"))
     whole = sum(config.metres.values())
     some = {name: share / whole for name, share in config.metres.items()}
     main, *others = some
 
     def loops(metre: str) -> dataset.Loops:
-        bar = Metre.parse(metre).bar
+        bar, repeats = Metre.parse(metre).bar, kind(config.model).repeats
         sets = list(mix) if mix else None
-        found = dataset.load(data, split, sets, length=dataset.BARS * bar, bar=bar, duplicates=repeats or recalls)
+        found = dataset.load(data, split, sets, length=dataset.BARS * bar, bar=bar, duplicates=repeats)
         most = max(round(config.loops * some[metre]), 1)
         if split == "train" and config.loops and most < len(found):
             found = found.pick(np.linspace(0, len(found) - 1, most).astype(np.int64))
         return found
 
     if split != "train":
-        return Source(loops(main), mix, again=repeats)
+        return Source(loops(main), mix)
     varied = Augmentation(**config.augmentation)
     further: list[tuple[Source, float]] = []
     for metre in others:
         with suppress(dataset.NoLoopsError):
-            further.append((Source(loops(metre), mix, varied, again=repeats), some[metre]))
-    return Source(loops(main), mix, varied, further, again=repeats)
+            further.append((Source(loops(metre), mix, varied), some[metre]))
+    return Source(loops(main), mix, varied, further)
 
 
 def shares(config: Config, there: Sequence[str]) -> dict[str, float] | None:

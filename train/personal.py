@@ -188,16 +188,14 @@ def worth(net: Architecture, card: Card, yours: Source, other: Source) -> Worth:
     player, threshold = net.player(), card.threshold
     defaults = [torch.tensor([c.default]) for c in card.conditions]
 
-    def denoise(roll: Tensor, mask: Tensor, phase: Tensor, *past: Tensor) -> Planes:
-        planes: Planes = player(roll, mask, phase, *(x.expand(len(roll), -1) for x in defaults), *past)
+    def denoise(roll: Tensor, mask: Tensor, phase: Tensor) -> Planes:
+        planes: Planes = player(roll, mask, phase, *(x.expand(len(roll), -1) for x in defaults))
         return planes
 
     def f1(heard: Sample, meant: Sample) -> float:
-        answers = repairs.answers(denoise, heard, net.device, card.recalls)
-        return repairs.repaired_f1(answers, heard, meant, threshold)
+        return repairs.repaired_f1(repairs.answers(denoise, heard, net.device), heard, meant, threshold)
 
-    past = bool(card.recalls)
-    of_yours, of_other = (repairs.validation(some, in_key=card.in_key, past=past) for some in (yours, other))
+    of_yours, of_other = (repairs.validation(some, in_key=card.in_key) for some in (yours, other))
     return Worth(f1(*of_yours), f1(of_yours[1], of_yours[1]), f1(*of_other))
 
 

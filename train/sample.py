@@ -33,8 +33,6 @@ class Sample:
         filled: ticks of each that are music, the rest being padding; shape (count).
         tempos: BPM of each, likewise.
         indices: of each in the `Loops` that it comes from, likewise.
-        past: notes of the `train.recall.PAST` loops that came before each, the latest first: those of loop i are
-            numbered from `i * PAST` on. None if nobody asked.
     """
 
     notes: Notes
@@ -44,7 +42,6 @@ class Sample:
     filled: NDArray[np.int32]
     tempos: NDArray[np.float32]
     indices: NDArray[np.int64]
-    past: Notes | None = None
 
     @classmethod
     def of(cls, loops: Loops, indices: NDArray[np.int64]) -> Sample:

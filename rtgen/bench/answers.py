@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,9 @@ from rtgen.bench.music import made_loop
 from rtgen.inference.answer import answer, modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
-from rtgen.instrument.memory import PAST
 from rtgen.instrument.parameters import PARAMETERS
 
 _WARM_UP = 3
-_PAST = PAST // (2 * 1920)
-"""Loops that have been played before, as many as are remembered."""
 
 
 class Watched(Model):
@@ -33,6 +31,12 @@ class Watched(Model):
 
     network_s = 0.0
     """Of the runs since this was last set to 0."""
+    steps_s: list[float]
+    """Of those among them that say a note of a continuation."""
+
+    def restart(self) -> None:
+        """Forgets what was before."""
+        self.network_s, self.steps_s = 0.0, []
 
     def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """As `Model.run`."""
@@ -40,7 +44,10 @@ class Watched(Model):
         try:
             return self.compute(inputs, only)
         finally:
-            self.network_s += time.perf_counter() - began
+            took = time.perf_counter() - began
+            self.network_s += took
+            if "chosen" in only:
+                self.steps_s.append(took)
 
     def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """What is timed."""
@@ -57,25 +64,26 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         count: of answers of each mode that they play.
 
     Returns:
-        `engine`, `model`, `mode`, and the milliseconds of every answer: `whole_ms`, and of these `network_ms`.
+        `engine`, `model`, `mode`, and the milliseconds of every answer: `whole_ms`, and of these `network_ms`; and of
+        every note that a continuer says, `step_ms`.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
     for mode in modes_of(contenders[0][1].card):
-        times: dict[str, list[tuple[float, float]]] = {engine: [] for engine, _ in contenders}
+        times: dict[str, list[tuple[float, float, list[float]]]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
-            loop, other = made_loop(max(i, 0)), made_loop(max(i, 0) + 1)
-            past = [made_loop(max(i, 0) + 2 + k) for k in range(_PAST)] if mode == "clean" else []
+            loop = made_loop(max(i, 0))
             for engine, model in contenders:
                 if mode == "continue":
                     hear(model, (), loop, knobs)  # as it does while somebody plays
-                model.network_s = 0.0
+                model.restart()
                 began = time.perf_counter()
-                answer(model, loop, mode, knobs, seed=max(i, 0), past=past, ends=(other, loop))
-                times[engine].append((time.perf_counter() - began, model.network_s))
+                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))
+                times[engine].append((time.perf_counter() - began, model.network_s, model.steps_s))
         for engine, model in contenders:
-            whole, network = zip(*times[engine][_WARM_UP:], strict=True)
-            ms = {"whole_ms": [s * 1e3 for s in whole], "network_ms": [s * 1e3 for s in network]}
+            whole, network, steps = zip(*times[engine][_WARM_UP:], strict=True)
+            each = {"whole_ms": whole, "network_ms": network, "step_ms": chain.from_iterable(steps)}
+            ms = {name: [s * 1e3 for s in seconds] for name, seconds in each.items()}
             found.append({"engine": engine, "model": model.card.name, "mode": mode, **ms})
     return found
 

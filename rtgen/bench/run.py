@@ -93,6 +93,8 @@ def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
         suffix = f", {sample['engine']}" if bare else ""
         rows.append(Row(ANSWERS, f"{name}: whole{suffix}", sample["whole_ms"], baseline=bare, remark=remark))
         rows.append(Row(ANSWERS, f"{name}: network{suffix}", sample["network_ms"], baseline=bare))
+        if sample["step_ms"]:
+            rows.append(Row(ANSWERS, f"{name}: a note{suffix}", sample["step_ms"], baseline=bare))
         remark = ""
     return rows
 

@@ -10,11 +10,10 @@ from rtgen.errors import UserError
 from rtgen.inference import continuer, denoise, drums, latent, sequence
 from rtgen.inference.card import modes_of
 from rtgen.inference.exchange import Knobs, distance
-from rtgen.inference.frame import raised, told_in_c
+from rtgen.inference.frame import told_in_c
 from rtgen.inference.infill import infill, start
 from rtgen.inference.lengths import join, parts, refitted
 from rtgen.inference.model import Model
-from rtgen.inference.recall import recalled
 from rtgen.inference.steer import steer
 from rtgen.instrument.job import Job, Mode
 from rtgen.instrument.parameters import LATENTS
@@ -51,7 +50,7 @@ def answer(
         mode: what is wanted of it.
         knobs: the parameters of `parameters.PARAMETERS` by name.
         seed: of all chance, with the knob `seed`.
-        past: what was played before, the oldest first; for `continue`, and for `clean` by a model that recalls.
+        past: what was played before, the oldest first; for `continue`.
         ends: the loops A and B; for `blend`. Without them it is the loop itself.
 
     Raises:
@@ -80,7 +79,7 @@ def answer(
     answers = []
     for part in parts(loop, card):
         if not fills:
-            answered = _one(model, part, mode, knobs, rng, past)
+            answered = _one(model, part, mode, knobs, rng)
         elif begin < part.length:
             answered = filled(model, part, max(begin, 0), part.length, knobs, rng)
         else:
@@ -92,28 +91,23 @@ def answer(
     return join(answers, loop)
 
 
-def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator, past: Sequence[Loop]) -> Loop:
+def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """The answer to a loop that the model takes as a whole."""
     if model.card.role == "drummer" and mode != "vary":
         return drums.feel(model, part, knobs) if mode == "clean" else drums.beat(model, part, knobs, rng)
     if mode == "generate":
         return latent.generate(model, part, knobs, rng)
     if mode == "clean":
-        before = recalled(part, past, model.card.recalls, model.card.grid)
-
-        def clean(loop: Loop, _: Knobs, up: int) -> Loop:
-            return denoise.clean(model, loop, [raised(each, up) for each in before])
-
-        return told_in_c(model.card, part, knobs, clean)
+        return told_in_c(model.card, part, knobs, lambda loop, _: denoise.clean(model, loop))
     vary = denoise.vary if "mask" in model.card.inputs() else latent.vary
-    return told_in_c(model.card, part, knobs, lambda loop, turned, _: vary(model, loop, turned, rng))
+    return told_in_c(model.card, part, knobs, lambda loop, turned: vary(model, loop, turned, rng))
 
 
 def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
     imagines = denoise.imagined if "mask" in model.card.inputs() else latent.imagined
     return told_in_c(
-        model.card, loop, knobs, lambda part, turned, _: infill(model, part, begin, end, turned, rng, imagines)
+        model.card, loop, knobs, lambda part, turned: infill(model, part, begin, end, turned, rng, imagines)
     )
 
 

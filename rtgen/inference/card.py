@@ -24,8 +24,6 @@ FORMAT_VERSION = 1
 METADATA_KEY = "rtgen"
 PLANES = ("onset", "hold", "velocity", "micro")
 """The planes of a roll, in the order in which they are stacked."""
-RECALLED = 2
-"""Those that a denoiser is told of a bar that was played before: the first ones."""
 
 Shape = tuple[int | str, ...]
 """A tensor's dimensions: numbers, or `batch`, `steps` and `time`, which a model leaves free."""
@@ -34,7 +32,6 @@ INTEGERS = frozenset({"symbol", "note", "given", "chosen"})
 CHOICES = 4
 """What is chosen of a note: shift, pitch, duration, velocity."""
 MAX_LATENTS = 4096
-MAX_RECALLS = 8
 MAX_SYMBOLS = 65_536
 MAX_STATE = 2**20
 """Most numbers that a state may have for one sequence."""
@@ -129,7 +126,6 @@ class Card:
         spelling: the classes of notes of a continuer.
         in_key: whether it is told music, and tells it, as if it were in C major or A minor.
         prior: of an autoencoder: whether it makes codes of noise, given attributes.
-        recalls: of a denoiser: bars of what was played before that it is told for each bar.
         threshold: onset probability from which a cell is a note.
         data: training sets with licences.
         metrics: measured figures by name, the baselines among them.
@@ -150,7 +146,6 @@ class Card:
     spelling: Spelling | None = None
     in_key: bool = False
     prior: bool = False
-    recalls: int = 0
     threshold: float = 0.5
     data: tuple[Data, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -161,9 +156,7 @@ class Card:
         states = {state.name: state.shape for state in self.states}
         conditions: dict[str, Shape] = {c.name: ("batch", c.size) for c in self.conditions}
         of_prior = _PRIOR.inputs if self.prior else {}
-        past = {"past": ("batch", RECALLED * self.recalls, "pitches", "steps")} if self.recalls else {}
-        roles = self._sized({**ROLES[self.role].inputs, **of_prior})
-        return {**roles, **states, **conditions, **self._sized(past)}
+        return {**self._sized({**ROLES[self.role].inputs, **of_prior}), **states, **conditions}
 
     def outputs(self) -> dict[str, Shape]:
         """The outputs that the role and the states ask for, with their shapes."""
@@ -348,8 +341,6 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError(f"its grid has no pitch {TAP}, on which a drummer is told what is tapped")
     if type(card.prior) is not bool or (card.prior and card.role != "autoencoder"):
         raise ValueError(f"field 'prior' is {card.prior!r}, which a model of role '{card.role}' cannot be")
-    if type(card.recalls) is not int or not 0 <= card.recalls <= (MAX_RECALLS if card.role == "denoiser" else 0):
-        raise ValueError(f"field 'recalls' is {card.recalls!r}, which a model of role '{card.role}' cannot be")
     _check_latents(card)
     _check_sequence(card)
     return card

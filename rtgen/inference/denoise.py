@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.card import PLANES, RECALLED, Card
+from rtgen.inference.card import PLANES, Card
 from rtgen.inference.exchange import Knobs, anchors, exchange, hidden_beside, inside, raised, scale_of, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import repeated, shown
@@ -20,21 +17,14 @@ from rtgen.music.roll import Plane, Roll, bar_phase, encode
 
 CANDIDATES = 2
 """Variations that are computed as one batch, of which the best is played."""
-NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 _MASK_STEPS = 12
 """Steps that are hidden together."""
 
 
-def clean(model: Model, loop: Loop, before: Sequence[Loop] = ()) -> Loop:
-    """The loop, played right: slips and timing repaired, everything else as it was.
-
-    Args:
-        model: a denoiser.
-        loop: what was played.
-        before: what is recalled of what was played before it (`recall`), as many loops as the card says, or none.
-    """
+def clean(model: Model, loop: Loop) -> Loop:
+    """The loop, played right: slips and timing repaired, everything else as it was."""
     roll = encode(loop, model.card.grid)
-    (heard,) = run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32), before=before)
+    (heard,) = run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32))
     return repair(loop, heard, model.card.grid, model.card.threshold)
 
 
@@ -54,7 +44,7 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
     masks = hidden_beside(
         np.stack([_mask(rng, roll, share) for _ in range(CANDIDATES)]), loop, anchors(loop, knobs), grid
     )
-    filled = run(model, loop, roll, masks, _told(model.card, measure(loop), len(masks)))
+    filled = run(model, loop, roll, masks, **_told(model.card, measure(loop), len(masks)))
     scale = scale_of(loop.notes, knobs)
     attempts = [
         exchange(loop, roll, mask, fill, wanted, scale, knobs, rng, grid)
@@ -78,14 +68,7 @@ def _mask(rng: np.random.Generator, roll: Roll, share: float) -> Plane:
     return mask
 
 
-def run(
-    model: Model,
-    loop: Loop,
-    roll: Roll,
-    masks: NDArray[np.float32],
-    conditions: Mapping[str, Tensor] = NOTHING,
-    before: Sequence[Loop] = (),
-) -> list[Roll]:
+def run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32], **conditions: Tensor) -> list[Roll]:
     """The model's view of a roll under several masks, of shape (masks, pitches, steps).
 
     Args:
@@ -94,16 +77,11 @@ def run(
         roll: what it is shown.
         masks: 1 where it is not.
         conditions: further inputs by name, with a row for each mask.
-        before: what is recalled, as many loops as the card says, or none.
     """
     grid, steps = model.card.grid, roll.onset.shape[1]
     planes = roll.stack()[None] * (1 - masks[:, None])
     phase = np.repeat(bar_phase(loop.length, loop.bar, grid)[None], len(masks), axis=0)
     inputs = {"roll": planes, "mask": masks, "phase": phase}
-    if model.card.recalls:
-        inputs["past"] = np.zeros((len(masks), RECALLED * model.card.recalls, *roll.onset.shape), np.float32)
-        for i, each in enumerate(before):
-            inputs["past"][:, RECALLED * i : RECALLED * (i + 1)] = encode(each, grid).stack()[:RECALLED]
     wide = shown(model.card, steps)
     outputs = model.run({**{name: repeated(tensor, wide) for name, tensor in inputs.items()}, **conditions})
     return [Roll(*(outputs[plane][i, :, :steps] for plane in PLANES)) for i in range(len(masks))]
@@ -115,7 +93,7 @@ def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
     in_frame = wanted | {"register": wanted["register"] + up}
     roll = encode(lifted, model.card.grid)
     (heard,) = run(
-        model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32), _told(model.card, in_frame, damage=1.0)
+        model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32), **_told(model.card, in_frame, damage=1.0)
     )
     return raised(heard, -up)
 
@@ -134,4 +112,4 @@ def imagined(model: Model, kept: Loop, mask: Plane) -> Roll:
     roll, like = encode(kept, model.card.grid), measure(kept)
     there = 1 - float(mask.any(axis=0).mean())
     like["density"] /= max(there, 0.25)
-    return run(model, kept, roll, mask[None], _told(model.card, like))[0]
+    return run(model, kept, roll, mask[None], **_told(model.card, like))[0]

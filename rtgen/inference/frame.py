@@ -22,21 +22,14 @@ def in_c(card: Card, loop: Loop, knobs: Knobs = _NONE) -> tuple[int, Loop]:
     up = into_c(scale) if scale else 0
     if not up:
         return 0, loop
-    return up, raised(loop, up)
+    lifted = (replace(n, pitch=n.pitch + up) for n in loop.notes if 0 <= n.pitch + up <= 127)
+    return up, loop.with_notes(lifted)
 
 
-def raised(loop: Loop, up: int) -> Loop:
-    """A loop so many semitones up, without the notes that would leave what MIDI has."""
-    return loop.with_notes(replace(n, pitch=n.pitch + up) for n in loop.notes if 0 <= n.pitch + up <= 127)
-
-
-def told_in_c(card: Card, loop: Loop, knobs: Knobs, play: Callable[[Loop, Knobs, int], Loop]) -> Loop:
-    """What `play` answers to a loop that is moved for a model, moved back; notes that cannot be moved stay.
-
-    `play` is given the loop as the model hears it, the knobs likewise, and by how many semitones it was moved.
-    """
+def told_in_c(card: Card, loop: Loop, knobs: Knobs, play: Callable[[Loop, Knobs], Loop]) -> Loop:
+    """What `play` answers to a loop that is moved for a model, moved back; notes that cannot be moved stay."""
     up, lifted = in_c(card, loop, knobs)
-    answered = play(lifted, moved(knobs, up), up)
+    answered = play(lifted, moved(knobs, up))
     if answered == lifted:
         return loop
     if not up:

@@ -24,7 +24,7 @@ class Job:
         seed: of everything random in the answer.
         target: tick at which the answer begins.
         epoch: counts the breaks in the song's time; an answer from another epoch is void.
-        past: what was played before, the oldest first; for `continue` and `clean`.
+        past: what was played before, the oldest first; for `continue`.
         ends: the loops A and B; for `blend`.
     """
 

@@ -542,7 +542,7 @@ class Session:
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
         mode = self.preset.mode
-        past = self._memory.past if mode in ("continue", "clean") else ()
+        past = self._memory.past if mode == "continue" else ()
         ends = self._memory.ends(call) if mode == "blend" else None
         job = Job(call, mode, self._seed_of(self._jobs), target, self._epoch, dict(self.knobs), past, ends)
         # What was never answered is forgotten some loops later.

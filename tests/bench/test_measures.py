@@ -76,7 +76,7 @@ def test_what_is_not_answered_in_time_is_late() -> None:
 
 
 def test_torch_is_a_baseline() -> None:
-    sample = {"model": "m", "mode": "clean", "whole_ms": [2.0], "network_ms": [1.0]}
+    sample = {"model": "m", "mode": "clean", "whole_ms": [2.0], "network_ms": [1.0], "step_ms": []}
     rows = answer_rows([{**sample, "engine": "onnxruntime"}, {**sample, "engine": "torch eager"}], "")
     assert [(r.what, r.values, r.baseline) for r in rows] == [
         ("m, clean: whole", [2.0], False),

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rtgen.inference.card import INTEGERS, PLANES, RECALLED, Card, Condition, Data, Latent, State, Symbol
+from rtgen.inference.card import INTEGERS, PLANES, Card, Condition, Data, Latent, State, Symbol
 from rtgen.inference.stream import CONTEXT, SPELLING, WINDOW
 
 CARD = Card(
@@ -34,8 +34,6 @@ WISHED = replace(
     in_key=True,
 )
 """The same with the conditions of a denoiser that can be told what the loop shall be like, and told in one key."""
-RECALLS = replace(CARD, name="tiny_recalls", recalls=1)
-"""The same, but that it believes in every note that it is told was played before."""
 BELIEF = {"onset": 0.2, "hold": 0.7, "velocity": 0.6, "micro": 0.0}
 """What it puts into hidden cells."""
 
@@ -45,7 +43,6 @@ def build(card: Card = CARD, *, pitches: int = 96, outputs: tuple[str, ...] = PL
     f32 = TensorProto.FLOAT
     nodes = []
     constants = []
-    told = RECALLED if card.recalls else 0
     for i, plane in enumerate(outputs):
         constants += [
             helper.make_tensor(f"index{i}", TensorProto.INT64, [], [i]),
@@ -54,13 +51,8 @@ def build(card: Card = CARD, *, pitches: int = 96, outputs: tuple[str, ...] = PL
         nodes += [
             helper.make_node("Gather", ["roll", f"index{i}"], [f"heard{i}"], axis=1),
             helper.make_node("Mul", ["mask", f"belief{i}"], [f"hidden{i}"]),
-            helper.make_node("Add", [f"heard{i}", f"hidden{i}"], [f"seen{i}" if i < told else plane]),
+            helper.make_node("Add", [f"heard{i}", f"hidden{i}"], [plane]),
         ]
-        if i < told:
-            nodes += [
-                helper.make_node("Gather", ["past", f"index{i}"], [f"told{i}"], axis=1),
-                helper.make_node("Max", [f"seen{i}", f"told{i}"], [plane]),
-            ]
     free = ["batch", pitches, "steps"]
     graph = helper.make_graph(
         nodes,
@@ -70,7 +62,6 @@ def build(card: Card = CARD, *, pitches: int = 96, outputs: tuple[str, ...] = PL
             helper.make_tensor_value_info("mask", f32, free),
             helper.make_tensor_value_info("phase", f32, ["batch", 4, "steps"]),
             *(helper.make_tensor_value_info(c.name, f32, ["batch", c.size]) for c in card.conditions),
-            *([helper.make_tensor_value_info("past", f32, card.inputs()["past"])] if card.recalls else []),
         ],
         [helper.make_tensor_value_info(plane, f32, free) for plane in outputs],
         constants,

@@ -63,13 +63,6 @@ def test_a_continuation_hears_what_was_played_before() -> None:
     assert first.ends is second.ends is None
 
 
-def test_who_cleans_may_know_what_was_played_before() -> None:
-    stage = started(mode="clean")
-    stage.until(6 * BAR, [e for bar in (0, 2, 4) for e in at(bar * BAR, CALL)])
-    first, second, third = stage.jobs
-    assert (first.past, second.past, third.past) == ((), (first.loop,), (first.loop, second.loop))
-
-
 def test_other_modes_do_not_carry_the_past_along_but_it_is_not_forgotten() -> None:
     stage = started(mode="vary")
     stage.until(2 * BAR, CALL)

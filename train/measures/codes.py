@@ -61,7 +61,7 @@ def reconstructed(model: Model, loop: Loop) -> Loop:
         roll = Roll(*(read(planes[p][0], shown) for p in PLANES))
         return decode(roll, model.card.grid, part.length, bar=part.bar, count=len(part))
 
-    def play(moved: Loop, *_: object) -> Loop:
+    def play(moved: Loop, _: object) -> Loop:
         return join([back(part) for part in parts(moved, model.card)], moved)
 
     return told_in_c(model.card, loop, {}, play)

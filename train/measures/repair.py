@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 
@@ -21,11 +20,7 @@ from train.measures.music import Library, in_key, onset_f1
 from train.measures.table import Scores
 from train.score import note_f1
 
-Repair = Callable[[Loop, Sequence[Loop]], Loop]
-"""Of a loop, where something may have been played before."""
-Played = tuple[Loop, Sequence[Loop]]
-"""A loop, and what was played before it, the oldest first."""
-NOTHING: Mapping[str, Sequence[Played]] = MappingProxyType({})
+Repair = Callable[[Loop], Loop]
 MEASURES: dict[str, tuple[int, bool]] = {"f1_exact": (0, False), "f1_near": (1, False), "f1_near_and_end": (1, True)}
 """Steps that an onset may be off, and whether the end counts."""
 AS_MEASURED, AS_MEASURED_DAMAGE = augment.Rates(length=0.035), 0.515
@@ -49,9 +44,9 @@ def in_scale(loop: Loop) -> Loop:
 
 
 BASELINES: Mapping[str, Repair] = {
-    "identity": lambda loop, _: loop,
-    "nearest sixteenth": lambda loop, _: nearest_sixteenth(loop),
-    "in scale": lambda loop, _: in_scale(loop),
+    "identity": lambda loop: loop,
+    "nearest sixteenth": nearest_sixteenth,
+    "in scale": in_scale,
 }
 
 
@@ -68,52 +63,33 @@ def damaged(
     return to_loops(heard, len(loops), length, bar)
 
 
-def scores(
-    model: Model, loops: Sequence[Loop], library: Library, seed: int, after: Mapping[str, Sequence[Played]] = NOTHING
-) -> Scores:
+def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
     """Note F1 of repaired loops by each of `MEASURES`; `as_measured_` of loops damaged as where the goals come from.
 
-    Further `do_no_harm`, that of undamaged ones; gaps and knobs. And, with what was played before them, damaged as
-    much, of further loops: `after` by what the name of the measures begins with.
+    Further `do_no_harm`, that of undamaged ones; gaps and knobs.
     """
     del library
-    plain = [(loop, ()) for loop in loops]
-    found: Scores = {name: {} for name in (*BASELINES, model.card.name)}
-    for kind, played in {"": plain, **after}.items():
-        meant, before = [loop for loop, _ in played], [past for _, past in played]
-        heard = {kind: (damaged(meant, seed), _damaged(before, seed))}
-        if not kind:
-            heard["as_measured_"] = damaged(meant, seed, AS_MEASURED_DAMAGE, AS_MEASURED), before
-        for name, repair in _repairs(model).items():
-            for how, (worn, past) in heard.items():
-                made = [repair(*each) for each in zip(worn, past, strict=True)]
-                found[name] |= {
-                    how + measure: [
-                        note_f1(a, b, GRID, tolerance=t, offsets=ends) for a, b in zip(made, meant, strict=True)
-                    ]
-                    for measure, (t, ends) in MEASURES.items()
-                }
-            found[name][f"{kind}do_no_harm"] = [note_f1(repair(*each), each[0], GRID) for each in played]
+    heard = {
+        "": damaged(loops, seed),
+        "as_measured_": damaged(loops, seed, AS_MEASURED_DAMAGE, AS_MEASURED),
+    }
+    repairs: dict[str, Repair] = {**BASELINES, model.card.name: lambda loop: answer(model, loop, "clean", {}, 0)}
+    found: Scores = {}
+    for name, repair in repairs.items():
+        found[name] = {}
+        for how, worn in heard.items():
+            made = [repair(loop) for loop in worn]
+            found[name] |= {
+                how + measure: [
+                    note_f1(a, b, GRID, tolerance=t, offsets=ends) for a, b in zip(made, loops, strict=True)
+                ]
+                for measure, (t, ends) in MEASURES.items()
+            }
+        found[name]["do_no_harm"] = [note_f1(repair(loop), loop, GRID) for loop in loops]
     for name, measures in filled_in(model, loops, seed).items():
         found[name] = found.get(name, {}) | measures
     found[model.card.name] |= follows(model, loops, seed) | steers(model, loops, seed) | anchored(model, loops, seed)
     return found
-
-
-def _repairs(model: Model) -> dict[str, Repair]:
-    return {**BASELINES, model.card.name: lambda loop, past: answer(model, loop, "clean", {}, 0, past=past)}
-
-
-def _damaged(
-    pasts: Sequence[Sequence[Loop]],
-    seed: int,
-    damage: float = augment.EVALUATION_DAMAGE,
-    rates: augment.Rates = augment.EVALUATION,
-) -> list[Sequence[Loop]]:
-    """What was played before, likewise, by chances of its own."""
-    flat = [loop for past in pasts for loop in past]
-    worn = iter(damaged(flat, seed + 1, damage, rates) if flat else flat)
-    return [[next(worn) for _ in past] for past in pasts]
 
 
 # ---- gaps -----------------------------------------------------------------------------------------------------------

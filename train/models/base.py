@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,9 +17,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from train.augment import Augmentation, Sample
-from train.dataset import Loops, preceded
-from train.recall import PAST
-from train.sample import LOOP, changed
+from train.dataset import Loops
 
 Task = dict[str, Tensor]
 """What an architecture learns from in one step: tensors by name, all with the same batch size."""
@@ -56,8 +53,6 @@ class Architecture(nn.Module, ABC):
     """The figure of `judge` that says which checkpoint is the best, and whether it is to be small or large."""
     repeats: ClassVar[bool] = False
     """Whether it is shown a loop again each time that it comes back: who follows a song needs all of it."""
-    recalls: int = 0
-    """Bars of what was played before that it is told for each bar of a loop."""
 
     @classmethod
     def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
@@ -134,7 +129,6 @@ class Source:
         augmentation: how they are varied; None leaves them as they are.
         others: sources of loops in other metres, and the share of the draws that each has, below 1 in all. A draw is of
             one metre, since loops of several lengths do not make an array.
-        again: whether loops that have come before are drawn, too.
     """
 
     def __init__(
@@ -143,20 +137,16 @@ class Source:
         shares: Mapping[str, float] | None = None,
         augmentation: Augmentation | None = None,
         others: Sequence[tuple[Source, float]] = (),
-        *,
-        again: bool = True,
     ) -> None:
         self.loops = loops
         self.shares = shares
         self.augmentation = augmentation
         self.others = others
-        self.drawn = np.arange(len(loops)) if not len(loops.again) or again else np.flatnonzero(~loops.again)
-        """The numbers of those that are drawn."""
         if shares:
-            members = [(self.drawn[loops.sets[self.drawn] == name], share) for name, share in shares.items()]
+            members = [(np.flatnonzero(loops.sets == name), share) for name, share in shares.items()]
             self._members = [(found, share) for found, share in members if len(found)]
         else:
-            self._members = [(self.drawn, 1.0)]
+            self._members = [(np.arange(len(loops)), 1.0)]
         weights = np.array([share for _, share in self._members])
         self._weights = weights / weights.sum()
 
@@ -187,19 +177,3 @@ class Source:
         """Some loops, varied."""
         sample = Sample.of(self.loops, indices)
         return sample if self.augmentation is None else self.augmentation.apply(sample, rng)
-
-    def take_with_past(self, indices: np.ndarray[Any, np.dtype[np.int64]], rng: Generator) -> Sample:
-        """Some loops with the `PAST` before each, where there are as many in their track, all varied alike."""
-        seed = int(rng.integers(2**63))
-        parts = []
-        for back in range(PAST + 1):
-            there = self._preceded[indices] >= back
-            sample = self.take(np.where(there, indices - back, indices), np.random.default_rng(seed))
-            parts.append(sample if not back else sample.with_notes(sample.notes[there[sample.notes[:, LOOP]]]))
-        now, *before = parts
-        past = [changed(s.notes, {LOOP: s.notes[:, LOOP] * PAST + k}) for k, s in enumerate(before)]
-        return replace(now, past=np.concatenate(past))
-
-    @cached_property
-    def _preceded(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return preceded(self.loops)

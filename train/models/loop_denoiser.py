@@ -15,7 +15,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rtgen.inference.card import RECALLED, Condition
+from rtgen.inference.card import Condition
 from rtgen.music.attributes import NAMES
 from train import batch
 from train.augment import UNKNOWN, Sample
@@ -147,7 +147,6 @@ class LoopDenoiser(Architecture):
         corrupt: whether it learns to put damaged notes right.
         humanise: whether it learns to put loose timing right.
         in_key: whether it is told music as if it were in C major or A minor.
-        recalls: bars of what was played before that it is told for each bar (`rtgen.inference.recall`).
     """
 
     role: ClassVar[str] = "denoiser"
@@ -163,25 +162,22 @@ class LoopDenoiser(Architecture):
         corrupt: bool = True,
         humanise: bool = True,
         in_key: bool = True,
-        recalls: int = 0,
     ) -> None:
         super().__init__()
-        self.pitches, self.recalls = pitches, recalls
+        self.pitches = pitches
         self.corrupt, self.humanise, self.in_key = corrupt, humanise, in_key
-        self.enter = nn.Linear(((PLANES + 1 + RECALLED * recalls) * pitches + 4) * FOLD, width)
+        self.enter = nn.Linear(((PLANES + 1) * pitches + 4) * FOLD, width)
         self.told = nn.Sequential(nn.Linear(2 + WISH, 64), nn.SiLU(), nn.Linear(64, CONDITION), nn.SiLU())
         self.blocks = nn.ModuleList(Block(width, d) for d in dilations)
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, PLANES * pitches * FOLD)
-        self.lens = Lens((2 * PLANES + 1 + RECALLED * recalls) * FOLD, lens, looks)
+        self.lens = Lens((2 * PLANES + 1) * FOLD, lens, looks)
         # Before any learning: logits of a cell with and without a note, about as the training data have it, and
         # velocity and micro-timing about as they are heard.
         self.gain = nn.Parameter(torch.tensor([8.0, 8.0, 4.0, 2.0]))
         self.bias = nn.Parameter(torch.tensor([-5.0, -4.0, -2.0, 0.0]))
 
-    def logits(
-        self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor, past: Tensor | None = None
-    ) -> Tensor:
+    def logits(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor) -> Tensor:
         """What `forward` turns into probabilities; shape (batch, 4, pitches, steps).
 
         Args:
@@ -190,72 +186,50 @@ class LoopDenoiser(Architecture):
             phase: `bar_phase`, shape (batch, 4, steps).
             damage: 0 (trust) to 1, or -1 (judge), shape (batch, 1).
             wish: attributes in standard deviations, and which of them are known, shape (batch, 12).
-            past: onset and hold of bars that are recalled, shape (batch, 2 * recalls, pitches, steps).
         """
         count, planes, pitches, steps = roll.shape
         frames = steps // FOLD
         # A step a row, so that to fold three into a frame, and to unfold them, moves nothing.
         heard = torch.cat([roll.flatten(1, 2), mask, phase], dim=1).transpose(1, 2)
-        told = [heard.reshape(count, frames, -1)]
-        if past is not None:
-            before = past.flatten(1, 2).transpose(1, 2)
-            told.append(before.reshape(count, frames, -1))
-        x = self.enter(torch.cat(told, dim=2))
+        x = self.enter(heard.reshape(count, frames, -1))
         unknown = (damage < 0).to(damage.dtype)
         condition = self.told(torch.cat([damage * (1 - unknown), unknown, wish], dim=1))
         for block in self.blocks:
             x = block(x, condition)
         context = self.leave(F.silu(self.norm(x))).reshape(count, frames, -1, pitches)
         cells = heard[:, :, : (planes + 1) * pitches].reshape(count, frames, -1, pitches)
-        every = [context, cells.to(context.dtype)]
-        if past is not None:
-            every.append(before.reshape(count, frames, -1, pitches).to(context.dtype))
-        seen = torch.cat(every, dim=2)
+        seen = torch.cat([context, cells.to(context.dtype)], dim=2)
         change = context + self.lens(seen.transpose(1, 2)).transpose(1, 2)
         change = change.reshape(count, steps, -1).transpose(1, 2).reshape(roll.shape)
         result: Tensor = change + self.gain.view(1, planes, 1, 1) * roll + self.bias.view(1, planes, 1, 1)
         return result
 
-    def forward(
-        self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor, past: Tensor | None = None
-    ) -> Planes:
+    def forward(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor) -> Planes:
         """Onset and hold probabilities, velocity (0-1), micro-timing (±0.5 step); each (batch, pitches, steps)."""
-        onset, hold, velocity, micro = self.logits(roll, mask, phase, damage, wish, past).unbind(1)
+        onset, hold, velocity, micro = self.logits(roll, mask, phase, damage, wish).unbind(1)
         return torch.sigmoid(onset), torch.sigmoid(hold), torch.sigmoid(velocity), 0.5 * torch.tanh(micro)
-
-    def draw(self, source: Source, count: int, rng: Generator) -> Task:
-        """A task of `count` loops, with what came before them if it recalls."""
-        some = source.of_a_metre(rng)
-        take = some.take_with_past if self.recalls else some.take
-        return self.task(take(some.pick(count, rng), rng), rng)
 
     def task(self, sample: Sample, rng: Generator) -> Task:
         """Loops that are damaged and partly hidden, and what they were."""
-        learns = {"corrupted": self.corrupt, "humanised": self.humanise, "in_key": self.in_key}
-        b = batch.repair_task(sample, rng, **learns, recalls=self.recalls)
-        return {name: torch.from_numpy(getattr(b, name)) for name in (*self.inputs, "target")}
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """What it is told, in order."""
-        return (*INPUTS, "past") if self.recalls else INPUTS
+        b = batch.repair_task(sample, rng, corrupted=self.corrupt, humanised=self.humanise, in_key=self.in_key)
+        return {name: torch.from_numpy(getattr(b, name)) for name in (*INPUTS, "target")}
 
     def aims(self, task: Task) -> Iterator[Aim]:
         """One: `loss`."""
-        yield Aim(loss(self.logits(*(task[name] for name in self.inputs)).float(), task["target"]))
+        yield Aim(loss(self.logits(*(task[name] for name in INPUTS)).float(), task["target"]))
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
         """Exact note F1 of validation loops, damaged as in the evaluation and repaired."""
-        heard, meant = repairs.validation(source, in_key=self.in_key, past=bool(self.recalls))
-        found = repairs.answers(self.judging, heard, self.device, self.recalls)
+        heard, meant = repairs.validation(source, in_key=self.in_key)
+        found = repairs.answers(self.judging, heard, self.device)
         return {"note_f1": repairs.repaired_f1(found, heard, meant, VALID_THRESHOLD)}
 
-    def judging(self, roll: Tensor, mask: Tensor, phase: Tensor, *past: Tensor) -> Planes:
+    def judging(self, roll: Tensor, mask: Tensor, phase: Tensor) -> Planes:
         """Its answer when it is to judge the damage for itself."""
         count = len(roll)
         damage = torch.full((count, 1), UNKNOWN, device=self.device)
-        found: Planes = self(roll, mask, phase, damage, torch.zeros(count, WISH, device=self.device), *past)
+        found: Planes = self(roll, mask, phase, damage, torch.zeros(count, WISH, device=self.device))
         return found
 
     def player(self) -> nn.Module:
@@ -266,9 +240,8 @@ class LoopDenoiser(Architecture):
         """Its shape, and the threshold that suits it."""
         del train
         return {
-            "threshold": repairs.tune(self.judging, valid, self.device, in_key=self.in_key, recalls=self.recalls),
+            "threshold": repairs.tune(self.judging, valid, self.device, in_key=self.in_key),
             "in_key": self.in_key,
-            "recalls": self.recalls,
             "min_steps": MIN_STEPS,
             "step_multiple": FOLD,
             "description": "Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
