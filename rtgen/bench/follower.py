@@ -149,13 +149,6 @@ def _another(chance: random.Random) -> list[Arrival]:
     return sorted(arrivals + [a._replace(heard=a.heard + 0.007) for a in arrivals[100:]])
 
 
-def _held_up(chance: random.Random) -> list[Arrival]:
-    """Whatever brings the clocks stands still for 0.2 s, and then brings all that waited."""
-    arrivals = even(chance, jitter_ms=0.7)
-    end = arrivals[200].heard + 0.2
-    return [a._replace(heard=max(a.heard, end + 1e-5 * a.number)) if a.number >= 200 else a for a in arrivals]
-
-
 def lumpy(chance: random.Random, frames: int, tempo: float, jitter: float = 0.0) -> list[Arrival]:
     """A steady clock out of a program that runs once per audio period, itself up to 0.1 ms late.
 
@@ -170,6 +163,12 @@ def lumpy(chance: random.Random, frames: int, tempo: float, jitter: float = 0.0)
         heard = (math.ceil(clock.heard / period + start) - start) * period + chance.uniform(0, 1e-4)
         arrivals.append(clock._replace(heard=heard, true=clock.true + period / 2))
     return arrivals
+
+
+def held_up(arrivals: list[Arrival]) -> list[Arrival]:
+    """Whatever brings the clocks stands still for 0.2 s from the 300th on, and then brings all that waited."""
+    end = arrivals[300].heard + 0.2
+    return [a._replace(heard=max(a.heard, end + 1e-5 * a.number)) if a.number >= 300 else a for a in arrivals]
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,7 @@ SCENARIOS = (
     Scenario("ritardando, half in 4 bars", lambda chance: bent(chance, ritardando, 700, 0.7)),
     Scenario("a clock is 12 ms late", _late),
     Scenario("3 clocks are lost", _lost),
-    Scenario("9 clocks at once, 0.2 s late", _held_up),
+    Scenario("9 clocks at once, 0.2 s late", lambda chance: held_up(even(chance, jitter_ms=0.7))),
     Scenario("a clock comes twice", _doubled),
     Scenario("all clocks come twice", _twice),
     Scenario("another source gets in", _another),
@@ -218,6 +217,7 @@ SCENARIOS = (
     _lumpy(256, 174),
     _lumpy(1024, 120),
     _lumpy(1024, 174),
+    Scenario("the same, 0.2 s of them at once", lambda chance: held_up(lumpy(chance, 1024, 174)), 250, level=True),
     Scenario("20 % of a clock, 64 frames", lambda chance: lumpy(chance, 64, 120, 0.2), 250, level=True),
 )
 

@@ -21,6 +21,8 @@ _HALVES = 12
 """Clocks halfway between ours after which it is our tempo that has doubled, and not another clock that got in."""
 _STALLS = 96
 """Clocks after a stall within which another is expected, so that a gap of whole periods is one, too."""
+_PAUSE = 49
+"""Clocks' time in which none came after which the next one begins anew: two beats."""
 _HELD_S = 0.05
 """What a clock is late by, longer than any audio period, from which those that follow at once were held up with it."""
 _AT_ONCE = 0.2
@@ -110,7 +112,7 @@ class ClockFollower:
         explained now; less than 0 when some turn out to have been too many.
         """
         line = self._line
-        if line is None or not -2 * line.period < now - line.time < 49 * line.period + LONGEST_S:
+        if line is None or not -2 * line.period < now - line.time < _PAUSE * line.period + LONGEST_S:
             # Clocks that wait to be understood, and no pause since, are those of another tempo.
             moved = 1 + (len(self._waiting) if line and 0 <= now - self._heard[-1] < LONGEST_S else 0)
             self._begin(now)
@@ -257,7 +259,8 @@ class ClockFollower:
         """Whether a clock is one more of those that were held up on their way and come at once; meant for `ahead`."""
         late = self._waiting[0] - line.ahead().time if self._waiting else 0.0
         at_once = now - self._heard[-2] < _AT_ONCE * line.period
-        held = min(_HELD_S, self._lumps.period + 1.5 * line.period) if self._lumps.period else _HELD_S
+        lump = self._lumps.period
+        held = min(lump + 1.5 * line.period, _HELD_S) if lump else _HELD_S
         known = self._count > _LEARN and (self._held_up or late > held)
         return known and at_once and ahead.time < now
 
