@@ -23,12 +23,14 @@ class Asked:
         at: when, in seconds.
         lead_s: how long before its boundary.
         start: tick at which the loop begins that the answer is of.
+        warm: whether the model had just answered, a draft of this.
     """
 
     job: Job
     at: float
     lead_s: float
     start: int
+    warm: bool = False
 
 
 class Answers:
@@ -39,6 +41,8 @@ class Answers:
 
     def __init__(self) -> None:
         self._asked: dict[int, Asked] = {}
+        self._draft: Asked | None = None
+        self._in_hand: Loop | None = None
         self._past: deque[tuple[Loop, Job]] = deque(maxlen=DEEP + 1)
         self.present: Loop | None = None
         """The answer that plays, or would; None after silence."""
@@ -49,6 +53,32 @@ class Answers:
         """A job goes to the model; those of targets before a tick were never answered, and are forgotten."""
         recent = {target: other for target, other in self._asked.items() if target > forget_before}
         self._asked = {**recent, asked.job.target: asked}
+
+    def ask_draft(self, asked: Asked) -> None:
+        """A draft is asked for; the one before it is of no use any more."""
+        self._draft, self._in_hand = asked, None
+
+    def take_draft(self, target: int, loop: Loop) -> Asked | None:
+        """A draft came; the job that it is to, or None if nobody waits for it any more."""
+        if self._draft is None or self._draft.job.target != target or self._in_hand is not None:
+            return None
+        self._in_hand = loop
+        return self._draft
+
+    def drafted(self, target: int) -> Asked | None:
+        """What the draft is to of the answer that begins at that tick; None if there is no draft of it."""
+        draft = self._draft
+        return draft if draft is not None and draft.job.target == target and self._in_hand is not None else None
+
+    def play_draft(self, target: int) -> Loop | None:
+        """Plays the draft in the place of an answer that is late; None if there is none."""
+        draft, asked = self.drafted(target), self._asked[target]
+        # Another preset may have taken over since.
+        if draft is None or draft.job.mode != asked.job.mode:
+            return None
+        assert self._in_hand is not None
+        self.play(self._in_hand, asked.job)
+        return self._in_hand
 
     def awaits(self, target: int) -> bool:
         """Whether a job for that tick has not been answered."""
@@ -67,6 +97,8 @@ class Answers:
         """An answer came; the job that it is to, or None if nobody waits for it any more."""
         asked = self._asked.pop(target, None)
         if asked is not None:
+            if self._past and self._past[-1][1] is asked.job:
+                self._past.pop()  # its draft, which played meanwhile
             self.play(loop, asked.job)
         return asked
 
@@ -90,3 +122,4 @@ class Answers:
     def cancel(self) -> None:
         """Waits for nothing any more."""
         self._asked.clear()
+        self._draft = self._in_hand = None

@@ -62,9 +62,15 @@ class Learn:
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """The model is ready, and has taken `seconds` for an answer."""
+    """The model is ready.
+
+    Args:
+        seconds: what it took for an answer, right after another.
+        cold_s: what it took for the first.
+    """
 
     seconds: float
+    cold_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +134,13 @@ class Notice:
 
     Args:
         what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer` one
-            that came in time, `late` one that came late, `missed` one whose turn was over; `foreign` a clock on another
-            input than the one that is followed, `doubled` one that comes twice; `overslept` that the machine slept or
-            stood still; `preset` that another one took over; `stored` that a loop became A or B, or could not, as there
-            is none; `kept` that the present answer shall be written as a clip, or cannot, as there is none; `wanted`
-            that another preset is; `learned` that a knob or button is for something now, `taken` that it was for
-            something else, and is not yet; `unplugged` and `plugged` that a port went and came back; `linked` that
-            others came into the Link session, or left it.
+            that came in time, `draft` that it did not and its draft plays, `late` one that came late, `missed` one
+            whose turn was over; `foreign` a clock on another input than the one that is followed, `doubled` one that
+            comes twice; `overslept` that the machine slept or stood still; `preset` that another one took over;
+            `stored` that a loop became A or B, or could not, as there is none; `kept` that the present answer shall be
+            written as a clip, or cannot, as there is none; `wanted` that another preset is; `learned` that a knob or
+            button is for something now, `taken` that it was for something else, and is not yet; `unplugged` and
+            `plugged` that a port went and came back; `linked` that others came into the Link session, or left it.
         loop_index: which loop of the song it is about.
         loop: the notes of it.
         seconds: how long the answer took, or the machine slept.
@@ -150,7 +156,7 @@ class Notice:
     """
 
     what: Literal[
-        "rolling", "stopped", "lost", "located", "call", "silence", "answer", "late", "missed",
+        "rolling", "stopped", "lost", "located", "call", "silence", "answer", "draft", "late", "missed",
         "foreign", "doubled", "overslept", "preset", "stored", "kept", "wanted",
         "learned", "taken", "unplugged", "plugged", "linked",
     ]  # fmt: skip
@@ -171,12 +177,14 @@ class Notice:
 class Output:
     """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again.
 
-    `heard` is what the model may hear before it is asked for anything; `echoes` are messages for controllers, each with
-    the number of the input that it plays.
+    `draft` is a job that may be lost, as nothing but its own answer depends on it; `heard` is what the model may hear
+    before it is asked for anything; `echoes` are messages for controllers, each with the number of the input that it
+    plays.
     """
 
     messages: list[bytes] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    draft: Job | None = None
     heard: Heard | None = None
     echoes: list[tuple[int, bytes]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)

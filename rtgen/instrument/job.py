@@ -26,6 +26,8 @@ class Job:
         epoch: counts the breaks in the song's time; an answer from another epoch is void.
         past: what was played before, the oldest first; for `continue`.
         ends: the loops A and B; for `blend`.
+        draft: whether more of the loop may be played yet, and its answer asked for again. It wakes the model, and is
+            there if the answer itself is late; that one does not depend on it.
     """
 
     loop: Loop
@@ -36,6 +38,7 @@ class Job:
     knobs: Mapping[str, float] = field(default_factory=dict)
     past: tuple[Loop, ...] = ()
     ends: tuple[Loop, Loop] | None = None
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,9 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a job: its target and epoch are the job's."""
+    """The answer to a job: its target and epoch are the job's, and so is whether it is a draft."""
 
     loop: Loop
     target: int
     epoch: int
+    draft: bool = False

@@ -28,6 +28,11 @@ class Looper:
         """Whether notes are being captured."""
         return self._start is not None
 
+    @property
+    def heard(self) -> bool:
+        """Whether any note has been captured."""
+        return bool(self._notes or self._open)
+
     def begin(self, start: int) -> None:
         """Captures from now on into a loop that starts at tick `start` (a little later than now)."""
         self.cancel()
@@ -92,10 +97,14 @@ class Looper:
 
         A tick may be hit after the end by a hair (times are estimates); such a note is moved to the last tick.
         """
-        assert self._start is not None
-        notes = self.notes(self._start + length)
+        loop = self.so_far(length, bar)
         self.cancel()
-        return _cut(notes, length, bar)
+        return loop
+
+    def so_far(self, length: int, bar: int) -> Loop:
+        """What `take` would return if no more were played."""
+        assert self._start is not None
+        return _cut(self.notes(self._start + length), length, bar)
 
 
 def _cut(notes: Iterable[Note], length: int, bar: int) -> Loop:

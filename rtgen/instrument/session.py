@@ -31,6 +31,7 @@ from rtgen.instrument.events import (
 )
 from rtgen.instrument.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.lead import Lead
 from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.memory import Memory
@@ -51,36 +52,14 @@ _SLACK_S = 0.010
 """An answer this late still begins on its boundary: its first notes are late by less than one hears."""
 _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
+_HOT_S, _COLD_S = 0.012, 0.060
+"""What an answer is expected to take before the model has said: right after another, and after a pause."""
+_DRAFT_S = 0.1
+"""A draft is asked for at least this long before the answer. A model that was called a second ago may need it."""
 
 
 _CLOCK = bytes([midi.CLOCK])
 _CLOCKS = {"midi": MidiClock, "internal": InternalClock, "link": LinkClock}
-
-
-class Lead:
-    """How long before a boundary a loop must go to the model: what answers took of late, and some.
-
-    The largest of the last 64 stands for their 99th percentile, but for one that is out of all proportion: to go early
-    costs what is played last.
-    """
-
-    def __init__(self) -> None:
-        self._warm = 0.012
-        self._times: deque[float] = deque(maxlen=64)
-
-    def warmed(self, seconds: float) -> None:
-        """The model's own measure, taken before it played."""
-        self._warm = seconds
-
-    def measured(self, seconds: float) -> None:
-        """An answer took `seconds` from job to arrival."""
-        self._times.append(seconds)
-
-    @property
-    def seconds(self) -> float:
-        """The lead, between 10 ms and 1 s."""
-        second, largest = sorted((*self._times, self._warm, self._warm))[-2:]
-        return min(max(1.25 * min(largest, 2 * second) + 0.004, 0.010), 1.0)
 
 
 class Session:
@@ -118,7 +97,11 @@ class Session:
         self.transport.offset_s = clock_offset_s
         self.preset = preset
         self.use: Use = preset.use
-        self.lead = Lead()
+        self.lead = Lead(_HOT_S)
+        """Of an answer that follows on a draft: the model is warm."""
+        self._cold = Lead(_COLD_S)
+        """Of whatever the model is asked for after a pause."""
+        self._drafted: int | None = None
         self._looper = Looper()
         self._memory = Memory()
         self._ledger = Ledger()
@@ -179,7 +162,8 @@ class Session:
             case Learn():
                 self._desk.learn(event, out)
             case Warmed():
-                self.lead.warmed(event.seconds)
+                self.lead.expect(event.seconds)
+                self._cold.expect(event.cold_s)
                 self._warmed = now
             case Plugged():
                 self._plug(now, event, out)
@@ -368,7 +352,8 @@ class Session:
             self._turned = True
             return
         self._turned = False
-        change = self._next_change(now, self.lead.seconds)
+        lead_s = max(self.lead.seconds, self._cold.seconds)
+        change = self._next_change(now, lead_s)
         if job is None or change is None:
             return
         if seed:
@@ -383,7 +368,7 @@ class Session:
             ends=self._memory.ends(job.loop) if job.mode == "blend" else None,
         )
         if job.mode == self.preset.mode:
-            self._answers.ask(Asked(remade, now, self.lead.seconds, start), start - 4 * self.preset.length)
+            self._answers.ask(Asked(remade, now, lead_s, start), start - 4 * self.preset.length)
             out.jobs.append(remade)
 
     def _play(self, loop: Loop, start: int, from_tick: int) -> None:
@@ -421,6 +406,7 @@ class Session:
         """Begins in the loop that belongs to the position."""
         index = tick // self.preset.length
         self._from = tick - PRE_ROLL
+        self._drafted = None
         self._next_beat = tick
         self._turn_index = index + 1
         if self._captures(index):
@@ -447,9 +433,11 @@ class Session:
         if self.transport.state is State.ROLLING:
             while now >= self._turn_at():
                 self._take_turn(now, out)
+            if (draft_at := self._draft_at()) is not None and now >= draft_at:
+                self._ask_draft(now, out)
             if self._awaited is not None and now >= self._patience_ends(self._awaited):
                 if self._answers.awaits(self._awaited):
-                    self._go_on(self._awaited)
+                    self._do_without(self._awaited, out)
                 self._awaited = None
             if self._tells and now >= self.transport.time_at(self._next_beat):
                 self._tell(now, out)
@@ -461,6 +449,8 @@ class Session:
         if self.transport.state is not State.ROLLING:
             return self.transport.deadline
         times = [self._turn_at()]
+        if (draft_at := self._draft_at()) is not None:
+            times.append(draft_at)
         if self._tells:
             times.append(self.transport.time_at(self._next_beat))
         if self._awaited is not None:
@@ -487,6 +477,26 @@ class Session:
         heard = Heard(self._memory.past, complete, dict(self.knobs))
         if heard != self._heard:
             out.heard = self._heard = heard
+
+    def _draft_at(self) -> float | None:
+        """When the model is to be asked for a draft, in seconds; None if there is nothing to ask, or it was."""
+        if not self._looper.capturing or self._drafted == self._turn_index or not self._asks(self._looper.heard):
+            return None
+        return self._turn_at() - max(self._cold.seconds, _DRAFT_S)
+
+    def _asks(self, heard: bool) -> bool:
+        """Whether a loop is answered. Between two stored loops there is something to play, whether or not this is."""
+        return heard or (self.preset.mode == "blend" and self._memory.both)
+
+    def _ask_draft(self, now: float, out: Output) -> None:
+        """Asks for an answer to what was played so far: then the model is warm, and there is one to fall back on."""
+        self._drafted = self._turn_index
+        preset = self._chosen or self.preset
+        if (preset.length, preset.metre) == (self.preset.length, self.preset.metre):
+            start = self._turn_index * preset.length
+            call = self._looper.so_far(preset.length, preset.metre.bar)
+            out.draft = replace(self._job(call, start, self._jobs + 1, preset), draft=True)
+            self._answers.ask_draft(Asked(out.draft, now, self.lead.seconds, start))
 
     def _captures(self, index: int) -> bool:
         """Whether what is played in a loop is captured."""
@@ -517,9 +527,7 @@ class Session:
                 self._enter(start)
                 return
         if call is not None:
-            # Between two stored loops there is something to play, whether or not anything was played.
-            asked = bool(call.notes) or (self.preset.mode == "blend" and self._memory.both)
-            if asked:
+            if asked := self._asks(bool(call.notes)):
                 out.jobs.append(self._ask(call, start, now))
                 self._awaited = start
             elif self.use == "follow":
@@ -535,30 +543,48 @@ class Session:
         """Until when an answer may still begin on its boundary, in seconds."""
         return self.transport.time_at(target) - self._offset + _SLACK_S
 
+    def _do_without(self, start: int, out: Output) -> None:
+        """The answer has not come: its draft plays, if there is one, or else what played before goes on."""
+        draft = self._answers.play_draft(start)
+        if draft is None:
+            self._go_on(start)
+        else:
+            self._play(draft, start, start)
+            out.notices.append(Notice("draft", start // self.preset.length, draft))
+
     def _go_on(self, start: int) -> None:
         """Plays the present answer again: until its successor comes, what was sounding goes on."""
         self._play(self.present or Loop(self.preset.length), start, start)
 
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
-        mode = self.preset.mode
-        past = self._memory.past if mode == "continue" else ()
-        ends = self._memory.ends(call) if mode == "blend" else None
-        job = Job(call, mode, self._seed_of(self._jobs), target, self._epoch, dict(self.knobs), past, ends)
+        job = self._job(call, target, self._jobs, self.preset)
+        draft = self._answers.drafted(target)
+        warm = draft is not None and draft.at > self._warmed
         # What was never answered is forgotten some loops later.
-        self._answers.ask(Asked(job, now, self.lead.seconds, target), target - 4 * self.preset.length)
+        self._answers.ask(Asked(job, now, self.lead.seconds, target, warm), target - 4 * self.preset.length)
         return job
+
+    def _job(self, call: Loop, target: int, number: int, preset: Preset) -> Job:
+        """The job of that number, if the preset plays."""
+        past = self._memory.past if preset.mode == "continue" else ()
+        ends = self._memory.ends(call) if preset.mode == "blend" else None
+        knobs = dict(self.knobs if preset is self.preset else preset.knobs)
+        return Job(call, preset.mode, self._seed_of(number), target, self._epoch, knobs, past, ends)
 
     def _seed_of(self, job: int) -> int:
         return (self._seed << 24) + job
 
     def _take_answer(self, now: float, answer: Answer, out: Output) -> None:
-        asked = self._answers.take(answer.target, answer.loop) if answer.epoch == self._epoch else None
+        take = self._answers.take_draft if answer.draft else self._answers.take
+        asked = take(answer.target, answer.loop) if answer.epoch == self._epoch else None
         if asked is None:
             return
         if asked.at > self._warmed:
             # Else it has waited for a process to start, which says nothing about the next.
-            self.lead.measured(now - asked.at)
+            (self.lead if asked.warm else self._cold).measured(now - asked.at)
+        if answer.draft:
+            return
         late = now > self._patience_ends(answer.target)
         from_tick = answer.target
         if late:

@@ -12,30 +12,34 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
 
 from rtgen.errors import UserError
-from rtgen.instrument.job import Answer, Job, Placed
+from rtgen.instrument.job import Answer, Placed
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN
 from rtgen.rig import wire
+from rtgen.rig.realtime import answer_promptly, at_leisure
 from rtgen.rig.wire import Failed, Ready, Said, Skipped
 
 if TYPE_CHECKING:
     from rtgen.inference.model import Model
 
 _NICE = 5
+_PROMPT_S = 0.25
+"""A model that takes longer than this for an answer would keep a core from all else for too long."""
 _MEMORY = {False: 2 * 2**30, True: 16 * 2**30}
 """Bytes that the process may take, without and with a graphics card: CUDA maps much that it never uses."""
 _TOO_SLOW_S = 5.0
 """Whatever takes longer to answer two bars is of no use to a player."""
 _WARM_S = 0.5
-"""Warming goes through every mode of the model four times, or until it took this long."""
+"""Warming goes through every mode of the model four times, or until it took this long; twice at least."""
 _PAUSE_S = 0.05
-"""In play a process has slept before it answers, and wakes slowly: that shows where an answer is many short runs."""
+"""What lies between a draft and the answer that follows on it, or some more."""
 _GRACE_S = 2.0
 """How long an answer may still take when the input has ended."""
 
@@ -46,7 +50,7 @@ def main(model_path: str, device: str, patience: str) -> int:
     Args:
         model_path: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
-        patience: `hurry` loads the model at normal priority, for the player waits for it; `gently` does not.
+        patience: `hurry` loads the model at once, for the player waits for it; `gently` lets all else go first.
     """
     # The terminal's Ctrl-C reaches every process; ours ends when its input does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -61,33 +65,35 @@ def main(model_path: str, device: str, patience: str) -> int:
         messages.flush()
 
     with suppress(OSError):  # nobody listens any more
-        if patience == "gently":
-            _make_way()
         from rtgen.inference.card import modes_of
 
         try:
-            model = _load(Path(model_path), device, say)
-            seconds = _warm(model)
+            with ThreadPoolExecutor(1, initializer=_make_way if patience == "gently" else None) as loader:
+                model = loader.submit(_load, Path(model_path), device, say).result()
+            seconds, cold_s = _warm(model)
         except UserError as error:
             say(Failed(str(error), final=True))
             return 2
-        _make_way()
         from rtgen.inference.places import dimensions
 
         card = model.card
-        say(Ready(card.name, model.device, seconds, model.remark, card.role, modes_of(card), dimensions(card)))
+        told = modes_of(card), dimensions(card), cold_s
+        say(Ready(card.name, model.device, seconds, model.remark, card.role, *told))
         while (line := _newest(jobs, say)) is not None:
             if wire.is_to_hear(line):
-                _hear(model, line, jobs)
+                with at_leisure():
+                    _hear(model, line, jobs)
                 continue
             say(answered := _answered(model, line))
-            if isinstance(answered, Answer) and jobs.empty():
-                _place(model, line, answered, say)
+            if isinstance(answered, Answer) and not answered.draft and jobs.empty():
+                with at_leisure():
+                    _place(model, line, answered, say)
     return 0
 
 
 def _listen(stream: IO[str], jobs: SimpleQueue[str | None]) -> None:
     """Passes on the lines of the input; when it ends the process does, even if the model never returns."""
+    answer_promptly()
     with suppress(OSError, ValueError):
         for line in stream:
             jobs.put(line)
@@ -141,11 +147,14 @@ def _load(path: Path, device: str, say: wire.Say) -> Model:
     return Model(path, next(d for d in DEVICES if d == device))
 
 
-def _warm(model: Model) -> float:
+def _warm(model: Model) -> tuple[float, float]:
     """Answers an example in every mode that the model plays until it goes at its usual speed.
 
+    The calling thread gets the priority that it will answer with.
+
     Returns:
-        The longest of those answers, in seconds.
+        The longest answer as it is when it follows on a draft, and the longest of the first ones, in seconds. These
+        are the slowest that there are: nothing of the model is in the processor's caches yet.
 
     Raises:
         UserError: the model is too slow to play with.
@@ -159,12 +168,15 @@ def _warm(model: Model) -> float:
     examples = {mode: _example(every=120 if mode == "continue" else 240) for mode in modes}
     other = _example(up=5)
     times: list[float] = []
-    while len(times) < 4 * len(modes) and (len(times) < len(modes) or sum(times) < _WARM_S):
+    began = time.perf_counter()
+    while len(times) < 4 * len(modes) and (len(times) < 2 * len(modes) or time.perf_counter() - began < _WARM_S):
         for mode, loop in examples.items():
             if model.card.role == "continuer":
                 # As it is when an answer is due: all but the last beat has been heard.
                 hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
-            if mode == "continue":
+            if len(times) == len(modes) and max(times) < _PROMPT_S:
+                answer_promptly()  # from now on
+            if len(times) >= len(modes):
                 time.sleep(_PAUSE_S)
             start = time.perf_counter()
             answer(model, loop, mode, knobs, len(times), past=[loop] * 8, ends=(loop, other))
@@ -174,8 +186,7 @@ def _warm(model: Model) -> float:
                     f"Model {model.card.name} takes {times[-1]:.1f} s for an answer, which no music waits for; "
                     "choose a smaller one, or another device"
                 )
-    # The first of every mode is slow, and stands for the others only where there are none.
-    return max(times[len(modes) :] or times)
+    return max(times[len(modes) :]), max(times[: len(modes)])
 
 
 def _example(up: int = 0, every: int = 240) -> Loop:
@@ -192,23 +203,27 @@ def _answered(model: Model, line: str) -> Said:
     """The answer to a job, or why there is none: one loop that cannot be answered must not cost the next ones."""
     from rtgen.inference.answer import answer_job
 
+    draft = False
     try:
-        job: Job = wire.to_job(line)
-        return Answer(answer_job(model, job), job.target, job.epoch)
+        job = wire.to_job(line)
+        draft = job.draft
+        return Answer(answer_job(model, job), job.target, job.epoch, draft)
     except UserError as error:
-        return Failed(str(error))
+        failed = Failed(str(error))
     except Exception as error:
-        if isinstance(error, MemoryError) or "alloc" in str(error):
-            return Failed(f"Model {model.card.name} ran out of memory on this loop; play a shorter one or change it")
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Failed(f"Model {model.card.name} could not answer this loop ({reason})")
+        failed = Failed(f"Model {model.card.name} could not answer this loop ({reason})")
+        if isinstance(error, MemoryError) or "alloc" in str(error):
+            failed = Failed(f"Model {model.card.name} ran out of memory on this loop; play a shorter one or change it")
+    # The loop itself follows on its draft, and is what is complained of.
+    return Skipped() if draft else failed
 
 
 def _make_way() -> None:
-    """Lets the real-time process, and all else that makes sound, go first."""
-    if hasattr(os, "setpriority"):
+    """Lets all else go before the calling thread, where a thread can have a priority of its own."""
+    if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _cap_memory(limit: int, name: str, say: wire.Say) -> None:

@@ -181,7 +181,7 @@ class Daemon:
             event = None
         elif isinstance(event, Ready):
             self._take_ready(event)
-            event = Warmed(event.seconds)
+            event = Warmed(event.seconds, event.cold_s)
         elif isinstance(event, Failed):
             if event.final:
                 raise UserError(event.reason)
@@ -196,7 +196,7 @@ class Daemon:
         self._note(now, event, out.messages)
         if out.heard is not None:
             self._worker.tell(out.heard)
-        for job in out.jobs:
+        for job in (*filter(None, (out.draft,)), *out.jobs):
             self._worker.ask(job)
         for notice in out.notices:
             self._tell(notice)

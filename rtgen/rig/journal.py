@@ -286,7 +286,7 @@ def of_event(event: Event | Ended) -> list[Any]:
     """An event as JSON holds it: its kind, and what it says."""
     match event:
         case Answer():
-            return ["Answer", wire.from_loop(event.loop), event.target, event.epoch]
+            return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft]
         case Chosen():
             return ["Chosen", event.preset.as_dict()]
     return [type(event).__name__, asdict(event)]
@@ -295,8 +295,8 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """The other way."""
     match said:
-        case ["Answer", loop, target, epoch]:
-            return Answer(wire.to_loop(loop), target, epoch)
+        case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
+            return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
             return Chosen(_to_preset(settings))
     kind, fields = said

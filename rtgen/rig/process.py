@@ -14,6 +14,7 @@ from typing import IO
 
 from rtgen.instrument.job import Heard, Job
 from rtgen.rig import wire
+from rtgen.rig.realtime import answer_promptly
 from rtgen.rig.wire import Said
 
 _MAX_LINE = 4 * 2**20
@@ -79,6 +80,7 @@ class Process:
         self._popen.wait()
 
     def _write(self, stream: IO[str]) -> None:
+        answer_promptly()
         with suppress(OSError, ValueError):
             while (job := self._jobs.get()) is not None:
                 stream.write(wire.from_heard(job) if isinstance(job, Heard) else wire.from_job(job))
@@ -87,6 +89,7 @@ class Process:
             stream.close()
 
     def _read(self, stream: IO[str]) -> None:
+        answer_promptly()
         while line := stream.readline(_MAX_LINE):
             said = wire.to_said(line)
             if said is not None:

@@ -152,6 +152,7 @@ def _notice(item: Notice, preset: Preset) -> str:
         "call": f"heard {bars}: {notes}",
         "silence": f"heard {bars}: silence",
         "answer": f"answering in {bars}: {notes}, {item.seconds * 1e3:.1f} ms (lead {item.lead_s * 1e3:.0f} ms)",
+        "draft": f"answering in {bars}: {notes}, from what was heard before the last moment; the model is late",
         "late": f"the answer for {bars} came late ({item.seconds * 1e3:.0f} ms); it begins at the next bar",
         "missed": f"the answer for {bars} came too late to be played ({item.seconds * 1e3:.0f} ms)",
         "foreign": f"input {item.port + 1} sends a clock too; it is not followed, as another one is",

@@ -23,7 +23,8 @@ class Ready:
     Args:
         model: its name.
         device: what runs it.
-        seconds: the longest of a few whole answers.
+        seconds: the longest of a few whole answers, each soon after another.
+        cold_s: the longest of the first answers.
         remark: a sentence for the player, or nothing.
         role: what kind of model it is.
         modes: what it plays.
@@ -38,11 +39,12 @@ class Ready:
     role: str = ""
     modes: tuple[str, ...] = MODES
     dimensions: tuple[str, ...] = ()
+    cold_s: float = 0.0
     file: Path | None = None
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.seconds) and self.seconds > 0):
-            raise ValueError(f"{self.seconds} is no time for an answer")
+        if not (isfinite(self.seconds) and self.seconds > 0 and isfinite(self.cold_s) and self.cold_s >= 0):
+            raise ValueError(f"{self.seconds} and {self.cold_s} are no times for an answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ Say = Callable[[Said], None]
 
 def from_job(job: Job) -> str:
     """A job as a line."""
-    fields = {"mode": job.mode, "seed": job.seed, "target": job.target, "epoch": job.epoch, "knobs": dict(job.knobs)}
+    fields = {n: getattr(job, n) for n in ("mode", "seed", "target", "epoch", "draft")} | {"knobs": dict(job.knobs)}
     past = [from_loop(loop) for loop in job.past]
     ends = [from_loop(loop) for loop in job.ends or ()]
     return _line({"loop": from_loop(job.loop), **fields, "past": past, "ends": ends})
@@ -115,7 +117,8 @@ def from_said(said: Said) -> str:
     """What the worker process says, as a line."""
     match said:
         case Answer():
-            return _line({"kind": "answer", "loop": from_loop(said.loop), "target": said.target, "epoch": said.epoch})
+            fields = {n: getattr(said, n) for n in ("target", "epoch", "draft")}
+            return _line({"kind": "answer", "loop": from_loop(said.loop), **fields})
         case Skipped():
             return _line({"kind": "skipped"})
         case Placed():
@@ -124,7 +127,7 @@ def from_said(said: Said) -> str:
             return _line({"kind": "failed", "reason": said.reason, "final": said.final})
         case Ready():
             fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
-            more = {"role": said.role, "modes": said.modes, "dimensions": said.dimensions}
+            more = {n: getattr(said, n) for n in ("role", "modes", "dimensions", "cold_s")}
             return _line({"kind": "ready", **fields, **more})
 
 
@@ -134,7 +137,8 @@ def to_said(line: str) -> Said | None:
         fields = json.loads(line)
         match fields.pop("kind"):
             case "answer":
-                return Answer(to_loop(fields["loop"]), _whole(fields["target"]), _whole(fields["epoch"]))
+                loop, draft = to_loop(fields["loop"]), bool(fields["draft"])
+                return Answer(loop, _whole(fields["target"]), _whole(fields["epoch"]), draft)
             case "skipped":
                 return Skipped()
             case "failed":
@@ -142,7 +146,7 @@ def to_said(line: str) -> Said | None:
             case "ready":
                 model, device, remark, role = (str(fields[n]) for n in ("model", "device", "remark", "role"))
                 modes, dimensions = (tuple(map(str, fields[n])) for n in ("modes", "dimensions"))
-                return Ready(model, device, fields["seconds"], remark, role, modes, dimensions)
+                return Ready(model, device, fields["seconds"], remark, role, modes, dimensions, fields["cold_s"])
             case "placed":
                 return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

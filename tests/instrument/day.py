@@ -108,14 +108,15 @@ class Day:
         rng = self._rng
         self._toll.steps += 1
         self._send(out.messages)
-        for job in out.jobs:
+        for job in (*filter(None, (out.draft,)), *out.jobs):
             luck = rng.random()
             if luck < 0.005:
                 continue  # the worker died
             took = rng.lognormvariate(-4.6, 0.3) if luck < 0.98 else rng.uniform(0.05, 3.0)
             up = rng.choice((-12, 0, 0, 7))
             notes = [replace(n, pitch=min(max(n.pitch + up, 0), 127)) for n in job.loop.notes]
-            self._put(now + took, Answer(job.loop.with_notes(notes).monophonic_by_pitch(), job.target, job.epoch))
+            loop = job.loop.with_notes(notes).monophonic_by_pitch()
+            self._put(now + took, Answer(loop, job.target, job.epoch, job.draft))
         self._toll.answers += sum(n.what == "answer" for n in out.notices)
 
     def _send(self, messages: list[bytes]) -> None:

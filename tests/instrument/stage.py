@@ -30,15 +30,18 @@ _OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_cl
 class Stage:
     """Plays a session in ticks with a perfect clock, and answers its jobs after `answer_ticks`.
 
-    The answer is the call, an octave up. Settings are the session's or the preset's.
+    The answer is the call, an octave up. A draft takes `draft_ticks`; -1: it is lost. Settings are the session's or the
+    preset's.
     """
 
-    def __init__(self, *, answer_ticks: int = 5, **settings: Any) -> None:
+    def __init__(self, *, answer_ticks: int = 5, draft_ticks: int = 5, **settings: Any) -> None:
         own = {name: settings.pop(name) for name in list(settings) if name in _OF_THE_SESSION}
         self.session = Session(Preset().changed(**{"bars": 1, "use": "answer", **settings}), seed=7, **own)
         self.answer_ticks = answer_ticks
+        self.draft_ticks = draft_ticks
         self.sent: list[tuple[int, bytes]] = []
         self.jobs: list[Job] = []
+        self.drafts: list[tuple[int, Job]] = []
         self.heard: list[tuple[int, Heard]] = []
         self.notices: list[Notice] = []
         self.echoes: list[tuple[int, bytes]] = []
@@ -57,11 +60,18 @@ class Stage:
         self.echoes += out.echoes
         if out.heard is not None:
             self.heard.append((round((time - self._origin) / TICK_S), out.heard))
+        if out.draft is not None:
+            self.drafts.append((round((time - self._origin) / TICK_S), out.draft))
+            self._answer(out.draft, time, self.draft_ticks)
         for job in out.jobs:
             self.jobs.append(job)
-            up = job.loop.with_notes(replace(n, pitch=n.pitch + 12) for n in job.loop.notes)
-            self._coming.append((time + self.answer_ticks * TICK_S, Answer(up, job.target, job.epoch)))
+            self._answer(job, time, self.answer_ticks)
         self._wake = out.wake_at
+
+    def _answer(self, job: Job, time: float, ticks: int) -> None:
+        if ticks >= 0:
+            up = job.loop.with_notes(replace(n, pitch=n.pitch + 12) for n in job.loop.notes)
+            self._coming.append((time + ticks * TICK_S, Answer(up, job.target, job.epoch, job.draft)))
 
     def receive(self, data: bytes, port: int = 0) -> None:
         self.step(self.time(self.tick), Received(port, data))

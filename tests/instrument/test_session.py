@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from rtgen.instrument.events import Event, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer
+from rtgen.instrument.lead import Lead
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import Lead, Session
+from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
 from tests.instrument.ledger import check
 from tests.instrument.stage import (
@@ -124,14 +125,14 @@ def test_an_offset_sends_everything_earlier() -> None:
 
 
 def test_a_late_answer_waits_for_the_next_bar() -> None:
-    stage = started(bars=2, answer_ticks=100)
+    stage = started(bars=2, answer_ticks=100, draft_ticks=-1)
     stage.until(4 * BAR, [*CALL, *at(BAR, CALL)])
     assert stage.notes == moved(3 * BAR, HEARD)[:2]
     assert ("late", 1) in stage.whats()
 
 
 def test_an_answer_whose_turn_is_over_is_not_played() -> None:
-    stage = started(answer_ticks=BAR + 200)
+    stage = started(answer_ticks=BAR + 200, draft_ticks=-1)
     stage.until(4 * BAR, CALL)
     assert stage.notes == []
     assert ("missed", 1) in stage.whats()
@@ -342,8 +343,7 @@ def test_what_is_played_before_the_second_clock_gets_the_tempo_of_the_song() -> 
 
 
 def test_one_answer_out_of_all_proportion_does_not_cost_the_ends_of_the_next_loops() -> None:
-    lead = Lead()
-    lead.warmed(0.010)
+    lead = Lead(0.010)
     for seconds in [0.010] * 20 + [0.140]:
         lead.measured(seconds)
     assert lead.seconds < 0.035

@@ -41,6 +41,7 @@ OPENING = Opening(Preset(name="lush").changed(bars=1), SETTINGS, {0: (Binding("b
 EVENTS: list[Event | Ended] = [
     Received(1, b"\x90\x3c\x50"),
     Answer(Loop(1920, (Note(-3, 60, 100), Note(480, 64, 200, 9)), 1440), 1920, 4),
+    Answer(Loop(1920), 1920, 4, draft=True),
     Turned("distance", 0.7),
     Used("follow"),
     Pressed("freeze", None),
