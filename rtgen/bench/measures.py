@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rtgen.bench.figures import Event, Row, Take
 from rtgen.bench.music import BAR, made_loop
-from rtgen.bench.programs import Program, cpu_s, load, model_file, unique_set_mb, workers
+from rtgen.bench.programs import BESIDE, Program, cpu_s, load, model_file, unique_set_mb, workers
 from rtgen.bench.server import RATE, Capture, TempoMap, Timed
 from rtgen.bench.stage import Script, Stage
 from rtgen.bench.streams import Run, runs, sounded, within
@@ -45,8 +45,8 @@ _ANOTHER_FRAMES = 0.020 * RATE
 _SIXTEENTH = 120
 _ASIDE_S = 0.5
 """Before what is measured at rest, and after: what begins and ends is no rest."""
-_ANSWERED = re.compile(r"^(answering|the answer for).*?([\d.]+) ms")
-_LEAD = re.compile(r"lead ([\d.]+) ms")
+ANSWERED = re.compile(r"^(answering|the answer for).*?([\d.]+) ms")
+LEAD = re.compile(r"lead ([\d.]+) ms")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class Amount:
         beats: of the baseline, at each tempo and with both cores busy.
         starts: of the daemon.
         rest_s: at rest.
-        answers: of each mode and model.
+        answers: of each mode and model, in a loop of them.
+        played: presets whose answers are measured as they are played.
+        beside: what runs beside them.
+        calls: that each of them answers.
         seeds: of the simulated clocks.
     """
 
@@ -75,10 +78,16 @@ class Amount:
     starts: int = 10
     rest_s: float = 10.0
     answers: int = 200
+    played: tuple[str, ...] = ("clean", "vary", "continue", "blend", "generate", "feel")
+    beside: tuple[str, ...] = tuple(BESIDE)
+    calls: int = 5
     seeds: int = 60
 
 
-QUICK = Amount(1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20, seeds=12)
+QUICK = Amount(
+    1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20, seeds=12,
+    played=("vary",), beside=("alone",), calls=2,
+)  # fmt: skip
 """For a whole bench within a minute."""
 
 
@@ -244,7 +253,7 @@ def _kept(take: Take, capture: Capture) -> str:
 
 def tally(lines: Iterable[str], played: int) -> dict[str, int]:
     """How many loops were played, answered in time, and answered late, too late or never, by what the daemon said."""
-    told = [found.group(1) for line in lines if (found := _ANSWERED.match(line))]
+    told = [found.group(1) for line in lines if (found := ANSWERED.match(line))]
     in_time = told.count("answering")
     # What is played in the lead before the last boundary is the call of one loop more.
     loops = max(played, len(told))
@@ -252,8 +261,8 @@ def tally(lines: Iterable[str], played: int) -> dict[str, int]:
 
 
 def _answered(lines: Sequence[str], counts: dict[str, int], when: str) -> list[Row]:
-    took = [float(found.group(2)) for line in lines if (found := _ANSWERED.match(line))]
-    leads = [float(found.group(1)) for line in lines if (found := _LEAD.search(line))]
+    took = [float(found.group(2)) for line in lines if (found := ANSWERED.match(line))]
+    leads = [float(found.group(1)) for line in lines if (found := LEAD.search(line))]
     words = f"{counts['loops']} loops, {counts['in_time']} answered in time, {counts['late']} late"
     rows = [Row(LOOPS, f"from job to answer{when}", took, remark=words)]
     if leads:

@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from rtgen.bench import pipe
@@ -174,13 +174,15 @@ def preset_file(folder: Path) -> Path:
     return preset
 
 
+# Where the system does not end them with us, they look for themselves.
+_ALIVE = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    "
+_SPIN = [["-c", _ALIVE + "sum(range(10000))"]] * (os.cpu_count() or 1)
+_STREAM = ["-c", f"import numpy as np\na = np.zeros(2**23)\n{_ALIVE}np.add(a, 1.0, out=a)"]
+"""64 MB again and again: more than any cache holds."""
+
+
 @contextmanager
-def load(model: Path) -> Iterator[None]:
-    """Keeps every core busy with a process of ordinary priority, and a model answering all the time."""
-    # Where the system does not end them with us, they look for themselves.
-    spin = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    sum(range(10000))"
-    commands = [["-c", spin] for _ in range(os.cpu_count() or 1)]
-    commands.append(["-m", "rtgen.bench.answers", "--forever", str(model)])
+def _running(*commands: list[str]) -> Iterator[None]:
     running = [
         subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.DEVNULL, preexec_fn=ending_with_us(signal.SIGTERM)
@@ -192,6 +194,29 @@ def load(model: Path) -> Iterator[None]:
     finally:
         for process in running:
             end(process)
+
+
+def load(model: Path) -> AbstractContextManager[None]:
+    """Keeps every core busy with a process of ordinary priority, and a model answering all the time."""
+    return _running(*_SPIN, ["-m", "rtgen.bench.answers", "--forever", str(model)])
+
+
+def busy_cores() -> AbstractContextManager[None]:
+    """Keeps every core busy with a process of ordinary priority."""
+    return _running(*_SPIN)
+
+
+def streamed_memory() -> AbstractContextManager[None]:
+    """Streams through memory without end, as a DAW does with its samples: nothing of ours stays in the caches."""
+    return _running(_STREAM)
+
+
+BESIDE: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "alone": nullcontext,
+    "memory streamed beside": streamed_memory,
+    "cores busy beside": busy_cores,
+}
+"""What may run beside a program that is measured."""
 
 
 # ---- what a process costs (Linux) -----------------------------------------------------------------------------------

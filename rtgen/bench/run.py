@@ -24,6 +24,7 @@ from rtgen import __version__
 from rtgen.bench import measures
 from rtgen.bench.figures import Figures, Row
 from rtgen.bench.measures import Amount
+from rtgen.bench.played import last_notes, played
 from rtgen.bench.programs import model_file
 from rtgen.bench.stage import Stage
 from rtgen.bench.targets import ANSWERS, FOLLOWER, SECTIONS, targets
@@ -50,6 +51,8 @@ def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
         ("clock sent", lambda: measures.conducting(stage, amount)),
         ("starts", lambda: measures.starts(stage, amount)),
         ("rest", lambda: measures.rest(stage, amount)),
+        ("answers as they are played", lambda: played(stage, amount.played, amount.beside, 1, amount.calls)),
+        ("the last notes of calls", lambda: last_notes(stage, amount.calls)),
         ("answers", lambda: answers(amount.answers)),
         ("clock follower", lambda: follower(amount.seeds)),
     ]

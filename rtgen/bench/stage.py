@@ -41,7 +41,7 @@ Script = Sequence[tuple[float, bytes]]
 """Ticks and messages, in order."""
 Setting = bool | int | float | str
 Settings = dict[str, Setting]
-"""The daemon's: `use`, `bars`, `distance`, `tempo`, `thru`, `clock`, `send_clock`; what is not named is as in
+"""The daemon's: `preset`, `use`, `bars`, `distance`, `tempo`, `thru`, `clock`, `send_clock`; what is not named is as in
 `programs.preset_file`."""
 _SETTLE_S = 0.3
 _LONGEST_PERIOD = 4096
@@ -95,9 +95,10 @@ class JackStage(Stage):
             return baseline(self._server, what)
         flags = ["--no-thru"] if not settings.get("thru") else ["--thru"]
         for key, value in settings.items():
-            if key != "thru":
+            if key not in ("thru", "preset"):
                 flags += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
-        return daemon(self._server, "--preset", str(self._preset), "--seed", "1", *flags)
+        preset = settings.get("preset", self._preset)
+        return daemon(self._server, "--preset", str(preset), "--seed", "1", *flags)
 
     def ports_opened(self, program: Program) -> float:
         """Waits for the ports."""

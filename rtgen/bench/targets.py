@@ -9,22 +9,25 @@ from rtgen.bench.server import RATE
 
 THRU, IDLE, BUSY = "thru", "notes, idle", "notes, model and both cores busy"
 SENT = "clock sent, off an even line"
-FOLLOWER, ANSWERS, LOOPS = "clock follower, simulated", "an answer, one thread", "answers in time"
+FOLLOWER, ANSWERS, LOOPS = "clock follower, simulated", "an answer in a loop of them, warm", "answers in time"
+PLAYED = "an answer as it is played, once in 4 s"
 START, MEMORY, REST = "start", "memory of its own", "share of a core at rest"
-SECTIONS = THRU, IDLE, BUSY, SENT, FOLLOWER, LOOPS, ANSWERS, START, MEMORY, REST
+SECTIONS = THRU, IDLE, BUSY, SENT, FOLLOWER, LOOPS, PLAYED, ANSWERS, START, MEMORY, REST
 """In the order of the table."""
+LAST_NOTES = "last notes, 30 ms before the boundary, answered"
 RTGEN, PORTS, REAL_TIME = "rtgen", "ports open", "real-time process"
 STILL, ROLLING = "no clock", "clock, nobody plays"
 JITTER, STEP = "jitter of ±2 ms, 120 BPM", "the same, 120 to 126 BPM"
 _RMS_MS, _CLOCKS = 0.4, 12
 _ROOM_MS = 0.5
 _FRAME_MS = 1000 / RATE
+_LEAD_MS, _CONTINUE_LEAD_MS = 20, 45
 _LOOPS, _PORTS_MS, _MEMORY_MB, _REST_PERCENT = 1000, 500, 40, 1.0
 
 
 def targets(figures: Figures) -> list[Target]:
     """Every target that something was measured for."""
-    return [*_timing(figures), *_follower(figures), *_loops(figures), *_machine(figures)]
+    return [*_timing(figures), *_follower(figures), *_loops(figures), *_played(figures), *_machine(figures)]
 
 
 def _timing(figures: Figures) -> Iterator[Target]:
@@ -68,6 +71,19 @@ def _loops(figures: Figures) -> Iterator[Target]:
         more = "" if loops >= _LOOPS else f"; for all of it: rtgen bench --loops {_LOOPS}"
         found = f"{late} late in {loops}{more}"
         yield Target(f"no late answer in {_LOOPS} loops at 60 to 240 BPM", found, met)
+
+
+def _played(figures: Figures) -> Iterator[Target]:
+    rows = [row for row in figures.rows if row.section == PLAYED and "late" in row.more]
+    if rows:
+        late, asked = (sum(row.more[name] for row in rows) for name in ("late", "asked"))
+        yield Target("no late answer as it is played, the first ones included", f"{late} late of {asked}", late == 0)
+    for alone in (row for row in rows if row.what.endswith(", alone") and row.more["lead_ms"]):
+        most = _CONTINUE_LEAD_MS if alone.what.startswith("continue") else _LEAD_MS
+        longest = max(alone.more["lead_ms"])
+        yield Target(f"{alone.what}: lead of {most} ms at most", f"{longest:.0f} ms", longest <= most)
+    if row := figures.find(PLAYED, LAST_NOTES):
+        yield Target("every last note, 30 ms before the boundary, is answered", row.remark, row.values[0] == 100)
 
 
 def _machine(figures: Figures) -> Iterator[Target]:

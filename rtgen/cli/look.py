@@ -232,7 +232,7 @@ def bench(
     """Measure timing on this machine, beside what a Python program can do at best.
 
     Runs over a JACK server of its own with jack_midi_clock, which stamps every message by the sample, where these are
-    installed; else over pipes. It takes about eight minutes: do nothing else with the machine meanwhile.
+    installed; else over pipes. It takes about a quarter of an hour: do nothing else with the machine meanwhile.
     """
     import time
     from dataclasses import replace

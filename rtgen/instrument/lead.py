@@ -32,4 +32,4 @@ class Lead:
     def seconds(self) -> float:
         """The lead, between 10 ms and 1 s."""
         second, largest = sorted(self._times)[-2:]
-        return min(max(1.25 * min(largest, 2 * second) + 0.004, _LEAST_S), _MOST_S)
+        return min(max(1.1 * min(largest, 2 * second) + 0.003, _LEAST_S), _MOST_S)

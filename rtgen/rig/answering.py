@@ -165,8 +165,8 @@ def _warm(model: Model) -> tuple[float, float]:
 
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     modes = modes_of(model.card)
-    examples = {mode: _example(every=120 if mode == "continue" else 240) for mode in modes}
-    other = _example(up=5)
+    examples = {mode: example(every=120 if mode == "continue" else 240) for mode in modes}
+    other = example(up=5)
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < 4 * len(modes) and (len(times) < 2 * len(modes) or time.perf_counter() - began < _WARM_S):
@@ -189,7 +189,7 @@ def _warm(model: Model) -> tuple[float, float]:
     return max(times[len(modes) :]), max(times[: len(modes)])
 
 
-def _example(up: int = 0, every: int = 240) -> Loop:
+def example(up: int = 0, every: int = 240) -> Loop:
     """Two bars of chords and melody, as many notes as a busy player's, to warm the model with.
 
     What is said note by note takes the longer the more notes there are: for that the melody is in sixteenths.

@@ -29,7 +29,21 @@ from rtgen.bench.targets import (
     THRU,
 )
 
-TINY = Amount(1, 20, (300,), loops=1, busy_loops=1, beats=5, starts=1, rest_s=0.2, answers=2, seeds=1)
+TINY = Amount(
+    1,
+    20,
+    (300,),
+    loops=1,
+    busy_loops=1,
+    beats=5,
+    starts=1,
+    rest_s=0.2,
+    answers=2,
+    seeds=1,
+    played=("vary",),
+    beside=("alone",),
+    calls=1,
+)
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -94,6 +94,8 @@ class Day:
             self._take(now, out)
             if resident is None and now > _SETTLED_S:
                 resident = _resident_mb()
+        # To an output that has gone no end can be sent.
+        self._take(now, self._session.step(now, Plugged("out", 0, "synth", True)))
         self._send(self._session.end())
         assert not toll.sounding, f"still sounding: {toll.sounding}"
         toll.digest = self._digest.hexdigest()

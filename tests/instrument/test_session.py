@@ -269,7 +269,7 @@ def test_the_lead_follows_what_answers_take() -> None:
     stage.until(2 * BAR, CALL)
     assert before < stage.session.lead.seconds < 40 * TICK_S
     stage.until(4 * BAR, at(2 * BAR, CALL))
-    assert stage.session.lead.seconds == pytest.approx(40 * TICK_S * 1.25 + 0.004, abs=1e-6)
+    assert stage.session.lead.seconds == pytest.approx(40 * TICK_S * 1.1 + 0.003, abs=1e-6)
 
 
 def test_an_internal_clock_needs_no_midi_clock() -> None:

@@ -20,7 +20,7 @@ from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.rig.daemon import Daemon
 from rtgen.rig.ports import LoopbackPorts
-from rtgen.rig.realtime import Housekeeping, Scheduling, prefer_this_thread
+from rtgen.rig.realtime import Housekeeping, Scheduling, answer_promptly, at_leisure, prefer_this_thread
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="POSIX scheduling as Linux has it")
@@ -40,6 +40,29 @@ def _switch_interval() -> Iterator[None]:
     before = sys.getswitchinterval()
     yield
     sys.setswitchinterval(before)
+
+
+@linux
+def test_what_answers_runs_before_ordinary_threads_and_after_the_music_but_at_leisure_like_any_other() -> None:
+    def prefer() -> list[tuple[int, int]]:
+        found = []
+        for each in answer_promptly, at_leisure().__enter__:
+            each()
+            found.append((os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.sched_getparam(0).sched_priority))
+        return found
+
+    def lend() -> list[int]:
+        answer_promptly()
+        with at_leisure():
+            pass
+        return [os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, in_a_thread(lambda: os.sched_getscheduler(0))]
+
+    (prompt, priority), (leisurely, _) = in_a_thread(prefer)
+    assert leisurely == os.SCHED_OTHER
+    if prompt == os.SCHED_OTHER:
+        pytest.skip("real-time priority is not permitted here")
+    assert (prompt, priority) == (os.SCHED_RR, os.sched_get_priority_min(os.SCHED_RR))
+    assert in_a_thread(lend) == [os.SCHED_RR, os.SCHED_OTHER]
 
 
 @linux

@@ -136,6 +136,32 @@ def test_what_is_heard_before_changes_no_answer(tmp_path: Path, reports: Reports
         assert isinstance(reports.get(), Placed)
 
 
+def test_a_draft_is_answered_as_one_and_changes_nothing_of_the_answer_after_it(
+    worker: Worker, reports: Reports
+) -> None:
+    take(reports, Ready)
+    whole = job(3840, distance=0.5)
+    worker.ask(whole)
+    answer = take(reports, Answer)
+    take(reports, Placed)
+    worker.ask(replace(whole, loop=LOOP.with_notes(LOOP.notes[:9]), draft=True))
+    draft = take(reports, Answer)
+    assert (draft.draft, draft.target, len(draft.loop)) == (True, 3840, 9)
+    worker.ask(whole)
+    # Where a draft lies nobody wants to know.
+    assert reports.get(timeout=20) == answer
+
+
+def test_of_a_draft_that_cannot_be_answered_nothing_is_said(worker: Worker, reports: Reports) -> None:
+    take(reports, Ready)
+    for target in range(4):
+        worker.ask(Job(LOOP, "vary", 5, target, 1, {}, draft=True))  # no knobs at all
+        time.sleep(0.05)  # else the job may go before it
+        worker.ask(job(target, distance=0.0))
+        assert reports.get(timeout=20) == Answer(LOOP, target, 1)
+        take(reports, Placed)
+
+
 def test_a_model_that_hears_nothing_is_not_disturbed(worker: Worker, reports: Reports) -> None:
     worker.tell(Heard((), LOOP))  # nobody is there yet
     take(reports, Ready)
@@ -144,15 +170,18 @@ def test_a_model_that_hears_nothing_is_not_disturbed(worker: Worker, reports: Re
     assert take(reports, Answer) == Answer(LOOP, 3840, 1)
 
 
-def test_a_job_goes_before_what_there_is_to_hear() -> None:
+def test_a_job_goes_before_its_draft_and_before_what_there_is_to_hear() -> None:
     heard, later = (wire.from_heard(Heard((), Loop(length))) for length in (1920, 3840))
     jobs = [wire.from_job(job(target)) for target in (1, 2)]
+    draft = wire.from_job(replace(job(1), draft=True))
     for lines, chosen, skipped in (
         ([heard, later], later, 0),
         ([heard, jobs[0], later], jobs[0], 0),
         ([jobs[0], heard], jobs[0], 0),
         ([jobs[0], heard, jobs[1], later], jobs[1], 1),
         ([heard, None], heard, 0),
+        ([draft, jobs[0]], jobs[0], 1),
+        ([heard, draft], draft, 0),
     ):
         queue: SimpleQueue[str | None] = SimpleQueue()
         said: list[wire.Said] = []

@@ -1,0 +1,147 @@
+"""Answers as they are played: one in some seconds, the first ones first, alone and beside other programs.
+
+    python -m rtgen.bench.played --starts 40 --answers 1 vary clean    presets; by default one for each mode
+
+A model that is called again and again answers from warm caches, at the processor's full clock. A musician calls it once
+in four seconds: this measures that, with the real daemon, as `rtgen bench` does. The last notes of a call are measured
+too: what is played just before the boundary is in the answer only if the lead is short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.progress import Progress
+
+from rtgen.bench.figures import Figures, Row
+from rtgen.bench.measures import ANSWERED, LEAD, Amount
+from rtgen.bench.music import BAR, made_loop
+from rtgen.bench.programs import BESIDE
+from rtgen.bench.server import RATE, TempoMap
+from rtgen.bench.stage import Stage, open_stage
+from rtgen.bench.streams import runs, sounded, within
+from rtgen.bench.targets import LAST_NOTES, PLAYED
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop, Note
+from rtgen.shipped import find
+
+_TEMPO = 240
+"""A call and its answer, two bars each, take four seconds."""
+_PAUSE_S = 1.0
+"""Between the model being ready and the first note: what was warm by then is not any more."""
+_CALL_BARS = 2
+_LAST_S = 0.030
+_DRAFTED = "from what was heard before"
+
+
+def played(
+    stage: Stage,
+    presets: Sequence[str],
+    beside: Sequence[str],
+    starts: int,
+    answers: int,
+    step: Callable[[str], None] = lambda _: None,
+) -> list[Row]:
+    """From job to answer, in sets that begin with a fresh start of the daemon.
+
+    Args:
+        stage: what carries the MIDI.
+        presets: by name, as shipped but for when they answer.
+        beside: of `programs.BESIDE`.
+        starts: of the daemon, for each.
+        answers: after each start.
+        step: told what comes next.
+    """
+    rows = []
+    for name in beside:
+        for preset in presets:
+            step(f"{preset}, {name}")
+            took: list[list[float]] = []
+            leads: list[float] = []
+            in_time = drafts = 0
+            with BESIDE[name]():
+                for _ in range(starts):
+                    lines = _set(stage, preset, answers)
+                    told = [found for line in lines if (found := ANSWERED.match(line))]
+                    took.append([float(found.group(2)) for found in told])
+                    in_time += sum(found.group(1) == "answering" for found in told)
+                    drafts += sum(_DRAFTED in line for line in lines)
+                    leads += [float(found.group(1)) for line in lines if (found := LEAD.search(line))]
+            rows.append(_row(f"{preset}, {name}", took, leads, in_time, drafts, starts * answers))
+    return rows
+
+
+def _row(what: str, took: list[list[float]], leads: list[float], in_time: int, drafts: int, asked: int) -> Row:
+    every, first = [ms for each in took for ms in each], [each[0] for each in took if each]
+    late = asked - in_time
+    words = [f"{late} late of {asked}"]
+    if drafts:
+        words.append(f"a draft played for {drafts} of them")
+    if first:
+        words.append(f"the first took {max(first):.1f} at most")
+    if leads:
+        words.append(f"lead {min(leads):.0f} to {max(leads):.0f}")
+    more = {"late": late, "asked": asked, "drafts": drafts, "first_ms": first, "lead_ms": leads}
+    return Row(PLAYED, what, every, remark="; ".join(words), more=more)
+
+
+def _set(stage: Stage, preset: str, answers: int) -> list[str]:
+    """What the daemon says while so many calls are played to it."""
+    tempos, turn = TempoMap((0, _TEMPO)), 2 * _CALL_BARS * BAR
+    calls = [made_loop(i, _CALL_BARS) for i in range(answers)]
+    script = [(e.tick, e.data) for i, call in enumerate(calls) for e in note_events(call.notes, start=i * turn)]
+    with stage.playing("daemon", preset=str(find("presets", preset)), use="answer", bars=_CALL_BARS) as program:
+        time.sleep(_PAUSE_S)
+        # The last answer need not be heard to its end.
+        stage.perform(program, tempos, script, answers * turn - _CALL_BARS * BAR + BAR // 2)
+        return [line for _, line in program.log]
+
+
+def last_notes(stage: Stage, count: int) -> list[Row]:
+    """How many notes that are played 30 ms before the boundary come back at the end of the answer, as played."""
+    tempos = TempoMap((0, _TEMPO))
+    last = BAR - round(_LAST_S * _TEMPO / 60 * 480)
+    call = Loop(BAR, (Note(0, 60, 400), Note(960, 64, 400), Note(last, 67, BAR - last)))
+    script = [(e.tick, e.data) for i in range(count) for e in note_events(call.notes, start=2 * i * BAR)]
+    with stage.playing("daemon", use="answer", bars=1) as program:
+        time.sleep(_PAUSE_S)
+        capture = stage.perform(program, tempos, script, 2 * count * BAR)
+    (grid,) = runs(capture.clock)
+    notes = sounded(capture.output)
+    came = 0
+    for i in range(count):
+        start = (2 * i + 1) * BAR
+        due = grid.frame(start + last)
+        heard = within(notes, grid, start, start + BAR)
+        came += any(n.pitch == 67 and abs(n.on - due) < _LAST_S * RATE for n in heard)
+    row = Row(PLAYED, LAST_NOTES, [100 * came / count], "%")
+    row.remark = f"{came} of {count}"
+    return [row]
+
+
+def main() -> None:
+    """Measures, and prints the table."""
+    from rtgen.bench.run import show
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("presets", nargs="*", default=Amount.played, help="by name")
+    parser.add_argument("--starts", type=int, default=2, help="of the daemon, for each preset")
+    parser.add_argument("--answers", type=int, default=5, help="after each start")
+    parser.add_argument("--beside", choices=list(BESIDE), action="append", help="with these programs; all by default")
+    arguments = parser.parse_args()
+    beside = arguments.beside or list(BESIDE)
+    progress = Progress(console=Console(stderr=True), transient=True, refresh_per_second=2)
+    with open_stage("auto", None, True) as stage, progress as bar:
+        figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
+        task = bar.add_task("", total=len(beside) * len(arguments.presets) + 1)
+        step: Callable[[str], None] = lambda what: bar.update(task, description=what, advance=1)  # noqa: E731
+        figures.rows += played(stage, arguments.presets, beside, arguments.starts, arguments.answers, step)
+        figures.rows += last_notes(stage, arguments.starts * arguments.answers)
+    show(figures, Console(width=160, highlight=False))
+
+
+if __name__ == "__main__":
+    main()
