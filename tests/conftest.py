@@ -7,9 +7,21 @@ import tempfile
 
 from hypothesis import HealthCheck, settings
 
-from tests.busy import pytest_report_header, pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
+from tests.busy import (
+    pytest_report_header,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 
-__all__ = ["pytest_report_header", "pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
+__all__ = [
+    "pytest_report_header",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+]
 
 # How long an example takes says more about what else the machine does than about rtgen.
 settings.register_profile("rtgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])

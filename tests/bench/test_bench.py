@@ -56,6 +56,7 @@ def without_jack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(sys.platform == "win32", reason="not tried there")
 def test_without_a_server_it_runs_over_pipes_and_says_what_is_missing(run: Run, without_jack: None) -> None:
     status, out, err = run("--quick", "--json")
@@ -68,6 +69,7 @@ def test_without_a_server_it_runs_over_pipes_and_says_what_is_missing(run: Run, 
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_over_jack(run: Run) -> None:
     if reason := missing():
         pytest.skip(reason)

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rtgen.music import files
 
+pytestmark = pytest.mark.timed
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 
 
