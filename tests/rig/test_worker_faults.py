@@ -21,6 +21,7 @@ from rtgen.music.note import Loop, Note
 from rtgen.rig import wire
 from rtgen.rig import worker as rules
 from rtgen.rig.worker import Failed, Ready, Report, Worker
+from tests.data import make_faulty
 from tests.data.make_faulty import TRIGGER, faulty
 from tests.rig.test_wire import NONSENSE
 
@@ -398,7 +399,8 @@ def test_a_bad_choice_before_the_first_model_is_ready_goes_back_to_it(stage: Sta
 def test_of_jobs_that_wait_the_newest_is_answered(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "ANSWER_S", 90.0)  # one that is slow takes 30 s on a slow machine
+    monkeypatch.setattr(rules, "ANSWER_S", 90.0)
+    monkeypatch.setitem(make_faulty._TURNS, "slow", 500)  # a second or two are slow enough to be waited for
     stage.start(faulty(tmp_path, "slow"))
     stage.take(Ready)
     stage.ask(EVIL)
