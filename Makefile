@@ -3,10 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests of time have the machine to themselves; the others share it.
-TIMED := tests/bench tests/rig
-# So has Ray, which ends the process that uses it when it cannot keep up.
-APART := tests/train/test_cluster.py $(TIMED)
+# None of the tests that run side by side computes on more than its own core.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt
 
 # As root on Debian or Ubuntu, installs the packages named; elsewhere names them and goes on.
@@ -19,19 +17,25 @@ else \
 fi
 endef
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test test-all programs lint bench
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves demo.mid and demo.png here
 	$(BIN)/rtgen demo
 
-test: lint  ## everything: ruff, mypy, pytest; the tests of real MIDI need a JACK server and jack_midi_clock, that of the panel Chromium
+test: lint programs  ## before a commit: ruff, mypy, all tests but those marked timed, slow or long; passes on a busy machine, too
+	$(PYTEST) --numprocesses 4 --dist worksteal -m 'not (jack or timed or slow or long)'
+	$(PYTEST) --numprocesses 4 --maxschedchunk 1 tests/bench tests/rig -m 'jack and not (timed or slow or long)'
+
+test-all: test programs  ## everything: the above, then the slow tests, then those of time, which need the machine to themselves
+	$(PYTEST) --numprocesses 2 -m 'slow and not (timed or long)'
+	$(BIN)/python -m pytest -m 'timed and not long'
+
+programs:
 	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(call system_packages,chromium chromium-driver); }
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(patsubst %,--ignore=%,$(APART))
-	$(BIN)/python -m pytest $(APART)
 
 lint: $(VENV)/develop.stamp  ## ruff and mypy
 	$(BIN)/ruff check

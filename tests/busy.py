@@ -10,6 +10,10 @@ were busy.) A timed test that fails while that happened shows nothing, good or b
 no use skipped. So it is if the frames of its JACK server stood still, and on a machine that computes so slowly that the
 programs cannot keep up. One that fails for none of that has failed; and a stuck note, or a program that does not end as
 it should, is a failure whatever the machine did.
+
+All this is for tests marked `timed`, and only for them (`timed(void=False)` has the machine to itself, and a failure
+is always one). The end of a run says how many of these were void. Where `CI`
+is set, more than a tenth of them fails the run: it has shown too little.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from rtgen.bench.server import end, ending_with_us
 from rtgen.bench.streams import UnsafeError
 
 TOO_BUSY = "this machine is too busy to say anything about the daemon"
-TIMED = Path(__file__).with_name("bench"), Path(__file__).with_name("rig")
+MOST_VOID = 0.1
+"""The share of the timed tests that may be void where `CI` is set."""
 STOOD_MS = 10.0
 """What a machine, or the JACK server on it, stands still for that no test of time has room for."""
 _EVERY_S, _TOLD_S = 0.002, 0.003
@@ -46,6 +51,7 @@ daemon. Those that are given up because one did are not counted: no program of o
 _AGAIN = 60
 """How often tests are run again in all, after which one that a core has spoilt is given up at once: on a machine where
 that is all the time it is of no use, and takes an hour."""
+_OUTCOMES = "passed", "failed", "skipped"
 _VOID = pytest.StashKey[set[str]]()
 _RUN_AGAIN = pytest.StashKey[list[str]]()
 _WATCH = pytest.StashKey["Watch"]()
@@ -83,6 +89,11 @@ class Watch:
         self.path.unlink()
 
 
+def _may_be_void(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("timed")
+    return marker is not None and bool(marker.kwargs.get("void", True))
+
+
 def turn_ns() -> float:
     """Nanoseconds of a turn of a loop of plain Python, at best."""
     turns, best = 100_000, float("inf")
@@ -95,7 +106,12 @@ def turn_ns() -> float:
 
 
 def void(item: pytest.Item, why: str) -> NoReturn:
-    """A test that shows nothing, good or bad: it is run again, and if that is of no use skipped."""
+    """A test that shows nothing, good or bad: it is run again, and if that is of no use skipped.
+
+    Only a timed test may be skipped for that: any other has to pass on a busy machine.
+    """
+    if not _may_be_void(item):
+        raise AssertionError(f"{why}: {TOO_BUSY}")
     stash = item.session.stash
     tests, again = stash.setdefault(_VOID, set()), stash.setdefault(_RUN_AGAIN, [])
     a_core_stood = _WATCH in stash and stash[_WATCH].stood_ms(item.stash[_BEGAN]) >= STOOD_MS
@@ -114,7 +130,7 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if sys.platform == "linux" and any(item.path.is_relative_to(folder) for folder in TIMED):
+    if sys.platform == "linux" and _may_be_void(item):
         if _WATCH not in item.session.stash:
             item.session.stash[_WATCH] = Watch()
         item.stash[_BEGAN] = time.time()
@@ -145,9 +161,38 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     return (yield)
 
 
+def _counts(config: pytest.Config) -> tuple[int, int]:
+    """How many timed tests were run, and how many of them were void."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None:  # a worker of pytest-xdist: the process that started it counts
+        return 0, 0
+    ended = {what: [r for r in terminal.stats.get(what, ()) if "timed" in r.keywords] for what in _OUTCOMES}
+    voided = {r.nodeid for r in ended["skipped"] if TOO_BUSY in str(r.longrepr)}
+    return len({r.nodeid for what in ("passed", "failed") for r in ended[what]} | voided), len(voided)
+
+
+def _shown_too_little(config: pytest.Config) -> bool:
+    timed, voided = _counts(config)
+    return bool(os.environ.get("CI")) and voided > MOST_VOID * timed
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if _WATCH in session.stash:
         session.stash[_WATCH].close()
+    if session.exitstatus == pytest.ExitCode.OK and _shown_too_little(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    yield
+    timed, voided = _counts(config)
+    line = f"{voided} of {timed} timed tests were void"
+    if voided:
+        line += ": the machine was too busy for them to show anything"
+    if _shown_too_little(config):
+        line = f"FAILED: {line}, and more than a tenth is too many"
+    terminalreporter.write_line(line, yellow=bool(voided))
 
 
 def _keep_awake(core: int) -> None:

@@ -5,9 +5,27 @@ from __future__ import annotations
 import os
 import tempfile
 
-from tests.busy import pytest_report_header, pytest_runtest_makereport, pytest_runtest_setup, pytest_sessionfinish
+from hypothesis import HealthCheck, settings
 
-__all__ = ["pytest_report_header", "pytest_runtest_makereport", "pytest_runtest_setup", "pytest_sessionfinish"]
+from tests.busy import (
+    pytest_report_header,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
+
+__all__ = [
+    "pytest_report_header",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+]
+
+# How long an example takes says more about what else the machine does than about rtgen.
+settings.register_profile("rtgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rtgen")
 
 _HOME = tempfile.mkdtemp(prefix="rtgen-tests-")
 for _name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_MUSIC_DIR"):

@@ -25,6 +25,7 @@ def test_the_network_is_a_part_of_every_answer() -> None:
         assert all(0 < n < w for n, w in zip(sample["network_ms"], sample["whole_ms"], strict=True))
 
 
+@pytest.mark.slow
 def test_shipped_weights_run_in_torch_as_they_are() -> None:
     pytest.importorskip("torch")
     from train.eager import Eager

@@ -11,6 +11,7 @@ import pytest
 
 from rtgen import cli
 from rtgen.bench import measures, stage
+from rtgen.bench import run as bench_run
 from rtgen.bench.measures import Amount
 from rtgen.bench.server import missing
 from rtgen.bench.targets import (
@@ -28,6 +29,7 @@ from rtgen.bench.targets import (
     STEP,
     THRU,
 )
+from rtgen.shipped import available
 
 TINY = Amount(
     1,
@@ -44,6 +46,7 @@ TINY = Amount(
     beside=("alone",),
     calls=1,
 )
+MODEL = "loop_denoiser"
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -54,6 +57,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     monkeypatch.setattr(measures, "_ASIDE_S", 0.1)
     monkeypatch.setattr(measures, "_BUSY_TEMPO", 300)
     monkeypatch.setattr(stage, "_SETTLE_S", 0.15)
+    # All that are shipped are timed in test_answers.
+    monkeypatch.setattr(bench_run, "available", lambda kind: [one for one in available(kind) if one.name == MODEL])
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["rtgen", "bench", *words])
@@ -70,6 +75,7 @@ def without_jack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(sys.platform == "win32", reason="not tried there")
 def test_without_a_server_it_runs_over_pipes_and_says_what_is_missing(run: Run, without_jack: None) -> None:
     status, out, err = run("--quick", "--json")
@@ -82,6 +88,7 @@ def test_without_a_server_it_runs_over_pipes_and_says_what_is_missing(run: Run, 
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_over_jack(run: Run) -> None:
     if reason := missing():
         pytest.skip(reason)
@@ -136,8 +143,9 @@ def _check(report: dict) -> None:
 
 def test_the_table_tells_the_same(run: Run, without_jack: None, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = lambda *_: []  # noqa: E731
-    for name in "loops", "busy", "rest":
+    for name in "loops", "busy", "conducting", "rest":
         monkeypatch.setattr(measures, name, nothing)
+    monkeypatch.setattr(bench_run, "answers", nothing)
     status, out, _ = run("--quick")
     assert status == 0
     assert "pipes between processes" in out

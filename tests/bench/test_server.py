@@ -10,6 +10,7 @@ import pytest
 from rtgen.bench.server import Server, end, missing, one_runs
 
 
+@pytest.mark.timed
 def test_servers_that_were_killed_do_not_keep_others_from_starting() -> None:
     if reason := missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no JACK rig: {reason}")

@@ -31,7 +31,7 @@ def varied(loop: Loop, distance_: float, job: int = 1, **knobs: float) -> Loop:
 @given(
     st.integers(0, 2**40), st.lists(st.builds(Note, st.integers(-20, 3839), st.integers(0, 127), st.integers(1, 999)))
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_at_distance_0_the_answer_is_what_was_played_note_for_note(seed: int, notes: list[Note]) -> None:
     loop = Loop(3840, tuple(notes))
     assert varied(loop, 0.0, seed) == loop
@@ -162,7 +162,7 @@ def test_the_same_job_has_the_same_answer_and_chance_comes_from_the_seed(role: s
     blend=st.floats(0, 1),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_whatever_is_played_the_answer_can_be_played(
     role: str, mode: Mode, length: int, notes: list[tuple[int, int, int, int]], seed: int, **knobs: float
 ) -> None:

@@ -100,7 +100,7 @@ def test_what_leaves_the_grid_keeps_its_name(pitch: int, up: int) -> None:
 
 
 @given(st.lists(st.integers(0, 40), max_size=6), st.integers(0, 3))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_what_is_heard_in_pieces_is_answered_as_what_is_heard_at_once(pieces: list[int], past: int) -> None:
     loop, before = melody(every=120), (PAST * 2)[:past]
     hearing._HEARINGS.clear()
@@ -250,7 +250,7 @@ def test_a_model_that_says_only_one_thing_comes_to_an_end(favour: dict[tuple[int
     st.sampled_from([(3840, 1920), (1920, 1920), (480, 240), (2880, 1440), (13440, 1680), (1440, 5760)]),
     st.integers(0, 3),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_whatever_is_played_is_continued_within_its_bounds(
     played: list[tuple[int, int, int, int]], lengths: tuple[int, int], past: int
 ) -> None:

@@ -88,7 +88,7 @@ def test_the_model_is_not_told_how_notes_were_struck() -> None:
     assert set((np.nonzero(onset)[0] + GRID.pitch_low).tolist()) == {KICK, HAT}  # the hi-hat's edge is a hi-hat
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(beats, st.floats(0, 1))
 def test_feel_changes_no_note(loop: Loop, much: float) -> None:
     struck = answer(DRUMMER, loop, "clean", {**KNOBS, "humanise": much}, 0)
@@ -139,7 +139,7 @@ def test_drums_have_no_key_and_no_register(mode: Mode) -> None:
     assert answer(model, beat(), mode, {**KNOBS, "velocity": 1.0}, 5) != plain
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(beats, st.sampled_from(modes_of(DRUMMER.card)), st.floats(0, 1), st.sampled_from([1920, 3840, 960]))
 def test_any_beat_is_answered(loop: Loop, mode: Mode, value: float, length: int) -> None:
     loop = Loop(length, tuple(n for n in loop.notes if n.onset < length)).monophonic_by_pitch()

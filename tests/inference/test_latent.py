@@ -40,14 +40,14 @@ def cells(loop: Loop) -> set[tuple[int, int]]:
 
 
 @given(st.integers(0, 2**40), NOTES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_at_distance_0_the_answer_is_what_was_played_note_for_note(seed: int, notes: list[Note]) -> None:
     loop = Loop(3840, tuple(notes))
     assert answer(MODEL, loop, "vary", {**KNOBS, "distance": 0.0}, seed) == loop
 
 
 @given(st.floats(0, 1), st.integers(0, 2**40), st.sampled_from((120, 240, 480)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_variation_is_as_far_as_asked_and_no_thinner(asked: float, seed: int, every: int) -> None:
     loop = melody(every=every)
     varied = answer(MODEL, loop, "vary", {**KNOBS, "distance": asked}, seed)
@@ -82,7 +82,7 @@ def test_a_locked_key_is_kept(mode: str) -> None:
 
 
 @given(NOTES, NOTES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_ends_of_a_blend_are_the_loops_themselves(a: list[Note], b: list[Note]) -> None:
     ends = Loop(3840, tuple(a)), Loop(3840, tuple(b))
     for end, share in zip(ends, (0.0, 1.0), strict=True):
@@ -90,7 +90,7 @@ def test_the_ends_of_a_blend_are_the_loops_themselves(a: list[Note], b: list[Not
 
 
 @given(NOTES, NOTES, st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_blend_has_as_many_notes_as_lie_between_those_of_its_ends(a: list[Note], b: list[Note], share: float) -> None:
     ends = Loop(3840, tuple(a)).monophonic_by_pitch(), Loop(3840, tuple(b)).monophonic_by_pitch()
     blended = answer(MODEL, melody(), "blend", {**KNOBS, "blend": share}, 0, ends=ends)
@@ -137,7 +137,7 @@ def test_an_arc_begins_and_ends_at_its_ends_and_stays_on_its_sphere(x: list[floa
 
 @pytest.mark.parametrize("role", ["autoencoder", "generator"])
 @given(st.integers(-20, 20), st.sampled_from((120, 240, 480)), st.integers(0, 2**40))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_new_loop_has_the_density_register_and_loudness_of_what_was_played(
     role: str, up: int, every: int, seed: int
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.inference.repair import clean
@@ -75,7 +75,6 @@ def test_notes_that_the_network_cannot_see_stay() -> None:
     assert repaired(played) == played
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.builds(Note, st.integers(-20, LENGTH - 100), st.integers(0, 127), st.integers(1, 100), st.integers(1, 127)),

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.inference.answer import answer
@@ -33,7 +33,6 @@ def read(card: Card, symbols: list[int]) -> tuple[set[tuple[int, int]], int]:
 
 
 @given(st.dictionaries(st.integers(0, 95), st.frozensets(st.integers(36, 96), min_size=1, max_size=4), max_size=20))
-@settings(deadline=None)
 def test_what_can_be_said_is_said_whole(played: dict[int, frozenset[int]]) -> None:
     symbols = Book(PIECES).said(sorted(played.items()), 96)
     assert read(PIECES, symbols) == ({(step, pitch) for step, pitches in played.items() for pitch in pitches}, 96)

@@ -74,7 +74,7 @@ def test_a_knob_moves_its_attribute_and_no_other(name: str, loop: Loop) -> None:
     st.dictionaries(st.sampled_from(NAMES), st.floats(0, 1), min_size=1),
     st.sampled_from((600, 1920, 3840)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_however_the_knobs_are_turned_the_answer_can_be_played_and_is_the_same_again(
     played: tuple[str, Mode], notes: list[Note], knobs: dict[str, float], length: int
 ) -> None:
@@ -241,7 +241,7 @@ def test_anchors_are_downbeats_and_the_bass() -> None:
     st.floats(0, 1),
     st.dictionaries(st.sampled_from((*NAMES, *LATENTS, "fill")), st.floats(0, 1)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_anchors_are_held(role: str, notes: list[Note], far: float, knobs: dict[str, float]) -> None:
     loop = Loop(3840, tuple(notes)).monophonic_by_pitch()
     held = anchors(loop, {"keep_downbeats": 1.0, "keep_bass": 1.0})

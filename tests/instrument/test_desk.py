@@ -319,7 +319,7 @@ def test_controllers_are_shown_what_it_is_at() -> None:
     assert lights == [32, 64, 127, 0, 32, 0]  # listening, thinking, answering until its last note ends, listening
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(1, 700), st.sampled_from([p.name for p in PARAMETERS.values()]), st.floats(0, 1)),

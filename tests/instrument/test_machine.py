@@ -102,11 +102,11 @@ class Anything(RuleBasedStateMachine):
 
 
 TestAnything = Anything.TestCase
-TestAnything.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnything.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 @given(st.binary(max_size=300), st.integers(0, 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_a_story(data: bytes, clock: int) -> None:
     read(Story(clock), data)
 

@@ -294,7 +294,7 @@ wire = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.floats(0, 1.5), wire), max_size=60),
     st.sampled_from(["answer", "follow", "hold"]),
@@ -314,7 +314,6 @@ def test_no_byte_stream_leaves_a_note_hanging(
     check([*(data for _, data in stage.sent), *stage.session.end()])
 
 
-@settings(deadline=None)
 @given(st.lists(wire, min_size=1, max_size=25), st.data())
 def test_how_input_is_chunked_changes_nothing(messages: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(messages)

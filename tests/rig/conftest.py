@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from rtgen.bench.programs import Program, daemon, preset_file
 from rtgen.bench.server import (
     CLOCK_OUT,
+    PERIOD,
     PROBE_CLOCK,
     PROBE_PORTS,
     Capture,
@@ -27,6 +30,7 @@ from rtgen.bench.server import (
 from rtgen.bench.streams import Run, Sounded, runs, sounded
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
+from rtgen.rig import worker
 from tests.busy import SERVER_STOOD_MS, void
 
 _SETTLE_S = 0.15
@@ -103,17 +107,39 @@ class Rig:
             sounded(capture.output)
 
 
-@pytest.fixture(scope="session")
-def _stage() -> Iterator[tuple[Server, Probe]]:
+@contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Keeps the other processes of this test run out while one does something that bears no company."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (Path(tempfile.gettempdir()) / f"rtgen-tests-{os.getuid()}-{what}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def stage(period: int = PERIOD) -> Iterator[tuple[Server, Probe]]:
+    """A server, with the clock and the probe connected."""
     if reason := missing():
         # Where every program is meant to be there, its absence must not pass for success.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no JACK rig: {reason}")
     with ExitStack() as stack:
-        server = stack.enter_context(Server.start())
+        # A server that is not there yet could lose its place in JACK's list to another that starts.
+        with alone("jackd"):
+            server = stack.enter_context(Server.start(period))
         stack.enter_context(Clock(server))
         probe = stack.enter_context(Probe(server))
         probe.connect((CLOCK_OUT, PROBE_CLOCK))
         yield server, probe
+
+
+@pytest.fixture(scope="session")
+def _stage() -> Iterator[tuple[Server, Probe]]:
+    with stage() as found:
+        yield found
 
 
 @pytest.fixture
@@ -128,6 +154,13 @@ def rig(_stage: tuple[Server, Probe], request: pytest.FixtureRequest) -> Iterato
     probe.take()
     yield Rig(server, probe, request.node)
     probe.rewind()
+
+
+@pytest.fixture(autouse=True)
+def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that this process started is not taken for hanging where others keep the machine busy."""
+    if request.node.get_closest_marker("timed") is None:
+        monkeypatch.setattr(worker, "ANSWER_S", 60.0)
 
 
 StartDaemon = Callable[..., Program]

@@ -22,7 +22,7 @@ from rtgen.music import files
 from rtgen.music.note import Note
 from tests.rig.conftest import Rig, StartDaemon
 
-pytestmark = [pytest.mark.jack, pytest.mark.ardour]
+pytestmark = [pytest.mark.jack, pytest.mark.ardour, pytest.mark.timed]
 
 TURN = 2 * BAR
 CALLS = made_loop(1), made_loop(2)

@@ -20,7 +20,7 @@ from rtgen.bench.server import CLOCK_OUT, PROBE_CLOCK, RATE, Clock, Probe, Serve
 from rtgen.bench.streams import compare, milliseconds, within
 from tests.rig.conftest import ROOM_MS, Rig
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 
 BUSY_MS = 4.0
 """How far off notes may be beyond two periods, on a machine that has more to do."""

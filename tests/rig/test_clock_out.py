@@ -12,7 +12,7 @@ from rtgen.bench.server import RATE
 from rtgen.bench.streams import CLOCK, CONTINUE, POSITION, START, STOP
 from tests.rig.conftest import Rig, StartDaemon
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 
 
 def test_our_own_clock_is_even_and_moves_with_the_buttons(rig: Rig, start_daemon: StartDaemon) -> None:

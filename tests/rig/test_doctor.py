@@ -88,6 +88,7 @@ class Cable:
             timer.start()
 
 
+@pytest.mark.timed
 def test_a_late_cable_is_measured_and_what_it_loses_is_counted() -> None:
     cable = Cable(lambda pitch: None if pitch in (40, 41, 90) else 0.15)  # later than the next notes are sent
     trips = calibrate.measure(cable.ports, 2)
@@ -103,6 +104,7 @@ def test_a_late_cable_is_measured_and_what_it_loses_is_counted() -> None:
     assert f"--output-offset-ms {trips.median_s * 1e3:.1f}" in cure
 
 
+@pytest.mark.timed
 def test_no_cable_is_a_sentence() -> None:
     cable = Cable(lambda _: None)
     began = time.perf_counter()
@@ -143,6 +145,7 @@ def numbers(finding: dict[str, Any]) -> tuple[float, float]:
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_a_connection_takes_one_or_two_periods(rig: Rig) -> None:
     code, finding = diagnose(rig, ("rtgen doctor-out:rtgen doctor out", "rtgen doctor-in:rtgen doctor in"))
     notes, late_ms = struck(rig)
@@ -158,6 +161,7 @@ def test_a_connection_takes_one_or_two_periods(rig: Rig) -> None:
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_an_echo_takes_a_period_more(rig: Rig) -> None:
     with baseline(rig.server, "echo") as echo:
         rig.probe.wait_for_ports(echo.input, echo.output)
@@ -174,6 +178,7 @@ def test_an_echo_takes_a_period_more(rig: Rig) -> None:
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_an_output_that_leads_nowhere_is_told_with_the_cure(rig: Rig) -> None:
     code, finding = diagnose(rig)
     assert code == 1

@@ -19,7 +19,11 @@ from tests.data.make_faulty import TRIGGER, Fault, faulty
 from tests.rig.conftest import Heard, Rig, StartDaemon
 from tests.rig.test_loops import assert_plays, assert_silent
 
-pytestmark = [pytest.mark.jack, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")]
+pytestmark = [
+    pytest.mark.jack,
+    pytest.mark.timed,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc"),
+]
 
 BPM = 130
 FIRST, EVIL, LAST = (made_loop(seed, bars=1) for seed in (21, 22, 23))

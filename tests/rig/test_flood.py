@@ -48,6 +48,7 @@ def flood(server: Server) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "loops", [pytest.param(2, id="seconds"), pytest.param(15, id="minute", marks=[pytest.mark.long])]
 )

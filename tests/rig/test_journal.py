@@ -108,7 +108,7 @@ events = st.one_of(
 steps = st.lists(st.builds(Step, st.floats(0, 1e6), events, st.lists(st.binary(max_size=3), max_size=3).map(tuple)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps, st.integers(0, 10_000))
 def test_a_log_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path, some: list[Step], cut: int) -> None:
     path = tmp_path / "cut.rtlog"
@@ -128,7 +128,7 @@ def test_a_log_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path, some: li
         assert found == some
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.booleans())
 def test_no_bytes_are_more_than_a_sentence(tmp_path: Path, data: bytes, magic: bool) -> None:
     path = tmp_path / "any.rtlog"

@@ -38,6 +38,7 @@ def song() -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.timed
 def test_it_follows_start_and_stop_and_goes_on_alone(song: dict[str, Any]) -> None:
     assert [what for what, _ in song["told"]] == [
         *("linked", "rolling", "located", "rolling", "stopped", "rolling", "linked")
@@ -50,6 +51,7 @@ def test_it_follows_start_and_stop_and_goes_on_alone(song: dict[str, Any]) -> No
     assert song["goes_on"]
 
 
+@pytest.mark.timed
 def test_its_beat_is_the_others_beat(song: dict[str, Any]) -> None:
     errors = sorted(map(abs, song["clock_ms"]))
     print(
@@ -64,6 +66,7 @@ def test_its_beat_is_the_others_beat(song: dict[str, Any]) -> None:
     assert all(abs(error) < 0.5 for error in late), late
 
 
+@pytest.mark.timed
 def test_what_was_played_is_answered_on_the_leaders_beat(song: dict[str, Any]) -> None:
     begun = [(beat, data[1]) for beat, data in song["sent"] if data[0] == 0x90]
     assert [pitch for _, pitch in begun] == [60, 61, 62, 63] * 2
@@ -74,6 +77,7 @@ def test_what_was_played_is_answered_on_the_leaders_beat(song: dict[str, Any]) -
     assert check(bytes(data) for _, data in song["sent"]) == 8
 
 
+@pytest.mark.timed
 def test_it_leaves_at_once(song: dict[str, Any]) -> None:
     assert song["left_in_s"] < 0.5
     assert not song["hangs"]

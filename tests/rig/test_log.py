@@ -64,6 +64,7 @@ def test_a_log_that_cannot_be_begun_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 @full
 def test_the_music_goes_on_when_the_disk_of_the_log_is_full(rig: Rig, start_daemon: StartDaemon) -> None:
     program = start_daemon("--bars", "1", "--no-thru", "--log", str(FULL))
@@ -73,6 +74,7 @@ def test_the_music_goes_on_when_the_disk_of_the_log_is_full(rig: Rig, start_daem
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 @pytest.mark.skipif(sys.platform == "win32", reason="closes a pipe")
 def test_the_music_and_the_log_go_on_when_the_terminal_is_gone(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "rig.log"

@@ -16,7 +16,7 @@ from rtgen.music.note import Loop, Note
 from tests.rig.conftest import Heard, Rig, StartDaemon, loop_of
 from tests.rig.music import pop909_loops, pop909_missing
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 
 PHRASE = loop_of(
     Note(0, 48, 900, 90), Note(0, 60, 240, 101), Note(480, 64, 300, 77), Note(970, 67, 200, 64), Note(1440, 60, 400, 99)

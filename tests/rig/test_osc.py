@@ -133,7 +133,7 @@ def test_what_cannot_be_is_answered_and_told_once(desk: Desk, client: Client, ad
     assert desk.heard == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=60))
 def test_no_datagram_stops_it(data: bytes) -> None:
     desk = Desk()

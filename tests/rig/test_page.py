@@ -116,6 +116,7 @@ def panel_of(pid: int) -> int:
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_the_panel_dies_and_the_music_goes_on(rig: Rig, start_daemon: StartDaemon, port: int) -> None:
     tempo, phrase = TempoMap((0, 120.0)), loop_of(Note(0, 60, 400, 90), Note(960, 64, 400, 90), bars=2)
     program = start_daemon("--no-thru", "--panel-port", str(port))
@@ -134,6 +135,7 @@ def test_the_panel_dies_and_the_music_goes_on(rig: Rig, start_daemon: StartDaemo
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_the_panel_ends_with_the_daemon(rig: Rig, start_daemon: StartDaemon, port: int) -> None:
     program = start_daemon("--panel", "--panel-port", str(port))
     program.wait_for_line("panel: http")
@@ -145,6 +147,7 @@ def test_the_panel_ends_with_the_daemon(rig: Rig, start_daemon: StartDaemon, por
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_a_panel_that_cannot_be_keeps_nobody_from_playing(rig: Rig, start_daemon: StartDaemon) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

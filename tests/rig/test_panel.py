@@ -315,6 +315,7 @@ def osc_port(program: Program) -> str:
 
 @in_a_browser
 @pytest.mark.jack
+@pytest.mark.timed
 def test_the_page_and_the_music_are_one(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:
     """A note that is played appears; a knob that is turned moves what leaves; and a page opened anew knows it all."""
     clips = tmp_path / "clips"
@@ -354,6 +355,7 @@ def test_the_page_and_the_music_are_one(rig: Rig, start_daemon: StartDaemon, pan
 
 @in_a_browser
 @pytest.mark.jack
+@pytest.mark.timed
 @pytest.mark.long
 def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:
     """What is seen at each step of a set; `RTGEN_PICTURES=docs/panel` has pictures taken of it."""
@@ -405,6 +407,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
 
 @in_a_browser
 @pytest.mark.jack
+@pytest.mark.timed
 @pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_half_an_hour_on_one_page(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rtgen.music.note import Note
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_loops import PHRASE, assert_plays
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 HEAVY = "numpy", "onnxruntime", "torch"
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 

@@ -177,6 +177,7 @@ def test_garbage_waits_until_nothing_is_due_and_a_second_has_passed(housekeeping
     assert len(few) == 5
 
 
+@pytest.mark.timed
 def test_what_was_there_at_the_start_is_not_looked_through(housekeeping: Housekeeping) -> None:
     def cost() -> float:
         times = []
@@ -194,6 +195,7 @@ def test_what_was_there_at_the_start_is_not_looked_through(housekeeping: Houseke
     assert frozen < cost() / 2
 
 
+@pytest.mark.timed
 def test_garbage_does_not_pile_up_while_the_daemon_plays() -> None:
     session = Session(Preset().changed(bars=1, metre="1/4", tempo=240.0), clock="internal")
     daemon = Daemon(session, LoopbackPorts(lambda _now, _data: None), TINY, "cpu", lambda _: None)

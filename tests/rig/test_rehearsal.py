@@ -26,7 +26,7 @@ from tests.busy import void
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_unplugged import Peer
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 
 REGISTER = dict(zip(NAMES, SD, strict=True))["register"]
 PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)

@@ -72,6 +72,7 @@ def test_the_servers_frames_stood_still_by_what_the_steady_clock_got_ahead_of_th
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_a_server_that_is_stopped_stands_still(rig: Rig) -> None:
     rig.server.process.send_signal(signal.SIGSTOP)
     time.sleep(0.05)
@@ -79,6 +80,7 @@ def test_a_server_that_is_stopped_stands_still(rig: Rig) -> None:
     assert 45 <= rig.heard().capture.stood_still_ms() < 150
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(sys.platform != "linux", reason="cores are watched on Linux only")
 def test_a_machine_that_stands_still_is_noticed() -> None:
     watch = Watch()
@@ -94,14 +96,39 @@ def test_a_machine_that_stands_still_is_noticed() -> None:
         watch.close()
 
 
+def run_in(folder: Path, **environment: str) -> tuple[int, str]:
+    """Runs the tests in a folder as those here are run: the exit status, and what was said."""
+    options = [o for o in shlex.split(ADDOPTS) if "strict" not in o]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rs",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "markers=timed",
+            *options,
+            str(folder),
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "CI": "", **environment},
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.timed
 def test_a_timed_test_that_fails_while_it_does_or_is_slow_is_void_and_no_other(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
-        "from pathlib import Path\nfrom tests import busy\nfrom tests.conftest import *\n"
-        "busy.TIMED, busy._VOID_TESTS, busy._AGAIN = (Path(__file__).parent,), 1, 10\n"
+        "from tests import busy\nfrom tests.conftest import *\nbusy._VOID_TESTS, busy._AGAIN = 1, 10\n"
     )
     (tmp_path / "test_it.py").write_text(
         "import time\nimport pytest\nfrom rtgen.bench.streams import UnsafeError\nfrom tests import busy\n\n\n"
-        "@pytest.mark.parametrize('ms', [5, 6, 7, 30, 31, 40, None])\n"
+        "@pytest.mark.timed\n@pytest.mark.parametrize('ms', [5, 6, 7, 30, 31, 40, None])\n"
         "def test_it(request, ms):\n"
         "    busy.SLOW_NS = 0 if ms in (6, 7) else 1e9\n"
         "    watch = request.session.stash[busy._WATCH]\n"
@@ -110,28 +137,45 @@ def test_a_timed_test_that_fails_while_it_does_or_is_slow_is_void_and_no_other(t
         "    if ms == 40:\n        raise UnsafeError('a stuck note')\n"
         "    assert ms is None\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-rs",
-        "-p",
-        "no:cacheprovider",
-        *[o for o in shlex.split(ADDOPTS) if "strict" not in o],
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([*command, str(tmp_path)], env=environment, capture_output=True, text=True, cwd=tmp_path)
-    assert "the machine stood still for 30 ms: this machine is too busy" in done.stdout
-    assert "the machine stood still for 31 ms: this machine is too busy" in done.stdout
-    assert "ns for a turn of a loop: this machine is too busy" in done.stdout
-    assert "3 failed, 1 passed, 3 skipped, 9 rerun" in done.stdout, done.stdout
+    said = run_in(tmp_path)[1]
+    assert "the machine stood still for 30 ms: this machine is too busy" in said
+    assert "the machine stood still for 31 ms: this machine is too busy" in said
+    assert "ns for a turn of a loop: this machine is too busy" in said
+    assert "3 failed, 1 passed, 3 skipped, 9 rerun" in said, said
     assert {"FAILED test_it.py::test_it[5]", "FAILED test_it.py::test_it[7]", "FAILED test_it.py::test_it[40]"} <= {
-        line.split(" - ")[0] for line in done.stdout.splitlines()
+        line.split(" - ")[0] for line in said.splitlines()
     }
 
 
+@pytest.mark.parametrize(("voided", "ci", "status"), [(2, "", 0), (2, "true", 1), (1, "true", 0), (0, "", 0)])
+def test_a_run_tells_how_many_timed_tests_were_void_and_fails_where_that_shows_too_little(
+    tmp_path: Path, voided: int, ci: str, status: int
+) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom tests import busy\n\n\n"
+        "@pytest.mark.timed\n@pytest.mark.parametrize('number', range(10))\n"
+        "def test_it(request, number):\n"
+        f"    if number < {voided}:\n        busy.void(request.node, 'so it is')\n"
+        "def test_another():\n    pass\n"
+    )
+    found, said = run_in(tmp_path, CI=ci)
+    assert found == status, said
+    assert f"{'FAILED: ' if status else ''}{voided} of 10 timed tests were void" in said.splitlines()[-2]
+
+
+def test_a_test_that_is_not_timed_is_run_again_where_nothing_was_heard_and_never_skipped(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "test_it.py").write_text(
+        "from tests import busy\n\n\ndef test_it(request):\n    busy.void(request.node, 'so it is')\n"
+    )
+    status, said = run_in(tmp_path)
+    assert status == 1
+    assert "1 failed, 3 rerun" in said
+
+
 @pytest.mark.jack
+@pytest.mark.timed
 def test_probe_plays_and_records_to_the_sample_and_the_clock_follows_its_tempo(rig: Rig) -> None:
     tempos = TempoMap((0, 120.0), (1000, 174.0), (1920, 60.0))
     rig.probe.conduct(tempos)
@@ -153,6 +197,7 @@ def test_probe_plays_and_records_to_the_sample_and_the_clock_follows_its_tempo(r
 
 
 @pytest.mark.jack
+@pytest.mark.timed
 def test_after_a_locate_the_clock_says_where_it_goes_on(rig: Rig) -> None:
     tempos = TempoMap((0, 120.0))
     rig.probe.conduct(tempos)

@@ -13,7 +13,7 @@ from rtgen.music.note import Note
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_loops import PHRASE, assert_plays, assert_silent
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 # They end well before the loop does: what ends within the lead is held to the boundary.
 LONG = loop_of(Note(0, 50, 1850, 90), Note(0, 62, 1850, 91))
 

@@ -16,7 +16,7 @@ from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import soon
 from tests.rig.test_rehearsal import osc_of
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 SECOND = "rtgen 2-in:rtgen 2 in", "rtgen 2-out:rtgen 2 out"
 TAUGHT = "controllers:\n  rtgen in:\n  - {to: transpose, number: 70}\n  - {to: blend, number: 71}\n"
 

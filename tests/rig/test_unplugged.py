@@ -35,7 +35,7 @@ from rtgen.music.files import note_events
 from rtgen.music.note import Note
 from tests.rig.conftest import loop_of
 
-pytestmark = pytest.mark.jack
+pytestmark = [pytest.mark.jack, pytest.mark.timed]
 PICKED_UP_S = 2.0
 PHRASE = loop_of(Note(0, 60, 400, 90), Note(480, 64, 400, 80), Note(960, 67, 400, 70), Note(1440, 72, 400, 60))
 

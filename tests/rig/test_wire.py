@@ -13,6 +13,25 @@ from rtgen.rig.wire import Failed, Ready, Said, Skipped
 
 A, B = (Loop(1920, (Note(-5, pitch, 100, 90), Note(960, pitch + 4, 7)), 1440) for pitch in (60, 61))
 
+NONSENSE = [
+    "",
+    "Segmentation fault",
+    "{",
+    "[]",
+    "null",
+    "{}",
+    '{"kind":"answer"}',
+    '{"kind":"unheard of"}',
+    '{"kind":["ready"]}',
+    '{"kind":"ready","model":"m","device":"cpu","seconds":NaN,"remark":""}',
+    '{"kind":"ready","model":"m","device":"cpu","seconds":"soon","remark":""}',
+    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0.5,60,10,80]]},"target":1,"epoch":1}',
+    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,160,10,80]]},"target":1,"epoch":1}',
+    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":7},"target":1,"epoch":1}',
+    '{"kind":"answer","loop":{"length":0,"bar":1920,"notes":[]},"target":1,"epoch":1}',
+    "[" * 100_000,
+]
+
 
 @pytest.mark.parametrize(
     "job",
@@ -42,6 +61,7 @@ def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
         Ready("tiny", "cpu", 0.01, "a remark", "autoencoder", ("vary", "blend"), ("density", "z1")),
         Placed((0.5, 1.0), (), ((0.0,), (0.25,))),
         Failed("no"),
+        Failed("no", True),
         Skipped(),
     ],
 )
@@ -54,3 +74,8 @@ def test_what_says_too_little_is_nothing(field: str) -> None:
     fields = json.loads(wire.from_said(Ready("tiny", "cpu", 0.01)))
     del fields[field]
     assert wire.to_said(json.dumps(fields)) is None
+
+
+@pytest.mark.parametrize("line", NONSENSE, ids=range(len(NONSENSE)))
+def test_nonsense_says_nothing(line: str) -> None:
+    assert wire.to_said(line + "\n") is None

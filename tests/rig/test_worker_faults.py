@@ -21,9 +21,14 @@ from rtgen.music.note import Loop, Note
 from rtgen.rig import wire
 from rtgen.rig import worker as rules
 from rtgen.rig.worker import Failed, Ready, Report, Worker
+from tests.data import make_faulty
 from tests.data.make_faulty import TRIGGER, faulty
+from tests.rig.test_wire import NONSENSE
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and stops processes")
+pytestmark = [
+    pytest.mark.timed,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and stops processes"),
+]
 
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
 PHRASE = Loop(3840, tuple(Note(i * 240, 60 + i, 200) for i in range(8)))
@@ -394,7 +399,8 @@ def test_a_bad_choice_before_the_first_model_is_ready_goes_back_to_it(stage: Sta
 def test_of_jobs_that_wait_the_newest_is_answered(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "ANSWER_S", 90.0)  # one that is slow takes 30 s on a slow machine
+    monkeypatch.setattr(rules, "ANSWER_S", 90.0)
+    monkeypatch.setitem(make_faulty._TURNS, "slow", 500)  # a second or two are slow enough to be waited for
     stage.start(faulty(tmp_path, "slow"))
     stage.take(Ready)
     stage.ask(EVIL)
@@ -427,38 +433,6 @@ def test_when_the_daemon_is_killed_the_process_ends(tmp_path: Path, busy: bool) 
         killed = time.perf_counter()
     wait_until(lambda: not alive(pid), "the end of the worker", 10)
     print(f"busy {busy}: ended after {time.perf_counter() - killed:.2f} s")
-
-
-NONSENSE = [
-    "",
-    "Segmentation fault",
-    "{",
-    "[]",
-    "null",
-    "{}",
-    '{"kind":"answer"}',
-    '{"kind":"unheard of"}',
-    '{"kind":["ready"]}',
-    '{"kind":"ready","model":"m","device":"cpu","seconds":NaN,"remark":""}',
-    '{"kind":"ready","model":"m","device":"cpu","seconds":"soon","remark":""}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0.5,60,10,80]]},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,160,10,80]]},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":7},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":0,"bar":1920,"notes":[]},"target":1,"epoch":1}',
-    "[" * 100_000,
-]
-
-
-@pytest.mark.parametrize("line", NONSENSE, ids=range(len(NONSENSE)))
-def test_nonsense_says_nothing(line: str) -> None:
-    assert wire.to_said(line + "\n") is None
-
-
-@pytest.mark.parametrize(
-    "said", [Ready("m", "cpu", 0.5, "so slow"), Failed("why", True), wire.Skipped(), Answer(PHRASE, 1, 2)]
-)
-def test_what_is_said_is_heard(said: wire.Said) -> None:
-    assert wire.to_said(wire.from_said(said)) == said
 
 
 def test_a_process_that_talks_nonsense_is_heard_all_the_same(

@@ -83,7 +83,7 @@ def is_music(found: Notes) -> bool:
 # ---- what is meant --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(some, augmentations, st.integers(0, LENGTH), st.floats(20, 400), st.integers(0, 2**32))
 def test_whatever_is_varied_is_music_and_a_function_of_its_seed(
     drawn: list[Loop], varied: Augmentation, filled: int, tempo: float, seed: int
@@ -104,7 +104,7 @@ def test_whatever_is_varied_is_music_and_a_function_of_its_seed(
         assert np.array_equal(np.bincount(after.notes[:, LOOP]), np.bincount(before.notes[:, LOOP]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(some, st.integers(0, 2**32))
 def test_switched_off_nothing_changes(drawn: list[Loop], seed: int) -> None:
     before = sample(drawn, tempo=77)
@@ -150,7 +150,7 @@ def test_a_turned_loop_is_its_picture_rolled_and_holds_wrap_too() -> None:
     assert np.array_equal(rolls(back)[:, 1], meant)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(some, st.integers(0, 3))
 def test_no_note_is_lost_in_turning(drawn: list[Loop], by: int) -> None:
     before = sample(drawn)
@@ -231,7 +231,7 @@ def test_sparse_loops_are_played_twice_at_double_speed() -> None:
     assert same(augment.double(partly, 100), partly)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(some)
 def test_quantised_notes_stand_on_steps_and_do_so_once(drawn: list[Loop]) -> None:
     before = sample(drawn)
@@ -350,7 +350,7 @@ def test_humanised_onsets_are_a_little_off_and_ends_stay() -> None:
     assert np.array_equal(found[:, ONSET] + found[:, DURATION], MEANT[:, ONSET] + MEANT[:, DURATION])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(some, st.integers(0, 2**32))
 def test_whatever_is_damaged_is_music(drawn: list[Loop], seed: int) -> None:
     count, rng = len(drawn), np.random.default_rng(seed)
@@ -373,7 +373,7 @@ def test_snow_has_the_factor_asked_for_and_stays_within_the_picture() -> None:
 # ---- arrays ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(drawn_loops(20, 123))
 def test_many_loops_become_the_rolls_that_the_daemon_makes(drawn: list[Loop]) -> None:
     for roll, loop in zip(rolls(sample(drawn)), drawn, strict=True):

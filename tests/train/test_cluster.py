@@ -29,6 +29,7 @@ from train.findings import Report
 from train.sources.find import find
 from train.storage import Folder
 
+pytestmark = pytest.mark.timed(void=False)  # Ray ends a process that cannot keep up
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 NOTICED = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.music.note import Loop, Note
@@ -68,7 +68,6 @@ def notes_(low: int = -20, high: int = 3800) -> st.SearchStrategy[Note]:
     return st.builds(Note, st.integers(low, high), st.integers(60, 63), st.integers(1, 2000), st.integers(1, 127))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(notes_(), max_size=12), max_size=4))
 def test_many_loops_are_made_monophonic_as_one_is(drawn: list[list[Note]]) -> None:
     loops = [Loop(3840, tuple(replace(n, duration=min(n.duration, 3840 - n.onset)) for n in ns)) for ns in drawn]
@@ -78,7 +77,6 @@ def test_many_loops_are_made_monophonic_as_one_is(drawn: list[list[Note]]) -> No
         assert found[:, found_loop == i].tolist() == part(x.monophonic_by_pitch().notes).tolist()
 
 
-@settings(deadline=None)
 @given(st.lists(notes_(0, 3000), min_size=4, max_size=20, unique_by=lambda n: n.onset), st.integers(-5, 6))
 def test_classes_know_no_key_and_no_velocity(drawn: list[Note], up: int) -> None:
     moved = [replace(n, pitch=n.pitch + up, velocity=1 + n.velocity // 2) for n in drawn]

@@ -28,6 +28,7 @@ def base(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiny.onnx"
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_found_by_name_and_worth_no_less(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_model_of_ones_own_is_found_by_name_and_worth_no_less(
     assert card.metrics["other_own"] >= card.metrics["other_base"] - personal.FORGOTTEN
 
 
+@pytest.mark.slow
 def test_what_forgets_is_not_taken(base: Path, small_data: Path) -> None:
     card, net = weights.rebuild(base)
     _, ruined = weights.rebuild(base)
@@ -60,6 +62,7 @@ def test_what_forgets_is_not_taken(base: Path, small_data: Path) -> None:
     assert (share, chosen, after) == (0.0, net, before)
 
 
+@pytest.mark.slow
 def test_a_mixture_lies_between(base: Path) -> None:
     _, a = weights.rebuild(base)
     _, b = weights.rebuild(base)
@@ -87,6 +90,7 @@ def test_exercises_are_music_in_a_key() -> None:
     assert len({tuple(n.pitch for n in personal.exercise(i).notes) for i in range(24)}) == 24
 
 
+@pytest.mark.slow
 def test_too_little_music_and_a_wrong_base_are_sentences(base: Path, tmp_path: Path) -> None:
     music = songs.folder(tmp_path / "mine", 2)
     with pytest.raises(UserError, match=r"there are \d+ loops.*add some files"):

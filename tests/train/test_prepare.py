@@ -289,7 +289,7 @@ def test_metres_and_drums_are_kept_or_left_out(tmp_path: Path) -> None:
     found, report = kept(Cutting(metres="4/4"))
     assert found == {"song.mid"}
     assert report.facts["set"] == {"metre of 3 beats a bar left out": 1}
-    assert [(song, why) for _, song, why in report.skipped] == [
+    assert sorted((song, why) for _, song, why in report.skipped) == [
         ("drums.mid", "it holds drums only; --drums keeps them"),
         ("waltz.mid", "there is nothing in it to cut"),
     ]

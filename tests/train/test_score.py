@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mir_eval import transcription
 
@@ -36,7 +36,6 @@ def test_silence_is_silence() -> None:
     assert note_f1(Loop(LENGTH), Loop(LENGTH, (Note(0, 60, 9),)), GRID) == 0
 
 
-@settings(deadline=None)
 @given(loops, loops, st.sampled_from([0, 1]), st.booleans())
 def test_agrees_with_mir_eval(made: Loop, meant: Loop, tolerance: int, offsets: bool) -> None:
     if not len(made) or not len(meant):

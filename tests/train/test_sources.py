@@ -46,7 +46,6 @@ def test_seconds_follow_the_tempo_map() -> None:
     assert midi.seconds_at(ticks, [(0, 120.0), (960, 60.0)]).tolist() == [0.0, 0.5, 1.0, 2.0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.2, 1.5), min_size=3, max_size=20), st.floats(40, 240))
 def test_warping_puts_each_beat_on_its_tick(lengths: list[float], tempo: float) -> None:
     beats = np.concatenate([[0.3], 0.3 + np.cumsum(lengths)])
@@ -214,7 +213,7 @@ def performances(draw: st.DrawFn) -> mido.MidiFile:
     return file
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(performances())
 def test_the_quick_reader_hears_what_the_tolerant_one_hears(
     tmp_path_factory: pytest.TempPathFactory, file: mido.MidiFile

@@ -85,7 +85,7 @@ def test_what_a_drummer_is_told(groove: Path) -> None:
     assert stiff > 100
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(-19, 3839), st.integers(30, 60), st.integers(1, 127)), max_size=30
