@@ -61,6 +61,7 @@ def _play(settings: dict[str, object]) -> None:
     from rtgen.rig.ports import LoopbackPorts
     from rtgen.rig.realtime import prefer_this_thread
     from rtgen.rig.telling import Teller
+    from rtgen.shipped import find
 
     send = output()
     preset = presets.load(Path(str(settings.pop("preset"))))
@@ -70,7 +71,7 @@ def _play(settings: dict[str, object]) -> None:
     ports = LoopbackPorts(send)
     news: SimpleQueue[News | None] = SimpleQueue()
     session = Session(preset, clock="internal" if ours else "midi", thru=thru, seed=seed, send_clock=send_clock)
-    daemon = Daemon(session, ports, Path(preset.model), "cpu", news.put)
+    daemon = Daemon(session, ports, find("models", preset.model), "cpu", news.put)
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
 
     def listen() -> None:
