@@ -54,8 +54,8 @@ _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
 _HOT_S, _COLD_S = 0.012, 0.060
 """What an answer is expected to take before the model has said: right after another, and after a pause."""
-_DRAFT_S = 0.1
-"""A draft is asked for at least this long before the answer. A model that was called a second ago may need it."""
+_DRAFT_S, _SPARE_S = 0.1, 0.05
+"""A draft is asked for so long before the answer, or by so much more than the model has taken after a pause."""
 
 
 _CLOCK = bytes([midi.CLOCK])
@@ -482,7 +482,7 @@ class Session:
         """When the model is to be asked for a draft, in seconds; None if there is nothing to ask, or it was."""
         if not self._looper.capturing or self._drafted == self._turn_index or not self._asks(self._looper.heard):
             return None
-        return self._turn_at() - max(self._cold.seconds, _DRAFT_S)
+        return self._turn_at() - max(self._cold.seconds + _SPARE_S, _DRAFT_S)
 
     def _asks(self, heard: bool) -> bool:
         """Whether a loop is answered. Between two stored loops there is something to play, whether or not this is."""

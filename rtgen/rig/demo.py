@@ -219,9 +219,14 @@ class _Screen:
 
 def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
     """Every call with its answer; silence where none came."""
-    answers = {n.loop_index: n.loop for n in notices if n.what in ("answer", "late") and n.loop is not None}
+    answers = {index: n.loop for index, n in _answers(notices).items()}
     calls = [(n.loop_index, n.loop) for n in notices if n.what in ("call", "silence") and n.loop is not None]
-    return [(call, answers.get(index + 1, call.with_notes(()))) for index, call in calls]
+    return [(call, answers.get(index + 1) or call.with_notes(())) for index, call in calls]
+
+
+def _answers(notices: Sequence[Notice]) -> dict[int, Notice]:
+    """What was heard in each loop that was answered; an answer that came late takes the place of its draft."""
+    return {n.loop_index: n for n in notices if n.what in ("answer", "draft", "late")}
 
 
 def caption(preset: Preset) -> str:
@@ -233,7 +238,7 @@ def caption(preset: Preset) -> str:
 def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: Sent, notices: Sequence[Notice]) -> None:
     ticks = 1 / seconds_per_tick(TEMPO)
     answered = tuple(files.Event(max(round(at * ticks), 0), data) for at, data in sent)
-    markers = [(n.loop_index * preset.length, "answer") for n in notices if n.what in ("answer", "late")]
+    markers = [(index * preset.length, "answer") for index in _answers(notices)]
     tracks = (files.Track("played", played), files.Track("answered", answered))
     score = files.Score(tracks, ((0, TEMPO),), ((0, preset.metre),), tuple(markers))
     files.write(folder / "demo.mid", score)
@@ -246,7 +251,7 @@ def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: S
 def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice]) -> str:
     pairs = pairs_of(notices)
     calls = [call for call, _ in pairs if call.notes]
-    answers = [n for n in notices if n.what in ("answer", "late") and n.loop is not None]
+    answers = _answers(notices).values()
     late = sum(n.what != "answer" for n in answers)
     slowest = max((n.seconds for n in answers), default=0.0) * 1e3
     return (

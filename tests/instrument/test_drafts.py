@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.instrument.events import Chosen, Pressed, Turned, Warmed
-from rtgen.instrument.job import Answer
+from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.lead import Lead
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
-from tests.instrument.stage import BAR, CALL, CONTINUE, HEARD, STOP, TICK_S, at, moved, off, on, started
+from tests.instrument.stage import BAR, CALL, CONTINUE, HEARD, START, STOP, TICK_S, Stage, at, moved, off, on, started
 
 LAST = [(BAR - 29, on(67)), (BAR - 9, off(67))]
 """Played 30 ms before the boundary."""
@@ -183,3 +184,35 @@ def test_an_answer_to_nothing_is_no_draft() -> None:
     stage.step(stage.time(stage.tick), Answer(Loop(BAR), BAR, 1, draft=True))
     stage.until(BAR - 100)
     assert stage.session.present is None
+
+
+class Cold(Stage):
+    """A stage whose model takes `cold_s` where it was not called in the last 0.3 s, and else `hot_s`; one at a time."""
+
+    def __init__(self, cold_s: float, hot_s: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._cold_s, self._hot_s = cold_s, hot_s
+        self._free = float("-inf")
+
+    def _answer(self, job: Job, time: float, ticks: int) -> None:
+        begins = max(time, self._free)
+        takes = self._cold_s if begins > self._free + 0.3 else self._hot_s
+        self._free = begins + takes
+        super()._answer(job, time, round((self._free - time) / TICK_S))
+
+
+@given(st.floats(0.004, 0.4), st.floats(0, 0.05), st.sampled_from(["answer", "follow"]), st.integers(-20, 300))
+def test_a_model_that_is_cold_is_never_late_and_what_is_played_30_ms_before_the_end_is_answered(
+    cold_s: float, spared_s: float, use: str, first: int
+) -> None:
+    hot_s = min(cold_s / 4, 0.012)
+    stage = Cold(cold_s, hot_s, use=use)
+    stage.receive(START)
+    # What it says of itself may be less than what it takes when it is played.
+    stage.step(stage.time(0), Warmed(hot_s, max(cold_s - spared_s, 0)))
+    score = [e for i in range(6) for e in at(2 * i * BAR, [(max(first, 0), on(60)), (first + 30, off(60)), *LAST])]
+    stage.until(12 * BAR, score)
+    told = [what for what, _ in stage.whats() if what in ("answer", "late", "missed", "draft")]
+    assert told == ["answer"] * 6
+    assert stage.session.lead.seconds <= 0.020
+    assert all([n.pitch for n in job.loop.notes] == [60, 67] for job in stage.jobs)
