@@ -24,8 +24,9 @@ def main(port: int, osc_port: int) -> int:
         osc_port: where the daemon listens.
     """
     # Before all that takes long: the model that the player waits for goes first.
-    with suppress(AttributeError, OSError):
-        os.nice(_NICE)
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.nice(_NICE)
     threading.Thread(target=_leave, daemon=True).start()
     try:
         from rtgen.panel.server import serve

@@ -45,6 +45,8 @@ def prefer_this_thread() -> Scheduling:
 def _posix() -> Scheduling:
     """POSIX first-in-first-out scheduling; what this thread starts does not inherit it."""
     cure = "let your user run real-time threads (group 'audio' or 'realtime', rtprio in /etc/security/limits.d)"
+    if sys.platform != "linux":
+        return Scheduling("", cure)
     try:
         policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO) + 4))

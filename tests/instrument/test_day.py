@@ -23,7 +23,7 @@ def _lived(hours: int, seed: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_a_day() -> None:
     """In processes of their own, whose memory is nobody else's."""

@@ -101,7 +101,6 @@ def test_a_loop_that_the_model_breaks_on(
         assert sum("model ready" in line for _, line in program.log) == 1
 
 
-@pytest.mark.long
 def test_killed_again_and_again_the_music_goes_on(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> None:
     model = faulty(tmp_path, "well")
     preset = model.with_suffix(".yaml")

@@ -356,7 +356,6 @@ def test_the_page_and_the_music_are_one(rig: Rig, start_daemon: StartDaemon, pan
 @in_a_browser
 @pytest.mark.jack
 @pytest.mark.timed
-@pytest.mark.long
 def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:
     """What is seen at each step of a set; `RTGEN_PICTURES=docs/panel` has pictures taken of it."""
     other = loop_of(*(Note(i * 480, (67, 71, 74, 79)[i % 4], 400, 70) for i in range(8)), bars=2)

@@ -254,7 +254,6 @@ def test_a_process_that_hangs_while_it_is_loaded_is_replaced(stage: Stage, monke
     stage.is_back_after("tiny was not ready in time and was stopped")
 
 
-@pytest.mark.long
 def test_a_model_that_always_takes_10_s_is_not_taken(stage: Stage, tmp_path: Path) -> None:
     worker = stage.start(TINY)
     stage.take(Ready)
