@@ -52,7 +52,7 @@ _SLACK_S = 0.010
 """An answer this late still begins on its boundary: its first notes are late by less than one hears."""
 _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
-_HOT_S, _COLD_S = 0.012, 0.060
+_HOT_S, _COLD_S = 0.0145, 0.060
 """What an answer is expected to take before the model has said: right after another, and after a pause."""
 _DRAFT_S, _SPARE_S = 0.1, 0.05
 """A draft is asked for so long before the answer, or by so much more than the model has taken after a pause."""

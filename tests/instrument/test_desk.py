@@ -145,10 +145,11 @@ def test_swing_is_heard_from_the_next_beat_on() -> None:
 def test_swing_leaves_the_order_and_the_eighths(notes: list[Note], swing: float) -> None:
     loop = Loop(1920, tuple(notes)).monophonic_by_pitch()
     made = swung(loop, swing)
-    assert [n.pitch for n in made.notes] == [n.pitch for n in sorted(loop.notes, key=lambda n: n.onset)] or len(
-        {n.onset for n in made.notes}
-    ) < len(made.notes)
-    assert all(abs(a.onset - b.onset) <= 61 for a, b in zip(made.notes, loop.notes, strict=False))
+    # Two that were a tick apart may fall together; of the same pitch they are one then.
+    together = len({n.onset for n in made.notes}) < len(loop.notes)
+    assert together or [n.pitch for n in made.notes] == [n.pitch for n in loop.notes]
+    if len(made) == len(loop):
+        assert all(abs(a.onset - b.onset) <= 61 for a, b in zip(made.notes, loop.notes, strict=True))
     for note in loop.notes:
         if note.onset % 240 == 0:
             assert (note.onset, note.pitch) in {(n.onset, n.pitch) for n in made.notes}

@@ -124,8 +124,9 @@ def test_a_model_that_is_slow_after_a_pause_is_asked_for_its_drafts_earlier(slow
 
 def test_what_an_answer_takes_without_a_draft_does_not_make_the_next_loops_go_early() -> None:
     stage = started(answer_ticks=70, draft_ticks=-1)
+    before = stage.session.lead.seconds
     stage.until(2 * BAR, CALL)
-    assert stage.session.lead.seconds == Lead(0.012).seconds
+    assert stage.session.lead.seconds == before
     stage.draft_ticks = 5
     stage.until(4 * BAR, at(2 * BAR, CALL))
     stage.until(6 * BAR, at(4 * BAR, CALL))
