@@ -108,14 +108,18 @@ class Rig:
 
 
 @contextmanager
-def alone(what: str) -> Iterator[None]:
-    """Keeps the other processes of this test run out while one does something that bears no company."""
+def joining() -> Iterator[None]:
+    """Keeps the other processes of this test run from starting servers and clients of JACK meanwhile.
+
+    All servers of a machine share one list. A client that is opened while another is, on another server, is refused now
+    and then: one in eight, when four do nothing else.
+    """
     if sys.platform == "win32":
         yield
         return
     import fcntl
 
-    with (Path(tempfile.gettempdir()) / f"rtgen-tests-{os.getuid()}-{what}.lock").open("w") as file:
+    with (Path(tempfile.gettempdir()) / f"rtgen-tests-{os.getuid()}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -127,12 +131,11 @@ def stage(period: int = PERIOD) -> Iterator[tuple[Server, Probe]]:
         # Where every program is meant to be there, its absence must not pass for success.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no JACK rig: {reason}")
     with ExitStack() as stack:
-        # A server that is not there yet could lose its place in JACK's list to another that starts.
-        with alone("jackd"):
+        with joining():
             server = stack.enter_context(Server.start(period))
-        stack.enter_context(Clock(server))
-        probe = stack.enter_context(Probe(server))
-        probe.connect((CLOCK_OUT, PROBE_CLOCK))
+            stack.enter_context(Clock(server))
+            probe = stack.enter_context(Probe(server))
+            probe.connect((CLOCK_OUT, PROBE_CLOCK))
         yield server, probe
 
 

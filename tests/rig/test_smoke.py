@@ -25,7 +25,7 @@ from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.rig import replay
 from tests.data.make_faulty import faulty
-from tests.rig.conftest import Rig, StartDaemon, loop_of, stage
+from tests.rig.conftest import Rig, StartDaemon, joining, loop_of, stage
 from tests.rig.test_osc import soon
 from tests.rig.test_panel import Browser, Panels, in_a_browser, osc_port, panel
 from tests.rig.test_rehearsal import osc_of
@@ -79,7 +79,11 @@ def start(start_daemon: StartDaemon, tmp_path: Path) -> StartDaemon:
     preset.write_text(f"model: {TINY}\nmode: vary\ndistance: 0\nuse: hold\nbars: 2\n", "utf-8")
 
     def start(*flags: str, **options: bool) -> Program:
-        return start_daemon("--preset", str(preset), *flags, **options)
+        with joining():
+            program = start_daemon("--preset", str(preset), *flags, wait=False, **options)
+            program.wait_for_line("ports open")
+        program.wait_for_line("model ready")
+        return program
 
     return start
 
