@@ -191,7 +191,7 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _nothing(cutting: Cutting, report: Report) -> str:
-    first = next((f"; {song}: {why}" for _, song, why in report.skipped), "")
+    first = next((f"; {song}: {why}" for _, song, why in sorted(report.skipped)), "")
     return (
         f"no loops of {cutting.bars} bars were found in {report.files.total()} files{first}; "
         "name files with more music, or try --keep-last or --bars 1"
