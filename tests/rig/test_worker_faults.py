@@ -254,7 +254,10 @@ def test_a_process_that_hangs_while_it_is_loaded_is_replaced(stage: Stage, monke
     stage.is_back_after("tiny was not ready in time and was stopped")
 
 
-def test_a_model_that_always_takes_10_s_is_not_taken(stage: Stage, tmp_path: Path) -> None:
+def test_a_model_that_takes_longer_than_any_music_waits_is_not_taken(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(make_faulty._TURNS, "slow", 2000)  # 5 s or some more; loading it takes three runs
     worker = stage.start(TINY)
     stage.take(Ready)
     worker.use(faulty(tmp_path, "slow", always=True))
