@@ -37,7 +37,7 @@ _MEMORY = {False: 2 * 2**30, True: 16 * 2**30}
 _TOO_SLOW_S = 5.0
 """Whatever takes longer to answer two bars is of no use to a player."""
 _WARM_S = 0.5
-"""Warming goes through every mode of the model four times, or until it took this long; twice at least."""
+"""Warming goes through every mode of the model four times, or until it took this long; twice at least, unless it is slow."""
 _PAUSE_S = 0.05
 """What lies between a draft and the answer that follows on it, or some more."""
 _GRACE_S = 2.0
@@ -169,7 +169,11 @@ def _warm(model: Model) -> tuple[float, float]:
     other = example(up=5)
     times: list[float] = []
     began = time.perf_counter()
-    while len(times) < 4 * len(modes) and (len(times) < 2 * len(modes) or time.perf_counter() - began < _WARM_S):
+    # A slow model is heard once in every mode: it must be ready before it is taken for hanging.
+    while len(times) < len(modes) or (
+        len(times) < 4 * len(modes)
+        and (time.perf_counter() - began < _WARM_S or (len(times) < 2 * len(modes) and max(times) < _PROMPT_S))
+    ):
         for mode, loop in examples.items():
             if model.card.role == "continuer":
                 # As it is when an answer is due: all but the last beat has been heard.
@@ -186,7 +190,7 @@ def _warm(model: Model) -> tuple[float, float]:
                     f"Model {model.card.name} takes {times[-1]:.1f} s for an answer, which no music waits for; "
                     "choose a smaller one, or another device"
                 )
-    return max(times[len(modes) :]), max(times[: len(modes)])
+    return max(times[len(modes) :] or times), max(times[: len(modes)])
 
 
 def example(up: int = 0, every: int = 240) -> Loop:
