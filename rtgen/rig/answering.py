@@ -37,7 +37,7 @@ _MEMORY = {False: 2 * 2**30, True: 16 * 2**30}
 _TOO_SLOW_S = 5.0
 """Whatever takes longer to answer two bars is of no use to a player."""
 _WARM_S = 0.5
-"""Warming goes through every mode of the model four times, or until it took this long; twice at least, unless it is slow."""
+"""Warming goes through every mode of the model four times, or until it took this long; a fast one, twice at least."""
 _PAUSE_S = 0.05
 """What lies between a draft and the answer that follows on it, or some more."""
 _GRACE_S = 2.0
