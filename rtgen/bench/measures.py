@@ -146,13 +146,11 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
         amount: how much.
         counts: gets `loops`, `in_time` and `late`.
     """
-    # As long at one tempo as at another.
-    before = [sum(amount.tempos[:i]) for i in range(len(amount.tempos))]
-    changes = {amount.loops * b // sum(amount.tempos): bpm for b, bpm in zip(before, amount.tempos, strict=True)}
+    changes = changing(amount.loops, amount.tempos)
     tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changes.items()))
     played = [made_loop(seed, 1) for seed in range(amount.loops)]
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program:
-        capture = stage.perform(program, tempos, _script(played), (len(played) + 1) * BAR)
+        capture = stage.perform(program, tempos, as_script(played), (len(played) + 1) * BAR)
         lines = [line for _, line in program.log]
     # In the bar after a change the tempo is being learnt.
     notes = kept(capture, played, stage.period_ms, leave_out=changes)
@@ -168,12 +166,18 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
     ]
 
 
+def changing(loops: int, tempos: Sequence[int]) -> dict[int, int]:
+    """The tempo from a loop on, so that each tempo lasts as long as the others."""
+    before = [sum(tempos[:i]) for i in range(len(tempos))]
+    return {loops * b // sum(tempos): bpm for b, bpm in zip(before, tempos, strict=True)}
+
+
 def busy(stage: Stage, amount: Amount) -> list[Row]:
     """The same while a model answers all the time and every core is busy."""
     tempos = TempoMap((0, _BUSY_TEMPO))
     played = [made_loop(seed, 1) for seed in range(amount.busy_loops)]
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program, load(model_file()):
-        capture = stage.perform(program, tempos, _script(played), (len(played) + 1) * BAR)
+        capture = stage.perform(program, tempos, as_script(played), (len(played) + 1) * BAR)
         lines = [line for _, line in program.log]
     notes = kept(capture, played, stage.period_ms)
     with stage.playing("sleep") as program, load(model_file()):
@@ -185,7 +189,8 @@ def busy(stage: Stage, amount: Amount) -> list[Row]:
     ]
 
 
-def _script(played: Sequence[Loop]) -> Script:
+def as_script(played: Sequence[Loop]) -> Script:
+    """Loops of a bar each, one after the other."""
     events = [e for i, loop in enumerate(played) for e in note_events(loop.notes, start=i * BAR)]
     return [(e.tick, e.data) for e in sorted(events, key=lambda e: e.tick)]
 

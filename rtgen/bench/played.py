@@ -1,6 +1,7 @@
 """Answers as they are played: one in some seconds, the first ones first, alone and beside other programs.
 
     python -m rtgen.bench.played --starts 40 --answers 1 vary clean    presets; by default one for each mode
+    python -m rtgen.bench.played --loops 200 vary                      a bar each, one after the other, at 60 to 240 BPM
 
 A model that is called again and again answers from warm caches, at the processor's full clock. A musician calls it once
 in four seconds: this measures that, with the real daemon, as `rtgen bench` does. The last notes of a call are measured
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rtgen.bench.figures import Figures, Row
-from rtgen.bench.measures import ANSWERED, LEAD, Amount
+from rtgen.bench.measures import ANSWERED, LEAD, Amount, as_script, changing
 from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import BESIDE
 from rtgen.bench.server import RATE, TempoMap
@@ -59,22 +60,53 @@ def played(
     for name in beside:
         for preset in presets:
             step(f"{preset}, {name}")
-            took: list[list[float]] = []
-            leads: list[float] = []
-            in_time = drafts = 0
             with BESIDE[name]():
-                for _ in range(starts):
-                    lines = _set(stage, preset, answers)
-                    told = [found for line in lines if (found := ANSWERED.match(line))]
-                    took.append([float(found.group(2)) for found in told])
-                    in_time += sum(found.group(1) == "answering" for found in told)
-                    drafts += sum(_DRAFTED in line for line in lines)
-                    leads += [float(found.group(1)) for line in lines if (found := LEAD.search(line))]
-            rows.append(_row(f"{preset}, {name}", took, leads, in_time, drafts, starts * answers))
+                sets = [_set(stage, preset, answers) for _ in range(starts)]
+            rows.append(_row(f"{preset}, {name}", sets, starts * answers))
     return rows
 
 
-def _row(what: str, took: list[list[float]], leads: list[float], in_time: int, drafts: int, asked: int) -> Row:
+def loops(
+    stage: Stage,
+    presets: Sequence[str],
+    beside: Sequence[str],
+    count: int,
+    step: Callable[[str], None] = lambda _: None,
+) -> list[Row]:
+    """From job to answer, of loops of a bar that are answered while the next is played, at 60 to 240 BPM.
+
+    Args:
+        stage: what carries the MIDI.
+        presets: by name, as shipped but for when they answer.
+        beside: of `programs.BESIDE`.
+        count: of the loops.
+        step: told what comes next.
+    """
+    tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changing(count, Amount.tempos).items()))
+    script = as_script([made_loop(seed, 1) for seed in range(count)])
+    rows = []
+    for name in beside:
+        for preset in presets:
+            what = f"{preset}, {count} loops, {name}"
+            step(what)
+            with BESIDE[name](), stage.playing("daemon", preset=_shipped(preset), use="follow", bars=1) as program:
+                time.sleep(_PAUSE_S)
+                stage.perform(program, tempos, script, (count + 1) * BAR)
+                rows.append(_row(what, [[line for _, line in program.log]], count))
+    return rows
+
+
+def _shipped(preset: str) -> str:
+    return str(find("presets", preset))
+
+
+def _row(what: str, sets: list[list[str]], asked: int) -> Row:
+    """What the daemon said, set by set, as a row; `asked` is the number of calls in all sets."""
+    told = [[found for line in lines if (found := ANSWERED.match(line))] for lines in sets]
+    took = [[float(found.group(2)) for found in each] for each in told]
+    in_time = sum(found.group(1) == "answering" for each in told for found in each)
+    drafts = sum(_DRAFTED in line for lines in sets for line in lines)
+    leads = [float(found.group(1)) for lines in sets for line in lines if (found := LEAD.search(line))]
     every, first = [ms for each in took for ms in each], [each[0] for each in took if each]
     late = asked - in_time
     words = [f"{late} late of {asked}"]
@@ -93,7 +125,7 @@ def _set(stage: Stage, preset: str, answers: int) -> list[str]:
     tempos, turn = TempoMap((0, _TEMPO)), 2 * _CALL_BARS * BAR
     calls = [made_loop(i, _CALL_BARS) for i in range(answers)]
     script = [(e.tick, e.data) for i, call in enumerate(calls) for e in note_events(call.notes, start=i * turn)]
-    with stage.playing("daemon", preset=str(find("presets", preset)), use="answer", bars=_CALL_BARS) as program:
+    with stage.playing("daemon", preset=_shipped(preset), use="answer", bars=_CALL_BARS) as program:
         time.sleep(_PAUSE_S)
         # The last answer need not be heard to its end.
         stage.perform(program, tempos, script, answers * turn - _CALL_BARS * BAR + BAR // 2)
@@ -130,6 +162,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", default=Amount.played, help="by name")
     parser.add_argument("--starts", type=int, default=2, help="of the daemon, for each preset")
     parser.add_argument("--answers", type=int, default=5, help="after each start")
+    parser.add_argument("--loops", type=int, default=0, help="of a bar each, one after the other, in place of sets")
     parser.add_argument("--beside", choices=list(BESIDE), action="append", help="with these programs; all by default")
     arguments = parser.parse_args()
     beside = arguments.beside or list(BESIDE)
@@ -138,8 +171,11 @@ def main() -> None:
         figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
         task = bar.add_task("", total=len(beside) * len(arguments.presets) + 1)
         step: Callable[[str], None] = lambda what: bar.update(task, description=what, advance=1)  # noqa: E731
-        figures.rows += played(stage, arguments.presets, beside, arguments.starts, arguments.answers, step)
-        figures.rows += last_notes(stage, arguments.starts * arguments.answers)
+        if arguments.loops:
+            figures.rows += loops(stage, arguments.presets, beside, arguments.loops, step)
+        else:
+            figures.rows += played(stage, arguments.presets, beside, arguments.starts, arguments.answers, step)
+            figures.rows += last_notes(stage, arguments.starts * arguments.answers)
     show(figures, Console(width=160, highlight=False))
 
 

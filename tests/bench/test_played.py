@@ -72,6 +72,16 @@ def test_of_every_start_the_first_answer_counts_apart_and_what_never_came_is_lat
     }
 
 
+def test_loops_one_after_the_other_are_counted_as_one_set() -> None:
+    stage = Told([answer("answer", 12), answer("late", 70, 90), answer("answer", 9)])
+    (row,) = played.loops(stage, ["vary"], ["alone"], 3)
+    assert (row.what, row.values) == ("vary, 3 loops, alone", [12, 70, 9])
+    assert row.more["late"] == 1
+    assert row.more["asked"] == 3
+    assert row.more["first_ms"] == [12]
+    assert stage.settings["use"] == "follow"
+
+
 def test_last_notes_that_come_back_in_their_place_are_counted() -> None:
     tempos = TempoMap((0, 240))
     clock = [(float(tempos.frame(t)), b"\xf8") for t in range(0, 4 * BAR, 20)]
