@@ -74,11 +74,12 @@ def prepare(
     """
     from functools import partial
 
-    from train import cluster, pool
-    from train import prepare as preparing
-    from train.cut import Cutting
-    from train.findings import tables
-    from train.sources.find import find
+    from train.cluster import engine as cluster
+    from train.prepare import pool
+    from train.prepare import prepare as preparing
+    from train.prepare.cut import Cutting
+    from train.prepare.findings import tables
+    from train.prepare.sources.find import find
 
     if metres not in ("all", "4/4"):
         raise UserError(f"--metres {metres} is not known; say all or 4/4")
@@ -114,7 +115,7 @@ def preview(
 
     Example: rtgen-train preview conv_dae --data data/loops --out conv_dae.png
     """
-    from train import dataset
+    from train.loops import dataset
 
     dataset.manifest(data)  # before torch is loaded, which takes its time
     from train import preview as previewing
@@ -160,9 +161,10 @@ def fit(
     import torch
 
     from rtgen.shipped import find
-    from train import cluster, cluster_fit
     from train import config as configuration
     from train import fit as training
+    from train.cluster import engine as cluster
+    from train.cluster import fit as cluster_fit
 
     cluster.check(engine, address)
     settings = configuration.read(config)
@@ -265,9 +267,9 @@ def evaluate(
     Example: rtgen-train evaluate models/loop_denoiser.onnx --metre 3/4 --bars 4
     """
     from rtgen.inference.model import Model
-    from train import evaluate as evaluation
     from train.export import rewrite_card
-    from train.goals import judged
+    from train.measures import evaluate as evaluation
+    from train.measures.goals import judged
     from train.measures.table import flat
 
     if card and (metre, bars) != (evaluation.METRE, 2):

@@ -13,7 +13,7 @@ import yaml
 
 from rtgen.errors import UserError, did_you_mean
 from rtgen.music.time import Metre
-from train.augment import Augmentation
+from train.loops.augment import Augmentation
 
 Optimiser = Literal["adamw", "adam", "rmsprop", "muon"]
 Schedule = Literal["cosine", "constant"]
@@ -27,9 +27,9 @@ class Config:
     Args:
         model: an architecture; a key of `train.models.NAMES`.
         architecture: its settings.
-        augmentation: switches of `train.augment.Augmentation`.
-        sets: share of each set in a batch; of the known sets (`train.dataset.SETS`) those that are not named are not
-            used. None: all loops alike.
+        augmentation: switches of `train.loops.augment.Augmentation`.
+        sets: share of each set in a batch; of the known sets (`train.loops.dataset.SETS`) those not named are
+            left out. None: all loops alike.
         metres: share of each metre in what is learnt; the first is the one that a model is judged by. Those that the
             dataset has no loops of are left out.
         own: whether music of the player's own, which is of no known set, takes part, as half of each batch.

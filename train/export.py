@@ -22,8 +22,9 @@ from rtgen.errors import UserError
 from rtgen.inference.card import INTEGERS, METADATA_KEY, Card, Shape
 from rtgen.inference.model import Model
 from train import config as configuration
-from train import dataset, fit
-from train.augment import GRID
+from train import fit
+from train.loops import dataset
+from train.loops.augment import GRID
 from train.models.base import Architecture, Source
 
 OPSET = 18

@@ -31,13 +31,14 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rtgen.errors import UserError
 from rtgen.music.time import Metre
-from train import dataset, muon, weights
-from train.augment import Augmentation
+from train import muon, weights
 from train.config import Config
+from train.loops import dataset
+from train.loops.augment import Augmentation
+from train.loops.storage import Folder
 from train.models import build, kind
 from train.models.base import Architecture, Source, Task
-from train.sources.find import open_file
-from train.storage import Folder
+from train.prepare.sources.find import open_file
 
 WARMUP = 0.02
 """Share of the time in which the learning rate rises to its peak."""

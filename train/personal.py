@@ -19,15 +19,17 @@ from torch import Tensor
 from rtgen.errors import UserError
 from rtgen.inference.card import Card, Data
 from rtgen.music.note import Loop, Note
-from train import dataset, export, fit, prepare, weights
-from train.augment import Augmentation, Sample
+from train import export, fit, weights
 from train.config import Config
-from train.cut import Cutting
-from train.dataset import LENGTH, Loops
+from train.loops import dataset
+from train.loops.augment import Augmentation, Sample
+from train.loops.dataset import LENGTH, Loops
 from train.models import repairs
 from train.models.base import Architecture, Source
 from train.models.images import Planes
-from train.sources.find import find
+from train.prepare import prepare
+from train.prepare.cut import Cutting
+from train.prepare.sources.find import find
 
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the new weights in the mixture, tried in this order."""

@@ -15,15 +15,15 @@ from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 from rtgen.rig.canvas import AXIS, GONE, HEAD, KEPT, MARGIN, NEW, STRIP, WIDTH, Canvas, Colour, Panel, Sign, head
 from rtgen.rig.picture import match
-from train import dataset
-from train.augment import PLAIN_TEMPO, Augmentation
 from train.config import read
-from train.corrupt import corrupt, humanise, noisy
-from train.dataset import Loops
+from train.loops import dataset
+from train.loops.augment import PLAIN_TEMPO, Augmentation
+from train.loops.corrupt import corrupt, humanise, noisy
+from train.loops.dataset import Loops
+from train.loops.sample import DURATION, GRID, ONSET, PITCH, VELOCITY, Sample, changed
 from train.models import build, images, kind
 from train.models.base import Task
-from train.sample import DURATION, GRID, ONSET, PITCH, VELOCITY, Sample, changed
-from train.sources.piece import BAR, EARLY
+from train.prepare.sources.piece import BAR, EARLY
 
 Change = Callable[[Sample, Generator], Sample]
 NOISE = 0.5

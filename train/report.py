@@ -15,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from rtgen.inference.answer import answer
 from rtgen.inference.card import PLANES, modes_of
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.instrument.job import Mode
 from rtgen.music import key
 from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
-from train import dataset, evaluate, export, fit, logs, plots
+from train import export, fit, logs, plots
+from train.loops import dataset
+from train.measures import evaluate
 from train.measures.codes import reconstructed
 from train.measures.knobs import defaults
 from train.measures.music import density

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple, Protocol
 
-from rtgen.instrument.follower import ClockFollower
+from rtgen.instrument.clocks.follower import ClockFollower
 
 RTGEN = "rtgen"
 _RATE = 48_000

@@ -31,7 +31,7 @@ from rtgen.bench.targets import (
     STILL,
     THRU,
 )
-from rtgen.instrument import midi
+from rtgen.music import midi
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop
 

@@ -58,9 +58,9 @@ def _play(settings: dict[str, object]) -> None:
     from rtgen.instrument import preset as presets
     from rtgen.instrument.session import Session
     from rtgen.rig.daemon import Daemon, News
-    from rtgen.rig.ports import LoopbackPorts
+    from rtgen.rig.midi.ports import LoopbackPorts
     from rtgen.rig.realtime import prefer_this_thread
-    from rtgen.rig.telling import Teller
+    from rtgen.rig.told.telling import Teller
     from rtgen.shipped import find
 
     send = output()

@@ -198,7 +198,7 @@ def _running(*commands: list[str]) -> Iterator[None]:
 
 def load(model: Path) -> AbstractContextManager[None]:
     """Keeps every core busy with a process of ordinary priority, and a model answering all the time."""
-    return _running(*_SPIN, ["-m", "rtgen.bench.answers", "--forever", str(model)])
+    return _running(*_SPIN, ["-m", "rtgen.bench.hot", "--forever", str(model)])
 
 
 def busy_cores() -> AbstractContextManager[None]:

@@ -79,7 +79,7 @@ def answers(count: int) -> list[Row]:
     """
     models = [str(item.path) for item in available("models")] or [str(model_file())]
     beside = all(find_spec(package) for package in ("torch", "onnx", "train"))
-    module = "train.eager" if beside else "rtgen.bench.answers"
+    module = "train.compare.eager" if beside else "rtgen.bench.hot"
     command = [sys.executable, "-m", module, "--count", str(count), *models]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -32,7 +32,7 @@ from rtgen.bench.server import (
     wait_until,
 )
 from rtgen.errors import UserError
-from rtgen.instrument import midi
+from rtgen.music import midi
 from rtgen.music.time import TICKS_PER_CLOCK
 from rtgen.rig.realtime import prefer_this_thread
 

@@ -34,7 +34,7 @@ app = typer.Typer()
 @app.command()
 def ports(as_json: JsonOption = False) -> None:
     """List the MIDI ports of this machine."""
-    from rtgen.rig import systems as rig
+    from rtgen.rig.midi import systems as rig
 
     found = rig.list_ports()
     if as_json:
@@ -116,7 +116,7 @@ def list_presets(
     they are, in your own folder.
     """
     if name == "save":
-        from rtgen.rig import remote
+        from rtgen.rig.told import remote
 
         if target is None:
             raise UserError("'rtgen presets save' needs a name; say rtgen presets save NAME")

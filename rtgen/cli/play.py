@@ -115,10 +115,10 @@ def run(
 
     **Example:** rtgen run --in keystation --out fluid --clock internal --tempo 96 --use follow
     """
-    from rtgen.rig import config as configs
     from rtgen.rig import runner
-    from rtgen.rig.clips import folder as clip_folder
-    from rtgen.rig.journal import folder as session_folder
+    from rtgen.rig.kept import config as configs
+    from rtgen.rig.kept.clips import folder as clip_folder
+    from rtgen.rig.kept.journal import folder as session_folder
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
@@ -204,7 +204,7 @@ def render(
     """
     from rich.progress import Progress
 
-    from rtgen.inference.answer import answer_job
+    from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
     from rtgen.music import files
     from rtgen.music.note import Loop

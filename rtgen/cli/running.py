@@ -20,7 +20,7 @@ app = typer.Typer()
 @app.command()
 def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
     """Show what a running daemon is at."""
-    from rtgen.rig.remote import NOBODY, running
+    from rtgen.rig.told.remote import NOBODY, running
 
     found = running(osc)
     if as_json:
@@ -45,7 +45,7 @@ def set_parameter(
     osc: OscOption = None,
 ) -> None:
     """Turn a knob of a running daemon, or choose another preset."""
-    from rtgen.rig.remote import tell
+    from rtgen.rig.told.remote import tell
 
     number: float | str = value
     with suppress(ValueError):
@@ -59,7 +59,7 @@ def press(
     osc: OscOption = None,
 ) -> None:
     """Press a button of a running daemon."""
-    from rtgen.rig.remote import tell
+    from rtgen.rig.told.remote import tell
 
     tell(osc, f"/rtgen/{button}")
 
@@ -73,7 +73,7 @@ def learn(
     osc: OscOption = None,
 ) -> None:
     """Say what the next knob that you move, or button or key that you press, shall be for."""
-    from rtgen.rig.remote import tell
+    from rtgen.rig.told.remote import tell
 
     tell(osc, "/rtgen/learn/over" if over else "/rtgen/learn", *([] if over else [name]))
     if not over:
@@ -108,8 +108,8 @@ def list_sessions(
     where: Annotated[Path | None, typer.Argument(help="Folder; your music folder's rtgen/sessions.")] = None,
 ) -> None:
     """List the sessions that were logged."""
-    from rtgen.rig.journal import SUFFIX
-    from rtgen.rig.journal import folder as session_folder
+    from rtgen.rig.kept.journal import SUFFIX
+    from rtgen.rig.kept.journal import folder as session_folder
 
     folder = where or session_folder()
     logs = sorted(folder.glob(f"*{SUFFIX}"))
@@ -133,7 +133,7 @@ def replay(
     from rich.progress import track
 
     from rtgen.music import files
-    from rtgen.rig.replay import replay as again
+    from rtgen.rig.kept.replay import replay as again
 
     console = Console(stderr=True)
     hidden = not console.is_terminal

@@ -12,12 +12,14 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, scale_of
+from rtgen.inference.cells import OUT_OF_KEY, Knobs
+from rtgen.inference.exchange import scale_of
 from rtgen.inference.hearing import Remembered, hearing, plain, remembered, spelling_of, told_to
 from rtgen.inference.model import Model, Tensor, step_of
 from rtgen.inference.sequence import DENSER, SYMBOLS_PER_BEAT, into_c
 from rtgen.inference.stream import WINDOW, Told
 from rtgen.music.attributes import NAMES, SD
+from rtgen.music.key import folded
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
 

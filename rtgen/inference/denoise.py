@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES, Card
-from rtgen.inference.exchange import Knobs, anchors, exchange, hidden_beside, inside, raised, scale_of, to_exchange
+from rtgen.inference.cells import Knobs, inside, raised
+from rtgen.inference.exchange import anchors, exchange, hidden_beside, scale_of, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import repeated, shown
 from rtgen.inference.model import Model, Tensor

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from rtgen.inference.cells import Knobs, bold, log_odds, peaked, peaks, sounded
 from rtgen.inference.denoise import run
-from rtgen.inference.exchange import Knobs, bold, log_odds, peaked, peaks, sounded
 from rtgen.inference.model import Model
 from rtgen.music.drums import GENERAL_MIDI, TAP
 from rtgen.music.note import Loop, Note

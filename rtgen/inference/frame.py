@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rtgen.inference.card import Card
-from rtgen.inference.exchange import Knobs, folded, moved, scale_of
+from rtgen.inference.cells import Knobs
+from rtgen.inference.exchange import moved, scale_of
 from rtgen.inference.sequence import into_c
+from rtgen.music.key import folded
 from rtgen.music.note import Loop
 
 _NONE: Knobs = {}

@@ -6,18 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtgen.inference.exchange import (
-    Knobs,
-    anchors,
-    bold,
-    hidden_beside,
-    in_key,
-    log_odds,
-    peaked,
-    peaks,
-    scale_of,
-    sounded,
-)
+from rtgen.inference.cells import Knobs, bold, in_key, log_odds, peaked, peaks, sounded
+from rtgen.inference.exchange import anchors, hidden_beside, scale_of
 from rtgen.inference.model import Model
 from rtgen.music.attributes import columns
 from rtgen.music.note import Loop

@@ -16,33 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES, Card
-from rtgen.inference.exchange import (
-    Belief,
-    Cell,
-    Knobs,
-    Spot,
-    anchors,
-    exchange,
-    folded,
-    hidden_beside,
-    in_key,
-    inside,
-    log_odds,
-    major_tonic,
-    peaked,
-    peaks,
-    raised,
-    scale_of,
-    sounded,
-    to_exchange,
-)
+from rtgen.inference.cells import Belief, Cell, Knobs, Spot, in_key, inside, log_odds, peaked, peaks, raised, sounded
+from rtgen.inference.exchange import anchors, exchange, hidden_beside, scale_of, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import columns, laid, read
 from rtgen.inference.model import Model
 from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, Attributes, measure, standard
-from rtgen.music.key import Key
+from rtgen.music.key import Key, folded, major_tonic
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import MIN_ONSET, Plane, Roll, encode
 from rtgen.music.time import Grid

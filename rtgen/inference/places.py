@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rtgen.inference import latent
 from rtgen.inference.card import Card
-from rtgen.inference.exchange import Knobs
+from rtgen.inference.cells import Knobs
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import Card
-from rtgen.inference.exchange import OUT_OF_KEY, Knobs, folded, major_tonic, scale_of
+from rtgen.inference.cells import OUT_OF_KEY, Knobs
+from rtgen.inference.exchange import scale_of
 from rtgen.inference.model import Model, Tensor
 from rtgen.music import key
+from rtgen.music.key import folded, major_tonic
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, Grid
 

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.exchange import OUT_OF_KEY, Belief, Spot, log_odds
+from rtgen.inference.cells import OUT_OF_KEY, Belief, Spot, log_odds
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, PER_BEAT, column, columns, off_beat
 from rtgen.music.note import Loop, Note

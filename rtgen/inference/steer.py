@@ -11,8 +11,9 @@ from math import log2
 
 import numpy as np
 
+from rtgen.inference.cells import Knobs
 from rtgen.inference.edits import EDITS
-from rtgen.inference.exchange import Knobs, anchors, scale_of
+from rtgen.inference.exchange import anchors, scale_of
 from rtgen.inference.model import Model
 from rtgen.inference.sketch import SHORTEST, Sketch, by_column
 from rtgen.music.attributes import NAMES, PER_BEAT, SD, Attributes, columns, measure

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from rtgen.errors import did_you_mean
-from rtgen.instrument import midi
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.music import midi
 
 Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
 """How a control change of an endless encoder tells by how much it was turned: 127 and 1, 63 and 65, or 65 and 1 for a

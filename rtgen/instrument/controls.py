@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from rtgen.instrument import midi
 from rtgen.instrument.binding import DEFAULT, NEVER, PAIRED, Binding, Code
 from rtgen.instrument.events import Pressed, Turned
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.music import midi
 
 Takeover = Literal["none", "pickup", "scale"]
 """What a knob does that does not stand where its parameter is: it jumps there; it waits until it gets there; or it goes

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from rtgen.instrument import midi
 from rtgen.instrument.binding import DEFAULT, Binding
 from rtgen.instrument.controls import Controls, Learned, Takeover
 from rtgen.instrument.events import Learn, Notice, Output, Pressed, Turned
 from rtgen.instrument.parameters import PARAMETERS
+from rtgen.music import midi
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 
 At = Literal["idle", "listening", "thinking", "answering"]

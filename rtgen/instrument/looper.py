@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rtgen.instrument import midi
+from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 
 _Key = tuple[int, int]

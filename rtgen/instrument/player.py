@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rtgen.instrument import midi
+from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 
 LATE_S = 0.05

@@ -10,9 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from rtgen.instrument import midi
 from rtgen.instrument.answers import Answers, Asked
 from rtgen.instrument.binding import Binding
+from rtgen.instrument.clocks.internal_clock import ClockOut, InternalClock
+from rtgen.instrument.clocks.link_clock import LinkClock
+from rtgen.instrument.clocks.midi_clock import MidiClock
+from rtgen.instrument.clocks.sources import ClockSources
+from rtgen.instrument.clocks.transport import Change, State, Transport
 from rtgen.instrument.controls import Controls, Takeover
 from rtgen.instrument.desk import At, Desk, Taps
 from rtgen.instrument.events import (
@@ -29,19 +33,15 @@ from rtgen.instrument.events import (
     Used,
     Warmed,
 )
-from rtgen.instrument.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.lead import Lead
-from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.memory import Memory
-from rtgen.instrument.midi_clock import MidiClock
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
-from rtgen.instrument.sources import ClockSources
 from rtgen.instrument.thru import Hands, Thru
-from rtgen.instrument.transport import Change, State, Transport
+from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 from rtgen.music.swing import swung
 from rtgen.music.time import PPQN

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rtgen.instrument import midi
 from rtgen.instrument.player import THRU, Ledger
+from rtgen.music import midi
 
 
 class Thru:

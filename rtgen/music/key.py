@@ -93,3 +93,17 @@ def confidence(notes: Iterable[Note]) -> float:
     time = sum(n.duration for n in heard)
     share = sum(n.duration for n in heard if n.pitch % 12 in explained) / time
     return min(max((share - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL), 0.0), 1.0)
+
+
+def major_tonic(scale: Key) -> int:
+    """The tonic of the major key that has the notes of `scale`."""
+    return (scale.tonic + 3 * scale.minor) % 12
+
+
+def folded(pitch: int) -> int:
+    """The nearest pitch of the same name that MIDI has."""
+    while pitch < 0:
+        pitch += 12
+    while pitch > 127:
+        pitch -= 12
+    return pitch

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from rtgen.instrument import midi
-from rtgen.rig.ports import LoopbackPorts, SystemPorts
+from rtgen.music import midi
+from rtgen.rig.midi.ports import LoopbackPorts, SystemPorts
 from rtgen.rig.realtime import prefer_this_thread
 
 CHANNEL = 15

@@ -9,17 +9,17 @@ from queue import Empty
 from time import perf_counter
 
 from rtgen.errors import UserError
+from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
 from rtgen.instrument.events import Chosen, Ended, Event, Notice, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
-from rtgen.instrument.transport import Health
 from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
-from rtgen.rig.ports import Ports
+from rtgen.rig.midi.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
-from rtgen.rig.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
 _OVERDUE_S, _DELIVERY_S = 0.1, 0.005
 """What is overdue by more than this waits for what came in before it: this process stood still, and the threads that

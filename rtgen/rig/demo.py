@@ -20,14 +20,14 @@ from rtgen.music import files
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.daemon import Daemon, News, View
-from rtgen.rig.live import Snapshot
+from rtgen.rig.midi.ports import LoopbackPorts, SystemPorts
+from rtgen.rig.midi.systems import find_api
 from rtgen.rig.offline import open_model, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
-from rtgen.rig.ports import LoopbackPorts, SystemPorts
-from rtgen.rig.systems import find_api
-from rtgen.rig.telling import sentence
-from rtgen.rig.worker import Failed, Ready
+from rtgen.rig.told.live import Snapshot
+from rtgen.rig.told.telling import sentence
+from rtgen.rig.worker.worker import Failed, Ready
 
 _FRAMES_PER_S = 15
 _COUNT_IN_S = 0.2
@@ -80,7 +80,7 @@ def _writable(folder: Path) -> None:
 def _fast(
     session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int, console: Console
 ) -> tuple[Sent, list[Notice]]:
-    from rtgen.inference.answer import answer_job
+    from rtgen.inference.modes import answer_job
 
     network = open_model(session.preset, model, device)
     if network.remark:

@@ -14,16 +14,16 @@ from queue import Empty, SimpleQueue
 from typing import Literal
 
 from rtgen.errors import UserError
-from rtgen.instrument import midi
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.preset import Preset
+from rtgen.music import midi
 from rtgen.music.time import CLOCKS_PER_BEAT
 from rtgen.rig import calibrate
-from rtgen.rig.answering import example
-from rtgen.rig.ports import SystemPorts
+from rtgen.rig.midi.ports import SystemPorts
+from rtgen.rig.midi.systems import compiled_apis, find_api, list_ports, running_apis
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
-from rtgen.rig.systems import compiled_apis, find_api, list_ports, running_apis
-from rtgen.rig.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker.main import example
+from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
 _MODEL_WAIT_S = 30.0
 _IDLE_S = 1.0

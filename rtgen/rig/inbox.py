@@ -10,10 +10,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter, sleep
 
-from rtgen.instrument import midi
 from rtgen.instrument.events import Event, Received
 from rtgen.instrument.preset import Preset
-from rtgen.rig.worker import Report
+from rtgen.music import midi
+from rtgen.rig.worker.worker import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtgen.errors import UserError
-from rtgen.instrument import midi
 from rtgen.instrument.events import Event, Notice, Received
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
-from rtgen.music import files
+from rtgen.music import files, midi
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 

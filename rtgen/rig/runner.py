@@ -22,18 +22,18 @@ from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
-from rtgen.rig.config import Config
 from rtgen.rig.daemon import Daemon, News
-from rtgen.rig.journal import SUFFIX, Journal, Opening
-from rtgen.rig.log import Log
-from rtgen.rig.osc import PORT, Remote
-from rtgen.rig.page import Page
-from rtgen.rig.ports import SystemPorts
-from rtgen.rig.replay import unfinished, write
-from rtgen.rig.steward import House, Steward
-from rtgen.rig.systems import Api, find_api, own_name
-from rtgen.rig.telling import Teller
-from rtgen.rig.worker import Failed
+from rtgen.rig.kept.config import Config
+from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
+from rtgen.rig.kept.log import Log
+from rtgen.rig.kept.replay import unfinished, write
+from rtgen.rig.midi.ports import SystemPorts
+from rtgen.rig.midi.systems import Api, find_api, own_name
+from rtgen.rig.told.osc import PORT, Remote
+from rtgen.rig.told.page import Page
+from rtgen.rig.told.steward import House, Steward
+from rtgen.rig.told.telling import Teller
+from rtgen.rig.worker.worker import Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _journal(folder: Path | None, name: str, opening: Opening, complain: Callabl
     if folder is None:
         return None
     if left := unfinished(folder):
-        subprocess.Popen([sys.executable, "-m", "rtgen.rig.replay", *map(str, left)], start_new_session=True)
+        subprocess.Popen([sys.executable, "-m", "rtgen.rig.kept.replay", *map(str, left)], start_new_session=True)
     when = datetime.now().astimezone()
     path, number = folder / f"{when:%Y-%m-%d %H.%M.%S} {name}{SUFFIX}", 1
     while path.exists():

@@ -19,7 +19,7 @@ from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
-from rtgen.rig.telling import sentence
+from rtgen.rig.told.telling import sentence
 
 ANSWER = Loop(2 * BAR, (Note(0, 60, 100),))
 

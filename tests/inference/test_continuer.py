@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.inference import hearing
-from rtgen.inference.answer import answer
 from rtgen.inference.hearing import HEARD, hear
 from rtgen.inference.model import Model, Tensor, memory_of, step_of
+from rtgen.inference.modes import answer
 from rtgen.inference.sequence import DENSER
 from rtgen.inference.stream import LAGS, SPELLING, WINDOW, tell, within
 from rtgen.music import key

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rtgen.bench.music import made_loop
-from rtgen.inference.answer import answer, modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer, modes_of
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.shipped import Item, available
 

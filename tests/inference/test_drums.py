@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from rtgen.errors import UserError
 from rtgen.inference import drums
-from rtgen.inference.answer import answer
 from rtgen.inference.card import modes_of
 from rtgen.inference.model import Model, Tensor
+from rtgen.inference.modes import answer
 from rtgen.instrument.job import Mode
 from rtgen.music.drums import TAP
 from rtgen.music.note import Loop, Note

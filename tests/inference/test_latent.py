@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from rtgen.errors import UserError
-from rtgen.inference.answer import answer, distance
 from rtgen.inference.card import PLANES
 from rtgen.inference.latent import slerp
+from rtgen.inference.modes import answer, distance
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, encode

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rtgen.inference.answer import answer
 from rtgen.inference.card import Card
 from rtgen.inference.lengths import Columns, columns, join, laid, parts, read, refitted, repeated, shown, slots
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.instrument.job import Mode
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.inference.answer import answer
 from rtgen.inference.card import Card, Symbol
 from rtgen.inference.model import Model, Tensor
+from rtgen.inference.modes import answer
 from rtgen.inference.sequence import CONTEXT, SYMBOLS_PER_BEAT, Book
 from rtgen.music import key
 from rtgen.music.note import Loop, Note

@@ -20,10 +20,10 @@ from typing import Literal
 
 from rtgen.instrument.events import Chosen, Event, Output, Plugged, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer
-from rtgen.instrument.midi import to_song_position
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
+from rtgen.music.midi import to_song_position
 
 CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))
 _SETTLED_S = 1800.0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.estimate import LONGEST_S, SHORTEST_S
-from rtgen.instrument.follower import ClockFollower
+from rtgen.instrument.clocks.estimate import LONGEST_S, SHORTEST_S
+from rtgen.instrument.clocks.follower import ClockFollower
 
 Arrivals = list[tuple[float, int]]
 """When clocks arrive, and which ones they are."""

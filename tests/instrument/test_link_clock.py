@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtgen.instrument.clocks.link_clock import LinkClock
+from rtgen.instrument.clocks.transport import Change, State
 from rtgen.instrument.events import Linked, Received
 from rtgen.instrument.job import Answer
-from rtgen.instrument.link_clock import LinkClock
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
-from rtgen.instrument.transport import Change, State
 from rtgen.music.time import PPQN
 from tests.instrument.ledger import check
 

@@ -6,7 +6,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.midi import Parser
+from rtgen.music.midi import Parser
 
 
 def parse(*chunks: bytes) -> list[bytes]:

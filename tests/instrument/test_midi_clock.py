@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.midi_clock import MidiClock
-from rtgen.instrument.transport import Change, State
+from rtgen.instrument.clocks.midi_clock import MidiClock
+from rtgen.instrument.clocks.transport import Change, State
 from rtgen.music.time import TICKS_PER_CLOCK
 
 CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.instrument.events import Chosen, Plugged, Pressed, Received, Warmed
-from rtgen.instrument.midi import to_song_position
 from rtgen.instrument.preset import Preset
+from rtgen.music.midi import to_song_position
 from rtgen.music.note import Note
 from tests.instrument.ledger import check
 from tests.instrument.stage import (

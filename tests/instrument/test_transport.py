@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rtgen.instrument.internal_clock import InternalClock
-from rtgen.instrument.transport import Change
+from rtgen.instrument.clocks.internal_clock import InternalClock
+from rtgen.instrument.clocks.transport import Change
 
 CLOCK = b"\xf8"
 

@@ -30,7 +30,7 @@ from rtgen.bench.server import (
 from rtgen.bench.streams import Run, Sounded, runs, sounded
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
-from rtgen.rig import worker
+from rtgen.rig.worker import worker
 from tests.busy import SERVER_STOOD_MS, void
 
 _SETTLE_S = 0.15

@@ -21,14 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
+from rtgen.instrument.clocks.transport import State
 from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
-from rtgen.instrument.transport import State
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.link import look
-from rtgen.rig.ports import LoopbackPorts
+from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.runner import _link
 
 BAR = 2.0

@@ -13,16 +13,16 @@ import pytest
 
 from rtgen.bench.server import wait_until
 from rtgen.errors import UserError
-from rtgen.inference.answer import answer
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.instrument.events import Notice
 from rtgen.instrument.job import Heard
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop
 from rtgen.rig.daemon import Daemon, News
-from rtgen.rig.ports import LoopbackPorts
-from rtgen.rig.worker import Failed, Ready, Worker
+from rtgen.rig.midi.ports import LoopbackPorts
+from rtgen.rig.worker.worker import Failed, Ready, Worker
 from tests.data.make_faulty import faulty
 from tests.data.make_tiny import HALF_BEATS, build_continuer, build_sequence
 from tests.instrument.ledger import check

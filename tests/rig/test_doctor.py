@@ -13,10 +13,10 @@ import pytest
 
 from rtgen.bench.programs import baseline
 from rtgen.bench.server import PROBE_OUTPUT
-from rtgen.instrument import midi
+from rtgen.music import midi
 from rtgen.rig import calibrate, doctor
 from rtgen.rig.doctor import _clock, _notes, _scheduling
-from rtgen.rig.ports import LoopbackPorts
+from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.realtime import Scheduling
 from tests.instrument.ledger import check
 from tests.rig.conftest import Rig

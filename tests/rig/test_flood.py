@@ -23,7 +23,7 @@ from rtgen.instrument.preset import Preset
 from rtgen.music.files import note_events
 from rtgen.rig.daemon import News
 from rtgen.rig.inbox import Dropped
-from rtgen.rig.telling import sentence
+from rtgen.rig.told.telling import sentence
 from tests.instrument.ledger import check
 from tests.rig.conftest import Rig, StartDaemon
 from tests.rig.test_daemon import Stage

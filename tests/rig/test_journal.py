@@ -31,10 +31,10 @@ from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
-from rtgen.rig import journal
-from rtgen.rig.journal import Journal, Opening, Step, read
+from rtgen.rig.kept import journal
+from rtgen.rig.kept.journal import Journal, Opening, Step, read
+from rtgen.rig.kept.replay import replay, unfinished, write
 from rtgen.rig.offline import ANSWER_S, with_clock
-from rtgen.rig.replay import replay, unfinished, write
 
 SETTINGS = {"clock": "midi", "thru": True, "seed": 3, "takeover": "pickup", "listens": None}
 OPENING = Opening(Preset(name="lush").changed(bars=1), SETTINGS, {0: (Binding("blend", 70, channel=3),)})

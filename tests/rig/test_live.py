@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from rtgen.music.note import Loop, Note
-from rtgen.rig.live import Snapshot
+from rtgen.rig.told.live import Snapshot
 
 PLAYED = Loop(3840, (Note(-8, 60, 480, 100), Note(1920, 67, 960, 40)))
 NOW = Snapshot("rolling", 96.0, 2 * 1920 + 480, 1920, PLAYED, None, words=("answer", "vary 0.40"))
@@ -72,5 +72,5 @@ def test_one_plain_line_where_no_more_is_possible(console):
 
 
 def test_leaves_numpy_and_pillow_alone():
-    code = "import sys, rtgen.rig.live; sys.exit(bool({'numpy', 'PIL'} & set(sys.modules)))"
+    code = "import sys, rtgen.rig.told.live; sys.exit(bool({'numpy', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

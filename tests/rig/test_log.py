@@ -14,7 +14,7 @@ from rtgen.bench.music import BAR
 from rtgen.bench.programs import preset_file
 from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, TempoMap, end, wait_until
 from rtgen.errors import UserError
-from rtgen.rig.log import Log
+from rtgen.rig.kept.log import Log
 from tests.rig.conftest import Rig, StartDaemon
 from tests.rig.test_loops import PHRASE, assert_plays
 

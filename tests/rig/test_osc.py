@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from rtgen.errors import UserError
 from rtgen.instrument import preset as presets
+from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.transport import Health
 from rtgen.music.note import Loop, Note
-from rtgen.rig import osc, remote
 from rtgen.rig.daemon import View
-from rtgen.rig.osc import Client, Remote, datagram, told
-from rtgen.rig.steward import numbered
+from rtgen.rig.told import osc, remote
+from rtgen.rig.told.osc import Client, Remote, datagram, told
+from rtgen.rig.told.steward import numbered
 
 LOOP = Loop(3840, (Note(-3, 60, 400, 90), Note(960, 64, 100, 70)))
 VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold", dict(Preset().knobs), True, 0.0213)

@@ -19,8 +19,8 @@ from rtgen.bench.programs import workers
 from rtgen.bench.server import TempoMap
 from rtgen.bench.streams import within
 from rtgen.music.note import Note
-from rtgen.rig import remote
-from rtgen.rig.page import Page
+from rtgen.rig.told import remote
+from rtgen.rig.told.page import Page
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import Desk, soon
 
@@ -99,7 +99,7 @@ def test_a_library_that_is_not_installed_is_a_sentence(
 
 
 def test_it_is_not_left_behind_when_the_daemon_is_killed(port: int) -> None:
-    code = f"import time; from rtgen.rig.page import Page\nwith Page({port}, 1, print): time.sleep(60)"
+    code = f"import time; from rtgen.rig.told.page import Page\nwith Page({port}, 1, print): time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as daemon:
         soon(lambda: served(port))
         daemon.kill()

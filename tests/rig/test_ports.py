@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from rtgen.errors import UserError
-from rtgen.rig import systems
-from rtgen.rig.jack import Room
-from rtgen.rig.systems import MidiError, match, names_of, same_port
+from rtgen.rig.midi import systems
+from rtgen.rig.midi.jack import Room
+from rtgen.rig.midi.systems import MidiError, match, names_of, same_port
 
 NAMES = ["Keystation 49 MK3 MIDI 1", "Keystation 49 MK3 MIDI 2", "IAC Driver Bus 1", "iac"]
 

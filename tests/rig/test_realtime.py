@@ -19,7 +19,7 @@ import pytest
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.rig.daemon import Daemon
-from rtgen.rig.ports import LoopbackPorts
+from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.realtime import Housekeeping, Scheduling, answer_promptly, at_leisure, prefer_this_thread
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"

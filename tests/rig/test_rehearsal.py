@@ -19,8 +19,8 @@ from rtgen.music import files
 from rtgen.music.attributes import MEAN, NAMES, SD
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
-from rtgen.rig import replay
-from rtgen.rig.osc import Client
+from rtgen.rig.kept import replay
+from rtgen.rig.told.osc import Client
 from rtgen.shipped import folders
 from tests.busy import void
 from tests.rig.conftest import Rig, StartDaemon, loop_of

@@ -23,7 +23,7 @@ from rtgen.bench.server import RATE, Probe, Server, TempoMap
 from rtgen.bench.streams import CLOCK, CONTINUE, STOP, Sounded
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
-from rtgen.rig import replay
+from rtgen.rig.kept import replay
 from tests.data.make_faulty import faulty
 from tests.rig.conftest import Rig, StartDaemon, joining, loop_of, stage
 from tests.rig.test_osc import soon

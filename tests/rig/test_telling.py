@@ -9,7 +9,7 @@ import pytest
 from rtgen.instrument.events import Notice
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
-from rtgen.rig.telling import sentence
+from rtgen.rig.told.telling import sentence
 
 LOOP = Loop(1920, (Note(0, 60, 100), Note(5, 62, 100)))
 

@@ -11,7 +11,8 @@ from rtgen.bench.programs import Program, daemon
 from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, TempoMap
 from rtgen.bench.streams import within
 from rtgen.music.note import Note
-from rtgen.rig import config, remote
+from rtgen.rig.kept import config
+from rtgen.rig.told import remote
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import soon
 from tests.rig.test_rehearsal import osc_of

@@ -8,8 +8,8 @@ import pytest
 
 from rtgen.instrument.job import Answer, Heard, Job, Placed
 from rtgen.music.note import Loop, Note
-from rtgen.rig import wire
-from rtgen.rig.wire import Failed, Ready, Said, Skipped
+from rtgen.rig.worker import wire
+from rtgen.rig.worker.wire import Failed, Ready, Said, Skipped
 
 A, B = (Loop(1920, (Note(-5, pitch, 100, 90), Note(960, pitch + 4, 7)), 1440) for pitch in (60, 61))
 

@@ -18,8 +18,9 @@ from rtgen.instrument.job import MODES, Answer, Heard, Job, Placed
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop, Note
-from rtgen.rig import answering, wire
-from rtgen.rig.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker import main as answering
+from rtgen.rig.worker import wire
+from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, build, build_code, build_continuer, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"

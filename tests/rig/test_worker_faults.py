@@ -18,9 +18,9 @@ from rtgen.bench.server import wait_until
 from rtgen.instrument.job import Answer, Job, Placed
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.note import Loop, Note
-from rtgen.rig import wire
-from rtgen.rig import worker as rules
-from rtgen.rig.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker import wire
+from rtgen.rig.worker import worker as rules
+from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 from tests.data import make_faulty
 from tests.data.make_faulty import TRIGGER, faulty
 from tests.rig.test_wire import NONSENSE
@@ -308,7 +308,7 @@ def test_a_model_that_cannot_answer_three_loops_gives_way_to_the_one_before(stag
 
 def test_where_the_system_does_not_refuse_memory_the_process_ends_itself() -> None:
     code = (
-        "from rtgen.rig.answering import _watch_memory; import threading, time\n"
+        "from rtgen.rig.worker.main import _watch_memory; import threading, time\n"
         "threading.Thread(target=_watch_memory, args=(100 << 20, 'it', print)).start()\n"
         "hog = b'x' * (200 << 20); time.sleep(20)"
     )

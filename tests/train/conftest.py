@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.train import songs
-from train import prepare
-from train.cut import Cutting
-from train.sources.find import find
+from train.prepare import prepare
+from train.prepare.cut import Cutting
+from train.prepare.sources.find import find
 
 
 @pytest.fixture(scope="session")

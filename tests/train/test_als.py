@@ -12,9 +12,9 @@ import pytest
 from rtgen.errors import UserError
 from tests.train import live
 from tests.train.live import Clip
-from train.sources import als
-from train.sources.find import Source, find, read
-from train.sources.piece import Piece
+from train.prepare.sources import als
+from train.prepare.sources.find import Source, find, read
+from train.prepare.sources.piece import Piece
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SCALE = tuple((i * 1.0, 60 + i, 0.5, 80.0) for i in range(8))

@@ -11,9 +11,9 @@ from rtgen.inference.sequence import into_c
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, measure, standard
 from rtgen.music.note import Loop, Note
-from train import attributes, dataset
-from train.models.keys import lifted, lifts
-from train.sample import GRID
+from train.loops import attributes, dataset
+from train.loops.keys import lifted, lifts
+from train.loops.sample import GRID
 
 LENGTH = 2880
 NOTES = st.builds(

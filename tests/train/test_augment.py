@@ -12,11 +12,11 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.roll import bar_phase, encode
 from rtgen.music.time import Metre
 from tests.train import songs
-from train import augment, batch, corrupt, dataset
-from train.augment import Augmentation
-from train.corrupt import Rates
-from train.dataset import BAR, LENGTH, Notes
-from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
+from train.loops import augment, batch, corrupt, dataset
+from train.loops.augment import Augmentation
+from train.loops.corrupt import Rates
+from train.loops.dataset import BAR, LENGTH, Notes
+from train.loops.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 
 COUNT = 400
 NONE = Rates(0, 0, 0, 0, 0, 0)

@@ -23,11 +23,15 @@ from rtgen.errors import UserError
 from tests.train import songs
 from tests.train.test_fit import TINY, weights
 from tests.train.test_prepare import contents
-from train import cluster, cluster_fit, dataset, fit, prepare
+from train import fit
 from train.__main__ import main
-from train.findings import Report
-from train.sources.find import find
-from train.storage import Folder
+from train.cluster import engine as cluster
+from train.cluster import fit as cluster_fit
+from train.loops import dataset
+from train.loops.storage import Folder
+from train.prepare import prepare
+from train.prepare.findings import Report
+from train.prepare.sources.find import find
 
 pytestmark = pytest.mark.timed(void=False)  # Ray ends a process that cannot keep up
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.train import songs
-from train import compare_prepare
-from train.sources.find import find
+from train.compare import prepare as compare_prepare
+from train.prepare.sources.find import find
 
 pytest.importorskip("pretty_midi")
 

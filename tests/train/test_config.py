@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rtgen.errors import UserError
-from train import config, dataset
+from train import config
+from train.loops import dataset
 from train.models import NAMES, build
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.music.note import Loop, Note
-from train.cut import Cut, Cutting, cut, loop_classes, monophonic, song_class, windows
-from train.sources.piece import Part, Piece, part
+from train.prepare.cut import Cut, Cutting, cut, loop_classes, monophonic, song_class, windows
+from train.prepare.sources.piece import Part, Piece, part
 
 STRIKES = tuple(Note(i * 480, 60 + i, 400, 80) for i in range(40))
 

@@ -10,11 +10,11 @@ import pytest
 from rtgen.errors import UserError
 from rtgen.music.note import Loop
 from tests.train import songs
-from train import dataset
-from train.cut import Cutting
-from train.prepare import prepare
-from train.sample import Sample
-from train.sources.find import find
+from train.loops import dataset
+from train.loops.sample import Sample
+from train.prepare.cut import Cutting
+from train.prepare.prepare import prepare
+from train.prepare.sources.find import find
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,16 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from tests.data import make_tiny
 from tests.train import songs
-from train import dataset, evaluate
-from train.augment import GRID
-from train.measures import codes, knobs, notes, repair, sequences
+from train.loops import dataset
+from train.loops.augment import GRID
+from train.measures import codes, evaluate, knobs, notes, repair, sequences
 from train.measures.counted import Counted, known
 from train.measures.music import Library, in_key, onset_f1, runs, spearman
+from train.measures.score import note_f1
 from train.measures.sequences import BackOff, foretold
 from train.measures.table import Figure, flat, table
-from train.prepare import prepare
-from train.score import note_f1
-from train.sources.find import find
+from train.prepare.prepare import prepare
+from train.prepare.sources.find import find
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 LOOPS = [Loop(3840, songs.song(seed, 2)) for seed in range(8)]

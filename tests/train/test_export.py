@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from rtgen.errors import UserError
-from rtgen.inference.answer import answer
 from rtgen.inference.card import Card
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.music.note import Loop
 from tests.train import songs
 from tests.train.test_fit import TINY
-from train import dataset, export, fit, weights
-from train.augment import GRID
+from train import export, fit, weights
+from train.loops import dataset
+from train.loops.augment import GRID
 from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss, wrap
 
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)

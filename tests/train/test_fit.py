@@ -20,12 +20,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rtgen.errors import UserError
 from rtgen.music.time import Metre
 from tests.train import songs
-from train import dataset, export, fit
+from train import export, fit
 from train.config import Config
+from train.loops import dataset
 from train.models.base import Aim, Source
 from train.models.loop_denoiser import LoopDenoiser
-from train.prepare import prepare
-from train.sources.find import find
+from train.prepare.prepare import prepare
+from train.prepare.sources.find import find
 
 TINY = Config(
     "loop_denoiser",

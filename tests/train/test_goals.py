@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from train.goals import GOALS, Goal, judged
 from train.measures.codes import HELD_OUT
+from train.measures.goals import GOALS, Goal, judged
 from train.measures.table import Figure, Table
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from rtgen.errors import UserError
 from rtgen.instrument.events import Received
-from rtgen.rig.journal import Step
-from rtgen.rig.replay import write
+from rtgen.rig.kept.journal import Step
+from rtgen.rig.kept.replay import write
 from tests.rig.test_journal import logged, performed
-from train.sources.find import find, read
+from train.prepare.sources.find import find, read
 
 
 def test_what_was_played_is_learnt_and_what_was_answered_is_not(tmp_path: Path) -> None:

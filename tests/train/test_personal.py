@@ -13,7 +13,8 @@ from rtgen.inference.model import Model
 from rtgen.shipped import find
 from tests.train import songs
 from tests.train.test_fit import TINY
-from train import dataset, export, fit, personal, weights
+from train import export, fit, personal, weights
+from train.loops import dataset
 
 BASE = Path(__file__).parents[2] / "models" / "loop_denoiser.onnx"
 

@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 from rtgen.errors import UserError
 from rtgen.music.note import Note
 from tests.train import live, songs
-from train import dataset, pool, prepare, shards
 from train.__main__ import app, main
-from train.cut import Cutting
-from train.findings import Report
-from train.sources.find import find
+from train.loops import dataset
+from train.prepare import pool, prepare, shards
+from train.prepare.cut import Cutting
+from train.prepare.findings import Report
+from train.prepare.sources.find import find
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -195,15 +196,15 @@ def test_a_dataset_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mo
 KILLED = """
 import sys, time
 from pathlib import Path
-from train import prepare
-from train.sources.find import find
+from train.prepare import prepare
+from train.prepare.sources.find import find
 
 def work(chunk):
     time.sleep(0.1)
     return prepare.work(chunk)
 
 if __name__ == "__main__":
-    from train import pool
+    from train.prepare import pool
     prepare.prepare(find([sys.argv[1]]), sys.argv[2], engine=lambda _, jobs: pool.run(work, jobs, 2))
 """
 

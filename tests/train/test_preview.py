@@ -11,11 +11,12 @@ from rtgen.errors import UserError
 from rtgen.music.note import Loop, Note
 from rtgen.rig import canvas
 from tests.train import songs
-from train import dataset, preview
+from train import preview
 from train.__main__ import main
-from train.dataset import LENGTH, Loops
-from train.sample import Sample
-from train.sources.piece import BAR
+from train.loops import dataset
+from train.loops.dataset import LENGTH, Loops
+from train.loops.sample import Sample
+from train.prepare.sources.piece import BAR
 
 TINY = """
 model: {model}

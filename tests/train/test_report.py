@@ -10,8 +10,9 @@ import pytest
 from rtgen.errors import UserError
 from rtgen.music.files import read
 from tests.train.test_fit import TINY
-from train import evaluate, fit, plots, report
+from train import fit, plots, report
 from train.config import Config
+from train.measures import evaluate
 
 CODED = Config("mlp_vae", sets={"set": 1.0}, architecture={"latents": 4, "hidden": [16, 8]}, batch=16)
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from mir_eval import transcription
 
 from rtgen.music.note import Loop, Note
-from train.augment import GRID
-from train.dataset import LENGTH
-from train.score import bootstrap, note_f1
+from train.loops.augment import GRID
+from train.loops.dataset import LENGTH
+from train.measures.score import bootstrap, note_f1
 
 cells = st.tuples(st.integers(0, 20), st.integers(60, 62), st.integers(1, 12))
 loops = st.lists(cells, max_size=12, unique_by=lambda c: c[:2]).map(

@@ -16,9 +16,9 @@ from rtgen.music import files
 from rtgen.music.note import Note
 from rtgen.music.time import Metre
 from tests.train import songs
-from train.sources import midi
-from train.sources.find import Source, find, read
-from train.sources.piece import Piece, part
+from train.prepare.sources import midi
+from train.prepare.sources.find import Source, find, read
+from train.prepare.sources.piece import Piece, part
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

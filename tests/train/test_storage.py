@@ -10,10 +10,10 @@ import pytest
 
 from rtgen.errors import UserError
 from tests.train import songs
-from train import dataset
-from train.prepare import prepare
-from train.sources.find import find
-from train.storage import Folder
+from train.loops import dataset
+from train.loops.storage import Folder
+from train.prepare.prepare import prepare
+from train.prepare.sources.find import find
 
 
 def test_a_full_disk_leaves_what_there_was(tmp_path: Path) -> None:

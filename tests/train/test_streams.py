@@ -10,9 +10,9 @@ import pytest
 from rtgen.inference.sequence import into_c
 from rtgen.inference.stream import SPELLING, WINDOW, tell
 from rtgen.music import key
-from train import dataset
+from train.loops import dataset
+from train.loops.sample import GRID
 from train.models import streams
-from train.sample import GRID
 
 
 @pytest.mark.parametrize("song", range(6))

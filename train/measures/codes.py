@@ -8,15 +8,15 @@ from statistics import fmean
 
 import numpy as np
 
-from rtgen.inference.answer import answer, distance
 from rtgen.inference.card import PLANES
 from rtgen.inference.frame import told_in_c
 from rtgen.inference.lengths import columns, join, laid, parts, read
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer, distance
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
-from train.augment import GRID
+from train.loops.augment import GRID
 from train.measures.knobs import defaults, follows, pure, steers
 from train.measures.music import Library, density, in_key, onset_f1
 from train.measures.table import Scores

@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.answer import answer
 from rtgen.inference.drums import stiff
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.music.drums import GENERAL_MIDI
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Grid
-from train.augment import GRID
-from train.dataset import Loops
+from train.loops.augment import GRID
+from train.loops.dataset import Loops
 from train.measures.knobs import defaults, follows
 from train.measures.music import onset_f1
 from train.measures.table import Scores

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from rtgen.inference import latent
-from rtgen.inference.answer import answer, distance
 from rtgen.inference.card import PLANES
 from rtgen.inference.exchange import anchors
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer, distance
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.attributes import NAMES, SD, measure
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll, decode
-from train.augment import GRID
+from train.loops.augment import GRID
 from train.measures.music import spearman
 
 POSITIONS = tuple(i / 10 for i in range(1, 10))

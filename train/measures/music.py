@@ -11,9 +11,9 @@ from rtgen.music import key
 from rtgen.music.key import Key
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
-from train.augment import GRID
-from train.dataset import Loops, Notes, from_loops
-from train.score import note_f1
+from train.loops.augment import GRID
+from train.loops.dataset import Loops, Notes, from_loops
+from train.measures.score import note_f1
 
 RUN = 8
 """Notes in a row that are a copy when the training set has them, too."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.stream import WINDOW
-from train.dataset import Loops
+from train.loops.dataset import Loops
 from train.measures.codes import HELD_OUT
 from train.measures.counted import NAMES, ORDERS, Counted, contexts, known
 from train.measures.music import Library

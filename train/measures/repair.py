@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from rtgen.inference.answer import answer, filled
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer, filled
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import TICKS_PER_SIXTEENTH
-from train import augment
-from train.augment import GRID
-from train.dataset import from_loops, to_loops
+from train.loops import augment
+from train.loops.augment import GRID
+from train.loops.dataset import from_loops, to_loops
 from train.measures.knobs import FEWER, anchored, defaults, follows, steers
 from train.measures.music import Library, in_key, onset_f1
+from train.measures.score import note_f1
 from train.measures.table import Scores
-from train.score import note_f1
 
 Repair = Callable[[Loop], Loop]
 MEASURES: dict[str, tuple[int, bool]] = {"f1_exact": (0, False), "f1_near": (1, False), "f1_near_and_end": (1, True)}

@@ -9,14 +9,14 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.answer import answer
 from rtgen.inference.card import Card
 from rtgen.inference.continuer import FIGURE
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.inference.sequence import Book, groups, into_c
 from rtgen.music import key
 from rtgen.music.note import Loop
-from train.dataset import Loops, from_loops
+from train.loops.dataset import Loops, from_loops
 from train.measures.codes import HELD_OUT
 from train.measures.knobs import defaults
 from train.measures.music import Library, density, in_key, runs

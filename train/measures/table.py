@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.score import bootstrap
+from train.measures.score import bootstrap
 
 Scores = dict[str, dict[str, list[float]]]
 """By contender and measure a value for each loop; values that are no number do not count."""

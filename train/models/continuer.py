@@ -19,11 +19,11 @@ from torch.nn import functional as F
 
 from rtgen.inference.card import State
 from rtgen.inference.stream import CONTEXT, LAGS, SPELLING, WINDOW
+from train.loops.sample import GRID, Sample
 from train.models import streams
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.recurrent import PERIODS, clocks
 from train.models.streams import RHYTHM
-from train.sample import GRID, Sample
 
 SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLING.velocities))
 """Classes of the four choices."""

@@ -18,8 +18,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from train.loops.sample import GRID
 from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
-from train.sample import GRID
 
 Layer = Sequence[int]
 """Channels, and the stride in pitches and in steps."""

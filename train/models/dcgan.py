@@ -5,7 +5,7 @@ judged them by strided ones. Its layers' sizes are not told; here they are those
 (Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016), narrower. On its
 two smaller corpora it saw the discriminator win for good.
 
-So it is here, on all three (`python -m train.compare_corpora`). Against it stand `gradient_penalty` and `binary`, which
+So it is here, on all three (`python -m train.compare.corpora`). Against it stand `gradient_penalty` and `binary`, which
 need each other: the penalty alone calms the losses, but what is drawn is silence, or always the same; binary pictures
 alone are still told apart at once.
 """
@@ -24,14 +24,14 @@ from torch.nn import functional as F
 from rtgen.inference.card import Latent
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll, decode
-from train import dataset
-from train.augment import GRID, Sample
-from train.dataset import LENGTH
-from train.likeness import likeness, measures
+from train.loops import dataset
+from train.loops.augment import GRID, Sample
+from train.loops.dataset import LENGTH
+from train.loops.keys import in_c
+from train.measures.likeness import likeness, measures
 from train.models import images
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.images import Planes
-from train.models.keys import in_c
 
 STEPS = GRID.steps(LENGTH)
 SIDE = 6
@@ -130,8 +130,8 @@ class Dcgan(Architecture):
     def judge(self, source: Source) -> dict[str, float]:
         """How like held-out loops drawn ones are, and whether the discriminator tells them apart.
 
-        `likeness` is the mean overlap of six distributions (`train.likeness`); the means of three of them stand beside,
-        those of the real loops as `real_...`.
+        `likeness` is the mean overlap of six distributions (`train.measures.likeness`); the means of
+        three of them stand beside it, those of the real loops as `real_...`.
         """
         rng = np.random.default_rng(0)
         sample = source.draw(JUDGED, rng)

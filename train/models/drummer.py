@@ -11,13 +11,13 @@ from numpy.random import Generator
 
 from rtgen.music.drums import TAP
 from rtgen.music.roll import pick_onsets
-from train import beats
-from train.augment import GRID, Sample
-from train.beats import on_general_midi, stiffened, tapped
+from train.loops import beats
+from train.loops.augment import GRID, Sample
+from train.loops.beats import on_general_midi, stiffened, tapped
+from train.loops.sample import LOOP, ONSET, PITCH, VELOCITY
 from train.models import repairs
 from train.models.base import JUDGED, Aim, Source, Task
 from train.models.loop_denoiser import INPUTS, LoopDenoiser, loss
-from train.sample import LOOP, ONSET, PITCH, VELOCITY
 
 TOUCH = 8.0
 """How much velocity and timing count, beside what a denoiser learns of them."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.dataset import BARS
+from train.loops.dataset import BARS
+from train.loops.sample import GRID
 from train.models.vae import STEPS
-from train.sample import GRID
 
 OCTAVES = 6
 """Frequencies of time in fractions of the song: once to 32 times in it, which tells the steps of two bars apart."""

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from rtgen.inference.card import Condition
 from rtgen.music.attributes import NAMES
-from train import batch
-from train.augment import UNKNOWN, Sample
+from train.loops import batch
+from train.loops.augment import UNKNOWN, Sample
 from train.models import repairs
 from train.models.base import Aim, Architecture, Source, Task
 from train.models.images import Planes

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rtgen.music.attributes import MEAN, NAMES, SD
-from train import attributes
+from train.loops import attributes
+from train.loops.keys import in_c
+from train.loops.sample import GRID, Sample
 from train.models.base import Aim, Source, Task
 from train.models.conv_vae import ConvVae, Layer
-from train.models.keys import in_c
 from train.models.prior import Flow
 from train.models.vae import divergence, reparameterise
-from train.sample import GRID, Sample
 
 SIXTEENTH = GRID.steps_per_beat // 4
 """Steps in a column of an attribute."""

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from train.loops.sample import GRID
 from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
-from train.sample import GRID
 
 
 class MlpVae(Vae):

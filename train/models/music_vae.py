@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from train.loops.sample import GRID
 from train.models.images import VELOCITY, Planes
 from train.models.recurrent import Lstm
 from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
-from train.sample import GRID
 
 FRAMES_PER_BEAT = 4
 FOLD = GRID.steps_per_beat // FRAMES_PER_BEAT

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from rtgen.errors import UserError
 from rtgen.inference.card import Condition
 from rtgen.music.roll import pick_onsets
-from train.batch import in_slots, rasterise
-from train.dataset import BARS, Loops
+from train.loops.batch import in_slots, rasterise
+from train.loops.dataset import BARS, Loops
+from train.loops.sample import GRID, Sample
 from train.models import images
 from train.models.base import Aim, Source, Task
 from train.models.images import Planes
 from train.models.implicit import Function, Reader, rates
 from train.models.vae import STEPS, Autoencoder, begin_at_prior, latents_of, reconstruction_f1, reconstruction_loss
-from train.sample import GRID, Sample
 
 PACE = 10.0
 """How many times faster a code learns than a weight, as it is met that much less often."""

@@ -20,14 +20,14 @@ from torch.nn import functional as F
 
 from rtgen.errors import UserError
 from rtgen.inference.card import State
-from train.augment import Augmentation
-from train.dataset import Loops
+from train.loops.augment import Augmentation
+from train.loops.dataset import Loops
+from train.loops.sample import GRID, Sample
 from train.models import symbols as telling
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.recurrent import PERIODS, Lstm, clocks
 from train.models.symbols import Vocabulary
-from train.sample import GRID, Sample
-from train.sources.piece import BAR
+from train.prepare.sources.piece import BAR
 
 BAR_STEPS = GRID.steps(BAR)
 MEMORY = "memory"

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from rtgen.inference.repair import clean
 from rtgen.music.roll import Roll
-from train import augment, batch
-from train.augment import GRID, Sample
+from train.loops import augment, batch
+from train.loops.augment import GRID, Sample
+from train.loops.keys import lifted, lifts
+from train.measures.score import note_f1
 from train.models.base import JUDGED, Source
 from train.models.images import Planes
-from train.models.keys import lifted, lifts
-from train.score import note_f1
 
 THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
 """Onset thresholds to choose from."""

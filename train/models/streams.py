@@ -14,10 +14,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rtgen.inference.stream import CONTEXT, LAGS, SPELLING, context_of
-from train import attributes
-from train.dataset import Loops
-from train.models.keys import lifted, lifts
-from train.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY
+from train.loops import attributes
+from train.loops.dataset import Loops
+from train.loops.keys import lifted, lifts
+from train.loops.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY
 
 AHEAD = 12
 """Most loops in a row that are told at once."""

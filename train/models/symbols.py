@@ -15,8 +15,8 @@ from rtgen.inference.card import Card, Symbol
 from rtgen.inference.sequence import Book, groups, into_c
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
-from train.dataset import Loops
-from train.sample import DURATION, GRID, PITCH
+from train.loops.dataset import Loops
+from train.loops.sample import DURATION, GRID, PITCH
 
 WAITS = (*range(1, 13), 18, 24, 36, 48)
 """Steps that can be waited at once."""

@@ -22,13 +22,13 @@ from torch.nn import functional as F
 from rtgen.inference.card import Latent
 from rtgen.inference.lengths import read
 from rtgen.music.roll import Roll, decode
-from train.batch import in_slots, slotted
-from train.dataset import LENGTH
+from train.loops.batch import in_slots, slotted
+from train.loops.dataset import LENGTH
+from train.loops.sample import GRID, Sample
+from train.measures.score import note_f1
 from train.models import images
 from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.images import Planes
-from train.sample import GRID, Sample
-from train.score import note_f1
 
 STEPS = GRID.steps(LENGTH)
 CODED = 4096

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rtgen.inference.answer import answer, distance
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer, distance
 from rtgen.music.note import Loop
 from tests.inference.models import KNOBS, melody
 from train import config, export, fit
-from train.sample import GRID
+from train.loops.sample import GRID
 
 
 def trained(

@@ -9,8 +9,9 @@ import torch
 from rtgen.inference.stream import SPELLING
 from rtgen.music.note import Loop, Note
 from tests.train.models.coded import exported, trained
-from train import dataset, export
-from train.dataset import Loops
+from train import export
+from train.loops import dataset
+from train.loops.dataset import Loops
 from train.models import streams
 from train.models.base import Source
 from train.models.continuer import SIZES, WINDOW, Continuer, losses

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from rtgen.errors import UserError
-from rtgen.inference.answer import answer
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.music.note import Loop
 from tests.inference.models import KNOBS
 from tests.train import songs
-from train import augment, config, dataset, export, fit
-from train.augment import GRID, Sample
-from train.batch import rasterise
+from train import config, export, fit
+from train.loops import augment, dataset
+from train.loops.augment import GRID, Sample
+from train.loops.batch import rasterise
+from train.measures.score import note_f1
 from train.models import build, images
 from train.models.base import Source
 from train.models.conv_dae import ConvDae
-from train.score import note_f1
 
 CONFIGS = [name for name in config.names() if name.startswith("conv_dae")]
 

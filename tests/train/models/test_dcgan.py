@@ -9,21 +9,22 @@ import pytest
 import torch
 from torch import nn
 
-from rtgen.inference.answer import answer
-from rtgen.inference.exchange import distance
+from rtgen.inference.cells import distance
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from tests.train import songs
-from train import config, dataset, export, fit
-from train.augment import GRID, Sample
-from train.compare_corpora import ends, figures, history, pictures
-from train.likeness import likeness, measures, overlap
+from train import config, export, fit
+from train.compare.corpora import ends, figures, history, pictures
+from train.loops import dataset
+from train.loops.augment import GRID, Sample
+from train.loops.keys import in_c
+from train.measures.likeness import likeness, measures, overlap
 from train.models import build
 from train.models.base import Source
 from train.models.dcgan import Dcgan, slope
-from train.models.keys import in_c
 
 
 @pytest.fixture(autouse=True)

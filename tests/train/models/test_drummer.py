@@ -11,21 +11,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtgen.inference.answer import answer
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.music.drums import TAP
 from rtgen.music.note import Loop, Note
 from tests.data import make_tiny
 from tests.inference.models import KNOBS
 from tests.train import songs
-from train import beats, config, dataset, evaluate, export, fit, prepare, weights
-from train.cut import Cutting
-from train.measures import drums
+from train import config, export, fit, weights
+from train.loops import beats, dataset
+from train.loops.sample import GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
+from train.measures import drums, evaluate
 from train.models import build
 from train.models.base import Source
 from train.models.drummer import Drummer
-from train.sample import GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
-from train.sources.find import find
+from train.prepare import prepare
+from train.prepare.cut import Cutting
+from train.prepare.sources.find import find
 
 KICK, SNARE, HAT = 36, 38, 42
 TINY = {"width": 32, "dilations": [1, 2], "lens": 4, "looks": [[16, 1], [1, 1]]}

@@ -9,12 +9,13 @@ import torch
 from rtgen.errors import UserError
 from rtgen.music.attributes import NAMES
 from tests.train.models.coded import exported, plays, trained
-from train import attributes, dataset, export
-from train.batch import rasterise
+from train import export
+from train.loops import attributes, dataset
+from train.loops.batch import rasterise
+from train.loops.sample import Sample
 from train.models import build
 from train.models.loop_vae import LoopVae, soft
 from train.models.prior import Flow
-from train.sample import Sample
 
 SMALL = {"layers": [[16, 12, 12], [16, 2, 2]], "latents": 12}
 

@@ -10,9 +10,9 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.roll import encode
 from tests.train.models.coded import exported, plays, trained
 from train import config, export
+from train.loops.sample import GRID
 from train.models import build
 from train.models.music_vae import FOLD, HELD, REST, MusicVae, melody_of, planes_of
-from train.sample import GRID
 
 TINY = {"latents": 8, "units": 16, "frame": 16}
 

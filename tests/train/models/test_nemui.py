@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from rtgen.errors import UserError
-from rtgen.inference.answer import answer
+from rtgen.inference.modes import answer
 from tests.inference.models import KNOBS, melody
 from tests.train.models.coded import exported, plays, trained
-from train import config, dataset, export
-from train.batch import rasterise
+from train import config, export
+from train.loops import dataset
+from train.loops.batch import rasterise
+from train.loops.sample import Sample
 from train.models import build
 from train.models.base import Source
 from train.models.implicit import rates
 from train.models.nemui import Nemui, stretches
 from train.models.vae import STEPS
-from train.sample import Sample
 
 SMALL = {"width": 48, "layers": 2, "latents": 8, "songs": 6, "moments": 24}
 

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from rtgen.errors import UserError
-from rtgen.inference.answer import answer
-from rtgen.inference.exchange import distance
+from rtgen.inference.cells import distance
 from rtgen.inference.model import Model
+from rtgen.inference.modes import answer
 from rtgen.inference.sequence import groups
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 from tests.inference.models import KNOBS
 from tests.train import songs
 from train import config, export, fit
+from train.loops.sample import GRID
 from train.models import build, kind, symbols
 from train.models.base import Source
 from train.models.note_lstm import NoteLstm
 from train.models.recurrent import Lstm
-from train.sample import GRID
 
 SMALL = {"units": [24, 16], "dense": 16}
 REPAIRED, DESCRIBED = (

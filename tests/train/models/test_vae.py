@@ -9,8 +9,9 @@ from torch import Tensor
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop, Note
-from train import dataset
-from train.dataset import LENGTH
+from train.loops import dataset
+from train.loops.dataset import LENGTH
+from train.loops.sample import GRID, Sample
 from train.models import build
 from train.models.images import Planes
 from train.models.mlp_vae import MlpVae
@@ -24,8 +25,7 @@ from train.models.vae import (
     reconstruction_loss,
     reparameterise,
 )
-from train.sample import GRID, Sample
-from train.sources.piece import BAR
+from train.prepare.sources.piece import BAR
 
 SMALL = {"latents": 4, "hidden": (8, 8)}
 PLAIN = {

@@ -1,0 +1,118 @@
+"""How long answers take, in a process of its own: numpy and the model stay out of the one that measures time.
+
+    python -m rtgen.bench.hot --count 200 MODEL.onnx ...    prints a JSON list of samples
+    python -m rtgen.bench.hot --forever MODEL.onnx          answers at a worker's priority until it is ended
+
+`python -m train.compare.eager` does the first beside the same weights in torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from rtgen.bench.music import made_loop
+from rtgen.inference.hearing import hear
+from rtgen.inference.model import Model, Tensor
+from rtgen.inference.modes import answer, modes_of
+from rtgen.instrument.parameters import PARAMETERS
+
+_WARM_UP = 3
+
+
+class Watched(Model):
+    """A model that tells how long its network took."""
+
+    network_s = 0.0
+    """Of the runs since this was last set to 0."""
+    steps_s: list[float]
+    """Of those among them that say a note of a continuation."""
+
+    def restart(self) -> None:
+        """Forgets what was before."""
+        self.network_s, self.steps_s = 0.0, []
+
+    def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
+        """As `Model.run`."""
+        began = time.perf_counter()
+        try:
+            return self.compute(inputs, only)
+        finally:
+            took = time.perf_counter() - began
+            self.network_s += took
+            if "chosen" in only:
+                self.steps_s.append(took)
+
+    def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
+        """What is timed."""
+        return super().run(inputs, only)
+
+
+def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[str, Any]]:
+    """Times of whole answers (encode, network, decode, rank) to loops of two bars, the contenders in turn.
+
+    What was played has been heard by then but for its last note, as in play.
+
+    Args:
+        contenders: what runs the network, and a model; all of one role.
+        count: of answers of each mode that they play.
+
+    Returns:
+        `engine`, `model`, `mode`, and the milliseconds of every answer: `whole_ms`, and of these `network_ms`; and of
+        every note that a continuer says, `step_ms`.
+    """
+    knobs = {p.name: p.default for p in PARAMETERS.values()}
+    found: list[dict[str, Any]] = []
+    for mode in modes_of(contenders[0][1].card):
+        times: dict[str, list[tuple[float, float, list[float]]]] = {engine: [] for engine, _ in contenders}
+        for i in range(-_WARM_UP, count):
+            loop = made_loop(max(i, 0))
+            for engine, model in contenders:
+                if mode == "continue":
+                    hear(model, (), loop, knobs)  # as it does while somebody plays
+                model.restart()
+                began = time.perf_counter()
+                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))
+                times[engine].append((time.perf_counter() - began, model.network_s, model.steps_s))
+        for engine, model in contenders:
+            whole, network, steps = zip(*times[engine][_WARM_UP:], strict=True)
+            each = {"whole_ms": whole, "network_ms": network, "step_ms": chain.from_iterable(steps)}
+            ms = {name: [s * 1e3 for s in seconds] for name, seconds in each.items()}
+            found.append({"engine": engine, "model": model.card.name, "mode": mode, **ms})
+    return found
+
+
+def forever(model: Model) -> None:
+    """Answers one loop after the other for as long as our parent lives."""
+    if hasattr(os, "nice"):
+        os.nice(5)
+    knobs = {p.name: p.default for p in PARAMETERS.values()}
+    parent, loop = os.getppid(), made_loop(0)
+    while os.getppid() == parent:
+        answer(model, loop, modes_of(model.card)[-1], knobs, seed=1)
+
+
+def main() -> None:
+    """Measures, or keeps busy."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--forever", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.forever:
+        forever(Model(arguments.models[0]))
+    else:
+        found: list[dict[str, Any]] = []
+        for path in arguments.models:
+            found += samples([("onnxruntime", Watched(path))], arguments.count)
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

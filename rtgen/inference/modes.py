@@ -1,0 +1,135 @@
+"""Answers: a loop, the knobs and a seed in, a loop out. Each mode is a function of the module that knows the role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rtgen.errors import UserError
+from rtgen.inference import continuer, denoise, drums, latent, sequence
+from rtgen.inference.card import modes_of
+from rtgen.inference.cells import Knobs, distance
+from rtgen.inference.frame import told_in_c
+from rtgen.inference.infill import infill, start
+from rtgen.inference.lengths import join, parts, refitted
+from rtgen.inference.model import Model
+from rtgen.inference.steer import steer
+from rtgen.instrument.job import Job, Mode
+from rtgen.instrument.parameters import LATENTS
+from rtgen.music import key
+from rtgen.music.attributes import NAMES
+from rtgen.music.note import Loop
+
+__all__ = ["answer", "answer_job", "distance", "filled", "modes_of"]
+
+
+def answer_job(model: Model, job: Job) -> Loop:
+    """The model's answer to a job; as `answer`."""
+    return answer(model, job.loop, job.mode, job.knobs, job.seed, past=job.past, ends=job.ends)
+
+
+def answer(
+    model: Model,
+    loop: Loop,
+    mode: Mode,
+    knobs: Mapping[str, float],
+    seed: int,
+    *,
+    past: Sequence[Loop] = (),
+    ends: tuple[Loop, Loop] | None = None,
+) -> Loop:
+    """The model's answer to a loop, of the same length. The same arguments give the same answer.
+
+    A silent loop gets a silent answer, but for a blend. In the modes `clean` and `vary` notes outside the model's
+    pitches come back as they were played.
+
+    Args:
+        model: what answers.
+        loop: what was played.
+        mode: what is wanted of it.
+        knobs: the parameters of `parameters.PARAMETERS` by name.
+        seed: of all chance, with the knob `seed`.
+        past: what was played before, the oldest first; for `continue`.
+        ends: the loops A and B; for `blend`. Without them it is the loop itself.
+
+    Raises:
+        UserError: the model does not play this mode, or makes no numbers.
+    """
+    card = model.card
+    if mode not in modes_of(card):
+        raise UserError(
+            f"Model {card.name} (role {card.role}) plays {', '.join(modes_of(card))}, not {mode}; choose another preset"
+        )
+    rng = np.random.default_rng((seed, round(knobs["seed"])) if knobs.get("seed") else seed)
+    knobs = drums.unpitched(knobs) if card.role == "drummer" else _locked(loop, mode, knobs, past, ends)
+    match mode:
+        case "continue" if card.role == "continuer":
+            return continuer.continued(model, past, loop, knobs, rng)
+        case "continue":
+            return sequence.continued(model, past, loop, knobs, rng)
+        case "blend":
+            a, b = ends or (loop, loop)
+            return _blended(model, refitted(a, loop), refitted(b, loop), knobs)
+        case "vary" if _untouched(knobs):
+            return loop
+    believes = denoise.wished if "mask" in card.inputs() else latent.wished
+    begin = start(loop, knobs.get("fill", 0.0))
+    fills = mode == "vary" and begin < loop.length
+    answers = []
+    for part in parts(loop, card):
+        if not fills:
+            answered = _one(model, part, mode, knobs, rng)
+        elif begin < part.length:
+            answered = filled(model, part, max(begin, 0), part.length, knobs, rng)
+        else:
+            answered = part
+        # A tapped rhythm is not what a beat is like: its knobs are turned from where the beat is.
+        like = answered if card.role == "drummer" and mode == "generate" else part
+        answers.append(steer(model, like, answered, knobs, believes))
+        begin -= part.length
+    return join(answers, loop)
+
+
+def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """The answer to a loop that the model takes as a whole."""
+    if model.card.role == "drummer" and mode != "vary":
+        return drums.feel(model, part, knobs) if mode == "clean" else drums.beat(model, part, knobs, rng)
+    if mode == "generate":
+        return latent.generate(model, part, knobs, rng)
+    if mode == "clean":
+        return told_in_c(model.card, part, knobs, lambda loop, _: denoise.clean(model, loop))
+    vary = denoise.vary if "mask" in model.card.inputs() else latent.vary
+    return told_in_c(model.card, part, knobs, lambda loop, turned: vary(model, loop, turned, rng))
+
+
+def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
+    """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
+    imagines = denoise.imagined if "mask" in model.card.inputs() else latent.imagined
+    return told_in_c(
+        model.card, loop, knobs, lambda part, turned: infill(model, part, begin, end, turned, rng, imagines)
+    )
+
+
+def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tuple[Loop, Loop] | None) -> Knobs:
+    """Knobs whose `key_lock` is as firm as it is sure that there is a key; one that is named there is."""
+    if not knobs.get("key_lock") or knobs.get("key"):
+        return knobs
+    heard = (*past, loop) if mode == "continue" else (loop,)
+    if mode == "blend" and ends:
+        heard = (ends[1] if knobs["blend"] >= 0.5 else ends[0],)
+    sure = key.confidence(note for each in heard for note in each.notes)
+    return {**knobs, "key_lock": knobs["key_lock"] * sure}
+
+
+def _untouched(knobs: Knobs) -> bool:
+    """Whether a variation is what was played, to the note."""
+    middle = (*NAMES, *LATENTS)
+    return not knobs["distance"] and not knobs.get("fill") and all(knobs.get(name, 0.5) == 0.5 for name in middle)
+
+
+def _blended(model: Model, a: Loop, b: Loop, knobs: Mapping[str, float]) -> Loop:
+    if knobs["blend"] in (0, 1):
+        return b if knobs["blend"] else a
+    pairs = zip(parts(a, model.card), parts(b, model.card), strict=True)
+    return join([latent.blend(model, *pair, knobs) for pair in pairs], a.with_notes((*a.notes, *b.notes)))

@@ -1,0 +1,105 @@
+"""The transport that is our own clock, and what it tells others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtgen.instrument.clocks.transport import Change, State, Transport
+from rtgen.music import midi
+from rtgen.music.time import TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH, seconds_per_tick
+
+_LEAD_IN_S = 0.002
+"""Between Start and the first clock: the MIDI 1.0 specification asks for at least 1 ms."""
+
+
+class InternalClock(Transport):
+    """Our own clock at a tempo of its own; rolls from the first moment it is told of.
+
+    Buttons of a keyboard move it: Stop, and while it is stopped Start, Continue and Song Position. MIDI clock is not
+    heard, nor is a Start while it rolls, so that a program that sends our own messages back does no harm.
+
+    Args:
+        tempo: BPM.
+    """
+
+    def __init__(self, tempo: float = 120.0) -> None:
+        super().__init__(tempo)
+        self._begun = False
+
+    def feed(self, now: float, message: bytes) -> Change | None:
+        """Hears a button that was pressed at `now`."""
+        kind = message[0]
+        if self.state is State.ROLLING:
+            if kind != midi.STOP:
+                return None
+            self._tick, self.state = max(self.tick_at(now), 0), State.STOPPED
+            return Change.STOPPED
+        if kind == midi.SONG_POSITION:
+            self._tick = midi.song_position(message) * TICKS_PER_SIXTEENTH
+        elif kind in (midi.START, midi.CONTINUE):
+            return self._roll(now, 0 if kind == midi.START else self._tick)
+        return None
+
+    def expire(self, now: float) -> Change | None:
+        """Starts at the first call."""
+        if self._begun:
+            return None
+        return self._roll(now, 0)
+
+    @property
+    def deadline(self) -> float | None:
+        """None: our own clock neither stops by itself nor gets lost."""
+        return None
+
+    def skip(self, now: float, gap: float) -> Change | None:
+        """The song goes on where it was."""
+        if self.state is not State.ROLLING:
+            return None
+        return self._roll(now, max(self.tick_at(now - gap), 0))
+
+    def set_tempo(self, now: float, tempo: float) -> None:
+        """Takes a new tempo from `now` on."""
+        if self.state is State.ROLLING:
+            tick = self.tick_at(now)
+            self._tick, self._time = tick, self.time_at(tick) + self.offset_s
+        self._seconds_per_tick = seconds_per_tick(tempo)
+
+    def _roll(self, now: float, tick: int) -> Change:
+        self._begun, self.state = True, State.ROLLING
+        # On a sixteenth, as Song Position can tell no other place.
+        self._tick = -(-tick // TICKS_PER_SIXTEENTH) * TICKS_PER_SIXTEENTH
+        self._time = now + self.offset_s + _LEAD_IN_S
+        return Change.ROLLED
+
+
+class ClockOut:
+    """Tells other programs where our song is: Start, MIDI clock, Song Position, Continue and Stop.
+
+    The clock runs while the song does. Its messages come from ticks as notes do, so they are as even as these.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def changed(self, change: Change, tick: int) -> list[bytes]:
+        """The messages for a break in the song's time, which goes on at `tick`, a whole sixteenth."""
+        was_rolling, self._next = self._next is not None, None
+        stop = [bytes((midi.STOP,))] if was_rolling else []
+        if change is not Change.ROLLED:
+            return stop
+        self._next = tick
+        if tick == 0:
+            return [*stop, bytes((midi.START,))]
+        return [*stop, midi.to_song_position(tick // TICKS_PER_SIXTEENTH), bytes((midi.CONTINUE,))]
+
+    def next_tick(self) -> int | None:
+        """The tick of the next clock; None while none is due."""
+        return self._next
+
+    def due(self, now: float, time_at: Callable[[int], float]) -> list[bytes]:
+        """The clocks that are due by `now` (seconds), ticks being at `time_at`."""
+        clocks = []
+        while self._next is not None and time_at(self._next) <= now:
+            clocks.append(bytes((midi.CLOCK,)))
+            self._next += TICKS_PER_CLOCK
+        return clocks

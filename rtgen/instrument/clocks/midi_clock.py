@@ -1,0 +1,118 @@
+"""The transport that follows another program's MIDI clock."""
+
+from __future__ import annotations
+
+from rtgen.instrument.clocks.follower import ClockFollower
+from rtgen.instrument.clocks.transport import Change, Health, State, Transport
+from rtgen.music import midi
+from rtgen.music.time import CLOCKS_PER_BEAT, TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH
+
+
+class MidiClock(Transport):
+    """Follows MIDI clock, Start, Continue, Stop and Song Position.
+
+    Positions are counted in clocks and interpolated between them. Clocks that got lost are counted, those that come
+    twice are not (`ClockFollower`), so a position may move by several clocks at once, or back. A clock that stops
+    coming without a Stop is held at its tempo for a beat; then the transport stops, and rolls on from there if the
+    clock comes back.
+
+    Args:
+        tempo: BPM that is taken until two clocks have told the real one.
+    """
+
+    def __init__(self, tempo: float = 120.0) -> None:
+        super().__init__(tempo)
+        self._follower = ClockFollower(self._seconds_per_tick * TICKS_PER_CLOCK)
+        self._first_tick = self._next_tick = 0
+        self._last_clock: float | None = None
+        self._lost = False
+
+    def feed(self, now: float, message: bytes) -> Change | None:
+        """Hears a system message that arrived at `now`; others are passed over."""
+        kind = message[0]
+        if kind == midi.CLOCK:
+            return self._clock(now)
+        if kind == midi.START:
+            return None if self._again(now) else self._arm(0)
+        if kind == midi.CONTINUE:
+            return self._arm(self._next_tick) if self.state is not State.ROLLING else None
+        if kind in (midi.STOP, midi.SYSTEM_RESET):
+            return self._stop()
+        if kind == midi.SONG_POSITION:
+            tick = midi.song_position(message) * TICKS_PER_SIXTEENTH
+            if self.state is State.ROLLING:
+                return self._arm(tick)
+            self._next_tick = tick
+            return None
+        return None
+
+    def _clock(self, now: float) -> Change | None:
+        self._last_clock = now
+        if self._lost or (self.state is State.ARMED and not self._follower.expects(now)):
+            # A song that starts anew need not keep to the beat of the one before.
+            self._follower.restart()
+        moved = self._follower.clock(now)
+        self._seconds_per_tick = self._follower.period / TICKS_PER_CLOCK
+        if self.state is State.STOPPED and not self._lost:
+            return None
+        self._time = self._follower.time
+        if self.state is State.ROLLING:
+            self._tick = max(self._tick + moved * TICKS_PER_CLOCK, self._first_tick)
+        else:
+            self._tick = self._first_tick = self._next_tick
+        self._next_tick = self._tick + TICKS_PER_CLOCK
+        if self.state is State.ROLLING:
+            return None
+        self.state, self._lost = State.ROLLING, False
+        return Change.ROLLED
+
+    def _again(self, now: float) -> bool:
+        """Whether a Start is the same as the last one, from a source that is connected twice."""
+        started = self.state is State.ROLLING and self._tick == 0
+        return started and self._follower.doubled and now - self._time < 0.5 * self._follower.period
+
+    def _arm(self, tick: int) -> Change | None:
+        was_rolling = self.state is State.ROLLING
+        self._next_tick, self.state = tick, State.ARMED
+        return Change.LOCATED if was_rolling else None
+
+    def _stop(self) -> Change | None:
+        was_stopped = self.state is State.STOPPED
+        self.state, self._lost = State.STOPPED, False
+        return None if was_stopped else Change.STOPPED
+
+    def expire(self, now: float) -> Change | None:
+        """Stops when no clock has come for a beat."""
+        if self.deadline is None or now < self.deadline:
+            return None
+        self.state, self._lost = State.STOPPED, True
+        return Change.LOST
+
+    @property
+    def deadline(self) -> float | None:
+        """A beat after the last clock, while rolling."""
+        if self.state is not State.ROLLING or self._last_clock is None:
+            return None
+        return self._last_clock + self._follower.period * CLOCKS_PER_BEAT
+
+    @property
+    def settled(self) -> bool:
+        """Whether two clocks have come in a row."""
+        return self._follower.locked
+
+    # ---- for whoever looks on -------------------------------------------------------------------------------------
+
+    @property
+    def health(self) -> Health:
+        """How well the clock can be followed."""
+        return Health(self._follower.jitter_s, self._follower.lost, self._follower.extra)
+
+    @property
+    def doubled(self) -> bool:
+        """Whether every clock is coming twice at present."""
+        return self._follower.doubled
+
+    @property
+    def lumps_s(self) -> float:
+        """The period in whose multiples clocks arrive, seconds; 0 when they come one by one."""
+        return self._follower.lumps_s

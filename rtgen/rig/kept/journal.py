@@ -1,0 +1,324 @@
+"""The session log: all that happened to the instrument and all that it sent, so that it can be played again.
+
+A file that is only ever added to. What was written survives the death of the process; at most what happened in the last
+half second is lost. The records, after `_MAGIC`, each begin with a letter:
+
+    H u32 JSON              the settings of the session; once, at the beginning
+    N f64                   time passed, up to then (seconds of a steady clock)
+    R f64 u8 u16 bytes      bytes arrived at an input
+    E f64 u32 JSON          something else happened
+    S u16 bytes             a message was sent
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import platformdirs
+
+from rtgen import __version__
+from rtgen.errors import UserError
+from rtgen.instrument.binding import Binding
+from rtgen.instrument.events import (
+    Chosen,
+    Ended,
+    Event,
+    Learn,
+    Linked,
+    Plugged,
+    Pressed,
+    Received,
+    Turned,
+    Used,
+    Warmed,
+)
+from rtgen.instrument.job import Answer
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Session
+from rtgen.rig.worker import wire
+
+SUFFIX = ".rtlog"
+MAX_BYTES = 2**30
+"""Larger logs are refused; two hours are about ten megabytes."""
+_MAGIC = b"rtgen session 1\n"
+_FLUSH_S = 0.4
+_MOST_JSON = 2**22
+_PLAIN: Mapping[str, type[Any]] = {
+    each.__name__: each for each in (Turned, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
+}
+
+
+def folder() -> Path:
+    """Where logs are kept unless another folder is named."""
+    return platformdirs.user_music_path() / "rtgen" / "sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a session begins with; the arguments of `Session`."""
+
+    preset: Preset
+    settings: Mapping[str, Any]
+    bindings: Mapping[int, tuple[Binding, ...]]
+
+    def session(self) -> Session:
+        """A fresh one."""
+        return Session(self.preset, bindings=self.bindings, **self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a session.
+
+    Args:
+        now: seconds of a steady clock.
+        event: what happened; None if time passed.
+        sent: the messages that were sent.
+    """
+
+    now: float
+    event: Event | Ended | None
+    sent: tuple[bytes, ...]
+
+
+class Journal:
+    """Writes a log, from a thread of its own: neither a slow disk nor a full one holds up the music.
+
+    Args:
+        path: of the log; its folder is made.
+        opening: what the session begins with.
+        complain: told, once, when nothing can be written any more.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, opening: Opening, complain: Callable[[str], None] = lambda _: None) -> None:
+        self.path = path
+        self._complain = complain
+        self._broken = False
+        self._steps: deque[Step] = deque()
+        self.count = 0
+        """Steps that are written."""
+        self.silent = True
+        """Whether nothing came in and nothing went out; there will then be no log."""
+        self._closing = threading.Event()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = path.open("xb")
+            self._file.write(_MAGIC + _record(b"H", None, _json(_of_opening(opening))))
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"The session log {path} cannot be written ({error.strerror}); choose another --sessions, or off"
+            ) from error
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join(5.0)
+        if self.silent:
+            # As when rtgen cannot start; whatever starts it again and again would fill the folder.
+            with suppress(OSError):
+                self.path.unlink()
+
+    def note(self, now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
+        """A step was taken; from the real-time loop, which does not wait."""
+        if not self._broken:
+            self._steps.append(Step(now, event, tuple(sent)))
+
+    def _run(self) -> None:
+        try:
+            with self._file as file:
+                # In the pace of its own: to be woken by every step would hold up the next.
+                while not self._closing.wait(_FLUSH_S):
+                    self._write(file)
+                self._write(file)
+        except OSError as error:
+            self._broken = True
+            self._steps.clear()
+            self._complain(
+                f"the session log {self.path} cannot be written any more ({error.strerror}); the music goes on"
+            )
+
+    def _write(self, file: BinaryIO) -> None:
+        while self._steps:
+            step = self._steps.popleft()
+            file.write(encoded(step))
+            self.count += 1
+            self.silent = self.silent and not step.sent and not isinstance(step.event, Received)
+        file.flush()
+
+
+def encoded(step: Step) -> bytes:
+    """A step as it is written."""
+    match step.event:
+        case None:
+            head = b"N" + struct.pack("<d", step.now)
+        case Received(port, data):
+            head = b"R" + struct.pack("<dBH", step.now, port, len(data)) + data
+        case _:
+            head = _record(b"E", step.now, _json(of_event(step.event)))
+    return head + b"".join(b"S" + struct.pack("<H", len(data)) + data for data in step.sent)
+
+
+def _record(letter: bytes, now: float | None, body: bytes) -> bytes:
+    return letter + (b"" if now is None else struct.pack("<d", now)) + struct.pack("<I", len(body)) + body
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> tuple[Opening, Iterator[Step]]:
+    """A log: what the session began with, and its steps.
+
+    A log whose end is missing is read up to there.
+
+    Raises:
+        UserError: it is no log, or cannot be read.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB, which no session is")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"The session log {path} cannot be read ({error.strerror}); 'rtgen sessions' lists them"
+        ) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
+    """As `read`, of what is in a log that errors call `name`.
+
+    Raises:
+        UserError: it is no log.
+    """
+    if not data.startswith(_MAGIC):
+        raise UserError(f"{name} is no session log of rtgen; 'rtgen sessions' lists them")
+    reader = _Reader(data, len(_MAGIC))
+    try:
+        if reader.take("<c")[0] != b"H":
+            raise ValueError
+        opening = _to_opening(reader.json())
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"The session log {name} has no readable beginning: nothing of it can be played; delete it"
+        ) from error
+    return opening, _steps(reader)
+
+
+class _Reader:
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data, self.at = data, at
+
+    def take(self, form: str) -> tuple[Any, ...]:
+        found = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return found
+
+    def bytes(self, count: int) -> bytes:
+        if self.at + count > len(self.data):
+            raise struct.error
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def json(self) -> Any:
+        (count,) = self.take("<I")
+        if count > _MOST_JSON:
+            raise ValueError
+        return json.loads(self.bytes(count))
+
+
+def _steps(reader: _Reader) -> Iterator[Step]:
+    """The steps up to the first that is not whole."""
+    step: tuple[float, Event | Ended | None] | None = None
+    sent: list[bytes] = []
+    while True:
+        try:
+            (letter,) = reader.take("<c")
+            if letter == b"S":
+                sent.append(reader.bytes(*reader.take("<H")))
+                continue
+            following = _step(letter, reader)
+        except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+            break
+        if step is not None:
+            yield Step(*step, tuple(sent))
+        step, sent = following, []
+    if step is not None:
+        yield Step(*step, tuple(sent))
+
+
+def _step(letter: bytes, reader: _Reader) -> tuple[float, Event | Ended | None]:
+    if letter == b"N":
+        return reader.take("<d")[0], None
+    if letter == b"R":
+        now, port, count = reader.take("<dBH")
+        return now, Received(port, reader.bytes(count))
+    if letter == b"E":
+        (now,) = reader.take("<d")
+        return now, to_event(reader.json())
+    raise ValueError
+
+
+# ---- events as JSON -------------------------------------------------------------------------------------------------
+
+
+def of_event(event: Event | Ended) -> list[Any]:
+    """An event as JSON holds it: its kind, and what it says."""
+    match event:
+        case Answer():
+            return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft]
+        case Chosen():
+            return ["Chosen", event.preset.as_dict()]
+    return [type(event).__name__, asdict(event)]
+
+
+def to_event(said: list[Any]) -> Event | Ended:
+    """The other way."""
+    match said:
+        case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
+            return Answer(wire.to_loop(loop), target, epoch, *draft)
+        case ["Chosen", settings]:
+            return Chosen(_to_preset(settings))
+    kind, fields = said
+    found: Event | Ended = _PLAIN[kind](**fields)
+    return found
+
+
+def _to_preset(settings: Mapping[str, Any]) -> Preset:
+    return Preset(name=settings["name"]).changed(**{k: v for k, v in settings.items() if k != "name"})
+
+
+def _of_opening(opening: Opening) -> dict[str, Any]:
+    bindings = {str(port): [asdict(b) for b in found] for port, found in opening.bindings.items()}
+    return {
+        "rtgen": __version__,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "preset": opening.preset.as_dict(),
+        "settings": dict(opening.settings),
+        "bindings": bindings,
+    }
+
+
+def _to_opening(said: Mapping[str, Any]) -> Opening:
+    bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
+    return Opening(_to_preset(said["preset"]), dict(said["settings"]), bindings)

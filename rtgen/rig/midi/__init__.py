@@ -1,0 +1,1 @@
+"""MIDI ports of this machine, and the servers behind them."""

@@ -1,0 +1,197 @@
+"""The MIDI systems of this machine, and what ports they have: the only importer of rtmidi."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rtgen.errors import UserError
+from rtgen.rig.midi.jack import onlooker
+
+try:
+    import rtmidi
+except ImportError as error:
+    raise UserError(
+        f"The MIDI library cannot be loaded ({error}); on Debian 'apt-get install libasound2-dev' brings what it "
+        "lacks, elsewhere install ALSA's library, or python-rtmidi again"
+    ) from error
+
+Api = Literal["auto", "jack", "alsa", "core", "winmm"]
+Choose = Callable[[str, list[str]], str]
+"""Asks the player which of several ports is meant."""
+Direction = Literal["in", "out"]
+MidiError = rtmidi.RtMidiError
+_KINDS: dict[Direction, Any] = {"in": rtmidi.MidiIn, "out": rtmidi.MidiOut}
+_RTMIDI = {
+    "jack": rtmidi.API_UNIX_JACK,
+    "alsa": rtmidi.API_LINUX_ALSA,
+    "core": rtmidi.API_MACOSX_CORE,
+    "winmm": rtmidi.API_WINDOWS_MM,
+}
+_TRIES = 20
+SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
+"""What each is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of the system's."""
+
+    system: str
+    direction: Direction
+    name: str
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keeps a C library from writing to standard error what we say better."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+def open_client(direction: Direction, api: str, name: str) -> Any:
+    """An rtmidi client of one system; None where that system is not running."""
+    os.environ.setdefault("JACK_NO_START_SERVER", "1")
+    try:
+        with nullcontext() if api == "jack" else _hushed():  # the onlooker has hushed JACK
+            return _KINDS[direction](_RTMIDI[api], name)
+    except (rtmidi.SystemError, rtmidi.RtMidiError, RuntimeError):
+        return None
+
+
+def names_of(client: Any) -> list[str]:
+    """What a client of rtmidi's may lead to."""
+    for _ in range(_TRIES):
+        # rtmidi counts them and asks for one after the other, and meanwhile one may go.
+        with suppress(MidiError):
+            return list(client.get_ports())
+    return []
+
+
+def compiled_apis() -> list[str]:
+    """The MIDI systems that this build of rtmidi can speak to."""
+    compiled = rtmidi.get_compiled_api()
+    return [api for api, number in _RTMIDI.items() if number in compiled]
+
+
+def running_apis() -> list[str]:
+    """The MIDI systems that are running, the most usual of this platform first."""
+    running = []
+    for api in sorted(compiled_apis(), key=["alsa", "core", "winmm", "jack"].index):
+        if api == "alsa" and not Path("/dev/snd/seq").exists():
+            continue
+        if api == "jack":
+            with suppress(ConnectionError):
+                onlooker()
+                running.append(api)
+            continue
+        client = open_client("in", api, "rtgen-probe")
+        if client is not None:
+            client.delete()
+            running.append(api)
+    return running
+
+
+def find_api(api: Api) -> str:
+    """The MIDI system that `api` stands for.
+
+    Raises:
+        UserError: it is not there, or none is.
+    """
+    running = running_apis()
+    if api == "auto":
+        if running:
+            return running[0]
+        looked = ", ".join(SYSTEMS[a] for a in compiled_apis()) or "none"
+        raise UserError(
+            f"No MIDI system is running (looked for: {looked}); start one, such as a JACK server, "
+            "or hear rtgen without any by 'rtgen demo'"
+        )
+    if api not in compiled_apis():
+        there = ", ".join(compiled_apis())
+        raise UserError(f"MIDI system {api} does not exist on this platform; use --api {there or 'auto'}")
+    if api not in running:
+        cure = "start its server (and set JACK_DEFAULT_SERVER if it has a name)" if api == "jack" else "start it"
+        raise UserError(f"MIDI system {SYSTEMS[api]} is not running; {cure} or choose another with --api")
+    return api
+
+
+def list_ports() -> list[Port]:
+    """All ports of all running systems."""
+    where = [(api, direction) for api in running_apis() for direction in _KINDS]
+    return [Port(api, direction, name) for api, direction in where for name in _names(direction, api)]
+
+
+def _names(direction: Direction, api: str) -> list[str]:
+    """What there is to hear, or to play to."""
+    if api == "jack":
+        try:
+            return onlooker().names(direction)
+        except ConnectionError:
+            return []
+    client = open_client(direction, api, "rtgen-probe")
+    if client is None:
+        return []
+    names = [name for name in names_of(client) if "rtgen-probe" not in name]
+    client.delete()
+    return names
+
+
+def own_name(name: str, api: str) -> str:
+    """The name, or with a number where another rtgen goes by it: ports are told apart by what they are called."""
+    # Whoever has one has both, but for CoreMIDI, which shows those alone that lead nowhere yet.
+    there = [each for direction in _KINDS if api == "core" or direction == "out" for each in _names(direction, api)]
+
+    def goes_by(own: str) -> bool:
+        ours = re.compile(rf"(^|:){re.escape(own)} (in|out)( \d+:\d+)?$")
+        return any(ours.search(each) for each in there)
+
+    return next(own for own in (name, *(f"{name} {n}" for n in range(2, 1000))) if not goes_by(own))
+
+
+def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:
+    """The index of the port that `wanted` names, in whole or in part, in any case.
+
+    Raises:
+        UserError: none matches, or several do and there is nobody to ask.
+    """
+    exact = [i for i, name in enumerate(names) if name == wanted]
+    partial = exact or [i for i, name in enumerate(names) if wanted.lower() in name.lower()]
+    if len(partial) == 1:
+        return partial[0]
+    if not partial:
+        there = ", ".join(repr(n) for n in names) or "none"
+        raise UserError(f"No MIDI {kind} is called {wanted!r}; there are: {there}. Check the cable or 'rtgen ports'")
+    several = [names[i] for i in partial]
+    if choose is not None:
+        return names.index(choose(f"Which MIDI {kind} is {wanted!r}?", several))
+    raise UserError(f"{wanted!r} may be any of the MIDI {kind}s {', '.join(map(repr, several))}; give more of its name")
+
+
+_ADDRESS = {"alsa": re.compile(r" \d+:\d+$"), "winmm": re.compile(r" \d+$")}
+"""What some systems append to a name, and what is another when the port comes back."""
+
+
+def same_port(name: str, names: Sequence[str], api: str) -> int | None:
+    """The index of the port that was called `name` when it was last there; None when it is not there."""
+    if name in names:
+        return names.index(name)
+    if (address := _ADDRESS.get(api)) is None:
+        return None
+    bare = [address.sub("", n) for n in names]
+    wanted = address.sub("", name)
+    return bare.index(wanted) if wanted in bare else None

@@ -1,0 +1,1 @@
+"""What the player is told and can ask: terminal, OSC, web page."""

@@ -1,0 +1,100 @@
+"""One process with one model in it, and the two threads that speak with it, so that nobody else waits for a pipe."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+from rtgen.instrument.job import Heard, Job
+from rtgen.rig.realtime import answer_promptly
+from rtgen.rig.worker import wire
+from rtgen.rig.worker.wire import Said
+
+_MAX_LINE = 4 * 2**20
+_LEAVE_S = 3.0
+"""How long a process that is not needed any more may take to end; a little longer than it gives itself."""
+
+
+class Process:
+    """A process that answers jobs with one model.
+
+    Args:
+        model: the `.onnx` file.
+        device: as in `rtgen.inference.model.Device`.
+        hurry: whether it may take the time of others until it is ready.
+        hear: called from a thread with what it says, but for nonsense, and with None when it has ended.
+    """
+
+    def __init__(self, model: Path, device: str, *, hurry: bool, hear: Callable[[Process, Said | None], None]) -> None:
+        self.model = model
+        self._hear = hear
+        self._jobs: SimpleQueue[Job | Heard | None] = SimpleQueue()
+        command = [sys.executable, "-m", "rtgen.rig.worker.main", str(model), device, "hurry" if hurry else "gently"]
+        pipe = subprocess.PIPE
+        self._popen = subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", errors="replace")
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        for pump, stream in ((self._write, self._popen.stdin), (self._read, self._popen.stdout)):
+            threading.Thread(target=pump, args=(stream,), name=f"worker {pump.__name__}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._popen.pid
+
+    @property
+    def status(self) -> str:
+        """How it ended, in words."""
+        code = self._popen.returncode
+        if code is None or code >= 0:
+            return f"status {code}"
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+        return f"signal {-code}"
+
+    def ask(self, job: Job | Heard) -> None:
+        """Sends a job, or what there is to hear; never waits, even if the process does not read."""
+        self._jobs.put(job)
+
+    def leave(self) -> None:
+        """Lets it answer what it has been asked, and end."""
+        self._jobs.put(None)
+        timer = threading.Timer(_LEAVE_S, self.kill)
+        timer.daemon = True
+        timer.start()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._popen.kill()
+        self._jobs.put(None)
+
+    def wait(self) -> None:
+        """Waits until it has ended."""
+        self._popen.wait()
+
+    def _write(self, stream: IO[str]) -> None:
+        answer_promptly()
+        with suppress(OSError, ValueError):
+            while (job := self._jobs.get()) is not None:
+                stream.write(wire.from_heard(job) if isinstance(job, Heard) else wire.from_job(job))
+                stream.flush()
+        with suppress(OSError, ValueError):
+            stream.close()
+
+    def _read(self, stream: IO[str]) -> None:
+        answer_promptly()
+        while line := stream.readline(_MAX_LINE):
+            said = wire.to_said(line)
+            if said is not None:
+                self._hear(self, said)
+        self._popen.kill()  # it has closed its output, which is to say nothing ever again
+        self._popen.wait()
+        stream.close()
+        self._hear(self, None)

@@ -1,0 +1,269 @@
+"""The worker: keeps a process that answers, sees to it that it does, and replaces it when it does not.
+
+The real-time loop only ever puts a job into a queue. All else is decided in one thread, which waits for what the
+processes say, and for the moment at which one of them should have said something.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import perf_counter
+
+from rtgen.instrument.job import Answer, Heard, Job, Placed
+from rtgen.rig.worker.process import Process
+from rtgen.rig.worker.wire import Failed, Ready, Report, Said, Skipped
+
+__all__ = ["Failed", "Ready", "Report", "Worker"]
+
+LOAD_S, RELOAD_S = 60.0, 15.0
+"""A process that is not ready after this long hangs. The first use of a graphics card may take half a minute; a model
+that has been ready before has that behind it."""
+ANSWER_S = 1.0
+"""A process that does not answer for this long hangs, or for four times what the model has shown to need."""
+RESTARTS = 3
+"""A model whose process dies more often than this is set aside."""
+FORGIVE_S = 30.0
+"""A death is forgotten after this long, if the model has answered since."""
+RETRY_S = 30.0
+"""A model that dies too often, with no other to take its place, is tried again after this long."""
+BAD_ANSWERS = 3
+"""A model that cannot answer so many loops in a row is set aside, if there is another."""
+STALE_S = 1.0
+"""A job that waited this long for a process is not worth answering."""
+_WARMED_ON = 3840
+"""Ticks of the loop that `Ready.seconds` is about."""
+
+
+class Worker:
+    """The worker, seen from the real-time process, which never waits for it.
+
+    To change the model, as to go back to an earlier one, a second process is started: the first answers until the
+    second is ready.
+
+    Args:
+        model: the `.onnx` file.
+        device: as in `rtgen.inference.model.Device`.
+        report: called, from threads of the worker's, with whatever it has to say.
+    """
+
+    def __init__(self, model: Path, device: str, report: Callable[[Report], None]) -> None:
+        self._device = device
+        self._report = report
+        self._stopping = False
+        # What is to be done in the worker's thread, which alone changes what follows.
+        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._keep, name="worker", daemon=True)
+        self._serving: Process | None = None
+        self._coming: Process | None = None
+        self._models = [model]
+        # Those that can be gone back to; the last is the one that answers, or last did.
+        self._names: dict[Path, str] = {}
+        self._deaths: dict[Path, list[float]] = {}
+        self._waiting: tuple[float, Job] | None = None
+        self._unanswered = self._bad = 0
+        self._seconds = 0.0
+        self._patience = ANSWER_S
+        self._ready_by = self._answer_by = self._retry_at = inf
+
+    def start(self) -> None:
+        """Starts the process; `Ready` follows."""
+        self._thread.start()
+
+    def ask(self, job: Job) -> None:
+        """Sends a job, and never waits.
+
+        The job is lost if the process dies over it. While there is no process the newest job waits, for a moment.
+        """
+        process = self._serving
+        self._events.put(partial(self._asked, perf_counter(), job, process))
+        if process is not None:
+            process.ask(job)
+
+    def tell(self, heard: Heard) -> None:
+        """Lets the model hear what is played, if there is one, and never waits; nothing comes back."""
+        process = self._serving
+        if process is not None:
+            process.ask(heard)
+
+    def use(self, model: Path) -> None:
+        """Has another model answer as soon as it is ready, and never waits; `Ready` or `Failed` follows."""
+        self._events.put(partial(self._choose, model))
+
+    def stop(self) -> None:
+        """Ends the processes."""
+        self._stopping = True
+        self._events.put(lambda: None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of what answers, or else of what is about to; None while there is neither."""
+        process = self._serving or self._coming
+        return process.pid if process else None
+
+    # ---- the worker's thread --------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        self._begin(self._models[-1])
+        while not self._stopping:
+            deadline = min(self._ready_by, self._answer_by, self._retry_at)
+            try:
+                self._events.get(timeout=None if deadline == inf else max(deadline - perf_counter(), 0.0))()
+            except Empty:
+                self._watch(perf_counter())
+        for process in (self._serving, self._coming):
+            if process is not None:
+                process.kill()
+                process.wait()
+
+    def _watch(self, now: float) -> None:
+        """Looks who should have said something by now."""
+        if self._serving is not None and now >= self._answer_by:
+            self._serving.kill()
+            self._lost(self._serving, f"has not answered for {self._patience:.1f} s and was stopped")
+        if self._coming is not None and now >= self._ready_by:
+            self._coming.kill()
+            self._lost(self._coming, "was not ready in time and was stopped")
+        if now >= self._retry_at:
+            self._begin(self._models[-1])
+
+    def _begin(self, model: Path) -> None:
+        """Starts a process with a model; what answers goes on until it is ready."""
+        self._abandon()
+        self._retry_at = inf
+        self._ready_by = perf_counter() + (RELOAD_S if model in self._names else LOAD_S)
+        try:
+            self._coming = Process(model, self._device, hurry=self._serving is None, hear=self._said)
+        except OSError as error:
+            self._died(model, f"could not be started ({error.strerror})")
+
+    def _abandon(self) -> None:
+        """Ends a process that is not ready yet."""
+        if self._coming is not None:
+            self._coming.kill()
+        self._coming, self._ready_by = None, inf
+
+    def _choose(self, model: Path) -> None:
+        present = self._coming or self._serving
+        if present is None or present.model != model:
+            self._deaths.pop(model, None)
+            if self._serving is not None and self._serving.model == model:
+                self._abandon()
+            else:
+                self._begin(model)
+
+    # ---- what is said ---------------------------------------------------------------------------------------------
+
+    def _said(self, process: Process, said: Said | None) -> None:
+        """Called in a thread of the process: an answer goes on at once, what follows from it is for our own thread."""
+        if isinstance(said, Answer | Placed):
+            self._report(said)
+        self._events.put(partial(self._heard, process, said))
+
+    def _asked(self, at: float, job: Job, process: Process | None) -> None:
+        if self._serving is None:
+            self._waiting = (at, job)
+        elif process is not self._serving:
+            self.ask(job)  # it was on its way when the process changed
+        else:
+            self._patience = max(ANSWER_S, 4 * self._seconds * max(1.0, job.loop.length / _WARMED_ON))
+            self._unanswered += 1
+            if self._unanswered == 1:
+                self._answer_by = perf_counter() + self._patience
+
+    def _heard(self, process: Process, said: Said | None) -> None:
+        match said:
+            case _ if process not in (self._serving, self._coming):
+                pass
+            case None:
+                self._lost(process, f"died ({process.status})")
+            case Ready() if process is self._coming:
+                self._take_over(process, said)
+            case Failed() if process is self._coming:
+                self._abandon()
+                self._set_aside(process.model, said.reason)
+            case Answer() | Failed() | Skipped() if process is self._serving:
+                self._unanswered = max(self._unanswered - 1, 0)
+                self._answer_by = perf_counter() + self._patience if self._unanswered else inf
+                self._judge(process.model, said)
+
+    def _take_over(self, process: Process, ready: Ready) -> None:
+        if self._serving is not None:
+            self._serving.leave()
+        self._serving, self._coming = process, None
+        self._ready_by = self._answer_by = inf
+        self._unanswered = self._bad = 0
+        self._seconds = ready.seconds
+        self._models = [*(m for m in self._models if m != process.model), process.model]
+        self._names[process.model] = ready.model
+        self._report(replace(ready, file=process.model))
+        if self._waiting is not None and perf_counter() - self._waiting[0] < STALE_S:
+            self.ask(self._waiting[1])
+        self._waiting = None
+
+    def _judge(self, model: Path, said: Answer | Failed | Skipped) -> None:
+        """Thinks better or worse of the model that answers."""
+        if isinstance(said, Answer):
+            self._bad = 0
+            now = perf_counter()
+            self._deaths[model] = [at for at in self._deaths.get(model, []) if now - at < FORGIVE_S]
+        elif isinstance(said, Failed):
+            self._report(said)
+            self._bad += 1
+            if self._bad == BAD_ANSWERS and len(self._models) > 1:
+                self._set_aside(model, f"Model {self._name(model)} could not answer {BAD_ANSWERS} loops in a row")
+
+    # ---- what is done about it ------------------------------------------------------------------------------------
+
+    def _lost(self, process: Process, how: str) -> None:
+        """A process is no more; what it was asked is not answered."""
+        if process is self._serving:
+            self._serving, self._answer_by = None, inf
+        else:
+            self._coming, self._ready_by = None, inf
+        self._died(process.model, how)
+
+    def _died(self, model: Path, how: str) -> None:
+        """Starts a model's process again, unless it does nothing but die."""
+        deaths = self._deaths.setdefault(model, [])
+        deaths.append(perf_counter())
+        what = f"The process of model {self._name(model)} {how}"
+        if len(deaths) > RESTARTS:
+            self._set_aside(model, f"{what}, for the {len(deaths)}th time")
+        elif self._coming is not None:
+            self._report(Failed(f"{what}; {self._name(self._coming.model)} is about to take over"))
+        else:
+            self._report(Failed(f"{what}; it is started again, and the music goes on meanwhile"))
+            self._begin(model)
+
+    def _set_aside(self, model: Path, why: str) -> None:
+        """Uses another model, if there is one.
+
+        Args:
+            model: which cannot be used.
+            why: a sentence without its end.
+        """
+        others = [m for m in self._models if m != model]
+        present = self._serving or self._coming
+        if present is not None and present.model != model:
+            self._models = others
+            self._report(Failed(f"{why}; {self._name(present.model)} answers instead"))
+        elif others:
+            self._models = others
+            self._report(Failed(f"{why}; {self._name(others[-1])} takes its place"))
+            self._begin(others[-1])
+        elif not self._names:
+            self._report(Failed(why, final=True))
+        else:
+            self._report(Failed(f"{why}; the music goes on without answers, and it is tried again in {RETRY_S:.0f} s"))
+            self._retry_at = perf_counter() + RETRY_S
+
+    def _name(self, model: Path) -> str:
+        return self._names.get(model, model.stem)

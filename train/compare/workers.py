@@ -1,0 +1,145 @@
+"""What a second worker of a cluster is worth: `python -m train.compare.workers SRC...`.
+
+One worker and two take turns, forth and back, so that what else the machine does is in both alike. Rates are by the
+clock once every worker is at work; a start of ray, and the imports of its workers, are told apart from them. Beside
+them stands the time of a core that a file takes, which others on the machine hardly change.
+
+Where there are fewer cores than workers, `--asleep` tells what the engine can do: a chunk then takes as long as it says
+and no core at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from train import config, fit
+from train.cluster import engine as cluster
+from train.cluster import fit as cluster_fit
+from train.prepare import pool, prepare
+from train.prepare.cut import Cutting
+from train.prepare.sources.find import Source, find
+
+Done = tuple[Any, float, float, int]
+"""Of a chunk: the result, the seconds of a core that it took, when it was done, and by which process."""
+
+
+def timed(work: Any, asleep: float, job: Any) -> Done:
+    """Does the work with a stop-watch; rests instead of it if `asleep`."""
+    begun, result = time.process_time(), None
+    if asleep:
+        time.sleep(asleep)
+    else:
+        result = work(job)
+    return result, time.process_time() - begun, time.time(), os.getpid()
+
+
+class Watched:
+    """An engine for `train.prepare.prepare` with a stop-watch.
+
+    Args:
+        engine: `train.prepare.pool.run` or `train.cluster.engine.run`.
+        workers: how many.
+        asleep: seconds of rest for each job in place of work; 0 for work.
+    """
+
+    def __init__(self, engine: Any, workers: int, asleep: float) -> None:
+        self._engine, self._workers, self._asleep = engine, workers, asleep
+        self.figures: dict[str, float] = {}
+
+    def __call__(self, work: Any, jobs: Sequence[prepare.Chunk]) -> Iterator[tuple[prepare.Chunk, Any]]:
+        """As the engine."""
+        begun, found = time.time(), list[tuple[int, Done]]()
+        for job, done in self._engine(partial(timed, work, self._asleep), jobs, workers=self._workers):
+            found.append((len(job.sources), done))
+            yield job, done[0]
+        firsts = {who: end for _, (_, _, end, who) in sorted(found, key=lambda f: -f[1][2])}
+        start = max(firsts.values())  # every worker has imported what it needs
+        rest = [(files, core_s, end) for files, (_, core_s, end, _) in found if end > start]
+        files = sum(files for files, _, _ in rest)
+        self.figures = {
+            "a second": files / (max(end for _, _, end in rest) - start),
+            "core ms": 1e3 * sum(core_s for _, core_s, _ in rest) / files,
+            "start": start - begun,
+        }
+
+
+def prepared(sources: Sequence[Source], engine: Any, workers: int, asleep: float) -> dict[str, float]:
+    """Files a second, milliseconds of a core for each, seconds to begin and in all."""
+    watched = Watched(engine, workers, asleep)
+    with tempfile.TemporaryDirectory() as folder:
+        if asleep:
+            list(watched(None, 3 * prepare.chunks(sources, folder, Cutting())))
+            return watched.figures
+        begun = time.time()
+        prepare.prepare(sources, Path(folder) / "out", engine=watched)
+    return watched.figures | {"in all": time.time() - begun}
+
+
+def trained(name: str, data: str, seconds: float, on_cluster: bool, workers: int) -> dict[str, float]:
+    """Loops a second, and seconds until the first of them."""
+    settings, states, begun = config.read(name), list[tuple[float, fit.State]](), time.perf_counter()
+    train = partial(cluster_fit.fit, threads=1) if on_cluster else fit.fit
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            settings,
+            data,
+            Path(folder) / "run",
+            budget_s=seconds,
+            device="cpu",
+            devices=workers,
+            progress=lambda state: states.append((time.perf_counter() - begun, state)),
+        )
+    (start, first), (_, last) = next(s for s in states if s[1].step > 3), states[-1]
+    steps = (last.step - first.step) / (last.elapsed_s - first.elapsed_s)
+    return {"a second": steps * settings.batch * workers, "steps": steps, "start": start}
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SRC...]", help="To prepare.")] = None,
+    times: Annotated[int, typer.Option(help="Repetitions.")] = 2,
+    turns: Annotated[str, typer.Option(help="Workers, one after the other.")] = "1,2,2,1",
+    asleep: Annotated[float, typer.Option(help="Seconds that a chunk rests, in place of work.")] = 0.0,
+    learn: Annotated[str | None, typer.Option(help="A configuration to train instead.")] = None,
+    data: Annotated[str, typer.Option(help="With what prepare wrote.")] = "data/loops",
+    seconds: Annotated[float, typer.Option(help="How long.")] = 20.0,
+) -> None:
+    """Measure one worker and several."""
+    import torch
+
+    torch.set_num_threads(1)
+    sources = [] if learn else find(names or [])
+
+    def measured(on_cluster: bool, workers: int) -> dict[str, float]:
+        if learn:
+            return trained(learn, data, seconds, on_cluster, workers)
+        return prepared(sources, cluster.run if on_cluster else pool.run, workers, asleep)
+
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for _ in range(times):
+        for workers in map(int, turns.split(",")):
+            for engine in "local", "ray":
+                if not (learn and engine == "local" and workers > 1):  # that would start this program again
+                    found.setdefault((engine, workers), []).append(measured(engine == "ray", workers))
+                    print(json.dumps({"engine": engine, "workers": workers} | found[engine, workers][-1]), flush=True)
+    unit = "loops" if learn else "files"
+    table = Table("engine", "workers", f"{unit} a second", "times one", "efficiency", title=f"{len(sources) or learn}")
+    for (engine, workers), rates in sorted(found.items()):
+        rate, one = (median(r["a second"] for r in rs) for rs in (rates, found[engine, 1]))
+        table.add_row(engine, str(workers), f"{rate:,.1f}", f"{rate / one:.2f}", f"{rate / one / workers:.0%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

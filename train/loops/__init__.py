@@ -1,0 +1,1 @@
+"""Loops in memory: read, augmented, damaged, and made into arrays."""

@@ -1,0 +1,330 @@
+"""Reader for Ableton Live sets (`.als`) of Live 8 to 12: XML, nearly always in gzip.
+
+The XML is streamed through expat: of a set of hundreds of megabytes only the notes are ever in memory. Document types,
+and with them entities, are refused.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+from xml.parsers import expat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtgen.errors import UserError
+from rtgen.music.time import PPQN, Metre
+from train.prepare.sources.find import Source
+from train.prepare.sources.piece import Part, Piece, Reading, distinct
+
+MAX_XML = 1 << 30
+"""Bytes of XML after which a set is refused."""
+MAX_NOTES = 1_000_000
+MAX_DEPTH = 200
+MAX_TOKEN = 4 << 20
+"""Bytes that one tag, comment or the like may have; expat keeps it in memory until it is whole."""
+_CHUNK = 1 << 16
+_FAR = 1e6
+"""Beats: nothing in a set is so far away."""
+_DEFAULT_TEMPO = 120.0
+_DEFAULTS = (("Time", 0.0), ("Duration", 0.25), ("Velocity", 100.0))
+"""Of a note's attributes."""
+_SLOWEST, _FASTEST = 20.0, 999.0
+"""BPM that Live can be set to."""
+_TEMPOS = {
+    "MasterTrack/MasterChain/Mixer/Tempo/ArrangerAutomation/Events/FloatEvent",  # Live 8
+    "MasterTrack/DeviceChain/Mixer/Tempo/Manual",  # 9 to 11
+    "MainTrack/DeviceChain/Mixer/Tempo/Manual",  # 12
+}
+
+
+@dataclass(slots=True)
+class Clip:
+    """A MIDI clip as the set has it; times in beats.
+
+    Args:
+        track: its track's name.
+        name: its own, often empty.
+        session: whether it lies in the session, not in the arrangement.
+        values: of its loop and place: LoopStart, LoopEnd, StartRelative, CurrentStart, CurrentEnd.
+        loops: whether it repeats.
+        metre: numerator and denominator, as far as they are told.
+        events: time, duration, velocity, 1 or 0 for enabled or not, and pitch, of each note in turn.
+    """
+
+    track: str
+    session: bool
+    name: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+    loops: bool = True
+    metre: dict[str, str] = field(default_factory=dict)
+    events: array[float] = field(default_factory=lambda: array("d"))
+
+    @property
+    def notes(self) -> NDArray[np.float64]:
+        """`events` by note, shape (notes, 5)."""
+        return np.frombuffer(self.events, np.float64).reshape(-1, 5)
+
+    @property
+    def brace(self) -> tuple[float, float]:
+        """Beats between which it plays."""
+        start = self.values.get("LoopStart", 0.0)
+        return start, self.values.get("LoopEnd", start)
+
+    def inside(self) -> NDArray[np.bool_]:
+        """Which notes are enabled and begin within the brace."""
+        notes, (start, end) = self.notes, self.brace
+        found: NDArray[np.bool_] = (notes[:, 3] > 0) & (notes[:, 0] >= start) & (notes[:, 0] < end)
+        return found
+
+
+@dataclass(slots=True)
+class LiveSet:
+    """What is read of a set.
+
+    Args:
+        tempo: BPM; None where none is told.
+        clips: MIDI clips on the tracks, without those in take lanes and in the groove pool.
+        audio: names of the audio tracks.
+        facts: what was left out.
+    """
+
+    tempo: float | None = None
+    clips: list[Clip] = field(default_factory=list)
+    audio: list[str] = field(default_factory=list)
+    facts: Counter[str] = field(default_factory=Counter)
+
+
+def read(source: Source) -> Reading:
+    """The MIDI clips of a set, each a piece of its own; loops begin with a clip's first note.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    live = parse(source)
+    facts = live.facts
+    facts.update(f"audio track {name!r} skipped" for name in live.audio)
+    if live.tempo is None:
+        facts["no tempo: 120 BPM taken"] += 1
+    pieces = []
+    names = distinct(f"{c.track} / {c.name}" if c.name else c.track for c in live.clips)
+    for name, clip in zip(names, live.clips, strict=True):
+        facts["disabled note left out"] += int(np.sum(clip.notes[:, 3] == 0))
+        facts["note outside its clip's loop left out"] += int(np.sum((clip.notes[:, 3] > 0) & ~clip.inside()))
+        facts["note without length left out"] += int(np.sum(clip.inside() & (clip.notes[:, 1] == 0)))
+        metre = _metre(clip.metre)
+        if metre is None:
+            facts["no metre: 4/4 taken"] += 1
+        notes, end = heard(clip)
+        if not notes.size:
+            facts["clip without notes"] += 1
+            continue
+        first = int(notes[0].min())
+        bar = (metre or Metre()).bar
+        pieces.append(Piece(((name, notes),), ((first, end - first),), bar, live.tempo or _DEFAULT_TEMPO))
+    return Reading(tuple(pieces), +facts)
+
+
+def _metre(told: dict[str, str]) -> Metre | None:
+    try:
+        return Metre(int(told["Numerator"]), int(told["Denominator"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def heard(clip: Clip) -> tuple[Part, int]:
+    """What a clip plays from its start on, once round its loop; and the tick at which that ends.
+
+    The start offset (StartRelative) turns the loop, so that it begins where playing begins. A clip in the arrangement
+    ends there at the latest where it ends on the timeline.
+    """
+    low, high = (round(v * PPQN) for v in clip.brace)
+    length = high - low
+    offset = round(clip.values.get("StartRelative", 0.0) * PPQN)
+    if length <= 0:
+        return np.empty((4, 0), np.int64), 0
+    notes = clip.notes[clip.inside() & (clip.notes[:, 1] > 0)]
+    on = np.minimum(np.rint(notes[:, 0] * PPQN).astype(np.int64) - low, length - 1)
+    off = np.clip(np.rint((notes[:, 0] + notes[:, 1]) * PPQN).astype(np.int64) - low, on + 1, length)
+    if clip.loops:
+        start, end = (on - offset) % length, length
+    else:
+        start, end = on - offset, length - offset
+    if not clip.session:
+        place = clip.values.get("CurrentEnd", _FAR) - clip.values.get("CurrentStart", 0.0)
+        end = min(end, round(place * PPQN))
+    velocity = np.clip(np.rint(notes[:, 2]), 1, 127).astype(np.int64)
+    found = np.stack([start, notes[:, 4].astype(np.int64), np.minimum(off - on, end - start), velocity])
+    return found[:, (start >= 0) & (start < end)], end
+
+
+def parse(source: Source) -> LiveSet:
+    """Reads a set.
+
+    Raises:
+        UserError: it is damaged, too large, or a trap.
+    """
+    handler = _Handler(source.name)
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = handler.start
+    parser.EndElementHandler = handler.end
+    parser.StartDoctypeDeclHandler = handler.doctype
+    given = 0
+    try:
+        with source.open() as file:
+            for data in _xml(file, source.name):
+                given += len(data)
+                if given > MAX_XML:
+                    raise UserError(f"{source.name} unpacks to more than {MAX_XML >> 20} MB; leave it out")
+                parser.Parse(data, False)
+                if given - parser.CurrentByteIndex > MAX_TOKEN:
+                    raise UserError(f"{source.name} is no Live set: one tag has more than {MAX_TOKEN >> 20} MB")
+        if not given:
+            raise UserError(f"{source.name} is empty; save the set again in Live")
+        parser.Parse(b"", True)
+    except FileNotFoundError:
+        raise UserError(f"{source.name} does not exist; check the path") from None
+    except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:
+        raise UserError(f"{source.name} is damaged ({error}); save the set again in Live") from error
+    if not handler.is_live:
+        raise UserError(f"{source.name} is XML but no Live set; leave it out")
+    return handler.found
+
+
+def _xml(file: IO[bytes], name: str) -> Iterator[bytes]:
+    """The XML in a file, in pieces, whether in gzip or plain."""
+    data = file.read(_CHUNK)
+    if data[:2] != b"\x1f\x8b":
+        while data:
+            yield data
+            data = file.read(_CHUNK)
+        return
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        while data and not unpack.eof:
+            # A small piece may unpack to a thousand times its size: never more than a chunk at a time.
+            yield unpack.decompress(data, _CHUNK)
+            data = unpack.unconsumed_tail or file.read(_CHUNK)
+    except zlib.error as error:
+        raise UserError(f"{name} is damaged ({error}); save the set again in Live") from error
+    if not unpack.eof:
+        raise UserError(f"{name} ends in the middle; copy it again, or take one of Live's backups")
+
+
+class _Handler:
+    """Listens to expat and keeps what matters; `path` are the names of the elements that are open."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.found, self.is_live = name, LiveSet(), False
+        self.path: list[str] = []
+        self.track = ""
+        self.told = False
+        self.clip: Clip | None = None
+        self.depth = 0
+        self.waiting: list[tuple[float, float, float, float]] = []
+        self.notes = 0
+
+    def doctype(self, *_: object) -> None:
+        raise UserError(f"{self.name} declares a document type, which no Live set does; it may be a trap, delete it")
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        path = self.path
+        path.append(tag)
+        depth = len(path)
+        if depth > MAX_DEPTH:
+            raise UserError(f"{self.name} is no Live set: its tags are nested more than {MAX_DEPTH} deep; leave it out")
+        if self.clip is not None:
+            self._in_clip(self.clip, tag, attributes)
+        elif tag == "MidiClip":
+            self._clip()
+        elif depth <= 6 and path[1:3] == ["LiveSet", "Tracks"]:
+            self._track(tag, attributes)
+        elif tag in ("Manual", "FloatEvent") and path[2] in ("MasterTrack", "MainTrack"):
+            if self.found.tempo is None and "/".join(path[2:]) in _TEMPOS:
+                tempo = float(attributes["Value"])
+                self.found.tempo = tempo if _SLOWEST <= tempo <= _FASTEST else None
+        elif depth == 2 and path == ["Ableton", "LiveSet"]:
+            self.is_live = True
+
+    def end(self, tag: str) -> None:
+        self.path.pop()
+        if self.clip is not None and len(self.path) < self.depth:
+            self.found.clips.append(self.clip)
+            self.clip = None
+        elif len(self.path) == 3 and tag == "AudioTrack" and self.path[1:] == ["LiveSet", "Tracks"]:
+            self.found.audio.append(self.track)
+
+    def _track(self, tag: str, attributes: dict[str, str]) -> None:
+        """A track begins, or tells its name; what the player wrote goes before what Live shows."""
+        if len(self.path) == 4:
+            self.track = f"{'Audio' if tag == 'AudioTrack' else 'MIDI'} track"
+            self.told = False
+        elif self.path[4:5] == ["Name"] and tag in ("UserName", "EffectiveName") and attributes.get("Value"):
+            if not self.told:
+                self.track = attributes["Value"]
+            self.told |= tag == "UserName"
+
+    def _clip(self) -> None:
+        path = self.path
+        if "GroovePool" in path:
+            self.found.facts["clip in the groove pool left out"] += 1
+        elif "TakeLanes" in path:
+            self.found.facts["clip in a take lane left out"] += 1
+        elif path[1:4] != ["LiveSet", "Tracks", "MidiTrack"] or "MainSequencer" not in path:
+            pass  # a frozen copy, or a clip that a device keeps
+        elif "ClipSlotList" in path or path[-2] == "Events":
+            self.clip = Clip(self.track, "ClipSlotList" in path)
+            self.depth = len(path)
+            self.waiting.clear()
+
+    def _in_clip(self, clip: Clip, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "MidiNoteEvent":
+            self._note(attributes)
+        elif tag == "KeyTrack":
+            self.waiting.clear()
+        elif tag == "MidiKey":
+            self._key(clip, int(attributes["Value"]))
+        elif len(self.path) == self.depth + 2 and self.path[-2] == "Loop":
+            if tag == "LoopOn":
+                clip.loops = attributes["Value"] == "true"
+            elif tag in ("LoopStart", "LoopEnd", "StartRelative"):
+                clip.values[tag] = _beats(attributes)
+        elif len(self.path) == self.depth + 1:
+            if tag == "Name":
+                clip.name = attributes.get("Value", "")
+            elif tag in ("CurrentStart", "CurrentEnd"):
+                clip.values[tag] = _beats(attributes)
+        elif tag in ("Numerator", "Denominator"):
+            clip.metre.setdefault(tag, attributes.get("Value", ""))
+
+    def _note(self, attributes: dict[str, str]) -> None:
+        self.notes += 1
+        if self.notes > MAX_NOTES:
+            raise UserError(f"{self.name} has more than {MAX_NOTES:,} notes; leave it out")
+        # Live 12.2 leaves out what has its default.
+        time, duration, velocity = (float(attributes.get(name, default)) for name, default in _DEFAULTS)
+        if abs(time) < _FAR and 0 <= duration < _FAR and 0 <= velocity <= 127:
+            self.waiting.append((time, duration, velocity, float(attributes.get("IsEnabled") != "false")))
+        else:
+            self.found.facts["impossible note left out"] += 1
+
+    def _key(self, clip: Clip, pitch: int) -> None:
+        """A key's number comes after its notes."""
+        if not 0 <= pitch <= 127:
+            self.found.facts["impossible note left out"] += len(self.waiting)
+            self.waiting.clear()
+        for time, duration, velocity, enabled in self.waiting:
+            clip.events.extend((time, duration, velocity, enabled, pitch))
+        self.waiting.clear()
+
+
+def _beats(attributes: dict[str, str]) -> float:
+    value = float(attributes["Value"])
+    if not abs(value) < _FAR:
+        raise ValueError(f"a position of {value} beats")
+    return value

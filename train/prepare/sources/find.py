@@ -1,0 +1,260 @@
+"""What there is to read: folders, zip archives, globs and files become a list of sources in a fixed order.
+
+A format is a module in this package with a function `read(source) -> Reading`, and a line in `READERS`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import IO
+
+import fsspec
+
+from rtgen.errors import UserError
+from rtgen.music import files
+from train.prepare.sources.piece import Reading
+
+READERS = {
+    ".mid": "train.prepare.sources.midi",
+    ".midi": "train.prepare.sources.midi",
+    ".als": "train.prepare.sources.als",
+    ".rtlog": "train.prepare.sources.log",
+}
+"""By suffix, the module whose `read` turns such a file into pieces."""
+MAX_MEMBERS = 2_000_000
+"""An archive of more files is refused."""
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one file of music lies.
+
+    Args:
+        root: the file itself, the folder or the archive that it was found in; a path, or a URL that fsspec knows.
+        member: path within the folder or archive, with forward slashes; empty for a file named by itself.
+    """
+
+    root: str
+    member: str = ""
+
+    @property
+    def song(self) -> str:
+        """The file's name within its set."""
+        return self.member or _last(self.root)
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return f"{_last(self.root)}/{self.member}" if self.member else _last(self.root)
+
+    @property
+    def set_name(self) -> str:
+        """The set it belongs to: the folder or archive that it was found in."""
+        if self.member:
+            return _last(self.root).removesuffix(".zip")
+        return _last(os.path.dirname(self.root if "://" in self.root else os.path.abspath(self.root)))  # noqa: PTH100, PTH120
+
+    @property
+    def suffix(self) -> str:
+        """Lower-case, with its dot."""
+        return os.path.splitext(self.song)[1].lower()  # noqa: PTH122  (a pathlib.Path takes ten times as long)
+
+    def beside(self, name: str) -> Source:
+        """Another file in the same folder."""
+        head, slash, _ = (self.member or self.root).rpartition("/")
+        return Source(self.root, head + slash + name) if self.member else Source(head + slash + name)
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file as a stream.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UserError: it cannot be read, or while it is open turns out to be damaged in its archive.
+        """
+        try:
+            if self.member and self.root.endswith(".zip"):
+                archive = _archive(self.root, os.getpid())
+                if self.member not in archive.NameToInfo:
+                    raise FileNotFoundError
+                with archive.open(self.member) as file:
+                    yield file
+            else:
+                with open_file(f"{self.root}/{self.member}" if self.member else self.root) as file:
+                    yield file
+        except FileNotFoundError:
+            raise
+        except _ARCHIVE_ERRORS as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or error or "it ends in the middle"
+            raise UserError(f"{self.name} cannot be read ({reason}); copy it again") from error
+
+    def bytes(self) -> bytes | None:
+        """What is in it; None when there is no such file.
+
+        Raises:
+            UserError: it is too large or cannot be read.
+        """
+        try:
+            with self.open() as file:
+                # Read to the cap, not to the size that an archive claims, which may be a lie.
+                data = file.read(files.MAX_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        if len(data) > files.MAX_BYTES:
+            raise UserError(f"{self.name} is larger than {files.MAX_BYTES >> 20} MB; leave it out")
+        return data
+
+    def state(self) -> tuple[int, float]:
+        """Size and time of the last change, by which a changed file is known; (0, 0) where they cannot be told."""
+        if self.member and self.root.endswith(".zip"):
+            info = _archive(self.root, os.getpid()).NameToInfo[self.member]
+            return info.file_size, float(info.CRC)
+        if "://" in self.root:
+            return 0, 0.0
+        found = os.stat(f"{self.root}/{self.member}" if self.member else self.root)  # noqa: PTH116
+        return found.st_size, found.st_mtime
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def open_file(path: str) -> IO[bytes]:
+    """A path or URL, opened for reading."""
+    if "://" not in path:
+        return open(path, "rb")  # noqa: PTH123
+    file: IO[bytes] = fsspec.open(path, "rb").open()
+    return file
+
+
+@lru_cache(maxsize=8)
+def _archive(path: str, process: int) -> zipfile.ZipFile:  # noqa: ARG001  (a part of the cache's key)
+    """An open archive. Forked processes must not share one: they would share its place in the file."""
+    try:
+        archive = zipfile.ZipFile(open_file(path))
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path} is not a readable zip archive ({error}); download it again") from error
+    if len(archive.NameToInfo) > MAX_MEMBERS:
+        raise UserError(f"{path} holds more than {MAX_MEMBERS} files; unpack what you need of it")
+    return archive
+
+
+def find(names: Sequence[str | Path], left_out: Counter[str] | None = None) -> list[Source]:
+    """The files of music that `names` (folders, zip archives, globs, files, URLs of them) hold, by set and song.
+
+    Archives within a folder are sets of their own. Live's own backups of a set are left out: they are earlier states
+    of the same music.
+
+    Args:
+        names: as a person types them.
+        left_out: counts what is not read, by reason.
+
+    Raises:
+        UserError: one does not exist or is no such file, an archive is damaged, or there is no music in any.
+    """
+    told: Counter[str] = Counter() if left_out is None else left_out
+    found = {source for name in names for path in _expand(str(name)) for source in _within(path, told)}
+    if not found:
+        formats = ", ".join(sorted(READERS))
+        raise UserError(f"{' and '.join(map(str, names))}: no file of music ({formats}) is in there; name another")
+    return sorted(found, key=lambda s: (s.set_name, s.song, s.root))
+
+
+def _expand(name: str) -> list[str]:
+    if "://" not in name and any(c in name for c in "*?[") and not os.path.exists(name):  # noqa: PTH110
+        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+        if not found:
+            raise UserError(f"{name} matches no file; check the pattern")
+        return [p for p in found if os.path.isdir(p) or _suffix(p) in (".zip", *READERS)]  # noqa: PTH112
+    return [name.rstrip("/") or "/"]
+
+
+def _within(path: str, told: Counter[str]) -> Iterator[Source]:
+    folder, members = _members(path)
+    if not folder and path.endswith(".zip"):
+        for member in _unlogged(_archive(path, os.getpid()).NameToInfo, told):
+            if _wanted(member, told):
+                yield Source(path, member)
+    elif not folder:
+        if _suffix(path) not in READERS:
+            raise UserError(f"{path} is none of {', '.join(sorted(READERS))}; name a folder, a .zip or such a file")
+        yield Source(path)
+    else:
+        for member in _unlogged(members, told):
+            if _suffix(member) == ".zip":
+                yield from _within(f"{path}/{member}", told)
+            elif _wanted(member, told):
+                yield Source(path, member)
+
+
+def _unlogged(members: Iterable[str], told: Counter[str]) -> Iterator[str]:
+    """Without the music of sessions whose logs are there: half of it was answered, and not played."""
+    every = list(members)
+    logs = {member.removesuffix(".rtlog") for member in every if member.endswith(".rtlog")}
+    for member in every:
+        if member.removesuffix(".mid") in logs and member.endswith(".mid"):
+            told["music of a session, whose log is read"] += 1
+        else:
+            yield member
+
+
+def _members(path: str) -> tuple[bool, Iterator[str]]:
+    """Whether `path` is a folder, and the files in it."""
+    if "://" in path:
+        system, inner = fsspec.core.url_to_fs(path)
+        if not system.exists(inner):
+            raise _missing(path)
+        root = str(inner).rstrip("/")
+        names = (str(p).removeprefix(root).lstrip("/") for p in system.find(inner))
+        return bool(system.isdir(inner)), names
+    if not os.path.exists(path):  # noqa: PTH110
+        raise _missing(path)
+    walk = (
+        os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")  # noqa: PTH118
+        for folder, _, inside in os.walk(path)
+        for name in inside
+    )
+    return os.path.isdir(path), walk  # noqa: PTH112
+
+
+def _missing(path: str) -> UserError:
+    return UserError(f"{path} does not exist; name a file of music, a folder or a .zip of them")
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
+def _wanted(member: str, told: Counter[str]) -> bool:
+    """Whether a file is music, and not what a Mac puts beside each file in an archive."""
+    folders, _, name = member.rpartition("/")
+    if name.startswith("._") or not name:
+        return False
+    if _suffix(name) not in READERS:
+        told[f"file of another kind ({_suffix(name) or 'no suffix'})"] += 1
+        return False
+    if name.lower().endswith(".als") and folders.rpartition("/")[2] == "Backup":
+        told["backup that Live made of a set"] += 1
+        return False
+    return True
+
+
+def read(source: Source) -> Reading:
+    """The pieces in a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    reading: Reading = import_module(READERS[source.suffix]).read(source)
+    return reading
