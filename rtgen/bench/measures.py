@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rtgen.bench.figures import Event, Row, Take
 from rtgen.bench.music import BAR, made_loop
@@ -31,6 +31,7 @@ from rtgen.bench.targets import (
     STILL,
     THRU,
 )
+from rtgen.instrument.notices import Answered
 from rtgen.music import midi
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop
@@ -45,8 +46,8 @@ _ANOTHER_FRAMES = 0.020 * RATE
 _SIXTEENTH = 120
 _ASIDE_S = 0.5
 """Before what is measured at rest, and after: what begins and ends is no rest."""
-ANSWERED = re.compile(r"^(answering|the answer for).*?([\d.]+) ms")
-LEAD = re.compile(r"lead ([\d.]+) ms")
+News = Sequence[Mapping[str, Any]]
+"""What a daemon reported, as `Program.news`."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,10 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
     played = [made_loop(seed, 1) for seed in range(amount.loops)]
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program:
         capture = stage.perform(program, tempos, as_script(played), (len(played) + 1) * BAR)
-        lines = [line for _, line in program.log]
+        news = program.news
     # In the bar after a change the tempo is being learnt.
     notes = kept(capture, played, stage.period_ms, leave_out=changes)
-    counts |= tally(lines, len(played))
+    counts |= tally(news, len(played))
     every = ", ".join(map(str, changes.values()))
     with stage.playing("sleep") as program:
         steps = [(i * amount.beats * 480, bpm) for i, bpm in enumerate(amount.tempos)]
@@ -162,7 +163,7 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
     return [
         Row.timed(IDLE, RTGEN, [notes], remark=f"at {every} BPM; {_kept(notes, capture)}"),
         Row.timed(IDLE, "bare sleeping loop", [bare], baseline=True),
-        *_answered(lines, counts, ""),
+        *_rows(news, counts, ""),
     ]
 
 
@@ -178,14 +179,14 @@ def busy(stage: Stage, amount: Amount) -> list[Row]:
     played = [made_loop(seed, 1) for seed in range(amount.busy_loops)]
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program, load(model_file()):
         capture = stage.perform(program, tempos, as_script(played), (len(played) + 1) * BAR)
-        lines = [line for _, line in program.log]
+        news = program.news
     notes = kept(capture, played, stage.period_ms)
     with stage.playing("sleep") as program, load(model_file()):
         bare = sixteenths(stage.perform(program, tempos, [], 2 * amount.beats * 480), [(0, _BUSY_TEMPO)])
     return [
         Row.timed(BUSY, RTGEN, [notes], remark=f"at {_BUSY_TEMPO} BPM; {_kept(notes, capture)}"),
         Row.timed(BUSY, "bare sleeping loop", [bare], baseline=True),
-        *_answered(lines, tally(lines, len(played)), ", all busy"),
+        *_rows(news, tally(news, len(played)), ", all busy"),
     ]
 
 
@@ -256,22 +257,26 @@ def _kept(take: Take, capture: Capture) -> str:
     return f"{len(take.events)} notes kept of {len(take.events) + take.lost}{gap}"
 
 
-def tally(lines: Iterable[str], played: int) -> dict[str, int]:
-    """How many loops were played, answered in time, and answered late, too late or never, by what the daemon said."""
-    told = [found.group(1) for line in lines if (found := ANSWERED.match(line))]
-    in_time = told.count("answering")
+def answered(news: News) -> News:
+    """The answers, in time or not."""
+    return [item for item in news if item["kind"] == Answered.__name__]
+
+
+def tally(news: News, played: int) -> dict[str, int]:
+    """How many loops were played, answered in time, and answered late, too late or never."""
+    told = answered(news)
+    in_time = sum(item["outcome"] == "answer" for item in told)
     # What is played in the lead before the last boundary is the call of one loop more.
     loops = max(played, len(told))
     return {"loops": loops, "in_time": in_time, "late": loops - in_time}
 
 
-def _answered(lines: Sequence[str], counts: dict[str, int], when: str) -> list[Row]:
-    took = [float(found.group(2)) for line in lines if (found := ANSWERED.match(line))]
-    leads = [float(found.group(1)) for line in lines if (found := LEAD.search(line))]
+def _rows(news: News, counts: dict[str, int], when: str) -> list[Row]:
+    told = answered(news)
     words = f"{counts['loops']} loops, {counts['in_time']} answered in time, {counts['late']} late"
-    rows = [Row(LOOPS, f"from job to answer{when}", took, remark=words)]
-    if leads:
-        rows.append(Row(LOOPS, f"lead chosen{when}", leads))
+    rows = [Row(LOOPS, f"from job to answer{when}", [1e3 * item["seconds"] for item in told], remark=words)]
+    if told:
+        rows.append(Row(LOOPS, f"lead chosen{when}", [1e3 * item["lead_s"] for item in told]))
     return rows
 
 

@@ -56,6 +56,7 @@ def _play(settings: dict[str, object]) -> None:
     from rich.console import Console
 
     from rtgen.instrument import preset as presets
+    from rtgen.instrument.options import Options
     from rtgen.instrument.session import Session
     from rtgen.rig.daemon import Daemon, News
     from rtgen.rig.midi.ports import LoopbackPorts
@@ -70,7 +71,8 @@ def _play(settings: dict[str, object]) -> None:
     preset = preset.changed(**settings)
     ports = LoopbackPorts(send)
     news: SimpleQueue[News | None] = SimpleQueue()
-    session = Session(preset, clock="internal" if ours else "midi", thru=thru, seed=seed, send_clock=send_clock)
+    options = Options(clock="internal" if ours else "midi", thru=thru, seed=seed, send_clock=send_clock)
+    session = Session(preset, options)
     daemon = Daemon(session, ports, find("models", preset.model), "cpu", news.put)
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
 
@@ -81,7 +83,7 @@ def _play(settings: dict[str, object]) -> None:
         daemon.stop()
 
     daemon.open()
-    with Teller(Console(stderr=True, highlight=False), daemon, preset, news, None, False) as teller:
+    with Teller(Console(stderr=True, highlight=False), daemon, news, form="json") as teller:
         teller.say("ports open")
         threading.Thread(target=listen, daemon=True).start()
         daemon.run()

@@ -18,13 +18,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rtgen.bench.figures import Figures, Row
-from rtgen.bench.measures import ANSWERED, LEAD, Amount, as_script, changing
+from rtgen.bench.measures import Amount, News, answered, as_script, changing
 from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import BESIDE
 from rtgen.bench.server import RATE, TempoMap
 from rtgen.bench.stage import Stage, open_stage
 from rtgen.bench.streams import runs, sounded, within
 from rtgen.bench.targets import LAST_NOTES, PLAYED
+from rtgen.instrument.notices import DraftPlayed
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
 from rtgen.shipped import find
@@ -35,7 +36,6 @@ _PAUSE_S = 1.0
 """Between the model being ready and the first note: what was warm by then is not any more."""
 _CALL_BARS = 2
 _LAST_S = 0.030
-_DRAFTED = "from what was heard before"
 
 
 def played(
@@ -92,7 +92,7 @@ def loops(
             with BESIDE[name](), stage.playing("daemon", preset=_shipped(preset), use="follow", bars=1) as program:
                 time.sleep(_PAUSE_S)
                 stage.perform(program, tempos, script, (count + 1) * BAR)
-                rows.append(_row(what, [[line for _, line in program.log]], count))
+                rows.append(_row(what, [program.news], count))
     return rows
 
 
@@ -100,13 +100,13 @@ def _shipped(preset: str) -> str:
     return str(find("presets", preset))
 
 
-def _row(what: str, sets: list[list[str]], asked: int) -> Row:
-    """What the daemon said, set by set, as a row; `asked` is the number of calls in all sets."""
-    told = [[found for line in lines if (found := ANSWERED.match(line))] for lines in sets]
-    took = [[float(found.group(2)) for found in each] for each in told]
-    in_time = sum(found.group(1) == "answering" for each in told for found in each)
-    drafts = sum(_DRAFTED in line for lines in sets for line in lines)
-    leads = [float(found.group(1)) for lines in sets for line in lines if (found := LEAD.search(line))]
+def _row(what: str, sets: Sequence[News], asked: int) -> Row:
+    """What the daemon reported, set by set, as a row; `asked` is the number of calls in all sets."""
+    told = [answered(news) for news in sets]
+    took = [[1e3 * item["seconds"] for item in each] for each in told]
+    in_time = sum(item["outcome"] == "answer" for each in told for item in each)
+    drafts = sum(item["kind"] == DraftPlayed.__name__ for news in sets for item in news)
+    leads = [1e3 * item["lead_s"] for each in told for item in each]
     every, first = [ms for each in took for ms in each], [each[0] for each in took if each]
     late = asked - in_time
     words = [f"{late} late of {asked}"]
@@ -120,8 +120,8 @@ def _row(what: str, sets: list[list[str]], asked: int) -> Row:
     return Row(PLAYED, what, every, remark="; ".join(words), more=more)
 
 
-def _set(stage: Stage, preset: str, answers: int) -> list[str]:
-    """What the daemon says while so many calls are played to it."""
+def _set(stage: Stage, preset: str, answers: int) -> News:
+    """What the daemon reports while so many calls are played to it."""
     tempos, turn = TempoMap((0, _TEMPO)), 2 * _CALL_BARS * BAR
     calls = [made_loop(i, _CALL_BARS) for i in range(answers)]
     script = [(e.tick, e.data) for i, call in enumerate(calls) for e in note_events(call.notes, start=i * turn)]
@@ -129,7 +129,7 @@ def _set(stage: Stage, preset: str, answers: int) -> list[str]:
         time.sleep(_PAUSE_S)
         # The last answer need not be heard to its end.
         stage.perform(program, tempos, script, answers * turn - _CALL_BARS * BAR + BAR // 2)
-        return [line for _, line in program.log]
+        return program.news
 
 
 def last_notes(stage: Stage, count: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from rtgen.bench import pipe
 from rtgen.bench.server import (
@@ -76,6 +78,11 @@ class Program(Closing):
     def said(self) -> str:
         """Its log, as text."""
         return "\n".join(f"{at:8.3f} {line}" for at, line in self.log)
+
+    @property
+    def news(self) -> list[dict[str, Any]]:
+        """What a daemon with `--json` reported, as `rtgen.rig.told.telling.as_json` writes it."""
+        return [json.loads(line) for _, line in self.log if line.startswith("{")]
 
     def wait_for_line(self, text: str, patience_s: float = 30.0) -> float:
         """Waits until it said something; when that was, in seconds from its start.

@@ -98,7 +98,7 @@ class JackStage(Stage):
             if key not in ("thru", "preset"):
                 flags += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
         preset = settings.get("preset", self._preset)
-        return daemon(self._server, "--preset", str(preset), "--seed", "1", *flags)
+        return daemon(self._server, "--json", "--preset", str(preset), "--seed", "1", *flags)
 
     def ports_opened(self, program: Program) -> float:
         """Waits for the ports."""

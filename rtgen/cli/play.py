@@ -107,6 +107,7 @@ def run(
         float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, for programs.")] = False,
 ) -> None:
     """Listen, and answer in tempo, until Ctrl-C.
 
@@ -115,6 +116,7 @@ def run(
 
     **Example:** rtgen run --in keystation --out fluid --clock internal --tempo 96 --use follow
     """
+    from rtgen.instrument.options import Options
     from rtgen.rig import runner
     from rtgen.rig.kept import config as configs
     from rtgen.rig.kept.clips import folder as clip_folder
@@ -132,24 +134,30 @@ def run(
     machine = configs.load(path)
     early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
     late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
+    ins, out = tuple(inputs or machine.inputs), output or machine.output
     kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
     runner.run(
         chosen,
         model_of(chosen),
         runner.Setup(
-            inputs=tuple(inputs or machine.inputs),
-            output=output or machine.output,
+            inputs=ins,
+            output=out,
             api=api,
             name=name,
-            clock=clock,
-            seed=seed_of(seed),
+            options=Options(
+                clock=clock,
+                # Virtual ports lead to a DAW, which hears the keyboard itself; named ones are keyboard and instrument.
+                thru=bool(ins) and out not in ins if thru is None else thru,
+                seed=seed_of(seed),
+                clock_offset_s=late / 1e3,
+                output_offset_s=early / 1e3,
+                send_clock=send_clock,
+                takeover=machine.takeover,
+                listens=machine.listens,
+            ),
             device=device,
-            thru=thru,
-            clock_offset_s=late / 1e3,
-            output_offset_s=early / 1e3,
-            send_clock=send_clock,
             log=log,
-            config=machine,
+            controllers=machine.controllers,
             config_path=path,
             clips=kept,
             shown=tuple(shown or machine.shown),
@@ -157,6 +165,7 @@ def run(
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
             osc=osc,
             panel=page,
+            form="json" if json else "words",
         ),
         seconds,
         quiet,
@@ -206,6 +215,7 @@ def render(
 
     from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
+    from rtgen.instrument.notices import Answered, Called
     from rtgen.music import files
     from rtgen.music.note import Loop
     from rtgen.rig import offline
@@ -227,6 +237,6 @@ def render(
 
         rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
     files.write(target, rendered)
-    calls = sum(n.what == "call" for n in notices)
-    answered = sum(len(n.loop) for n in notices if n.what == "answer" and n.loop)
+    calls = sum(isinstance(n, Called) and n.asked for n in notices)
+    answered = sum(len(n.loop) for n in notices if isinstance(n, Answered) and n.outcome == "answer")
     say(f"{source}: {calls} loops answered with {answered} notes, in {target}")

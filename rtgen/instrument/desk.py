@@ -8,7 +8,8 @@ from typing import Literal
 
 from rtgen.instrument.binding import DEFAULT, Binding
 from rtgen.instrument.controls import Controls, Learned, Takeover
-from rtgen.instrument.events import Learn, Notice, Output, Pressed, Turned
+from rtgen.instrument.events import Learn, Output, Pressed, Turned
+from rtgen.instrument.notices import ControlTaken, SaveBindings
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music import midi
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
@@ -109,10 +110,10 @@ class Desk:
     def _learned(self, port: int, learned: Learned, out: Output) -> None:
         to = learned.binding.to
         if learned.instead is not None:
-            out.notices.append(Notice("taken", port=port, name=to, other=learned.instead))
+            out.notices.append(ControlTaken(port, to, learned.instead))
             return
         self._listen_for(None)
-        out.notices.append(Notice("learned", port=port, name=to, bindings=self.controls(port).bindings))
+        out.requests.append(SaveBindings(port, to, self.controls(port).bindings))
 
 
 class Taps:

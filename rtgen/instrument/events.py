@@ -1,14 +1,13 @@
-"""What can happen to the instrument, and what it asks for in return."""
+"""Events that a session is stepped with, and the output of a step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rtgen.instrument.binding import Binding
 from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.preset import Preset, Use
-from rtgen.music.note import Loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,58 +127,19 @@ class Ended:
 Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something worth telling the player.
-
-    Args:
-        what: what happened; `call` is a captured loop that went to the model, `silence` one without notes, `answer` one
-            that came in time, `draft` that it did not and its draft plays, `late` one that came late, `missed` one
-            whose turn was over; `foreign` a clock on another input than the one that is followed, `doubled` one that
-            comes twice; `overslept` that the machine slept or stood still; `preset` that another one took over;
-            `stored` that a loop became A or B, or could not, as there is none; `kept` that the present answer shall be
-            written as a clip, or cannot, as there is none; `wanted` that another preset is; `learned` that a knob or
-            button is for something now, `taken` that it was for something else, and is not yet; `unplugged` and
-            `plugged` that a port went and came back; `linked` that others came into the Link session, or left it.
-        loop_index: which loop of the song it is about.
-        loop: the notes of it.
-        seconds: how long the answer took, or the machine slept.
-        lead_s: how long before its boundary the loop went to the model.
-        port: number of the input it is about.
-        name: of the port, or `a` or `b`, or what was learned; of the preset that is wanted `next`, `previous`, or its
-            number in the list, from 1.
-        other: what a knob or button was for.
-        preset: the one that took over, or that a kept answer is of.
-        tempo: BPM, of an answer that is kept.
-        bindings: all that the controller at the input turns and presses, when something was learned from it.
-        peers: how many others are in the Link session.
-    """
-
-    what: Literal[
-        "rolling", "stopped", "lost", "located", "call", "silence", "answer", "draft", "late", "missed",
-        "foreign", "doubled", "overslept", "preset", "stored", "kept", "wanted",
-        "learned", "taken", "unplugged", "plugged", "linked",
-    ]  # fmt: skip
-    loop_index: int = 0
-    loop: Loop | None = None
-    seconds: float = 0.0
-    lead_s: float = 0.0
-    port: int = 0
-    name: str = ""
-    other: str = ""
-    preset: Preset | None = None
-    tempo: float = 0.0
-    bindings: tuple[Binding, ...] = ()
-    peers: int = 0
-
-
 @dataclass(slots=True)
 class Output:
     """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again.
 
-    `draft` is a job that may be lost, as nothing but its own answer depends on it; `heard` is what the model may hear
-    before it is asked for anything; `echoes` are messages for controllers, each with the number of the input that it
-    plays.
+    Args:
+        messages: to send, in order.
+        jobs: for the model.
+        draft: a job that may be lost: nothing but its own answer depends on it.
+        heard: what the model may be shown before it is asked for anything.
+        echoes: messages for controllers, each with the number of the input that the controller plays.
+        notices: what to tell the player.
+        requests: what the program around the session should do.
+        wake_at: when to step again if nothing happens before, in seconds; None for never.
     """
 
     messages: list[bytes] = field(default_factory=list)
@@ -188,4 +148,5 @@ class Output:
     heard: Heard | None = None
     echoes: list[tuple[int, bytes]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     wake_at: float | None = None

@@ -6,25 +6,23 @@ A session owns all musical state. The daemon, the offline renderer, the demo and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
 from rtgen.instrument.answers import Answers, Asked
-from rtgen.instrument.binding import Binding
 from rtgen.instrument.clocks.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.clocks.link_clock import LinkClock
 from rtgen.instrument.clocks.midi_clock import MidiClock
 from rtgen.instrument.clocks.sources import ClockSources
 from rtgen.instrument.clocks.transport import Change, State, Transport
-from rtgen.instrument.controls import Controls, Takeover
+from rtgen.instrument.controls import Controls
 from rtgen.instrument.desk import At, Desk, Taps
 from rtgen.instrument.events import (
     Chosen,
     Event,
     Learn,
     Linked,
-    Notice,
     Output,
     Plugged,
     Pressed,
@@ -37,6 +35,23 @@ from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.lead import Lead
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.memory import Memory
+from rtgen.instrument.notices import (
+    Answered,
+    Called,
+    DoubledClock,
+    DraftPlayed,
+    ForeignClock,
+    Halted,
+    KeepAnswer,
+    Overslept,
+    PeersChanged,
+    PortChanged,
+    PresetChanged,
+    Rolling,
+    SelectPreset,
+    Stored,
+)
+from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
@@ -59,6 +74,11 @@ _DRAFT_S, _SPARE_S = 0.1, 0.05
 
 
 _CLOCK = bytes([midi.CLOCK])
+_WHY: Mapping[Change, Literal["stopped", "lost", "located"]] = {
+    Change.STOPPED: "stopped",
+    Change.LOST: "lost",
+    Change.LOCATED: "located",
+}
 _CLOCKS = {"midi": MidiClock, "internal": InternalClock, "link": LinkClock}
 
 
@@ -67,34 +87,13 @@ class Session:
 
     Args:
         preset: the musical settings.
-        clock: `midi` follows the input's clock, `internal` rolls at the preset's tempo from the first step, `link`
-            follows an Ableton Link session, as `Linked` tells of it.
-        thru: whether what is played also goes to the output.
-        seed: of everything random; job n of a session has a seed that follows from it and n.
-        clock_offset_s: the clock comes this much late (early, if negative).
-        output_offset_s: messages leave this much earlier (later, if negative) than their tick.
-        send_clock: whether the internal clock is sent to the output.
-        bindings: what the knobs and buttons of the controllers at some inputs are for; of all others, the usual.
-        takeover: what a knob does that does not stand where its parameter is.
-        listens: the MIDI channel, 1-16, that is heard; None hears all.
+        options: everything else it is set up with.
     """
 
-    def __init__(
-        self,
-        preset: Preset,
-        *,
-        clock: Literal["midi", "internal", "link"] = "midi",
-        thru: bool = False,
-        seed: int = 0,
-        clock_offset_s: float = 0.0,
-        output_offset_s: float = 0.0,
-        send_clock: bool = False,
-        bindings: Mapping[int, Iterable[Binding]] | None = None,
-        takeover: Takeover = "none",
-        listens: int | None = None,
-    ) -> None:
-        self.transport: Transport = _CLOCKS[clock](preset.tempo)
-        self.transport.offset_s = clock_offset_s
+    def __init__(self, preset: Preset, options: Options | None = None) -> None:
+        options = options or Options()
+        self.transport: Transport = _CLOCKS[options.clock](preset.tempo)
+        self.transport.offset_s = options.clock_offset_s
         self.preset = preset
         self.use: Use = preset.use
         self.lead = Lead(_HOT_S)
@@ -107,12 +106,12 @@ class Session:
         self._ledger = Ledger()
         self._player = Player(self._ledger, preset.channel - 1)
         self._parsers: dict[int, midi.Parser] = {}
-        self._thru = Thru(self._ledger) if thru else None
-        self._seed = seed
+        self._thru = Thru(self._ledger) if options.thru else None
+        self._seed = options.seed
         self._jobs = 0
-        self._offset = output_offset_s
+        self._offset = options.output_offset_s
         self._sources = ClockSources()
-        self._clock_out = ClockOut() if send_clock else None
+        self._clock_out = ClockOut() if options.send_clock else None
         self._chosen: Preset | None = None
         self._wake: float | None = None
         self._warmed = float("-inf")
@@ -120,9 +119,9 @@ class Session:
         self._epoch = 0
         self._turn_index = 0
         self._answers = Answers()
-        self._desk = Desk(preset.knobs, bindings or {}, takeover)
+        self._desk = Desk(preset.knobs, options.bindings, options.takeover)
         self._taps = Taps()
-        self._listens = listens
+        self._listens = options.listens
         # A knob was turned while the answer was being made anew.
         self._turned = False
         self._plays: int | None = None
@@ -192,10 +191,10 @@ class Session:
                 self._broke(now, self.transport.feed(now, message), out)
                 self._place()
                 if self.transport.doubled and not self._doubled:
-                    out.notices.append(Notice("doubled", port=port))
+                    out.notices.append(DoubledClock(port))
                 self._doubled = self.transport.doubled
             elif self._sources.is_news(now, port):
-                out.notices.append(Notice("foreign", port=port))
+                out.notices.append(ForeignClock(port))
             return
         if (done := self._desk.feed(port, message, out)) is not None:
             for each in done:
@@ -205,7 +204,7 @@ class Session:
                     self._press(now, each, out)
             return
         if message[0] & 0xF0 == 0xC0:
-            out.notices.append(Notice("wanted", port=port, name=str(message[1] + 1)))
+            out.requests.append(SelectPreset(str(message[1] + 1)))
             return
         self._hands.feed(port, message)
         if self._thru is not None:
@@ -247,14 +246,14 @@ class Session:
             # A keyboard that is gone holds no key and no pedal.
             for message in self._hands.let_go(event.port):
                 self._hear(now, event.port, message, out)
-        out.notices.append(Notice("plugged" if event.there else "unplugged", port=event.port, name=event.name))
+        out.notices.append(PortChanged(event.port, event.name, event.there))
 
     def _link(self, now: float, event: Linked, out: Output) -> None:
         """The Link session told where it is."""
         assert isinstance(self.transport, LinkClock)
         if event.peers != self._peers:
             self._peers = event.peers
-            out.notices.append(Notice("linked", peers=event.peers))
+            out.notices.append(PeersChanged(event.peers))
         self._broke(now, self.transport.follow(event), out)
         self._broke(now, self.transport.expire(now), out)
         self._place()
@@ -294,7 +293,7 @@ class Session:
                 self._desk.show("mute", float(self._player.muted), out)
             case "store_a" | "store_b":
                 which: Literal["a", "b"] = "a" if pressed.button == "store_a" else "b"
-                out.notices.append(Notice("stored", name=which, loop=self._memory.store(which)))
+                out.notices.append(Stored(which, self._memory.store(which)))
                 if self.preset.mode == "blend":
                     self._remake(now, out)
             case "regenerate":
@@ -303,8 +302,7 @@ class Session:
                 if self._answers.back():
                     self._replay(now)
             case "keep":
-                tempo = self.transport.tempo
-                out.notices.append(Notice("kept", loop=self.present, preset=self.preset, tempo=tempo))
+                out.requests.append(KeepAnswer(self.present, self.preset, self.transport.tempo))
             case "clear":
                 self._answers, self._memory, self._awaited = Answers(), Memory(), None
                 self._player.clear()
@@ -313,7 +311,7 @@ class Session:
                 if (tapped := self._taps.tap(now)) is not None:
                     self.transport.set_tempo(now, tapped)
             case "next_preset" | "previous_preset":
-                out.notices.append(Notice("wanted", name=pressed.button.removesuffix("_preset")))
+                out.requests.append(SelectPreset(pressed.button.removesuffix("_preset")))
             case "panic":
                 self._player.clear()
                 out.messages += self._ledger.panic()
@@ -379,7 +377,7 @@ class Session:
 
     def _oversleep(self, now: float, gap: float, out: Output) -> None:
         """The machine slept: what was due then is not played now."""
-        out.notices.append(Notice("overslept", seconds=gap))
+        out.notices.append(Overslept(gap))
         self._broke(now, self.transport.skip(now, gap), out)
 
     def _broke(self, now: float, change: Change | None, out: Output) -> None:
@@ -397,10 +395,10 @@ class Session:
         if self._clock_out is not None:
             out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
-            out.notices.append(Notice("rolling", tick // self.preset.length))
+            out.notices.append(Rolling(tick // self.preset.length, self.preset.bars))
             self._enter(tick)
         else:
-            out.notices.append(Notice(change.value))
+            out.notices.append(Halted(_WHY[change]))
 
     def _enter(self, tick: int) -> None:
         """Begins in the loop that belongs to the position."""
@@ -425,7 +423,7 @@ class Session:
         self._tune()
         self._player.channel = preset.channel - 1
         self.transport.set_tempo(now, preset.tempo)
-        out.notices.append(Notice("preset", preset=preset))
+        out.notices.append(PresetChanged(preset))
 
     # ---- time passes ----------------------------------------------------------------------------------------------
 
@@ -533,7 +531,7 @@ class Session:
             elif self.use == "follow":
                 self._answers.silence()
             self._memory.hear(call)
-            out.notices.append(Notice("call" if asked else "silence", index - 1, call))
+            out.notices.append(Called(index - 1, self.preset.bars, call, asked))
         if self.use != "answer" and self._awaited != start:
             self._go_on(start)
         if self._captures(index):
@@ -550,7 +548,7 @@ class Session:
             self._go_on(start)
         else:
             self._play(draft, start, start)
-            out.notices.append(Notice("draft", start // self.preset.length, draft))
+            out.notices.append(DraftPlayed(start // self.preset.length, self.preset.bars, draft))
 
     def _go_on(self, start: int) -> None:
         """Plays the present answer again: until its successor comes, what was sounding goes on."""
@@ -590,13 +588,13 @@ class Session:
         if late:
             bar = self.preset.metre.bar
             from_tick = -(-self.transport.tick_at(now + self._offset) // bar) * bar
-        what: Literal["answer", "late", "missed"] = "late" if late else "answer"
+        outcome: Literal["answer", "late", "missed"] = "late" if late else "answer"
         if from_tick < asked.start + self.preset.length:
             self._play(answer.loop, asked.start, from_tick)
         else:
-            what = "missed"
-        index = asked.start // self.preset.length
-        out.notices.append(Notice(what, index, answer.loop, now - asked.at, asked.lead_s))
+            outcome = "missed"
+        index, bars = asked.start // self.preset.length, self.preset.bars
+        out.notices.append(Answered(index, bars, answer.loop, outcome, now - asked.at, asked.lead_s))
         if self._turned:
             self._remake(now, out)
 

@@ -11,8 +11,9 @@ from time import perf_counter
 from rtgen.errors import UserError
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
-from rtgen.instrument.events import Chosen, Ended, Event, Notice, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Warmed
 from rtgen.instrument.job import Placed
+from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
@@ -64,7 +65,7 @@ class View:
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
-News = Notice | Ready | Failed | Dropped
+News = Notice | Request | Ready | Failed | Dropped
 
 
 class Daemon:
@@ -93,6 +94,8 @@ class Daemon:
         self._placed: Placed | None = None
         self.view = self._seen(None)
         """The state of late; replaced whole, so that any thread may read it."""
+        self.chosen = session.preset
+        """The preset that plays, or the one that will when its model is loaded; any thread may read it."""
         self._plays = Wanted(session.preset, model)
         self._coming: Wanted | None = None
         self._ready: Ready | None = None
@@ -115,6 +118,7 @@ class Daemon:
 
     def choose(self, preset: Preset, model: Path) -> None:
         """Has another preset played as soon as its model is ready, and until then the present one; from any thread."""
+        self.chosen = preset
         self._inbox.put(perf_counter(), Wanted(preset, model))
 
     def stop(self) -> None:
@@ -198,8 +202,8 @@ class Daemon:
             self._worker.tell(out.heard)
         for job in (*filter(None, (out.draft,)), *out.jobs):
             self._worker.ask(job)
-        for notice in out.notices:
-            self._tell(notice)
+        for item in (*out.notices, *out.requests):
+            self._tell(item)
         return out.wake_at
 
     def _take_ready(self, ready: Ready) -> None:
@@ -239,6 +243,7 @@ class Daemon:
         else:
             self._tell(Failed(mismatch))
             self._worker.use(self._plays.model)
+            self.chosen = self._plays.preset
 
     def _send(self, messages: list[bytes]) -> None:
         for message in messages:

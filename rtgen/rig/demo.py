@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.live import Live
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Notice
+from rtgen.instrument.notices import Answered, Called, DraftPlayed, Notice
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files
@@ -58,7 +59,7 @@ def demo(
     end = bars * preset.metre.bar
     played = tuple(e for e in performance(-(-end // preset.length), preset.length) if e.tick < end)
     timed = with_clock(played, end, TEMPO)
-    session = Session(preset, seed=seed)
+    session = Session(preset, Options(seed=seed))
     if fast:
         sent, notices = _fast(session, timed, model, device, end, console)
     else:
@@ -191,10 +192,10 @@ class _Screen:
                 return lines
             if isinstance(item, Notice):
                 self.notices.append(item)
-                if item.what == "call" and item.loop is not None:
+                if isinstance(item, Called) and item.asked:
                     self._played = item.loop
             if isinstance(item, Notice | Ready | Failed):
-                self._line = sentence(item, self._preset)
+                self._line = sentence(item)
                 lines.append(self._line)
 
     def _snapshot(self, view: View) -> Snapshot:
@@ -220,13 +221,14 @@ class _Screen:
 def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
     """Every call with its answer; silence where none came."""
     answers = {index: n.loop for index, n in _answers(notices).items()}
-    calls = [(n.loop_index, n.loop) for n in notices if n.what in ("call", "silence") and n.loop is not None]
+    calls = [(n.loop_index, n.loop) for n in notices if isinstance(n, Called)]
     return [(call, answers.get(index + 1) or call.with_notes(())) for index, call in calls]
 
 
-def _answers(notices: Sequence[Notice]) -> dict[int, Notice]:
+def _answers(notices: Sequence[Notice]) -> dict[int, Answered | DraftPlayed]:
     """What was heard in each loop that was answered; an answer that came late takes the place of its draft."""
-    return {n.loop_index: n for n in notices if n.what in ("answer", "draft", "late")}
+    heard = (n for n in notices if isinstance(n, DraftPlayed) or (isinstance(n, Answered) and n.outcome != "missed"))
+    return {n.loop_index: n for n in heard}
 
 
 def caption(preset: Preset) -> str:
@@ -252,11 +254,12 @@ def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice])
     pairs = pairs_of(notices)
     calls = [call for call, _ in pairs if call.notes]
     answers = _answers(notices).values()
-    late = sum(n.what != "answer" for n in answers)
-    slowest = max((n.seconds for n in answers), default=0.0) * 1e3
+    in_time = [n for n in answers if isinstance(n, Answered) and n.outcome == "answer"]
+    late = len(answers) - len(in_time)
+    slowest = max((n.seconds for n in answers if isinstance(n, Answered)), default=0.0) * 1e3
     return (
         f"In {bars} bars at {TEMPO:g} BPM {len(calls)} loops were played ({sum(map(len, calls))} notes) and "
         f"{len(answers)} answered by {Path(preset.model).stem} in mode {preset.mode} "
-        f"({sum(len(n.loop) for n in answers if n.loop)} notes; {late} late, the slowest took {slowest:.0f} ms).\n"
+        f"({sum(len(n.loop) for n in answers)} notes; {late} late, the slowest took {slowest:.0f} ms).\n"
         f"Listen to {folder / 'demo.mid'}, look at {folder / 'demo.png'}."
     )

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Event, Notice, Received
+from rtgen.instrument.events import Event, Received
 from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.notices import Notice
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
@@ -111,7 +113,7 @@ def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) ->
     """
     tempo = preset.tempo
     end = song_end(score.end, preset)
-    session = Session(preset, seed=seed)
+    session = Session(preset, Options(seed=seed))
     # Beyond the last clock, so that what it makes due still comes.
     sent, notices = simulate(
         session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ from rich.prompt import IntPrompt
 from rich.text import Text
 
 from rtgen.errors import UserError
+from rtgen.instrument.binding import Binding
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
-from rtgen.rig.kept.config import Config
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.replay import unfinished, write
@@ -45,37 +46,28 @@ class Setup:
         output: name of the output; None for a virtual one.
         api: the MIDI system.
         name: what other programs see the ports as.
-        clock: whose clock is followed.
-        seed: of all chance.
+        options: of the session, but for the bindings.
+        controllers: what was learned from controllers, by the name of their input.
         device: what runs the model.
-        thru: whether what is played is sent on; None decides by the ports.
-        clock_offset_s: seconds by which the clock comes late.
-        output_offset_s: seconds by which messages leave early.
-        send_clock: whether the internal clock goes to the output.
         log: a file for what happens.
-        config: the settings of the machine.
-        config_path: the file that they are in.
+        config_path: the file with the settings of this machine.
         clips: the folder for answers that are kept.
         shown: names of the outputs that lead to the controllers at the inputs, in their order.
         wait: whether ports that are not there are waited for.
         sessions: folder for session logs; None keeps none.
         osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
         panel: port of a page with rolls, knobs and buttons; None serves none.
+        form: whether the terminal gets sentences, or JSON for programs.
     """
 
     inputs: tuple[str, ...]
     output: str | None
     api: Api
     name: str
-    clock: Literal["midi", "internal", "link"]
-    seed: int
+    options: Options
+    controllers: Mapping[str, tuple[Binding, ...]]
     device: str
-    thru: bool | None
-    clock_offset_s: float
-    output_offset_s: float
-    send_clock: bool
     log: Path | None
-    config: Config
     config_path: Path
     clips: Path
     shown: tuple[str, ...] = ()
@@ -83,6 +75,7 @@ class Setup:
     sessions: Path | None = None
     osc: str | None = None
     panel: int | None = None
+    form: Literal["words", "json"] = "words"
 
 
 def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
@@ -105,47 +98,33 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         wait=setup.wait,
         shown=setup.shown,
     )
-    thru = setup.thru
-    if thru is None:
-        # Virtual ports lead to a DAW, which hears the keyboard anyway; named ones are a keyboard and an instrument.
-        thru = bool(setup.inputs) and setup.output not in setup.inputs
-    settings = {
-        "clock": setup.clock,
-        "thru": thru,
-        "seed": setup.seed,
-        "clock_offset_s": setup.clock_offset_s,
-        "output_offset_s": setup.output_offset_s,
-        "send_clock": setup.send_clock,
-        "takeover": setup.config.takeover,
-        "listens": setup.config.listens,
-    }
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips)
-    known = dict(setup.config.controllers)
+    known = dict(setup.controllers)
     if (usual := f"{setup.name} in") in known:
         known.setdefault(f"{name} in", known[usual])  # a second rtgen begins with what the first was taught
     bindings = {number: known[each] for number, each in enumerate(house.inputs) if each in known}
-    opening = Opening(preset, settings, bindings)
-    session = opening.session()
+    options = replace(setup.options, bindings=bindings)
+    session = Session(preset, options)
     for number in range(len(house.inputs)):
         session.controls(number)  # they are shown what is turned before they turn anything
     news: SimpleQueue[News | None] = SimpleQueue()
-    journal = _journal(setup.sessions, name, opening, partial(_complain, news))
+    journal = _journal(setup.sessions, name, Opening(preset, options), partial(_complain, news))
     note = journal.note if journal is not None else lambda *_: None
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
-    link = _link(session, daemon) if setup.clock == "link" else nullcontext()
-    steward = Steward(daemon, preset, house)
+    link = _link(session, daemon) if options.clock == "link" else nullcontext()
+    steward = Steward(daemon, house)
     about = {"name": name, "clips": str(setup.clips)}
     with journal or nullcontext():
         daemon.open()
         remote = _remote(setup.osc, about, daemon, steward, news)
         also = remote.heard if remote is not None else lambda *_: None
-        teller = Teller(console, daemon, preset, news, log, quiet, steward, also)
+        teller = Teller(console, daemon, news, steward.see_to, log, quiet, also, setup.form)
         with teller, link, remote or nullcontext():
             if remote is not None:
                 teller.say(f"OSC on {remote.host}, port {remote.port}")
-            teller.say(f"ports open: {ports.title}; seed {setup.seed}; Ctrl-C ends")
+            teller.say(f"ports open: {ports.title}; seed {options.seed}; Ctrl-C ends")
             if name != setup.name:
                 teller.say(f"there is another {setup.name}: this one and its ports are {name}, unless --name says else")
             for port in ports.awaited:

@@ -42,6 +42,7 @@ from rtgen.instrument.events import (
     Warmed,
 )
 from rtgen.instrument.job import Answer
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.rig.worker import wire
@@ -64,15 +65,14 @@ def folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a session begins with; the arguments of `Session`."""
+    """What a session starts with: the arguments of `Session`."""
 
     preset: Preset
-    settings: Mapping[str, Any]
-    bindings: Mapping[int, tuple[Binding, ...]]
+    options: Options
 
     def session(self) -> Session:
-        """A fresh one."""
-        return Session(self.preset, bindings=self.bindings, **self.settings)
+        """A fresh session."""
+        return Session(self.preset, self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,16 +309,16 @@ def _to_preset(settings: Mapping[str, Any]) -> Preset:
 
 
 def _of_opening(opening: Opening) -> dict[str, Any]:
-    bindings = {str(port): [asdict(b) for b in found] for port, found in opening.bindings.items()}
+    bindings = {str(port): [asdict(b) for b in found] for port, found in opening.options.bindings.items()}
     return {
         "rtgen": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "preset": opening.preset.as_dict(),
-        "settings": dict(opening.settings),
+        "settings": opening.options.plain(),
         "bindings": bindings,
     }
 
 
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
-    return Opening(_to_preset(said["preset"]), dict(said["settings"]), bindings)
+    return Opening(_to_preset(said["preset"]), Options(**said["settings"], bindings=bindings))

@@ -10,6 +10,7 @@ from pathlib import Path
 from rtgen.errors import UserError
 from rtgen.instrument.clocks.transport import State
 from rtgen.instrument.events import Ended, Received
+from rtgen.instrument.notices import Answered, PresetChanged
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
 from rtgen.music.time import PPQN, seconds_per_tick
@@ -72,9 +73,9 @@ def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
             out = session.step(now, step.event)
             again = out.messages
             for notice in out.notices:
-                if notice.what == "preset" and notice.preset is not None:
+                if isinstance(notice, PresetChanged):
                     scribe.mark(notice.preset.name)
-                answers += notice.what in ("answer", "late")
+                answers += isinstance(notice, Answered) and notice.outcome != "missed"
         scribe.write(now, step.event, step.sent)
         if different is None and tuple(again) != step.sent:
             different, less = count, tuple(again[: len(step.sent)]) == step.sent

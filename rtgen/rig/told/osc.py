@@ -26,8 +26,9 @@ from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 from pythonosc.osc_packet import OscPacket, ParseError
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
+from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
+from rtgen.instrument.notices import Answered
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
 from rtgen.music.note import Loop, Note
@@ -43,6 +44,8 @@ MOST = 64
 """Messages that are taken in a round of `_ROUND_S`; what comes beyond is dropped, and said so."""
 LISTENERS = 16
 """Subscriptions at a time."""
+COMPLETE = "/rtgen/state/complete"
+"""Comes last in the state that a new subscriber gets."""
 NOTES = 256
 """Notes of a loop that are told; a datagram has its limits."""
 _ROUND_S = 0.05
@@ -116,8 +119,8 @@ class Remote:
 
     def heard(self, item: object, line: str) -> None:
         """Tells what happens, in words; and of an answer how long it took, of how much time there was, in ms."""
-        if isinstance(item, Notice) and item.what in ("answer", "late", "missed"):
-            self.tell("/rtgen/state/took", round(1e3 * item.seconds, 2), round(1e3 * item.lead_s, 2), item.what)
+        if isinstance(item, Answered):
+            self.tell("/rtgen/state/took", round(1e3 * item.seconds, 2), round(1e3 * item.lead_s, 2), item.outcome)
         self.tell("/rtgen/state/news", line)
 
     # ---- the thread -------------------------------------------------------------------------------------------------
@@ -284,6 +287,7 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/played", flat(view.played, view.preset.length)
     answer = view.answer or Loop(view.preset.length)
     yield "/rtgen/state/answer", flat(answer.notes, answer.length)
+    yield COMPLETE, (1,)
 
 
 def flat(notes: tuple[Note, ...], length: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset, saved
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
-from rtgen.rig.told.osc import PORTS, Client
+from rtgen.rig.told.osc import COMPLETE, PORTS, Client
 from rtgen.rig.told.steward import numbered
 from rtgen.shipped import available, folders
 
@@ -36,7 +36,7 @@ def _state(port: int) -> State:
         client.send("/rtgen/subscribe")
         for address, values in client.hear(_WAIT_S):
             heard[address] = values
-            if address == "/rtgen/state/answer":
+            if address == COMPLETE:
                 break
         client.send("/rtgen/unsubscribe")
     return heard

@@ -1,6 +1,6 @@
-"""What the instrument wants of the house: another preset, a clip written, what was learned remembered.
+"""Carries out a session's requests: loads presets, writes clips, saves MIDI-learn bindings.
 
-In the thread that tells the player what happens: files are read and written there, and the music does not wait.
+It runs in the teller's thread, so that disk access never holds up the music.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rtgen.errors import UserError
 from rtgen.instrument import preset as presets
-from rtgen.instrument.events import Notice
+from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset
 from rtgen.instrument.preset import Preset
 from rtgen.rig.daemon import Daemon
 from rtgen.rig.kept import clips, config
@@ -35,42 +35,37 @@ class House:
 
 
 class Steward:
-    """Sees to what the instrument wants.
+    """Carries out requests.
 
     Args:
-        daemon: whose instrument it is.
-        preset: that it begins with.
+        daemon: that runs the session.
         house: where things are kept.
     """
 
-    def __init__(self, daemon: Daemon, preset: Preset, house: House) -> None:
+    def __init__(self, daemon: Daemon, house: House) -> None:
         self._daemon = daemon
         self._house = house
-        self._preset = preset
-        # Read before the music begins: to read them all again would take turns with it.
+        # Read before the music begins: reading all of them later would compete with it for the interpreter lock.
         self._listed = numbered()
 
-    def see_to(self, notice: Notice) -> str | None:
-        """Does what a notice asks for; the sentence for the player, None if it asks for nothing."""
+    def see_to(self, request: Request) -> str:
+        """Carries out a request; returns a sentence for the player."""
         try:
-            match notice.what:
-                case "wanted":
-                    return self._choose(notice.name)
-                case "kept":
-                    return self._keep(notice)
-                case "learned":
-                    return self._remember(notice)
-                case "preset" if notice.preset is not None:
-                    self._preset = notice.preset
+            match request:
+                case SelectPreset():
+                    return self._choose(request.which) or f"loading preset {self._daemon.chosen.name} ..."
+                case KeepAnswer():
+                    return self._keep(request)
+                case SaveBindings():
+                    return self._remember(request)
         except UserError as error:
             return str(error)
-        return None
 
     def choose(self, which: str) -> str | None:
-        """Has another preset played, from any thread: `next`, `previous`, a program, or a name.
+        """Loads another preset, from any thread: `next`, `previous`, a program number, or a name.
 
         Returns:
-            Why it cannot be, or None.
+            Why it cannot be loaded, or None.
         """
         try:
             return self._choose(which)
@@ -81,7 +76,8 @@ class Steward:
         listed = self._listed
         if which in ("next", "previous"):
             names = [preset.name for preset in listed]
-            at = names.index(self._preset.name) if self._preset.name in names else -1
+            present = self._daemon.chosen.name
+            at = names.index(present) if present in names else -1
             if not names:
                 return "there are no presets to go to"
             chosen = listed[(at + (1 if which == "next" else -1)) % len(listed)]
@@ -95,22 +91,21 @@ class Steward:
             if not found:
                 return f"no preset has the program {which}; 'rtgen presets' lists those that there are"
             chosen = found[0]
-        self._preset = chosen
         self._daemon.choose(chosen, find("models", chosen.model))
         return None
 
-    def _keep(self, notice: Notice) -> str:
-        if notice.loop is None or notice.preset is None:
-            return "there is no answer yet that could be kept"
-        path = clips.keep(notice.loop, notice.preset, notice.tempo, self._house.clips, datetime.now().astimezone())
+    def _keep(self, request: KeepAnswer) -> str:
+        if request.loop is None:
+            return "there is no answer to keep yet"
+        path = clips.keep(request.loop, request.preset, request.tempo, self._house.clips, datetime.now().astimezone())
         return f"kept as {path}"
 
-    def _remember(self, notice: Notice) -> str:
-        name = self._house.inputs[notice.port]
+    def _remember(self, request: SaveBindings) -> str:
+        name = self._house.inputs[request.port]
         path = self._house.config_path
-        # As the file is now: another rtgen may have learned something, too, or somebody written in it.
-        config.save(config.load(path).learned(name, notice.name, notice.bindings), path)
-        return f"{notice.name} is learned from {name}"
+        # Read again: another rtgen may have learned something meanwhile, or the player edited the file.
+        config.save(config.load(path).learned(name, request.to, request.bindings), path)
+        return f"learned {request.to} from {name}"
 
 
 def numbered() -> list[Preset]:

@@ -1,63 +1,82 @@
-"""Tells the player what happens: on the terminal, and in a log."""
+"""Reports what happens: sentences on the terminal and in a log, or JSON lines for programs."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import fields
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Literal, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rtgen.instrument.events import Notice
-from rtgen.instrument.preset import Preset
+from rtgen.instrument.notices import (
+    Answered,
+    Called,
+    ControlTaken,
+    DoubledClock,
+    DraftPlayed,
+    ForeignClock,
+    Halted,
+    KeepAnswer,
+    Overslept,
+    PeersChanged,
+    PortChanged,
+    PresetChanged,
+    Request,
+    Rolling,
+    SaveBindings,
+    SelectPreset,
+    Stored,
+)
+from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
-from rtgen.rig.told.steward import Steward
 from rtgen.rig.worker.worker import Failed, Ready
 
 
 class Teller:
-    """A thread that tells what happens: printing must not hold up the music, nor a full disk end it.
+    """A thread that reports what happens: printing must not hold up the music, nor a full disk end it.
 
     Args:
         console: the terminal, or what stands for it.
         daemon: whose state is shown.
-        preset: that it begins with.
-        news: what happens.
-        log: a file for it.
-        quiet: whether the terminal is spared.
-        steward: who sees to what the instrument wants.
-        also: is told everything, and in what words.
+        news: what happens; None ends the thread.
+        see_to: carries out a request; returns a sentence for the player.
+        log: a file for the sentences.
+        quiet: whether to leave the terminal alone.
+        also: is called with every item and its sentence.
+        form: `words` prints sentences, `json` one JSON object a line, for programs.
     """
 
     def __init__(
         self,
         console: Console,
         daemon: Daemon,
-        preset: Preset,
         news: SimpleQueue[News | None],
-        log: Log | None,
-        quiet: bool,
-        steward: Steward | None = None,
+        see_to: Callable[[Request], str] | None = None,
+        log: Log | None = None,
+        quiet: bool = False,
         also: Callable[[News, str], None] = lambda *_: None,
+        form: Literal["words", "json"] = "words",
     ) -> None:
         self._console = console
         self._daemon = daemon
-        self._preset = preset
         self._news = news
+        self._see_to = see_to
         self._log = log
         self._quiet = quiet
-        self._steward = steward
         self._also = also
+        self._form = form
         self._status = None
-        if console.is_terminal and not quiet:
+        if console.is_terminal and not quiet and form == "words":
             self._status = Live(console=console, auto_refresh=False, transient=True)
         self._thread = threading.Thread(target=self._run, name="teller", daemon=True)
 
@@ -76,29 +95,28 @@ class Teller:
             self._log.close()
 
     def say(self, line: str) -> None:
-        """Tells a line."""
+        """Prints a line, and logs it."""
         if self._log is not None and (complaint := self._log.write(line)):
             self._print(complaint)
         self._print(line)
 
-    def _print(self, line: str) -> None:
-        if not self._quiet:
-            # Where it leads to may be full, or gone; rich means to end the process then, and this thread must go on.
-            with suppress(OSError, SystemExit):
-                self._console.print(Text(line), soft_wrap=True)
+    def _print(self, line: str, item: News | None = None) -> None:
+        if self._quiet:
+            return
+        text = as_json(item, line) if self._form == "json" else line
+        # The terminal may be full or gone; rich would end the process then, and this thread must go on.
+        with suppress(OSError, SystemExit):
+            self._console.print(Text(text), soft_wrap=True)
 
     def _run(self) -> None:
-        last = "waiting for the model"
+        last = "loading the model"
         with self._status or nullcontext():
             while True:
                 try:
                     item = self._news.get(timeout=0.25 if self._status else None)
                     if item is None:
                         return
-                    if isinstance(item, Notice) and item.preset is not None:
-                        self._preset = item.preset
-                    seen_to = self._steward.see_to(item) if self._steward and isinstance(item, Notice) else None
-                    last = seen_to or sentence(item, self._preset)
+                    last = self._see_to(item) if isinstance(item, Request) and self._see_to else sentence(item)
                     self._also(item, last)
                     self._tell(item, last)
                 except Empty:
@@ -109,13 +127,14 @@ class Teller:
                         self._status.update(line, refresh=True)
 
     def _tell(self, item: News, line: str) -> None:
-        if self._status is None or isinstance(item, Ready | Failed):
-            self.say(line)
-        elif self._log is not None and (complaint := self._log.write(line)):
+        if self._log is not None and (complaint := self._log.write(line)):
             self._print(complaint)
+        if self._status is None or isinstance(item, Ready | Failed):
+            self._print(line, item)
 
     def _line(self, last: str) -> str:
-        view, preset = self._daemon.view, self._preset
+        view = self._daemon.view
+        preset = view.preset
         if view.tick is None:
             where = "■ waiting for the clock"
         else:
@@ -124,7 +143,17 @@ class Teller:
         return f"{where}  {preset.name}: {preset.mode}, {preset.use}  {last}"
 
 
-def sentence(item: News, preset: Preset) -> str:
+def as_json(item: News | None, line: str) -> str:
+    """A line for programs: the kind of news, its numbers and names, and the sentence as `said`."""
+    facts = {
+        f.name: value
+        for f in (fields(item) if item is not None else ())
+        if isinstance(value := getattr(item, f.name), str | int | float | bool)
+    }
+    return json.dumps({"kind": type(item).__name__ if item is not None else "Line", **facts, "said": line})
+
+
+def sentence(item: News) -> str:
     """What happened, in words."""
     match item:
         case Ready():
@@ -134,40 +163,59 @@ def sentence(item: News, preset: Preset) -> str:
             return item.reason
         case Dropped():
             what = " and ".join(f"{count} {kind}" for kind, count in sorted(item.counts.items()))
-            return f"more comes in than can be played: {what} dropped"
-        case Notice():
-            return _notice(item, preset)
-    raise TypeError(item)
+            return f"too much input to keep up with: {what} dropped"
+        case Rolling():
+            return f"rolling, in {_bars(item)}"
+        case Halted(why):
+            return {"lost": "the clock stopped arriving; stopped until it is back"}.get(why, why)
+        case Called():
+            return f"heard {_bars(item)}: {_notes(item.loop) if len(item.loop) or item.asked else 'silence'}"
+        case Answered():
+            return _answered(item)
+        case DraftPlayed():
+            return f"answering in {_bars(item)}: {_notes(item.loop)}, a draft: the answer itself is late"
+        case ForeignClock(port):
+            return f"input {port + 1} sends a clock too; it is ignored"
+        case DoubledClock(port):
+            return f"every clock on input {port + 1} arrives twice; remove one of its two connections"
+        case Overslept(seconds):
+            return f"the computer slept, or stood still, for {seconds:.0f} s"
+        case PresetChanged(preset):
+            return f"preset {preset.name}"
+        case Stored(which, loop):
+            if loop is None:
+                return f"nothing to store as {which.upper()} yet; play a loop first"
+            return f"stored the last loop as {which.upper()}: {_notes(loop)}"
+        case ControlTaken():
+            return f"that control is already {item.other}; confirm to make it {item.to}, or move another one"
+        case PortChanged(_, name, there):
+            return f"{name} is back" if there else f"{name} is gone; waiting for it"
+        case PeersChanged(peers):
+            return f"Link: {peers} other {'peers' if peers != 1 else 'peer'}"
+        case SelectPreset(which):
+            return f"loading {'preset ' + which if which.isdigit() else 'the ' + which + ' preset'} ..."
+        case KeepAnswer(loop):
+            return "there is no answer to keep yet" if loop is None else f"keeping the answer: {_notes(loop)}"
+        case SaveBindings():
+            return f"learned {item.to}"
 
 
-def _notice(item: Notice, preset: Preset) -> str:
-    first = item.loop_index * preset.bars + 1
-    bars = f"bars {first}-{first + preset.bars - 1}" if preset.bars > 1 else f"bar {first}"
-    notes = f"{len(item.loop)} notes" if item.loop is not None else ""
-    words: dict[str, Any] = {
-        "rolling": f"rolling, in {bars}",
-        "stopped": "stopped",
-        "lost": "the clock stopped coming; stopped until it is back",
-        "located": "located",
-        "call": f"heard {bars}: {notes}",
-        "silence": f"heard {bars}: silence",
-        "answer": f"answering in {bars}: {notes}, {item.seconds * 1e3:.1f} ms (lead {item.lead_s * 1e3:.0f} ms)",
-        "draft": f"answering in {bars}: {notes}, from what was heard before the last moment; the model is late",
-        "late": f"the answer for {bars} came late ({item.seconds * 1e3:.0f} ms); it begins at the next bar",
-        "missed": f"the answer for {bars} came too late to be played ({item.seconds * 1e3:.0f} ms)",
-        "foreign": f"input {item.port + 1} sends a clock too; it is not followed, as another one is",
-        "doubled": f"every clock on input {item.port + 1} comes twice; take one of its two connections away",
-        "overslept": f"this machine slept, or stood still, for {item.seconds:.0f} s",
-        "preset": f"preset {preset.name}",
-        "stored": f"{item.name.upper()} is what was played last: {notes}"
-        if item.loop is not None
-        else f"nothing has been played yet that could be {item.name.upper()}",
-        "kept": f"an answer to keep: {notes}" if item.loop is not None else "there is no answer yet that could be kept",
-        "wanted": f"{'the ' if not item.name.isdigit() else ''}preset {item.name} is wanted",
-        "learned": f"{item.name} is learned",
-        "taken": f"that is for {item.other}; say that it shall be for {item.name} all the same, or move another",
-        "unplugged": f"{item.name} has gone; it is waited for",
-        "plugged": f"{item.name} is back",
-        "linked": f"Link: {item.peers} other{'s' * (item.peers != 1)} in the session",
-    }
-    return str(words[item.what])
+def _answered(item: Answered) -> str:
+    took = f"{item.seconds * 1e3:.0f} ms"
+    match item.outcome:
+        case "answer":
+            took = f"{item.seconds * 1e3:.1f} ms (lead {item.lead_s * 1e3:.0f} ms)"
+            return f"answering in {_bars(item)}: {_notes(item.loop)}, {took}"
+        case "late":
+            return f"the answer for {_bars(item)} is late ({took}); it starts at the next bar"
+        case "missed":
+            return f"the answer for {_bars(item)} came too late to play ({took})"
+
+
+def _notes(loop: Loop) -> str:
+    return f"{len(loop)} {'note' if len(loop) == 1 else 'notes'}"
+
+
+def _bars(item: Rolling | Called | Answered | DraftPlayed) -> str:
+    first = item.loop_index * item.bars + 1
+    return f"bars {first}-{first + item.bars - 1}" if item.bars > 1 else f"bar {first}"

@@ -1,0 +1,196 @@
+"""What a session tells the player (notices), and what it asks the program around it to do (requests)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rtgen.instrument.binding import Binding
+from rtgen.instrument.preset import Preset
+from rtgen.music.note import Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """The transport started, in this loop of the song."""
+
+    loop_index: int
+    bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The song's time broke: it was stopped, its clock was lost, or it was moved elsewhere."""
+
+    why: Literal["stopped", "lost", "located"]
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A loop was captured.
+
+    Args:
+        loop_index: which loop of the song it is, counted from 0.
+        bars: its length.
+        loop: its notes.
+        asked: whether it went to the model; a silent loop usually does not.
+    """
+
+    loop_index: int
+    bars: int
+    loop: Loop
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The model answered.
+
+    Args:
+        loop_index: the loop of the song in which the answer plays.
+        bars: its length.
+        loop: its notes.
+        outcome: `answer` if it came in time, `late` if it starts at a later bar, `missed` if its turn is over.
+        seconds: how long it took.
+        lead_s: how long before the boundary the model was asked.
+    """
+
+    loop_index: int
+    bars: int
+    loop: Loop
+    outcome: Literal["answer", "late", "missed"]
+    seconds: float
+    lead_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPlayed:
+    """The answer is late, and its draft plays instead."""
+
+    loop_index: int
+    bars: int
+    loop: Loop
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignClock:
+    """A second input sends a clock; it is ignored."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoubledClock:
+    """Every clock arrives twice at an input."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overslept:
+    """The machine slept, or the process stood still."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PresetChanged:
+    """Another preset took over."""
+
+    preset: Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The last call became A or B; None: nothing has been played yet."""
+
+    which: Literal["a", "b"]
+    loop: Loop | None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTaken:
+    """MIDI learn: the control that was moved already does something else.
+
+    Args:
+        port: the input it is connected to.
+        to: the parameter or button being learned.
+        other: what the control does now.
+    """
+
+    port: int
+    to: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """A port went away or came back."""
+
+    port: int
+    name: str
+    there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeersChanged:
+    """The number of other peers in the Link session changed."""
+
+    peers: int
+
+
+Notice = (
+    Rolling
+    | Halted
+    | Called
+    | Answered
+    | DraftPlayed
+    | ForeignClock
+    | DoubledClock
+    | Overslept
+    | PresetChanged
+    | Stored
+    | ControlTaken
+    | PortChanged
+    | PeersChanged
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectPreset:
+    """Load a preset: `next`, `previous`, or a program number from 1."""
+
+    which: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAnswer:
+    """Write the current answer as a clip; None: there is none yet.
+
+    Args:
+        loop: the answer.
+        preset: that made it.
+        tempo: BPM.
+    """
+
+    loop: Loop | None
+    preset: Preset
+    tempo: float
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBindings:
+    """Remember what was just learned.
+
+    Args:
+        port: the input the controller is connected to.
+        to: the parameter or button that was learned.
+        bindings: everything this controller is bound to now.
+    """
+
+    port: int
+    to: str
+    bindings: tuple[Binding, ...]
+
+
+Request = SelectPreset | KeepAnswer | SaveBindings

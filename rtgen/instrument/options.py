@@ -1,0 +1,69 @@
+"""Session options: what a session is set up with, besides its preset. The session log stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from typing import Any, Literal, get_args
+
+from rtgen.instrument.binding import Binding
+from rtgen.instrument.controls import TAKEOVERS, Takeover
+
+ClockKind = Literal["midi", "internal", "link"]
+CLOCKS: tuple[ClockKind, ...] = get_args(ClockKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a session is set up with.
+
+    Args:
+        clock: `midi` follows the input's clock, `internal` rolls at the preset's tempo from the first step, `link`
+            follows an Ableton Link session, as told by `Linked` events.
+        thru: whether input is also sent to the output.
+        seed: of all randomness; job n of a session gets a seed derived from it and n.
+        clock_offset_s: by how much the clock arrives late (early, if negative), in seconds.
+        output_offset_s: by how much messages leave before their tick (after, if negative), in seconds.
+        send_clock: whether the internal clock is sent to the output.
+        takeover: what a knob does when it is not where its parameter is.
+        listens: the MIDI channel, 1-16, to listen to; None listens to all.
+        bindings: what the controls at some inputs do; all other inputs get the default bindings.
+
+    Raises:
+        ValueError: a value is of the wrong type or out of range.
+    """
+
+    clock: ClockKind = "midi"
+    thru: bool = False
+    seed: int = 0
+    clock_offset_s: float = 0.0
+    output_offset_s: float = 0.0
+    send_clock: bool = False
+    takeover: Takeover = "none"
+    listens: int | None = None
+    bindings: Mapping[int, tuple[Binding, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        channel = self.listens is None or (type(self.listens) is int and 1 <= self.listens <= 16)
+        right = {
+            "clock": self.clock in CLOCKS,
+            "thru": type(self.thru) is bool,
+            "seed": type(self.seed) is int,
+            "clock_offset_s": _is_number(self.clock_offset_s),
+            "output_offset_s": _is_number(self.output_offset_s),
+            "send_clock": type(self.send_clock) is bool,
+            "takeover": self.takeover in TAKEOVERS,
+            "listens": channel,
+        }
+        for name, fine in right.items():
+            if not fine:
+                raise ValueError(f"{name} cannot be {getattr(self, name)!r}")
+
+    def plain(self) -> dict[str, Any]:
+        """The options without the bindings, as JSON stores them."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "bindings"}
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and isfinite(value)  # type: ignore[arg-type]
