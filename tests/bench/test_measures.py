@@ -64,15 +64,10 @@ def test_sixteenths_are_measured_from_the_bar_after_a_change_on() -> None:
 
 
 def test_what_is_not_answered_in_time_is_late() -> None:
-    said = [
-        "model ready: tiny on cpu, 2.2 ms an answer.",
-        "heard bar 1: 11 notes",
-        "answering in bar 2: 11 notes, 8.3 ms",
-        "the answer for bar 3 came late (80 ms); it begins at the next bar",
-        "the answer for bar 4 came too late to be played (3000 ms)",
-    ]
-    assert tally(said, 5) == {"loops": 5, "in_time": 1, "late": 4}
-    assert tally(said[2:3], 0) == {"loops": 1, "in_time": 1, "late": 0}
+    ready = {"kind": "Ready", "said": "model ready: tiny on cpu, 2.2 ms an answer."}
+    told = [{"kind": "Answered", "outcome": outcome} for outcome in ("answer", "late", "missed")]
+    assert tally([ready, *told], 5) == {"loops": 5, "in_time": 1, "late": 4}
+    assert tally(told[:1], 0) == {"loops": 1, "in_time": 1, "late": 0}
 
 
 def test_torch_is_a_baseline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -15,11 +16,10 @@ from rtgen.bench.music import BAR
 from rtgen.bench.server import Capture, TempoMap
 from rtgen.bench.stage import Stage
 from rtgen.bench.targets import targets
-from rtgen.instrument.events import Notice
-from rtgen.instrument.preset import Preset
+from rtgen.instrument.notices import Answered, DraftPlayed, Notice
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
-from rtgen.rig.told.telling import sentence
+from rtgen.rig.told.telling import as_json, sentence
 
 ANSWER = Loop(2 * BAR, (Note(0, 60, 100),))
 
@@ -35,8 +35,7 @@ class Told(Stage):
     @contextmanager
     def playing(self, what: str, **settings: Any) -> Iterator[Any]:
         self.settings = settings
-        notices = next(self._sets, [])
-        yield SimpleNamespace(log=[(0.0, "model ready"), *((1.0, sentence(n, Preset())) for n in notices)])
+        yield SimpleNamespace(news=[json.loads(as_json(n, sentence(n))) for n in next(self._sets, [])])
 
     def perform(self, *_: object) -> Capture:
         return self._capture
@@ -47,21 +46,21 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(played, "_PAUSE_S", 0.0)
 
 
-def answer(what: Any, ms: float, lead_ms: float = 20.0) -> Notice:
-    return Notice(what, 1, ANSWER, ms / 1000, lead_ms / 1000)
+def answer(outcome: Any, ms: float, lead_ms: float = 20.0) -> Notice:
+    return Answered(1, 1, ANSWER, outcome, ms / 1000, lead_ms / 1000)
 
 
 def test_of_every_start_the_first_answer_counts_apart_and_what_never_came_is_late() -> None:
     stage = Told(
         [answer("answer", 12), answer("answer", 9, 18)],
-        [answer("draft", 0), answer("late", 70), answer("answer", 8, 90)],
+        [DraftPlayed(1, 1, ANSWER), answer("late", 70), answer("answer", 8, 90)],
         [answer("missed", 900)],
     )
     steps: list[str] = []
     (row,) = played.played(stage, ["vary"], ["alone"], 3, 2, steps.append)
     assert steps == ["vary, alone"]
     assert row.values == [12, 9, 70, 8, 900]
-    assert row.more == {"late": 3, "asked": 6, "drafts": 1, "first_ms": [12, 70, 900], "lead_ms": [20, 18, 90]}
+    assert row.more == {"late": 3, "asked": 6, "drafts": 1, "first_ms": [12, 70, 900], "lead_ms": [20, 18, 20, 90, 20]}
     assert "3 late of 6; a draft played for 1 of them; the first took 900.0 at most; lead 18 to 90" in row.remark
     assert stage.settings["use"] == "answer"
     assert stage.settings["preset"].endswith("vary.yaml")

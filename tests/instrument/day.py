@@ -20,10 +20,12 @@ from typing import Literal
 
 from rtgen.instrument.events import Chosen, Event, Output, Plugged, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer
+from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
 from rtgen.music.midi import to_song_position
+from tests.instrument.stage import word
 
 CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))
 _SETTLED_S = 1800.0
@@ -57,7 +59,7 @@ class Day:
         self._rng = random.Random(seed)
         self._end = hours * 3600
         ours = clock == "internal"
-        self._session = Session(Preset().changed(bars=1), clock=clock, thru=True, seed=seed, send_clock=ours)
+        self._session = Session(Preset().changed(bars=1), Options(clock=clock, thru=True, seed=seed, send_clock=ours))
         self._coming: list[tuple[float, int, Event]] = []
         self._order = itertools.count()
         self._digest = hashlib.sha256()
@@ -119,7 +121,7 @@ class Day:
             notes = [replace(n, pitch=min(max(n.pitch + up, 0), 127)) for n in job.loop.notes]
             loop = job.loop.with_notes(notes).monophonic_by_pitch()
             self._put(now + took, Answer(loop, job.target, job.epoch, job.draft))
-        self._toll.answers += sum(n.what == "answer" for n in out.notices)
+        self._toll.answers += sum(word(n) == "answer" for n in out.notices)
 
     def _send(self, messages: list[bytes]) -> None:
         sounding = self._toll.sounding

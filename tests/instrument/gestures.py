@@ -11,6 +11,7 @@ from dataclasses import replace
 from rtgen.instrument.events import Chosen, Event, Output, Plugged, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer, Job
 from rtgen.instrument.memory import PAST
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
 
@@ -41,10 +42,12 @@ class Story:
     def __init__(self, clock: int = 0, offset_ms: int = 0) -> None:
         self.session = Session(
             _PRESETS[0],
-            clock="internal" if clock else "midi",
-            thru=True,
-            output_offset_s=offset_ms / 1e3,
-            send_clock=bool(clock),
+            Options(
+                clock="internal" if clock else "midi",
+                thru=True,
+                output_offset_s=offset_ms / 1e3,
+                send_clock=bool(clock),
+            ),
         )
         self.now = 0.0
         self.jobs: list[Job] = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rtgen.instrument.events import Event, Notice, Received
+from rtgen.instrument.events import Event, Received
 from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.notices import Answered, Called, DraftPlayed, Halted, Notice, Request
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 
@@ -36,7 +38,7 @@ class Stage:
 
     def __init__(self, *, answer_ticks: int = 5, draft_ticks: int = 5, **settings: Any) -> None:
         own = {name: settings.pop(name) for name in list(settings) if name in _OF_THE_SESSION}
-        self.session = Session(Preset().changed(**{"bars": 1, "use": "answer", **settings}), seed=7, **own)
+        self.session = Session(Preset().changed(**{"bars": 1, "use": "answer", **settings}), Options(seed=7, **own))
         self.answer_ticks = answer_ticks
         self.draft_ticks = draft_ticks
         self.sent: list[tuple[int, bytes]] = []
@@ -44,6 +46,7 @@ class Stage:
         self.drafts: list[tuple[int, Job]] = []
         self.heard: list[tuple[int, Heard]] = []
         self.notices: list[Notice] = []
+        self.requests: list[Request] = []
         self.echoes: list[tuple[int, bytes]] = []
         self._coming: list[tuple[float, Event]] = []
         self._wake: float | None = None
@@ -57,6 +60,7 @@ class Stage:
         out = self.session.step(time, event)
         self.sent += [(round((time - self._origin) / TICK_S), data) for data in out.messages]
         self.notices += out.notices
+        self.requests += out.requests
         self.echoes += out.echoes
         if out.heard is not None:
             self.heard.append((round((time - self._origin) / TICK_S), out.heard))
@@ -111,7 +115,21 @@ class Stage:
         return sorted(notes)
 
     def whats(self) -> list[tuple[str, int]]:
-        return [(n.what, n.loop_index) for n in self.notices]
+        return [(word(n), getattr(n, "loop_index", 0)) for n in self.notices]
+
+
+def word(notice: Notice) -> str:
+    """What happened, in a word."""
+    match notice:
+        case Called():
+            return "call" if notice.asked else "silence"
+        case Answered():
+            return notice.outcome
+        case DraftPlayed():
+            return "draft"
+        case Halted():
+            return notice.why
+    return type(notice).__name__.lower()
 
 
 CALL = [(0, on(60)), (400, off(60)), (960, on(64)), (1850, off(64))]

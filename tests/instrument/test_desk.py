@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rtgen.instrument.binding import Binding
 from rtgen.instrument.events import Chosen, Learn, Pressed, Turned
+from rtgen.instrument.notices import ControlTaken, KeepAnswer, SaveBindings, SelectPreset, Stored
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
@@ -226,7 +227,7 @@ def test_keep_says_what_shall_be_kept() -> None:
     press(stage, "keep")
     stage.until(BAR + 100, CALL)
     press(stage, "keep")
-    none, kept = (n for n in stage.notices if n.what == "kept")
+    none, kept = (r for r in stage.requests if isinstance(r, KeepAnswer))
     assert none.loop is None
     assert kept.loop == stage.session.present
     assert (kept.preset, round(kept.tempo)) == (stage.session.preset, 120)
@@ -241,7 +242,7 @@ def test_clear_forgets_everything() -> None:
     check([data for _, data in stage.sent])
     stage.until(3 * BAR)
     press(stage, "store_a")
-    assert [n.loop for n in stage.notices if n.what == "stored"][-1] is None
+    assert [n.loop for n in stage.notices if isinstance(n, Stored)][-1] is None
 
 
 def test_a_tapped_tempo() -> None:
@@ -260,13 +261,13 @@ def test_another_preset_is_wanted(button: str, name: str) -> None:
     stage = Stage()
     press(stage, button)
     press(stage, button, False)
-    assert [(n.what, n.name) for n in stage.notices] == [("wanted", name)]
+    assert stage.requests == [SelectPreset(name)]
 
 
 def test_a_program_change_wants_a_preset_by_its_number() -> None:
     stage = Stage()
     stage.receive(bytes((0xC3, 4)))
-    assert [(n.what, n.name) for n in stage.notices] == [("wanted", "5")]
+    assert stage.requests == [SelectPreset("5")]
 
 
 # ---- learning, and showing ------------------------------------------------------------------------------------------
@@ -277,7 +278,7 @@ def test_what_is_learned_turns_and_is_not_music() -> None:
     stage.step(0.0, Learn("blend"))
     for value in (60, 61, 62, 63, 127):
         stage.receive(bytes((0xB4, 70, value)), port=1)
-    assert [(n.what, n.name, n.port) for n in stage.notices] == [("learned", "blend", 1)]
+    assert [(r.to, r.port) for r in stage.requests if isinstance(r, SaveBindings)] == [("blend", 1)]
     assert stage.session.knobs["blend"] == 1.0
     assert Binding("blend", 70, channel=5) in stage.session.controls(1).bindings
     assert Binding("blend", 24) in stage.session.controls(0).bindings
@@ -285,10 +286,11 @@ def test_what_is_learned_turns_and_is_not_music() -> None:
     stage.step(0.0, Learn("fill"))
     for value in range(4):
         stage.receive(bytes((0xB4, 70, value)), port=1)
-    taken = stage.notices[-1]
-    assert (taken.what, taken.name, taken.other) == ("taken", "fill", "blend")
+    assert stage.notices[-1] == ControlTaken(0, "fill", "blend")
     stage.step(0.0, Learn(None, over=True))
-    assert (stage.notices[-1].what, stage.notices[-1].name) == ("learned", "fill")
+    learned = stage.requests[-1]
+    assert isinstance(learned, SaveBindings)
+    assert learned.to == "fill"
 
 
 def test_other_controllers_are_shown_what_is_turned() -> None:

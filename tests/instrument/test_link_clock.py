@@ -12,6 +12,7 @@ from rtgen.instrument.clocks.link_clock import LinkClock
 from rtgen.instrument.clocks.transport import Change, State
 from rtgen.instrument.events import Linked, Received
 from rtgen.instrument.job import Answer
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
@@ -168,7 +169,7 @@ def test_the_players_correction_moves_all_that_is_played() -> None:
 
 
 def test_a_loop_that_is_played_to_the_beat_is_answered_on_it() -> None:
-    session, friends = Session(Preset().changed(bars=1, use="answer"), clock="link"), Friends(tempo=100)
+    session, friends = Session(Preset().changed(bars=1, use="answer"), Options(clock="link")), Friends(tempo=100)
     sent: list[tuple[float, bytes]] = []
     friends.play(0.0)
     wake = 0.0
@@ -211,7 +212,7 @@ _notes = st.builds(
 
 @given(st.lists(st.tuples(_pauses, st.one_of(_told, _notes)), max_size=40))
 def test_whatever_a_session_says_every_note_ends(happens: list[tuple[float, Linked | Received]]) -> None:
-    session = Session(Preset().changed(bars=1, metre="1/4", use="follow"), clock="link", thru=True)
+    session = Session(Preset().changed(bars=1, metre="1/4", use="follow"), Options(clock="link", thru=True))
     sent: list[bytes] = []
     now, wake = 0.0, None
     for pause, event in happens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtgen.instrument.events import Chosen, Pressed
 from rtgen.instrument.memory import PAST, Memory
+from rtgen.instrument.notices import Stored
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import PRE_ROLL
 from rtgen.music.note import Loop, Note
@@ -94,7 +95,7 @@ def test_buttons_store_the_ends_and_say_so() -> None:
     stage = started(mode="blend", thru=True)
     press = [(10, STORE_A), (2 * BAR - 100, STORE_B), (4 * BAR - 100, STORE_A)]
     stage.until(6 * BAR, [*two_calls(), *press, *at(4 * BAR, CALL)])
-    told = [(n.name, n.loop) for n in stage.notices if n.what == "stored"]
+    told = [(n.which, n.loop) for n in stage.notices if isinstance(n, Stored)]
     first, second, third = stage.jobs
     assert told == [("a", None), ("b", first.loop), ("a", second.loop)]
     assert third.ends == (second.loop, first.loop)
@@ -103,7 +104,7 @@ def test_buttons_store_the_ends_and_say_so() -> None:
 def test_a_button_that_is_let_go_stores_nothing() -> None:
     stage = started()
     stage.until(3 * BAR, [*CALL, (2 * BAR, bytes((0xB0, 25, 0))), (2 * BAR + 1, bytes((0xB0, 26, 63)))])
-    assert not [n for n in stage.notices if n.what == "stored"]
+    assert not [n for n in stage.notices if isinstance(n, Stored)]
 
 
 def test_the_blend_is_turned_by_its_control_change() -> None:

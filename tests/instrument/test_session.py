@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rtgen.instrument.events import Event, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer
 from rtgen.instrument.lead import Lead
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
@@ -30,6 +31,7 @@ from tests.instrument.stage import (
     off,
     on,
     started,
+    word,
 )
 
 
@@ -173,7 +175,7 @@ def test_an_answer_that_arrives_after_stop_is_void() -> None:
     stage.receive(START)
     stage.until(3 * BAR)
     assert stage.notes == []
-    assert not any(n.what in ("answer", "late") for n in stage.notices)
+    assert not any(word(n) in ("answer", "late") for n in stage.notices)
 
 
 def test_after_locating_it_is_in_the_loop_that_belongs_to_the_bar() -> None:
@@ -190,7 +192,7 @@ def test_after_locating_it_is_in_the_loop_that_belongs_to_the_bar() -> None:
 
 
 def test_a_tempo_change_moves_answers_with_the_clock() -> None:
-    session = Session(Preset().changed(bars=1), seed=0)
+    session = Session(Preset().changed(bars=1))
     tempo_at = [120.0] * 96 + [126.0] * 400
     sent, now, coming = [], 0.0, None
     session.step(0.0, Received(0, START))
@@ -273,7 +275,7 @@ def test_the_lead_follows_what_answers_take() -> None:
 
 
 def test_an_internal_clock_needs_no_midi_clock() -> None:
-    session = Session(Preset().changed(bars=1, tempo=120), clock="internal")
+    session = Session(Preset().changed(bars=1, tempo=120), Options(clock="internal"))
     out = session.step(50.0)
     assert out.wake_at is not None
     session.step(50.002, Received(0, on(60)))
@@ -319,7 +321,7 @@ def test_how_input_is_chunked_changes_nothing(messages: list[bytes], data: st.Da
     stream = b"".join(messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     edges = [0, *cuts, len(stream)]
-    whole, cut = Session(Preset(), thru=True), Session(Preset(), thru=True)
+    whole, cut = (Session(Preset(), Options(thru=True)) for _ in range(2))
     expected = whole.step(1.0, Received(0, stream)).messages
     got = [m for a, b in itertools.pairwise(edges) for m in cut.step(1.0, Received(0, stream[a:b])).messages]
     assert got == expected

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtgen.instrument.events import Chosen, Plugged, Pressed, Received, Warmed
+from rtgen.instrument.notices import DoubledClock, ForeignClock, Overslept, PortChanged, PresetChanged
 from rtgen.instrument.preset import Preset
 from rtgen.music.midi import to_song_position
 from rtgen.music.note import Note
@@ -26,6 +27,7 @@ from tests.instrument.stage import (
     off,
     on,
     started,
+    word,
 )
 
 OUT_GONE, OUT_BACK = (Plugged("out", 0, "synth", there) for there in (False, True))
@@ -74,7 +76,7 @@ def test_of_two_clocks_the_one_that_started_is_followed_and_the_other_told_of_on
             stage.step(stage.time(foreign + clock * 20 + 7), _received((START, STOP)[clock == 60], 0))
     assert stage.session.position(stage.time(foreign + 399 * 20)) == 399 * 20
     assert stage.session.transport.tempo == pytest.approx(120, rel=1e-6)
-    assert [n.port for n in stage.notices if n.what == "foreign"] == [1, 0]
+    assert [n.port for n in stage.notices if isinstance(n, ForeignClock)] == [1, 0]
 
 
 def _received(data: bytes, port: int) -> Received:
@@ -89,7 +91,7 @@ def test_when_nothing_rolls_another_may_start() -> None:
     for clock in range(30):
         stage.step(stage.time(500 + 20 * clock), _received(CLOCK, 1))
     assert stage.session.position(stage.time(500 + 29 * 20)) == 29 * 20
-    assert [n for n in stage.notices if n.what == "foreign"] == []
+    assert [n for n in stage.notices if isinstance(n, ForeignClock)] == []
 
 
 # ---- our own clock -------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def test_a_keyboard_that_is_unplugged_lets_go_of_its_keys() -> None:
     assert off(62) not in messages(stage)
     stage.until(BAR)
     assert stage.jobs[0].loop.notes[0] == Note(0, 60, 400)
-    assert [(n.what, n.name) for n in stage.notices if n.what == "unplugged"] == [("unplugged", "keys")]
+    assert [n for n in stage.notices if isinstance(n, PortChanged)] == [PortChanged(1, "keys", False)]
 
 
 # ---- the machine sleeps --------------------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def test_after_an_hour_of_sleep_our_own_clock_goes_on_where_it_was_and_nothing_i
     position = stage.session.position(stage.time(2 * BAR + 100) + 3600.002)
     assert position is not None
     assert 2 * BAR <= position <= 3 * BAR
-    assert [round(n.seconds) for n in stage.notices if n.what == "overslept"] == [3600]
+    assert [round(n.seconds) for n in stage.notices if isinstance(n, Overslept)] == [3600]
 
 
 def test_after_an_hour_of_sleep_a_midi_clock_is_lost_and_found_again() -> None:
@@ -194,7 +196,7 @@ def test_after_an_hour_of_sleep_a_midi_clock_is_lost_and_found_again() -> None:
     stage.until(BAR + 100, CALL)
     stage._origin, stage._wake = 3600.0, None  # nobody wakes it meanwhile
     stage.until(2 * BAR)
-    assert [n.what for n in stage.notices if n.what in ("overslept", "lost", "rolling")][-3:] == [
+    assert [word(n) for n in stage.notices if word(n) in ("overslept", "lost", "rolling")][-3:] == [
         "overslept",
         "lost",
         "rolling",
@@ -215,10 +217,10 @@ def test_when_the_machine_stood_still_the_music_goes_on_where_it_would_be(stood_
     stage.tick = over
     stage.receive(CALL[-1][1])
     stage.until(4 * BAR)
-    assert [n.what for n in stage.notices if n.what in ("lost", "rolling")] == ["rolling"]
+    assert [word(n) for n in stage.notices if word(n) in ("lost", "rolling")] == ["rolling"]
     assert stage.session.position(stage.time(4 * BAR)) == pytest.approx(4 * BAR, abs=2)
     assert stage.session.transport.tempo == pytest.approx(120, rel=0.001)
-    assert [n.what for n in stage.notices if n.what in ("answer", "late", "missed")] != []
+    assert [word(n) for n in stage.notices if word(n) in ("answer", "late", "missed")] != []
     check(messages(stage))
 
 
@@ -230,7 +232,7 @@ def test_a_chosen_preset_takes_over_on_the_boundary() -> None:
     stage.until(BAR + 100, CALL)
     stage.step(stage.time(stage.tick), Chosen(Preset().changed(bars=1, use="follow", channel=3, mode="clean")))
     stage.until(3 * BAR, at(BAR + 100, [(0, on(60)), (400, off(60))]))
-    assert [(n.what, n.loop_index) for n in stage.notices if n.what == "preset"] == [("preset", 0)]
+    assert len([n for n in stage.notices if isinstance(n, PresetChanged)]) == 1
     assert [job.mode for job in stage.jobs] == ["vary", "clean"]
     assert {data[0] & 0x0F for tick, data in stage.sent if tick < 2 * BAR} == {0}
     assert {data[0] & 0x0F for tick, data in stage.sent if tick > 2 * BAR} == {2}
@@ -261,7 +263,7 @@ def test_an_answer_that_waited_for_a_process_to_start_does_not_make_the_next_loo
     stage.until(BAR + 10, CALL)
     stage.step(stage.time(stage.tick), Warmed(0.005))
     stage.until(BAR + 700)
-    assert [n.what for n in stage.notices if n.what in ("answer", "late", "missed")] == ["missed"]
+    assert [word(n) for n in stage.notices if word(n) in ("answer", "late", "missed")] == ["missed"]
     assert stage.session.lead.seconds < 0.02
 
 
@@ -270,5 +272,5 @@ def test_a_clock_that_comes_twice_is_told_of_once() -> None:
     for clock in range(200):
         for late in (0, 1):
             stage.step(stage.time(20 * clock + late), _received(CLOCK, 0))
-    assert [n.what for n in stage.notices if n.what == "doubled"] == ["doubled"]
+    assert [n for n in stage.notices if isinstance(n, DoubledClock)] == [DoubledClock(0)]
     assert stage.session.transport.tempo == pytest.approx(120, rel=0.01)

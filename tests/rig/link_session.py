@@ -23,6 +23,7 @@ from queue import SimpleQueue
 
 from rtgen.instrument.clocks.transport import State
 from rtgen.instrument.events import Notice
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
@@ -30,6 +31,7 @@ from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.link import look
 from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.runner import _link
+from tests.instrument.stage import word
 
 BAR = 2.0
 FIRST, SECOND = 100.0, 140.0
@@ -120,15 +122,15 @@ def perform() -> dict[str, object]:
     leader, news, told = Leader(), SimpleQueue[News](), []
     sent: list[tuple[float, bytes]] = []
     ports = LoopbackPorts(lambda now, data: sent.append((now, data)))
-    session = Session(Preset().changed(bars=1, metre="2/4", distance=0.0, tempo=200.0), clock="link")
+    session = Session(Preset().changed(bars=1, metre="2/4", distance=0.0, tempo=200.0), Options(clock="link"))
     daemon = Daemon(session, ports, _TINY, "cpu", news.put)
     transport, errors = session.transport, []
 
     def wait_for(wanted: str) -> float:
         while True:
             item = news.get(timeout=20)
-            if isinstance(item, Notice) and item.what == wanted:
-                told.append((wanted, item.peers))
+            if isinstance(item, Notice) and word(item) == wanted:
+                told.append((wanted, getattr(item, "peers", 0)))
                 return leader.beat
 
     def compare(at: float, beat: float) -> None:

@@ -17,6 +17,8 @@ from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
 from rtgen.instrument.events import Notice
 from rtgen.instrument.job import Heard
+from rtgen.instrument.notices import Answered, Called
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop
@@ -26,6 +28,7 @@ from rtgen.rig.worker.worker import Failed, Ready, Worker
 from tests.data.make_faulty import faulty
 from tests.data.make_tiny import HALF_BEATS, build_continuer, build_sequence
 from tests.instrument.ledger import check
+from tests.instrument.stage import word
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 
@@ -38,7 +41,7 @@ class Stage:
         self.news: SimpleQueue[News] = SimpleQueue()
         self.ports = LoopbackPorts(lambda now, data: self.sent.append((now, data)))
         settings = {"bars": 1, "metre": "1/4", "tempo": 240, "distance": 0.0, **preset}
-        session = Session(Preset().changed(**settings), clock="internal", thru=thru)
+        session = Session(Preset().changed(**settings), Options(clock="internal", thru=thru))
         self.daemon = Daemon(session, self.ports, model, "cpu", self.news.put)
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run)
@@ -52,7 +55,7 @@ class Stage:
     def wait_for(self, *wanted: str | type[Ready | Failed]) -> News:
         while True:
             item = self.news.get(timeout=15)
-            if isinstance(item, Notice) and item.what in wanted:
+            if isinstance(item, Notice) and word(item) in wanted:
                 return item
             if type(item) in wanted:
                 return item
@@ -220,9 +223,8 @@ def test_what_a_model_heard_while_it_was_played_is_answered_as_what_it_is_told_a
         answers: list[Loop] = []
         while len(answers) < 3:
             notice = stage.wait_for("call", "answer", "late", "missed")
-            assert isinstance(notice, Notice)
-            assert notice.loop is not None
-            (calls if notice.what == "call" else answers).append(notice.loop)
+            assert isinstance(notice, Called | Answered)
+            (calls if isinstance(notice, Called) else answers).append(notice.loop)
         playing.set()
     assert stage.error is None
     for i in range(3):

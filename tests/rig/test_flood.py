@@ -19,7 +19,6 @@ from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import unique_set_mb
 from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, Server, TempoMap, end, wait_until
 from rtgen.bench.streams import compare, milliseconds, within
-from rtgen.instrument.preset import Preset
 from rtgen.music.files import note_events
 from rtgen.rig.daemon import News
 from rtgen.rig.inbox import Dropped
@@ -139,7 +138,7 @@ def test_what_is_dropped_is_counted_and_shown_and_no_note_is_stuck() -> None:
             break
     dropped = [item for item in news if isinstance(item, Dropped)]
     assert dropped
-    assert "dropped" in sentence(dropped[0], Preset())
+    assert "dropped" in sentence(dropped[0])
     lost = sum(item.counts.get("notes", 0) for item in dropped)
     sent = [data for _, data in stage.sent]
     check(sent)

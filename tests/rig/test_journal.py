@@ -27,6 +27,7 @@ from rtgen.instrument.events import (
     Warmed,
 )
 from rtgen.instrument.job import Answer
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
@@ -36,8 +37,10 @@ from rtgen.rig.kept.journal import Journal, Opening, Step, read
 from rtgen.rig.kept.replay import replay, unfinished, write
 from rtgen.rig.offline import ANSWER_S, with_clock
 
-SETTINGS = {"clock": "midi", "thru": True, "seed": 3, "takeover": "pickup", "listens": None}
-OPENING = Opening(Preset(name="lush").changed(bars=1), SETTINGS, {0: (Binding("blend", 70, channel=3),)})
+OPENING = Opening(
+    Preset(name="lush").changed(bars=1),
+    Options(thru=True, seed=3, takeover="pickup", bindings={0: (Binding("blend", 70, channel=3),)}),
+)
 EVENTS: list[Event | Ended] = [
     Received(1, b"\x90\x3c\x50"),
     Answer(Loop(1920, (Note(-3, 60, 100), Note(480, 64, 200, 9)), 1440), 1920, 4),
@@ -237,7 +240,7 @@ def test_a_session_that_was_killed_has_its_music_and_no_stuck_note(tmp_path: Pat
 
 
 def test_what_follows_a_stop_comes_after_it(tmp_path: Path) -> None:
-    opening = replace(OPENING, settings={**SETTINGS, "clock": "internal", "thru": False})
+    opening = replace(OPENING, options=replace(OPENING.options, clock="internal", thru=False))
     path = tmp_path / "a.rtlog"
     first = [
         Step(0.0, None, ()),

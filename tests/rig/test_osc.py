@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rtgen.errors import UserError
 from rtgen.instrument import preset as presets
 from rtgen.instrument.clocks.transport import Health
-from rtgen.instrument.events import Event, Learn, Notice, Pressed, Turned, Used
+from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
+from rtgen.instrument.notices import Answered
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
@@ -178,7 +179,7 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
         ("/rtgen/state/map/loop", (0.5, 0.25)),
         ("/rtgen/state/map/answer", (0.5, 1.0)),
     ]
-    desk.remote.heard(Notice("answer", seconds=0.0123, lead_s=0.02), "answering")
+    desk.remote.heard(Answered(0, 2, Loop(1920), "answer", 0.0123, 0.02), "answering")
     assert list(client.hear(0.2)) == [
         ("/rtgen/state/took", (pytest.approx(12.3), pytest.approx(20.0), "answer")),
         ("/rtgen/state/news", ("answering",)),

@@ -389,7 +389,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     for value in range(60, 70):
         rig.probe.send(bytes((0xB0, 70, value)))
         time.sleep(0.05)
-    soon(lambda: "blend is learned" in page.text("learn-says"))
+    soon(lambda: "learned blend" in page.text("learn-says"))
     at(14 * BAR + 960)
     page.picture("blended")
     page.shape(390, 844)

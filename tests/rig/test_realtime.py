@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.rig.daemon import Daemon
@@ -197,7 +198,7 @@ def test_what_was_there_at_the_start_is_not_looked_through(housekeeping: Houseke
 
 @pytest.mark.timed
 def test_garbage_does_not_pile_up_while_the_daemon_plays() -> None:
-    session = Session(Preset().changed(bars=1, metre="1/4", tempo=240.0), clock="internal")
+    session = Session(Preset().changed(bars=1, metre="1/4", tempo=240.0), Options(clock="internal"))
     daemon = Daemon(session, LoopbackPorts(lambda _now, _data: None), TINY, "cpu", lambda _: None)
     daemon.open()
     thread = threading.Thread(target=daemon.run, args=(30,), daemon=True)

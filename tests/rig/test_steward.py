@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rtgen import shipped
 from rtgen.errors import UserError
 from rtgen.instrument.binding import CODES, Binding
-from rtgen.instrument.events import Notice
+from rtgen.instrument.notices import KeepAnswer, SaveBindings, SelectPreset
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
@@ -31,11 +31,13 @@ class Playing:
     """Stands for a daemon: remembers what was chosen."""
 
     def __init__(self) -> None:
-        self.chosen: list[tuple[str, str]] = []
+        self.chosen = Preset(name="b")
+        self.asked: list[tuple[str, str]] = []
 
     def choose(self, preset: Preset, model: Path) -> None:
         """As `Daemon.choose`."""
-        self.chosen.append((preset.name, model.name))
+        self.chosen = preset
+        self.asked.append((preset.name, model.name))
 
 
 @pytest.fixture
@@ -53,10 +55,10 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def steward(folder: Path, name: str = "b") -> tuple[Steward, Playing]:
+def steward(folder: Path) -> tuple[Steward, Playing]:
     playing = Playing()
     house = House(folder / "config.yaml", ("Keys", "Knobs"), folder / "clips")
-    return Steward(playing, Preset(name=name), house), playing  # type: ignore[arg-type]
+    return Steward(playing, house), playing  # type: ignore[arg-type]
 
 
 # ---- presets --------------------------------------------------------------------------------------------------------
@@ -75,9 +77,9 @@ def test_those_that_come_with_rtgen_have_a_number_each() -> None:
 
 def test_a_program_chooses_its_preset(listed: Path) -> None:
     keeper, playing = steward(listed)
-    assert keeper.see_to(Notice("wanted", name="2")) is None
-    assert playing.chosen == [("a", "tiny.onnx")]
-    assert keeper.see_to(Notice("wanted", name="9")) == (
+    assert keeper.see_to(SelectPreset("2")) == "loading preset a ..."
+    assert playing.asked == [("a", "tiny.onnx")]
+    assert keeper.see_to(SelectPreset("9")) == (
         "no preset has the program 9; 'rtgen presets' lists those that there are"
     )
 
@@ -85,11 +87,11 @@ def test_a_program_chooses_its_preset(listed: Path) -> None:
 def test_next_and_previous_go_round(listed: Path) -> None:
     keeper, playing = steward(listed)
     for which in ("next", "next", "next", "previous"):
-        keeper.see_to(Notice("wanted", name=which))
-    assert [name for name, _ in playing.chosen] == ["a", "c", "b", "c"]
-    keeper.see_to(Notice("preset", preset=Preset(name="a")))  # somebody else chose it
-    keeper.see_to(Notice("wanted", name="next"))
-    assert playing.chosen[-1][0] == "c"
+        keeper.see_to(SelectPreset(which))
+    assert [name for name, _ in playing.asked] == ["a", "c", "b", "c"]
+    playing.chosen = Preset(name="a")  # the model of the other could not be loaded
+    keeper.see_to(SelectPreset("next"))
+    assert playing.asked[-1][0] == "c"
 
 
 # ---- clips ----------------------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ def test_next_and_previous_go_round(listed: Path) -> None:
 def test_a_kept_answer_is_a_clip_as_long_as_its_loop(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
     preset = Preset(name="lush", channel=3)
-    said = keeper.see_to(Notice("kept", loop=LOOP, preset=preset, tempo=96.0))
+    said = keeper.see_to(KeepAnswer(LOOP, preset, 96.0))
     (path,) = (tmp_path / "clips").iterdir()
     assert said == f"kept as {path}"
     assert path.name.endswith(" 96 BPM lush.mid")
@@ -116,13 +118,13 @@ def test_no_clip_is_written_over_another(tmp_path: Path) -> None:
 
 def test_without_an_answer_nothing_is_kept(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
-    assert keeper.see_to(Notice("kept", preset=Preset())) == "there is no answer yet that could be kept"
+    assert keeper.see_to(KeepAnswer(None, Preset(), 120.0)) == "there is no answer to keep yet"
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "clips").write_text("a file")
     keeper, _ = steward(tmp_path)
-    said = keeper.see_to(Notice("kept", loop=LOOP, preset=Preset(), tempo=120.0))
+    said = keeper.see_to(KeepAnswer(LOOP, Preset(), 120.0))
     assert said == f"The clip folder {tmp_path / 'clips'} cannot be written (File exists); choose another --clips"
 
 
@@ -148,8 +150,8 @@ def test_a_clip_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, mon
 def test_what_is_learned_is_there_the_next_time(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
     bindings = (Binding("blend", 70, channel=3), Binding("mute", 36, "note", 10, toggles=True))
-    assert keeper.see_to(Notice("learned", port=1, name="mute", bindings=bindings)) == "mute is learned from Knobs"
-    keeper.see_to(Notice("learned", port=0, name="fill", bindings=(Binding("fill", 9, "cc14"),)))
+    assert keeper.see_to(SaveBindings(1, "mute", bindings)) == "learned mute from Knobs"
+    keeper.see_to(SaveBindings(0, "fill", (Binding("fill", 9, "cc14"),)))
     found = config.load(tmp_path / "config.yaml")
     assert found.controllers == {"Knobs": bindings, "Keys": (Binding("fill", 9, "cc14"),)}
 
@@ -157,20 +159,19 @@ def test_what_is_learned_is_there_the_next_time(tmp_path: Path) -> None:
 def test_what_others_learned_meanwhile_stays(tmp_path: Path) -> None:
     ours, theirs = steward(tmp_path)[0], steward(tmp_path)[0]
     blend, fill, mute = Binding("blend", 70), Binding("fill", 71), Binding("mute", 72)
-    ours.see_to(Notice("learned", port=0, name="blend", bindings=(blend,)))
-    theirs.see_to(Notice("learned", port=0, name="fill", bindings=(Binding("blend", 24), fill)))
-    theirs.see_to(Notice("learned", port=1, name="mute", bindings=(mute,)))
+    ours.see_to(SaveBindings(0, "blend", (blend,)))
+    theirs.see_to(SaveBindings(0, "fill", (Binding("blend", 24), fill)))
+    theirs.see_to(SaveBindings(1, "mute", (mute,)))
     assert config.load(tmp_path / "config.yaml").controllers == {"Keys": (blend, fill), "Knobs": (mute,)}
     # What is on the same knob gives way.
-    ours.see_to(Notice("learned", port=0, name="gate", bindings=(blend, Binding("gate", 71))))
+    ours.see_to(SaveBindings(0, "gate", (blend, Binding("gate", 71))))
     assert config.load(tmp_path / "config.yaml").controllers["Keys"] == (blend, Binding("gate", 71))
 
 
 def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
     (tmp_path / "config.yaml").write_text("inputs: [")
-    said = keeper.see_to(Notice("learned", port=0, name="blend", bindings=(Binding("blend", 70),)))
-    assert said is not None
+    said = keeper.see_to(SaveBindings(0, "blend", (Binding("blend", 70),)))
     assert "config.yaml is not valid YAML at line 1" in said
     assert (tmp_path / "config.yaml").read_text() == "inputs: ["
 

@@ -36,7 +36,7 @@ def teach(rig: Rig, program: Program, to: str, number: int) -> None:
         soon(lambda: value(program, "/rtgen/state/alive") is not None)
         for step in range(60, 66):
             rig.probe.send(bytes((0xB0, number, step)))
-        program.wait_for_line(f"{to} is learned from")
+        program.wait_for_line(f"learned {to} from")
 
 
 def test_the_second_has_a_name_of_its_own_and_knows_what_the_first_was_taught(

@@ -152,8 +152,8 @@ def test_a_named_port_that_goes_and_returns_elsewhere_is_picked_up(stage: Stage,
         first.play(b"\xf0\x01\x02")  # an exclusive message that is cut short, too
         time.sleep(0.1)
         end(first.process, signal.SIGKILL)
-        program.wait_for_line("peer-in has gone")
-        program.wait_for_line("peer-out has gone")
+        program.wait_for_line("peer-in is gone")
+        program.wait_for_line("peer-out is gone")
         stack.enter_context(Peer(stage.server, "another"))  # takes the place in the list
         second = stack.enter_context(Peer(stage.server))
 
@@ -198,7 +198,7 @@ def test_a_jack_server_that_is_started_anew_finds_all_ports_again(
         first = stage.probe.take()
         assert ons([data for _, data in first.output]) == [50, 60, 64, 67, 72, 60, 64, 67, 72]
         stage.end_server(signal_number)
-        program.wait_for_line("probe:output has gone")
+        program.wait_for_line("probe:output is gone")
 
         began = stage.start_again()
         for port in PROBE_PLAY, CLOCK_OUT, PROBE_OUTPUT:
