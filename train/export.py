@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 
-from rtgen.errors import UserError
 from rtgen.inference.card import INTEGERS, METADATA_KEY, Card, Shape
 from rtgen.inference.model import Model
+from rtgen.whole import written
 from train import config as configuration
 from train import fit
 from train.loops import dataset
@@ -249,13 +249,8 @@ def save(proto: onnx.ModelProto, card: Card, path: Path) -> None:
     """
     onnx.helper.set_model_props(proto, card.metadata())
     onnx.checker.check_model(proto)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
+    with written(path) as partial:
         partial.write_bytes(proto.SerializeToString())
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
 
 
 def rewrite_card(path: Path, **changes: Any) -> None:

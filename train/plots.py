@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
+from rtgen.whole import written
 
 # Nothing is shown, all is saved: no window system is asked for.
 mpl.use("Agg")
@@ -135,4 +136,5 @@ def map_of(codes: NDArray[np.float32], colours: Mapping[str, Sequence[str] | Seq
 def save(picture: bytes, path: Path) -> None:
     """Writes a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture)
+    with written(path) as partial:
+        partial.write_bytes(picture)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from rtgen.bench.follower import FOLLOWERS, bent, follow, lumpy
-from rtgen.errors import UserError
+from rtgen.whole import written
 
 Colour = tuple[int, int, int]
 
@@ -67,13 +67,8 @@ def draw(path: Path) -> None:
     second.mark(1.0, "1 ms")
     second.curves([_Curve(name, _in_lumps(name)) for name in FOLLOWERS])
     pen.text((_LEFT + _RIGHT) / 2, _HEIGHT - 22, "clocks (24 to the beat)", 22, _FAINT, "ms")
-    partial = path.with_name(path.name + ".part")
-    try:
+    with written(path) as partial:
         image.reduce(_FINE).save(partial, format="PNG", optimize=True)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another folder") from error
 
 
 def _stepping(name: str) -> list[float]:

@@ -15,6 +15,7 @@ import mido
 from rtgen.errors import UserError
 from rtgen.music.note import Note
 from rtgen.music.time import PPQN, Metre
+from rtgen.whole import written
 
 MAX_BYTES = 32 * 2**20
 """Larger files are refused: no performance needs that much."""
@@ -207,12 +208,8 @@ def write(path: Path, score: Score) -> None:
         midi.tracks.append(
             _delta_track([(0, mido.MetaMessage("track_name", name=track.name)), *messages], score.length)
         )
-    partial = path.with_name(path.name + ".part")
-    try:
+    with written(path) as partial:
         midi.save(str(partial))
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
 
 
 def _delta_track(timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]], length: int) -> mido.MidiTrack:

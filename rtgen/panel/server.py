@@ -30,6 +30,8 @@ try:
 except ImportError as error:
     raise UserError(f"the panel needs {error.name}; install it with pip install 'rtgen[panel]'") from error
 
+_MOMENTS = frozenset({"state/learned", "state/taken", "state/kept"})
+"""What happened just now; a page that is opened later need not hear of it."""
 _STATIC = Path(__file__).parent / "static"
 _RENEW_S = 2.0
 _LOST_S = 5.0
@@ -92,7 +94,7 @@ class Daemon(asyncio.DatagramProtocol):
             await asyncio.sleep(_RENEW_S)
 
     def _update(self, changes: dict[str, Any]) -> None:
-        self.state |= changes
+        self.state |= {name: value for name, value in changes.items() if name not in _MOMENTS}
         if changes:
             self._changed(changes)
 

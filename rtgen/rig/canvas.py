@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from rtgen.errors import UserError
 from rtgen.music.note import Note
 from rtgen.music.time import PPQN
+from rtgen.whole import written
 
 Colour = tuple[int, int, int]
 
@@ -97,13 +97,8 @@ class Canvas:
         Raises:
             UserError: it cannot be written.
         """
-        partial = path.with_name(path.name + ".part")
-        try:
+        with written(path) as partial:
             self._image.reduce(_FINE).save(partial, format="PNG", optimize=True)
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another folder") from error
 
 
 class Panel:

@@ -171,6 +171,13 @@ function show(changes) {
   if (changes["state/map/answer"]) moved(changes["state/map/answer"]);
   else if (Object.keys(changes).some((name) => name.startsWith("state/map/"))) map();
   if (changes["state/took"]) answered(...changes["state/took"]);
+  if (changes["state/learned"]) teach(false, `learned ${changes["state/learned"][0]}`);
+  if (changes["state/taken"]) {
+    const [to, other] = changes["state/taken"];
+    $("learn-says").textContent = `that control is already ${other}; confirm to make it ${to}, or move another one`;
+    $("learn-over").hidden = false;
+  }
+  if (changes["state/kept"]) clips();
   if (changes["state/played"]?.length > 1 || call?.[0] !== changes["state/played"]?.[0]) call = changes["state/played"] ?? call;
   if (call) $("played-count").textContent = count(call);
   if (changes["state/answer"]) $("answer-count").textContent = count(changes["state/answer"]);
@@ -203,12 +210,6 @@ function barTicks() {
 
 function news(line) {
   log(line);
-  if (/is learned/.test(line)) teach(false, line);
-  else if (/say that it shall be/.test(line)) {
-    $("learn-says").textContent = line;
-    $("learn-over").hidden = false;
-  }
-  if (/^kept as/.test(line)) clips();
 }
 
 function log(line) {

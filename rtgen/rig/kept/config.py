@@ -15,6 +15,7 @@ from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.binding import Binding
 from rtgen.instrument.controls import TAKEOVERS, Takeover
 from rtgen.settings import read
+from rtgen.whole import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,8 @@ def save(config: Config, path: Path) -> None:
         for name, bindings in config.controllers.items()
     }
     text = yaml.safe_dump({k: v for k, v in said.items() if v not in ([], {})}, sort_keys=False, allow_unicode=True)
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path, "check its permissions") as partial:
         partial.write_text(text, "utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); check its permissions") from error
 
 
 _NAMES = tuple(f.name for f in fields(Config))

@@ -28,7 +28,7 @@ from pythonosc.osc_packet import OscPacket, ParseError
 from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
-from rtgen.instrument.notices import Answered
+from rtgen.instrument.notices import Answered, ControlTaken, KeepAnswer, SaveBindings
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
 from rtgen.music.note import Loop, Note
@@ -121,6 +121,12 @@ class Remote:
         """Tells what happens, in words; and of an answer how long it took, of how much time there was, in ms."""
         if isinstance(item, Answered):
             self.tell("/rtgen/state/took", round(1e3 * item.seconds, 2), round(1e3 * item.lead_s, 2), item.outcome)
+        elif isinstance(item, SaveBindings):
+            self.tell("/rtgen/state/learned", item.to)
+        elif isinstance(item, ControlTaken):
+            self.tell("/rtgen/state/taken", item.to, item.other)
+        elif isinstance(item, KeepAnswer):
+            self.tell("/rtgen/state/kept", len(item.loop or ()))
         self.tell("/rtgen/state/news", line)
 
     # ---- the thread -------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 from rtgen.rig.told.osc import COMPLETE, PORTS, Client
 from rtgen.rig.told.steward import numbered
 from rtgen.shipped import available, folders
+from rtgen.whole import written
 
 NOBODY = "no rtgen is running that listens to OSC; start one with 'rtgen run', or name its --osc port"
 _WAIT_S = 0.3
@@ -94,13 +95,8 @@ def save(preset: Preset, name: str, *, over: bool) -> Path:
     free = next(n for n in range(1, 130) if n not in programs.values())
     program = programs.get(name) or (free if free <= 128 else 0)
     text = saved(preset.changed(program=program))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.part")
+    with written(path, "check its permissions") as partial:
         partial.write_text(text, "utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); check its permissions") from error
     return path
 
 
