@@ -229,7 +229,7 @@ def export(
     card = exporting.card_of(trained, trained.average, data, name)
     path = out or Path("models") / f"{card.name}.onnx"
     found = exporting.write(trained.average.player(), card, path)
-    unit = "ms a symbol" if card.role == "sequence" else "ms a loop"
+    unit = f"ms a {card.kind.unit}"
     table = Table("parameters", "differs from torch by", f"{unit}, one thread", "MB", title=str(path))
     table.add_row(
         f"{card.training['parameters']:,}",

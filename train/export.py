@@ -159,10 +159,8 @@ def _of_note(name: str, shape: Sequence[int], card: Card, rng: np.random.Generat
 
 def _lengths(card: Card) -> list[int]:
     """Steps, or symbols, to try a model with; of a continuer, which hears one note at a time, nothing hangs on it."""
-    if card.role == "continuer":
-        return [1]
-    if card.role == "sequence":
-        return [1, 2, 50]
+    if card.kind.unit != "loop":
+        return [1] if card.kind.listens else [1, 2, 50]
     return sorted({min(max(n, card.min_steps), card.max_steps) for n in (48, 96, 192)})
 
 

@@ -129,7 +129,7 @@ def report(
     for name, title, text, picture in played:
         page.heading(title, text)
         page.picture(name, picture, title)
-    if card.role == "autoencoder":
+    if card.kind.encodes:
         page.heading(
             "The space of codes",
             "Each dot is a held-out loop, seen along the two directions in which codes differ most.",
@@ -194,7 +194,7 @@ def _played(model: Model, loops: Sequence[Loop], seed: int) -> Iterator[tuple[st
             for a, b in zip(heard, first, strict=True)
         ]
         yield "repair", "Damaged, repaired, meant", "Loops that it has never seen.", plots.rolls(rows)
-    if model.card.role == "autoencoder":
+    if model.card.kind.encodes:
         rows = [[("played", x), ("from its own code", reconstructed(model, x))] for x in first]
         yield "reconstruction", "Originals and reconstructions", "As many notes as there were.", plots.rolls(rows)
     if "vary" in modes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import isfinite, prod
-from typing import Any
+from typing import Any, Literal
 
 from rtgen.errors import UserError
 from rtgen.inference.stream import CONTEXT, WINDOW, Spelling
@@ -151,22 +151,27 @@ class Card:
     metrics: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> Role:
+        """The role, with all that belongs to it."""
+        return ROLES[self.role]
+
     def inputs(self) -> dict[str, Shape]:
         """The inputs that the role, the states and the conditions ask for, with their shapes."""
         states = {state.name: state.shape for state in self.states}
         conditions: dict[str, Shape] = {c.name: ("batch", c.size) for c in self.conditions}
         of_prior = _PRIOR.inputs if self.prior else {}
-        return {**self._sized({**ROLES[self.role].inputs, **of_prior}), **states, **conditions}
+        return {**self._sized({**self.kind.inputs, **of_prior}), **states, **conditions}
 
     def outputs(self) -> dict[str, Shape]:
         """The outputs that the role and the states ask for, with their shapes."""
         states = {f"{state.name}_next": state.shape for state in self.states}
         of_prior = _PRIOR.outputs if self.prior else {}
-        return {**self._sized({**ROLES[self.role].outputs, **of_prior}), **states}
+        return {**self._sized({**self.kind.outputs, **of_prior}), **states}
 
     def halves(self) -> Mapping[str, Sequence[str]]:
         """Of a model in parts: for each part's first input the outputs that need it and no other's."""
-        return {**ROLES[self.role].halves, **(_PRIOR.halves if self.prior else {})}
+        return {**self.kind.halves, **(_PRIOR.halves if self.prior else {})}
 
     def classes(self) -> tuple[int, ...]:
         """How many shifts, pitches, durations and velocities there are; nothing without a spelling."""
@@ -229,12 +234,40 @@ class Role:
         inputs: names and shapes.
         outputs: names and shapes.
         halves: of a model in two halves: for each input the outputs that need it and no other.
+        needs: fields of the card that belong to this role, of those in `_OWN`.
+        in_key: whether its models must be told music in one key, or must not; None leaves it to them.
+        pitched: whether its pitches are notes; else they are drums.
+        unit: what one run of the network answers: a loop, a symbol, or a note.
     """
 
     modes: tuple[Mode, ...]
     inputs: Mapping[str, Sequence[str | int]]
     outputs: Mapping[str, Sequence[str | int]]
     halves: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+    in_key: bool | None = None
+    pitched: bool = True
+    unit: Literal["loop", "symbol", "note"] = "loop"
+
+    @property
+    def fills(self) -> bool:
+        """Whether it fills in what is hidden from it."""
+        return "mask" in self.inputs
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it makes a code of a loop."""
+        return "mean" in self.outputs
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it makes a loop of a code."""
+        return "code" in self.inputs
+
+    @property
+    def listens(self) -> bool:
+        """Whether it hears what is played note by note, before it has to answer."""
+        return self.unit == "note"
 
 
 _ROLL = ("batch", len(PLANES), "pitches", "steps")
@@ -252,6 +285,8 @@ ROLES: dict[str, Role] = {
         modes=("clean", "vary", "generate"),
         inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
         outputs=_PLANES,
+        in_key=False,
+        pitched=False,
     ),
     # mean: the code of the roll. The planes are those of the code.
     "autoencoder": Role(
@@ -266,6 +301,8 @@ ROLES: dict[str, Role] = {
         modes=("continue",),
         inputs={"symbol": ("batch", "time")},
         outputs={"logits": ("batch", "time", "symbols")},
+        needs=frozenset({"states", "vocabulary"}),
+        unit="symbol",
     ),
     # note: classes of the four choices of a note that is heard. place: step in the bar, and steps in the bar. past:
     # what was struck up to there. given: choices that are fixed, or -1. chance: natural logarithms. Then the states.
@@ -284,6 +321,9 @@ ROLES: dict[str, Role] = {
             "echo": ("batch", 1),
         },
         outputs={"chosen": ("batch", CHOICES), "chance": ("batch", CHOICES)},
+        needs=frozenset({"states", "spelling"}),
+        in_key=True,
+        unit="note",
     ),
 }
 _PRIOR = Role(
@@ -293,16 +333,13 @@ _PRIOR = Role(
     halves={"noise": ("drawn",)},
 )
 """What an autoencoder with a prior has besides: codes of normal noise, given attributes in standard deviations."""
-_NEEDED: Mapping[str, frozenset[str]] = {
-    "sequence": frozenset({"states", "vocabulary"}),
-    "continuer": frozenset({"states", "spelling"}),
-}
+_OWN = ("states", "vocabulary", "spelling")
 """Fields of a card that belong to some roles only."""
 
 
 def modes_of(card: Card) -> tuple[Mode, ...]:
     """What a model can play."""
-    return ROLES[card.role].modes
+    return card.kind.modes
 
 
 def _build(fields: dict[str, Any]) -> Card:
@@ -333,13 +370,12 @@ def _build(fields: dict[str, Any]) -> Card:
         raise ValueError(f"field 'threshold' is {card.threshold}, not between 0 and 1")
     if type(card.in_key) is not bool:
         raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
-    if card.role == "continuer" and not card.in_key:
-        raise ValueError("field 'in_key' is False, and a model of role 'continuer' is told all music in one key")
-    if card.role == "drummer" and card.in_key:
-        raise ValueError("field 'in_key' is True, and drums have no key")
-    if card.role == "drummer" and not card.grid.pitch_low <= TAP <= card.grid.pitch_high:
+    if card.kind.in_key not in (None, card.in_key):
+        must = "is told all music in one key" if card.kind.in_key else "has no key"
+        raise ValueError(f"field 'in_key' is {card.in_key}, and a model of role '{card.role}' {must}")
+    if not card.kind.pitched and not card.grid.pitch_low <= TAP <= card.grid.pitch_high:
         raise ValueError(f"its grid has no pitch {TAP}, on which a drummer is told what is tapped")
-    if type(card.prior) is not bool or (card.prior and card.role != "autoencoder"):
+    if type(card.prior) is not bool or (card.prior and not card.kind.encodes):
         raise ValueError(f"field 'prior' is {card.prior!r}, which a model of role '{card.role}' cannot be")
     _check_latents(card)
     _check_sequence(card)
@@ -347,7 +383,7 @@ def _build(fields: dict[str, Any]) -> Card:
 
 
 def _check_latents(card: Card) -> None:
-    if "code" in ROLES[card.role].inputs:
+    if card.kind.decodes:
         if not card.latents:
             raise ValueError(f"a model of role '{card.role}' needs the field 'latents'")
         if card.min_steps != card.max_steps:
@@ -366,12 +402,12 @@ def _check_latents(card: Card) -> None:
 
 def _check_sequence(card: Card) -> None:
     """Whether what belongs to models that go on is there if the role needs it, and not if not; and makes sense."""
-    needed = _NEEDED.get(card.role, frozenset())
-    for name in ("states", "vocabulary", "spelling"):
+    needed = card.kind.needs
+    for name in _OWN:
         if bool(getattr(card, name)) is not (name in needed):
             says = "needs the" if name in needed else "has no"
             raise ValueError(f"a model of role '{card.role}' {says} field '{name}'")
-    taken = {*ROLES[card.role].inputs, *ROLES[card.role].outputs}
+    taken = {*card.kind.inputs, *card.kind.outputs}
     for state in card.states:
         if not isinstance(state.name, str) or state.name in taken:
             raise ValueError(f"a state cannot be called {state.name!r}")

@@ -132,7 +132,7 @@ class Model:
 
     def _steps(self) -> list[tuple[str, ...]]:
         """Outputs that can be asked for alone."""
-        return [memory_of(self.card), step_of(self.card)] if self.card.role == "continuer" else []
+        return [memory_of(self.card), step_of(self.card)] if self.card.kind.listens else []
 
     def _open_parts(self, device: str) -> list[_Part]:
         """The model, or its halves, so that one can be computed without the other."""

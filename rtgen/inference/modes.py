@@ -62,9 +62,9 @@ def answer(
             f"Model {card.name} (role {card.role}) plays {', '.join(modes_of(card))}, not {mode}; choose another preset"
         )
     rng = np.random.default_rng((seed, round(knobs["seed"])) if knobs.get("seed") else seed)
-    knobs = drums.unpitched(knobs) if card.role == "drummer" else _locked(loop, mode, knobs, past, ends)
+    knobs = _locked(loop, mode, knobs, past, ends) if card.kind.pitched else drums.unpitched(knobs)
     match mode:
-        case "continue" if card.role == "continuer":
+        case "continue" if card.kind.listens:
             return continuer.continued(model, past, loop, knobs, rng)
         case "continue":
             return sequence.continued(model, past, loop, knobs, rng)
@@ -73,7 +73,7 @@ def answer(
             return _blended(model, refitted(a, loop), refitted(b, loop), knobs)
         case "vary" if _untouched(knobs):
             return loop
-    believes = denoise.wished if "mask" in card.inputs() else latent.wished
+    believes = denoise.wished if card.kind.fills else latent.wished
     begin = start(loop, knobs.get("fill", 0.0))
     fills = mode == "vary" and begin < loop.length
     answers = []
@@ -85,7 +85,7 @@ def answer(
         else:
             answered = part
         # A tapped rhythm is not what a beat is like: its knobs are turned from where the beat is.
-        like = answered if card.role == "drummer" and mode == "generate" else part
+        like = answered if mode == "generate" and not card.kind.pitched else part
         answers.append(steer(model, like, answered, knobs, believes))
         begin -= part.length
     return join(answers, loop)
@@ -93,19 +93,19 @@ def answer(
 
 def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """The answer to a loop that the model takes as a whole."""
-    if model.card.role == "drummer" and mode != "vary":
+    if mode != "vary" and not model.card.kind.pitched:
         return drums.feel(model, part, knobs) if mode == "clean" else drums.beat(model, part, knobs, rng)
     if mode == "generate":
         return latent.generate(model, part, knobs, rng)
     if mode == "clean":
         return told_in_c(model.card, part, knobs, lambda loop, _: denoise.clean(model, loop))
-    vary = denoise.vary if "mask" in model.card.inputs() else latent.vary
+    vary = denoise.vary if model.card.kind.fills else latent.vary
     return told_in_c(model.card, part, knobs, lambda loop, turned: vary(model, loop, turned, rng))
 
 
 def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
-    imagines = denoise.imagined if "mask" in model.card.inputs() else latent.imagined
+    imagines = denoise.imagined if model.card.kind.fills else latent.imagined
     return told_in_c(
         model.card, loop, knobs, lambda part, turned: infill(model, part, begin, end, turned, rng, imagines)
     )

@@ -33,7 +33,7 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
     """All that the role is for, beside the training loop that is nearest, a cross-fade, real music and random notes."""
     name = model.card.name
     found = generated(model, loops, library, seed)
-    if model.card.role == "autoencoder":
+    if model.card.kind.encodes:
         back = [reconstructed(model, loop) for loop in loops]
         found[name]["reconstruction_f1"] = [onset_f1(a, b) for a, b in zip(back, loops, strict=True)]
         nearest = library.nearest(loops)

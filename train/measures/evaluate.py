@@ -111,9 +111,9 @@ def evaluate(
         raise UserError(f"{bars} bars are not measured; say one of {', '.join(map(str, BARS))}")
     held_out, train = (dataset.load_bars(data, part, sets, bar, bars) for part in (split, "train"))
     library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
-    if model.card.role == "sequence":
+    if model.card.kind.unit == "symbol":
         return table(sequences.scores(model, held_out, train, library, count, seed))
-    if model.card.role == "continuer":
+    if model.card.kind.listens:
         if bars == dataset.BARS:
             # Songs as they were played, with all that comes back in them.
             held_out, train = (
@@ -122,9 +122,9 @@ def evaluate(
         return table(notes.scores(model, held_out, train, library, count, seed))
     chosen = np.random.default_rng(seed).permutation(len(held_out))[:count]
     loops = held_out.as_loops(chosen)
-    if model.card.role == "drummer":
+    if not model.card.kind.pitched:
         return table(drums.scores(model, loops, train, seed))
-    role = repair if model.card.role == "denoiser" else codes
+    role = repair if model.card.kind.fills else codes
     return table(role.scores(model, loops, library, seed))
 
 

@@ -138,7 +138,7 @@ def show(model: Model, data: Path | str, folder: Path) -> None:
 def _row(model: Model, mode: Mode, number: int, call: Loop, other: Loop) -> list[tuple[str, Loop]]:
     """A call, and the answers to it; of a blend the other end as well, of a repair what was meant."""
     heard, first = call, "played"
-    if model.card.role == "drummer" and mode != "vary":
+    if mode != "vary" and not model.card.kind.pitched:
         heard, first = (stiff(call, GRID), "stiff") if mode == "clean" else (tapped(call), "tapped")
     elif mode == "clean":
         heard, first = damaged([call], SEED + number)[0], "damaged"

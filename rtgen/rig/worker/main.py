@@ -120,7 +120,7 @@ def _newest(jobs: SimpleQueue[str | None], say: wire.Say) -> str | None:
 
 def _hear(model: Model, line: str, jobs: SimpleQueue[str | None]) -> None:
     """Lets the model hear what is played until something else is wanted; what is missed is heard with the job."""
-    if model.card.role != "continuer":
+    if not model.card.kind.listens:
         return
     from rtgen.inference.hearing import hear
 
@@ -175,7 +175,7 @@ def _warm(model: Model) -> tuple[float, float]:
         and (time.perf_counter() - began < _WARM_S or (len(times) < 2 * len(modes) and max(times) < _PROMPT_S))
     ):
         for mode, loop in examples.items():
-            if model.card.role == "continuer":
+            if model.card.kind.listens:
                 # As it is when an answer is due: all but the last beat has been heard.
                 hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
             if len(times) == len(modes) and max(times) < _PROMPT_S:
