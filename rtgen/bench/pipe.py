@@ -55,10 +55,10 @@ def _play(settings: dict[str, object]) -> None:
 
     from rich.console import Console
 
-    from rtgen.instrument import preset as presets
     from rtgen.instrument.options import Options
     from rtgen.instrument.session import Session
     from rtgen.rig.daemon import Daemon, News
+    from rtgen.rig.kept import presets
     from rtgen.rig.midi.ports import LoopbackPorts
     from rtgen.rig.realtime import prefer_this_thread
     from rtgen.rig.told.telling import Teller

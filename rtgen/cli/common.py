@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rtgen.errors import UserError
-from rtgen.instrument import preset as presets
 from rtgen.instrument.preset import Preset
+from rtgen.rig.kept import presets
 from rtgen.shipped import find
 
 # Imports that are slow, or that one command alone needs, stand in that command: `rtgen run` opens its ports at once.

@@ -25,7 +25,7 @@ from rtgen.cli.common import (
     show_json,
 )
 from rtgen.errors import UserError
-from rtgen.instrument import preset as presets
+from rtgen.rig.kept import presets
 from rtgen.shipped import available, find
 
 app = typer.Typer()
@@ -120,7 +120,7 @@ def list_presets(
 
         if target is None:
             raise UserError("'rtgen presets save' needs a name; say rtgen presets save NAME")
-        say(f"saved as {remote.save(remote.present(osc), target, over=over)}")
+        say(f"saved as {presets.save(remote.present(osc), target, over=over)}")
         return
     if target is not None:
         raise UserError(f"'rtgen presets {name} {target}' is one name too many; only 'save' takes a second")

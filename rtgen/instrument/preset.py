@@ -1,24 +1,21 @@
-"""Presets: musical settings by name, strict and frozen, from YAML."""
+"""A preset: the musical settings of a session, checked and frozen. `rtgen.rig.kept.presets` keeps them on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, Literal, get_args
 
-import yaml
-
-from rtgen.errors import UserError, did_you_mean
+from rtgen.errors import did_you_mean
 from rtgen.instrument.job import MODES, Mode
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, Metre
-from rtgen.settings import read
 
 Use = Literal["answer", "follow", "hold"]
 USES: tuple[Use, ...] = get_args(Use)
 MAX_BARS = 8
+_LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Preset:
         Raises:
             ValueError: a setting is unknown, of the wrong kind or out of range.
         """
-        checked = {name: _check(name, value) for name, value in settings.items() if value is not None}
+        checked = {name: _checked(name, value) for name, value in settings.items() if value is not None}
         knobs = {**self.knobs, **{name: checked.pop(name) for name in list(checked) if name in PARAMETERS}}
         return replace(self, **checked, knobs=knobs)
 
@@ -88,83 +85,75 @@ class Preset:
         return {**plain, "metre": str(self.metre), **{n: PARAMETERS[n].said(v) for n, v in self.knobs.items()}}
 
 
-_SETTINGS = (*(f.name for f in fields(Preset) if f.name not in ("name", "knobs")), *PARAMETERS)
+Check = Callable[[str, Any], Any]
+"""Takes the name of a setting and a value; returns the value as `Preset` stores it, or raises ValueError."""
 
 
-def saved(preset: Preset) -> str:
-    """The text of a preset's file: what is not as it is by itself."""
-    usual = Preset().as_dict()
-    said = {
-        k: v for k, v in preset.as_dict().items() if k != "name" and (v != usual[k] or k in ("model", "mode", "use"))
-    }
-    # Of what comes over the wire the last digits are noise.
-    plain = {k: round(v, 4) if isinstance(v, float) else v for k, v in said.items()}
-    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    return text
+def _number(low: float, high: float) -> Check:
+    def check(name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} is {shortened(value)}, not a number")
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value:g}; it goes from {low:g} to {high:g}")
+        return float(value)
+
+    return check
 
 
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} is {shortened(value)}, not a number")
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value:g}; it goes from {low:g} to {high:g}")
+def _whole(low: int, high: int) -> Check:
+    def check(name: str, value: Any) -> int:
+        number = _number(low, high)(name, value)
+        if number != int(number):
+            raise ValueError(f"{name} is {shortened(value)}, not a whole number")
+        return int(number)
+
+    return check
+
+
+def _choice(choices: tuple[str, ...]) -> Check:
+    def check(name: str, value: Any) -> str:
+        if value in choices:
+            return str(value)
+        near = did_you_mean(value, choices)
+        raise ValueError(f"{name} is {shortened(value)}; it is one of {', '.join(choices)}{near}")
+
+    return check
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise ValueError(f"{name} is {shortened(value)}, not a short text")
     return value
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> int:
-    number = _number(name, value, low, high)
-    if number != int(number):
-        raise ValueError(f"{name} is {shortened(value)}, not a whole number")
-    return int(number)
+def _metre(name: str, value: Any) -> Metre:
+    del name
+    return value if isinstance(value, Metre) else Metre.parse(str(value))
 
 
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value in choices:
-        return str(value)
-    raise ValueError(f"{name} is {shortened(value)}; it is one of {', '.join(choices)}{did_you_mean(value, choices)}")
+def _parameter(name: str, value: Any) -> float:
+    parameter = PARAMETERS[name]
+    if isinstance(value, str) and parameter.choices:
+        return parameter.check(value)
+    return float(_number(parameter.low, parameter.high)(name, value))
 
 
-def _check(name: str, value: Any) -> Any:
-    if name in PARAMETERS:
-        parameter = PARAMETERS[name]
-        if isinstance(value, str) and parameter.choices:
-            return parameter.check(value)
-        return float(_number(name, value, parameter.low, parameter.high))
-    match name:
-        case "mode":
-            return _choice(name, value, MODES)
-        case "use":
-            return _choice(name, value, USES)
-        case "bars":
-            return _whole(name, value, 1, MAX_BARS)
-        case "channel":
-            return _whole(name, value, 1, 16)
-        case "program":
-            return _whole(name, value, 0, 128)
-        case "tempo":
-            return float(_number(name, value, MIN_TEMPO, MAX_TEMPO))
-        case "metre":
-            return value if isinstance(value, Metre) else Metre.parse(str(value))
-        case "description" | "model":
-            if not isinstance(value, str) or len(value) > 500:
-                raise ValueError(f"{name} is {shortened(value)}, not a short text")
-            return value
-    raise ValueError(f"there is no setting {name!r}{did_you_mean(name, _SETTINGS)}")
+SETTINGS: Mapping[str, Check] = {
+    "description": _text,
+    "model": _text,
+    "mode": _choice(MODES),
+    "use": _choice(USES),
+    "bars": _whole(1, MAX_BARS),
+    "metre": _metre,
+    "tempo": _number(MIN_TEMPO, MAX_TEMPO),
+    "channel": _whole(1, 16),
+    "program": _whole(0, 128),
+    **dict.fromkeys(PARAMETERS, _parameter),
+}
+"""Everything a preset can say, and how each setting is checked."""
 
 
-def load(path: Path) -> Preset:
-    """The preset in a YAML file.
-
-    Raises:
-        UserError: the file cannot be read, is no mapping, or has an unknown key or a value out of range.
-    """
-    settings = read(path, f"Preset {path}", "mend it; 'rtgen presets' shows some that are right")
-    if not settings:
-        raise UserError(f"Preset {path} says nothing; see 'rtgen presets' for examples")
-    empty = [key for key, value in settings.items() if value is None]
-    if empty:
-        raise UserError(f"Preset {path}: {empty[0]} has no value; give it one or take the line out")
-    try:
-        return Preset(name=path.stem).changed(**settings)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"Preset {path}: {error}") from error
+def _checked(name: str, value: Any) -> Any:
+    if name not in SETTINGS:
+        raise ValueError(f"there is no setting {name!r}{did_you_mean(name, list(SETTINGS))}")
+    return SETTINGS[name](name, value)

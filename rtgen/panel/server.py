@@ -21,9 +21,9 @@ from pythonosc.osc_packet import OscPacket, ParseError
 from rtgen.errors import UserError
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
+from rtgen.rig.kept.presets import numbered
 from rtgen.rig.told.osc import PORT as OSC_PORT
 from rtgen.rig.told.osc import datagram
-from rtgen.rig.told.steward import numbered
 
 try:
     from aiohttp import WSCloseCode, WSMsgType, web

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from rtgen.errors import UserError
-from rtgen.instrument.preset import Preset, load
+from rtgen.instrument.preset import Preset
 from rtgen.music.time import Metre
+from rtgen.rig.kept.presets import load
 from rtgen.shipped import available
 
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.errors import UserError
-from rtgen.instrument import preset as presets
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
@@ -22,9 +21,10 @@ from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
 from rtgen.rig.daemon import View
+from rtgen.rig.kept import presets
+from rtgen.rig.kept.presets import numbered
 from rtgen.rig.told import osc, remote
 from rtgen.rig.told.osc import Client, Remote, datagram, told
-from rtgen.rig.told.steward import numbered
 
 LOOP = Loop(3840, (Note(-3, 60, 400, 90), Note(960, 64, 100, 70)))
 VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold", dict(Preset().knobs), True, 0.0213)
@@ -254,24 +254,39 @@ def test_none_running_is_a_sentence() -> None:
             remote.tell(shut.getsockname()[1], "/rtgen/panic")
 
 
+def test_no_setting_is_dropped_when_what_plays_is_saved(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    other = {"model": "loop_vae", "mode": "blend", "use": "hold", "bars": 3, "metre": "3/4", "tempo": 96, "channel": 5}
+    lush = Preset(name="lush").changed(**other)
+    desk.view = replace(VIEW, preset=lush, use="hold", tempo=96.0, knobs=lush.knobs)
+    kept = presets.load(presets.save(remote.present(desk.remote.port), "mine", over=False))
+    unsaved = {"name", "description", "program"}
+    assert set(other) | unsaved | set(PARAMETERS) == set(lush.as_dict())
+    assert {k: v for k, v in kept.as_dict().items() if k not in unsaved} == {
+        k: v for k, v in lush.as_dict().items() if k not in unsaved
+    }
+
+
 def test_what_plays_is_saved_as_a_preset(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     desk.view = replace(
         VIEW, knobs={**VIEW.knobs, "distance": 0.7, "transpose": -5.0}, preset=Preset(name="lush", bars=4)
     )
     found = remote.present(desk.remote.port)
-    path = remote.save(found, "mine", over=False)
+    path = presets.save(found, "mine", over=False)
     kept = presets.load(path)
     assert (kept.knobs["distance"], kept.knobs["transpose"], kept.bars, kept.use) == (0.7, -5.0, 4, "hold")
     programs = {p.name: p.program for p in numbered()}
     assert len(set(programs.values())) == len(programs)
     assert programs["mine"] == max(programs.values())
     with pytest.raises(UserError, match="preset mine is there already"):
-        remote.save(found, "mine", over=False)
+        presets.save(found, "mine", over=False)
     with pytest.raises(UserError, match="preset vary comes with rtgen; choose another name, or say --over"):
-        remote.save(found, "vary", over=False)
-    remote.save(found, "vary", over=True)
+        presets.save(found, "vary", over=False)
+    presets.save(found, "vary", over=True)
     assert {p.name: p.program for p in numbered()}["vary"] == programs["vary"]
     for name in ("a/b", "", "7", ".x", "x" * 99):
         with pytest.raises(UserError, match="cannot be the name of a preset"):
-            remote.save(found, name, over=True)
+            presets.save(found, name, over=True)

@@ -20,7 +20,8 @@ from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.rig.kept import clips, config
 from rtgen.rig.kept.config import Config
-from rtgen.rig.told.steward import House, Steward, numbered
+from rtgen.rig.kept.presets import numbered
+from rtgen.rig.told.steward import House, Steward
 
 LOOP = Loop(3840, tuple(Note(t, (60, 64, 67, 72, 71, 67, 62)[t // 480 % 7], 400, 90) for t in range(0, 3000, 480)))
 WHEN = datetime(2026, 11, 21, 17, 4, 5)

@@ -12,6 +12,7 @@ subscription that is not renewed ends by itself.
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -271,6 +272,7 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/freeze", (float(view.use == "hold"),)
     yield "/rtgen/mute", (float(view.muted),)
     yield "/rtgen/state/preset", (view.preset.name, view.preset.program)
+    yield "/rtgen/state/settings", (json.dumps(view.preset.as_dict()),)
     yield "/rtgen/state/model", (view.preset.model,)
     yield "/rtgen/state/mode", (view.preset.mode,)
     yield "/rtgen/state/use", (view.use,)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from rtgen.errors import UserError
 from rtgen.instrument.parameters import PARAMETERS
-from rtgen.instrument.preset import Preset, saved
+from rtgen.instrument.preset import Preset
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 from rtgen.rig.told.osc import COMPLETE, PORTS, Client
-from rtgen.rig.told.steward import numbered
-from rtgen.shipped import available, folders
-from rtgen.whole import written
 
 NOBODY = "no rtgen is running that listens to OSC; start one with 'rtgen run', or name its --osc port"
 _WAIT_S = 0.3
@@ -59,45 +56,22 @@ def the_one(port: int | None) -> int:
 
 
 def present(port: int | None) -> Preset:
-    """The preset of a running daemon, as its knobs are now.
+    """The preset of a running daemon, with its knobs as they are now.
 
     Raises:
-        UserError: as `the_one`.
+        UserError: as `the_one`, or what it tells makes no preset.
     """
     number = the_one(port)
     state = running(number)[number]
-
-    def about(name: str) -> tuple[Any, ...]:
-        return state[f"/rtgen/state/{name}"]
-
-    bars, metre = about("bars")
-    knobs = {p.name: min(max(float(state[f"/rtgen/{p.name}"][0]), p.low), p.high) for p in PARAMETERS.values()}
-    own = {name: about(name)[0] for name in ("model", "mode", "use", "channel")}
-    tempo = min(max(float(about("tempo")[0]), MIN_TEMPO), MAX_TEMPO)
-    return Preset(name=about("preset")[0]).changed(**own, **knobs, bars=bars, metre=metre, tempo=tempo)
-
-
-def save(preset: Preset, name: str, *, over: bool) -> Path:
-    """Keeps a preset of the player's own under a name, with a program that none has yet.
-
-    Raises:
-        UserError: the name cannot be one, or is taken and it shall not be written over.
-    """
-    if not name or name.startswith(".") or any(c in name for c in "/\\:") or name.isdigit() or len(name) > 60:
-        raise UserError(f"{name!r} cannot be the name of a preset; take letters, and no number alone")
-    folder = dict(folders("presets"))["yours"]
-    path = folder / f"{name}.yaml"
-    taken = {item.name: item.origin for item in available("presets")}
-    if name in taken and not over:
-        whose = "comes with rtgen" if taken[name] == "shipped" else "is there already"
-        raise UserError(f"preset {name} {whose}; choose another name, or say --over, and yours goes before it")
-    programs = {p.name: p.program for p in numbered()}
-    free = next(n for n in range(1, 130) if n not in programs.values())
-    program = programs.get(name) or (free if free <= 128 else 0)
-    text = saved(preset.changed(program=program))
-    with written(path, "check its permissions") as partial:
-        partial.write_text(text, "utf-8")
-    return path
+    try:
+        settings = json.loads(state["/rtgen/state/settings"][0])
+        knobs = {p.name: min(max(float(state[f"/rtgen/{p.name}"][0]), p.low), p.high) for p in PARAMETERS.values()}
+        name = str(settings.pop("name"))
+        tempo = min(max(float(state["/rtgen/state/tempo"][0]), MIN_TEMPO), MAX_TEMPO)
+        now = {**knobs, "use": state["/rtgen/state/use"][0], "tempo": tempo}
+        return Preset(name=name).changed(**{**settings, **now})
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"what listens on port {number} does not tell its preset; is it another rtgen?") from error
 
 
 def tell(port: int | None, address: str, *values: Any) -> None:

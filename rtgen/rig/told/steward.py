@@ -11,12 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from rtgen.errors import UserError
-from rtgen.instrument import preset as presets
 from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset
-from rtgen.instrument.preset import Preset
 from rtgen.rig.daemon import Daemon
-from rtgen.rig.kept import clips, config
-from rtgen.shipped import available, find
+from rtgen.rig.kept import clips, config, presets
+from rtgen.shipped import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Steward:
         self._daemon = daemon
         self._house = house
         # Read before the music begins: reading all of them later would compete with it for the interpreter lock.
-        self._listed = numbered()
+        self._listed = presets.numbered()
 
     def see_to(self, request: Request) -> str:
         """Carries out a request; returns a sentence for the player."""
@@ -86,7 +84,7 @@ class Steward:
         else:
             found = [preset for preset in listed if preset.program == int(which)]
             if not found:
-                self._listed = numbered()  # it may have been saved since
+                self._listed = presets.numbered()  # it may have been saved since
                 found = [preset for preset in self._listed if preset.program == int(which)]
             if not found:
                 return f"no preset has the program {which}; 'rtgen presets' lists those that there are"
@@ -106,25 +104,3 @@ class Steward:
         # Read again: another rtgen may have learned something meanwhile, or the player edited the file.
         config.save(config.load(path).learned(name, request.to, request.bindings), path)
         return f"learned {request.to} from {name}"
-
-
-def numbered() -> list[Preset]:
-    """All presets that can be played, those with a program first and by it, the others by name; bad files are left out.
-
-    Of two that claim one program the player's own has it, else the first by name.
-    """
-    found: list[Preset] = []
-    taken: set[int] = set()
-    for name, path, _ in sorted(available("presets"), key=lambda item: (item.origin != "yours", item.name)):
-        try:
-            preset = presets.load(path)
-            find("models", preset.model)
-        except UserError:
-            continue
-        if preset.program in taken:
-            preset = preset.changed(program=0)
-        if preset.program:
-            taken.add(preset.program)
-        assert preset.name == name
-        found.append(preset)
-    return sorted(found, key=lambda p: (p.program or 1000, p.name))
