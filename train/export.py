@@ -24,7 +24,7 @@ from rtgen.whole import written
 from train import config as configuration
 from train import fit
 from train.loops import dataset
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 from train.models.base import Architecture, Source
 
 OPSET = 18

@@ -22,8 +22,9 @@ from rtgen.music.note import Loop, Note
 from train import export, fit, weights
 from train.config import Config
 from train.loops import dataset
-from train.loops.augment import Augmentation, Sample
+from train.loops.augment import Augmentation
 from train.loops.dataset import LENGTH, Loops
+from train.loops.sample import Sample
 from train.models import repairs
 from train.models.base import Architecture, Source
 from train.models.images import Planes

@@ -1,6 +1,6 @@
 """The clock follower in simulation: how far its clocks are from the true ones, against simpler followers.
 
-    python -m rtgen.bench.follower [--quick] [--plot docs/clock.png]
+    python -m rtgen.bench.follower [--quick]
 
 Every scenario is a list of arrivals whose true times are known. What is measured is when a follower believes the clock
 to be that came last, by its number: one that has miscounted is off by whole clocks. A constant lateness is no error
@@ -14,7 +14,6 @@ import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple, Protocol
 
@@ -319,16 +318,11 @@ def table(results: Iterable[Result]) -> str:
 
 
 def main() -> None:
-    """Prints the table, and draws the picture if a file is named."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description="The clock follower in simulation.")
     parser.add_argument("--quick", action="store_true", help="fewer seeds")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a PNG")
     arguments = parser.parse_args()
     print(table(simulate(quick=arguments.quick)))
-    if arguments.plot:
-        from rtgen.bench.follower_plot import draw
-
-        draw(arguments.plot)
 
 
 if __name__ == "__main__":

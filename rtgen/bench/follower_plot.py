@@ -1,9 +1,13 @@
-"""A picture of the clock follower in simulation, and of simpler ones beside it (Pillow only)."""
+"""A picture of the clock follower in simulation, and of simpler ones beside it (Pillow only).
+
+python -m rtgen.bench.follower_plot docs/clock.png
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -166,3 +170,7 @@ class _Axes:
                 y = self._top + 40 + 52 * i
                 self._pen.line([(_RIGHT + 24, y), (_RIGHT + 94, y)], styles[name])
                 self._pen.text(_RIGHT + 106, y, name, 24, _TEXT, "lm")
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))

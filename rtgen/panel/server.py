@@ -42,7 +42,7 @@ _COOKIE = "rtgen_token"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Daemon(asyncio.DatagramProtocol):
+class DaemonLink(asyncio.DatagramProtocol):
     """What is known of the daemon, and the way to it.
 
     Args:
@@ -111,7 +111,9 @@ class Panel:
         self._osc_port, self._token = osc_port, token
         self._sockets: set[web.WebSocketResponse] = set()
         self._queues: dict[web.WebSocketResponse, asyncio.Queue[str]] = {}
-        self.daemon = Daemon(lambda changes: self._tell({"state": changes}), lambda line: self._tell({"news": line}))
+        self.daemon = DaemonLink(
+            lambda changes: self._tell({"state": changes}), lambda line: self._tell({"news": line})
+        )
 
     def application(self) -> web.Application:
         """For aiohttp to run."""

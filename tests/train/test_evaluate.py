@@ -19,7 +19,7 @@ from rtgen.music.time import Metre
 from tests.data import make_tiny
 from tests.train import songs
 from train.loops import dataset
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 from train.measures import codes, evaluate, knobs, notes, repair, sequences
 from train.measures.counted import Counted, known
 from train.measures.music import Library, in_key, onset_f1, runs, spearman

@@ -15,7 +15,7 @@ from tests.train import songs
 from tests.train.test_fit import TINY
 from train import export, fit, weights
 from train.loops import dataset
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss, wrap
 
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)

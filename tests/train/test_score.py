@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mir_eval import transcription
 
 from rtgen.music.note import Loop, Note
-from train.loops.augment import GRID
 from train.loops.dataset import LENGTH
+from train.loops.sample import GRID
 from train.measures.score import bootstrap, note_f1
 
 cells = st.tuples(st.integers(0, 20), st.integers(60, 62), st.integers(1, 12))

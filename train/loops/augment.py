@@ -9,26 +9,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rtgen.music.time import PPQN
-from train.loops.corrupt import EVALUATION, EVALUATION_DAMAGE, UNKNOWN, Rates, corrupt, humanise
 from train.loops.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sample, changed
 from train.prepare.sources.piece import EARLY
 
-__all__ = [
-    "DURATION",
-    "EVALUATION",
-    "EVALUATION_DAMAGE",
-    "GRID",
-    "LOOP",
-    "ONSET",
-    "PITCH",
-    "UNKNOWN",
-    "VELOCITY",
-    "Augmentation",
-    "Rates",
-    "Sample",
-    "corrupt",
-    "humanise",
-]
 PLAIN_TEMPO = 120.0
 """BPM at which a second is two beats long."""
 _LIMITS = {"double_below": 100.0, "dynamics": 1.0}

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from rtgen.inference.sequence import into_c
 from rtgen.music.key import KEYS, profile
-from train.loops.augment import DURATION, GRID, LOOP, PITCH, Sample
 from train.loops.dataset import Notes
+from train.loops.sample import DURATION, GRID, LOOP, PITCH, Sample
 
 _UP = np.array([into_c(scale) for scale in KEYS], np.int32)
 

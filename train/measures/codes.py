@@ -16,7 +16,7 @@ from rtgen.inference.modes import answer, distance
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 from train.measures.knobs import defaults, follows, pure, steers
 from train.measures.music import Library, density, in_key, onset_f1
 from train.measures.table import Scores

@@ -15,8 +15,8 @@ from rtgen.inference.modes import answer
 from rtgen.music.drums import GENERAL_MIDI
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Grid
-from train.loops.augment import GRID
 from train.loops.dataset import Loops
+from train.loops.sample import GRID
 from train.measures.knobs import defaults, follows
 from train.measures.music import onset_f1
 from train.measures.table import Scores

@@ -28,7 +28,7 @@ from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop, Note
 from train import plots
 from train.loops import dataset
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 from train.measures import evaluate
 from train.measures.drums import tapped
 from train.measures.goals import judged

@@ -17,7 +17,7 @@ from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.attributes import NAMES, SD, measure
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll, decode
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 from train.measures.music import spearman
 
 POSITIONS = tuple(i / 10 for i in range(1, 10))

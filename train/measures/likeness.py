@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rtgen.inference.cells import distance
 from rtgen.music import key
 from rtgen.music.note import Loop
-from train.loops.augment import GRID
+from train.loops.sample import GRID
 
 Measures = dict[str, NDArray[np.float64]]
 """A number for each loop, by the name of what is measured."""

@@ -11,8 +11,8 @@ from rtgen.music import key
 from rtgen.music.key import Key
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
-from train.loops.augment import GRID
 from train.loops.dataset import Loops, Notes, from_loops
+from train.loops.sample import GRID
 from train.measures.score import note_f1
 
 RUN = 8

@@ -12,9 +12,9 @@ from rtgen.inference.modes import answer, filled
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import TICKS_PER_SIXTEENTH
-from train.loops import augment
-from train.loops.augment import GRID
+from train.loops import corrupt
 from train.loops.dataset import from_loops, to_loops
+from train.loops.sample import GRID
 from train.measures.knobs import FEWER, anchored, defaults, follows, steers
 from train.measures.music import Library, in_key, onset_f1
 from train.measures.score import note_f1
@@ -23,7 +23,7 @@ from train.measures.table import Scores
 Repair = Callable[[Loop], Loop]
 MEASURES: dict[str, tuple[int, bool]] = {"f1_exact": (0, False), "f1_near": (1, False), "f1_near_and_end": (1, True)}
 """Steps that an onset may be off, and whether the end counts."""
-AS_MEASURED, AS_MEASURED_DAMAGE = augment.Rates(length=0.035), 0.515
+AS_MEASURED, AS_MEASURED_DAMAGE = corrupt.Rates(length=0.035), 0.515
 """Damage that leaves untouched loops with a note F1 of .687, .737 and .668, as `MEASURES` has it. Where the goals come
 from these were .688, .738 and .670; the usual damage is harder on ends."""
 
@@ -53,13 +53,13 @@ BASELINES: Mapping[str, Repair] = {
 def damaged(
     loops: Sequence[Loop],
     seed: int,
-    damage: float = augment.EVALUATION_DAMAGE,
-    rates: augment.Rates = augment.EVALUATION,
+    damage: float = corrupt.EVALUATION_DAMAGE,
+    rates: corrupt.Rates = corrupt.EVALUATION,
 ) -> list[Loop]:
     """Loops of one length as hands and cables damage them, with the strength of every evaluation unless told so."""
     rng = np.random.default_rng(seed)
     length, bar = loops[0].length, loops[0].bar
-    heard = augment.corrupt(from_loops(loops), np.full(len(loops), damage), length, rng, rates)
+    heard = corrupt.corrupt(from_loops(loops), np.full(len(loops), damage), length, rng, rates)
     return to_loops(heard, len(loops), length, bar)
 
 

@@ -16,8 +16,9 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from train.loops.augment import Augmentation, Sample
+from train.loops.augment import Augmentation
 from train.loops.dataset import Loops
+from train.loops.sample import Sample
 
 Task = dict[str, Tensor]
 """What an architecture learns from in one step: tensors by name, all with the same batch size."""

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.loops import batch
-from train.loops.augment import GRID, PITCH, Sample
 from train.loops.corrupt import noisy
 from train.loops.dataset import Loops
+from train.loops.sample import GRID, PITCH, Sample
 from train.models import images, repairs
 from train.models.base import Aim, Architecture, Source, Task
 from train.models.images import Planes

@@ -25,9 +25,9 @@ from rtgen.inference.card import Latent
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll, decode
 from train.loops import dataset
-from train.loops.augment import GRID, Sample
 from train.loops.dataset import LENGTH
 from train.loops.keys import in_c
+from train.loops.sample import GRID, Sample
 from train.measures.likeness import likeness, measures
 from train.models import images
 from train.models.base import JUDGED, Aim, Architecture, Source, Task

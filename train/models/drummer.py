@@ -12,9 +12,8 @@ from numpy.random import Generator
 from rtgen.music.drums import TAP
 from rtgen.music.roll import pick_onsets
 from train.loops import beats
-from train.loops.augment import GRID, Sample
 from train.loops.beats import on_general_midi, stiffened, tapped
-from train.loops.sample import LOOP, ONSET, PITCH, VELOCITY
+from train.loops.sample import GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.models import repairs
 from train.models.base import JUDGED, Aim, Source, Task
 from train.models.loop_denoiser import INPUTS, LoopDenoiser, loss

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from train.loops.augment import GRID, Sample
 from train.loops.batch import in_slots
+from train.loops.sample import GRID, Sample
 
 VELOCITY = 0.63
 """Of notes from a picture without velocities: 80 of 127."""

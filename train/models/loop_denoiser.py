@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from rtgen.inference.card import Condition
 from rtgen.music.attributes import NAMES
 from train.loops import batch
-from train.loops.augment import UNKNOWN, Sample
+from train.loops.corrupt import UNKNOWN
+from train.loops.sample import Sample
 from train.models import repairs
 from train.models.base import Aim, Architecture, Source, Task
 from train.models.images import Planes

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from rtgen.inference.repair import clean
 from rtgen.music.roll import Roll
-from train.loops import augment, batch
-from train.loops.augment import GRID, Sample
+from train.loops import batch, corrupt
 from train.loops.keys import lifted, lifts
+from train.loops.sample import GRID, Sample
 from train.measures.score import note_f1
 from train.models.base import JUDGED, Source
 from train.models.images import Planes
@@ -34,8 +34,8 @@ def validation(source: Source, most: int = JUDGED, *, in_key: bool = False) -> t
     """
     rng = np.random.default_rng(0)
     meant = source.take(rng.permutation(len(source.loops))[:most], rng)
-    damage = np.full(meant.count, augment.EVALUATION_DAMAGE)
-    heard = meant.with_notes(augment.corrupt(meant.notes, damage, meant.length, rng))
+    damage = np.full(meant.count, corrupt.EVALUATION_DAMAGE)
+    heard = meant.with_notes(corrupt.corrupt(meant.notes, damage, meant.length, rng))
     if not in_key:
         return heard, meant
     up = lifts(heard.notes, heard.count)

@@ -15,9 +15,9 @@ from rtgen.music.note import Loop
 from tests.inference.models import KNOBS
 from tests.train import songs
 from train import config, export, fit
-from train.loops import augment, dataset
-from train.loops.augment import GRID, Sample
+from train.loops import corrupt, dataset
 from train.loops.batch import rasterise
+from train.loops.sample import GRID, Sample
 from train.measures.score import note_f1
 from train.models import build, images
 from train.models.base import Source
@@ -153,7 +153,7 @@ def test_it_trains_is_exported_and_plays(small_data: Path, tmp_path: Path) -> No
     assert export.write(training.average.player(), card, path).difference < export.PARITY
     model = Model(path)
     meant = [Loop(3840, songs.song(seed, 2)) for seed in range(90, 110)]
-    notes = augment.corrupt(dataset.from_loops(meant), np.full(20, 0.5), 3840, np.random.default_rng(0))
+    notes = corrupt.corrupt(dataset.from_loops(meant), np.full(20, 0.5), 3840, np.random.default_rng(0))
     heard = dataset.to_loops(notes[np.argsort(notes[:, 0], kind="stable")], 20)
     cleaned = [answer(model, loop, "clean", KNOBS, 0) for loop in heard]
     assert all(len(loop) > len(played) / 2 for loop, played in zip(cleaned, heard, strict=True))

@@ -19,8 +19,8 @@ from tests.train import songs
 from train import config, export, fit
 from train.compare.corpora import ends, figures, history, pictures
 from train.loops import dataset
-from train.loops.augment import GRID, Sample
 from train.loops.keys import in_c
+from train.loops.sample import GRID, Sample
 from train.measures.likeness import likeness, measures, overlap
 from train.models import build
 from train.models.base import Source
