@@ -22,7 +22,7 @@ Takeover = Literal["none", "pickup", "scale"]
 reaches or crosses the value, `scale` moves both in proportion, so that they meet at the end of the range."""
 TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
 STEP = 1 / 100
-"""Share of a parameter's range per step of a relative encoder."""
+"""Share of a linear parameter's range per step of a relative encoder; other parameters step by whole numbers."""
 _FINE = 2 / 127
 """Share of the range within which a knob counts as being at its parameter's value."""
 _HALF = 64
@@ -242,7 +242,7 @@ class Controls:
     # ---- controller feedback --------------------------------------------------------------------------------------
 
     def shown(self, name: str, value: float) -> tuple[bytes, ...]:
-        """Return the messages that show a parameter's value or a button's state on the controller (LED rings and lights).
+        """Return the messages that show a parameter's value or a button's state on the controller (LED rings, lights).
 
         Args:
             name: a parameter or a button.

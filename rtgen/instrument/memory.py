@@ -20,7 +20,7 @@ class Memory:
         self._stored: dict[Literal["a", "b"], Loop] = {}
 
     def hear(self, call: Loop) -> None:
-        """Add a call, and drop those that exceed the memory's length."""
+        """Add a call, and drop the oldest ones beyond the memory's length."""
         if not call.notes:
             return
         self._first = self._first or call

@@ -1,5 +1,5 @@
-"""The clock follower's estimators: a Kalman filter over noisy clock times, and a CUSUM test for when it no longer
-fits."""
+"""The clock follower's estimators: a Kalman filter over noisy clock times, and a CUSUM test of when it stops
+fitting."""
 
 from __future__ import annotations
 
