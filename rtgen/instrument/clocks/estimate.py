@@ -1,5 +1,4 @@
-"""The clock follower's estimators: a Kalman filter over noisy clock times, and a CUSUM test of when it stops
-fitting."""
+"""The clock follower's estimators: a Kalman filter over noisy clock times, and a CUSUM test for leaning errors."""
 
 from __future__ import annotations
 
