@@ -54,7 +54,7 @@ class Desk:
         """Process a message from an input; return what it changes or presses, or None if it is music."""
         controls = self._controls.get(port) or self.controls(port)
         if self._learning is None and controls.bound(message) is None:
-            return None  # the usual case
+            return None  # fast path for nearly everything that is played
         done = controls.feed(message)
         for each in done:
             if isinstance(each, Learned):

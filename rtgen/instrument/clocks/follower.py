@@ -18,7 +18,8 @@ _LEARN = 10
 _WORTH = 9.0
 """Minimum improvement in fit, in squared standard deviations, for a leaning error to be taken as a tempo change."""
 _HALVES = 12
-"""Clocks midway between ours after which our tempo has doubled, rather than a second source come in."""
+"""Successive clocks midway between ours after which our tempo is taken to have doubled; fewer belong to a second
+source."""
 _STALLS = 96
 """Clocks after a stall during which another stall is expected, so that even a gap of whole periods counts as one."""
 _PAUSE = 49
@@ -65,7 +66,7 @@ class ClockFollower:
         self._heard: deque[float] = deque(maxlen=25)
         self._past: deque[Clock] = deque(maxlen=24)
         self._waiting: list[float] = []
-        self._extras = 0.0  # their recent share
+        self._extras = 0.0  # recent share of surplus clocks
         self._phases: deque[float] = deque(maxlen=_HALVES)
         self._halves = 0
         self._slipped = self._calm = 0  # recent slips, and clocks since the last one
@@ -110,7 +111,7 @@ class ClockFollower:
 
         Returns:
             By how many clocks the song moves. Usually 1; 0 for a surplus clock, or one that is still unexplained; more
-                if clocks were lost or are explained only now; negative if some turn out to have been surplus.
+            if clocks were lost or are explained only now; negative if some turn out to have been surplus.
         """
         line = self._line
         if line is None or not -2 * line.period < now - line.time < _PAUSE * line.period + LONGEST_S:
@@ -327,7 +328,7 @@ class ClockFollower:
         changed = sqrt(cost / (count - 1))
         if min(shifted, changed) > 3.5:
             return self._give_up(times) if count >= 6 else 0
-        # Where a tempo change and a shift explain it equally well, prefer the former; in lumps they look much alike.
+        # Prefer a tempo change to a shift that fits equally well, except in lumps, where they look much alike.
         if changed < shifted + (0.0 if self._lumps.period else 0.5):
             self._line = retimed
             self.relocks += 1
