@@ -1,18 +1,18 @@
-"""The one exception that a player is meant to read, and the question that helps with a typo."""
+"""The exception for errors that the player can fix, and suggestions for typos."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something that the person at the keyboard can put right.
+    """An error that the player can fix.
 
-    The message is one sentence that names the thing and the cure. The command line prints it alone and exits with
-    status 2; every other exception is a defect of ours.
+    The message is one sentence that states the problem and the remedy. The command line prints it alone and exits with
+    status 2; every other exception is a bug in rtgen.
     """
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """A question that names the known word nearest to `given`, or nothing."""
+    """Return "; did you mean ...?" with the known word closest to `given`, or an empty string."""
     near = get_close_matches(str(given), list(known), 1)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,4 +1,4 @@
-"""Small YAML files that people write: untrusted, and read with sentences for whatever is wrong with them."""
+"""Reads small YAML settings files, which are untrusted, and reports every error as a readable sentence."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ _MAX_BYTES = 256 * 1024
 
 
 class _Once(yaml.SafeLoader):
-    """Takes nothing that is said twice: the first would be passed over, and gone when the file is written again."""
+    """Rejects duplicate keys: the first would be ignored, and lost when the file is rewritten."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As usual, or a `ValueError`."""
+        """Construct a mapping.
+
+        Raises:
+            ValueError: a key appears twice.
+        """
         names: set[str] = set()
         for key, _ in node.value:
             if str(key.value) in names:
-                raise ValueError(f"{key.value} is there twice, the second time at line {key.start_mark.line + 1}")
+                raise ValueError(f"{key.value} appears twice, the second time at line {key.start_mark.line + 1}")
             names.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
-def read(path: Path, what: str, cure: str = "mend the file") -> dict[str, Any]:
-    """The lines `setting: value` of a file.
+def read(path: Path, what: str, cure: str = "correct the file") -> dict[str, Any]:
+    """Read the `setting: value` lines of a file.
 
     Args:
-        path: where it is.
-        what: it is called in sentences.
-        cure: for what is in it and cannot be.
+        path: of the file.
+        what: name of the file in error messages.
+        cure: remedy given for invalid contents.
 
     Raises:
-        UserError: it cannot be read, is too large, or is no mapping.
+        UserError: the file cannot be read, is too large, or is not a mapping.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{what} is larger than {_MAX_BYTES >> 10} KB; it is to be a few lines of YAML")
+            raise UserError(f"{what} is larger than {_MAX_BYTES >> 10} KB; it should be a few lines of YAML")
         said = yaml.load(path.read_text("utf-8"), _Once)
     except OSError as error:
         raise UserError(f"{what} cannot be read ({error.strerror}); check its path and permissions") from error

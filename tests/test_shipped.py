@@ -65,7 +65,7 @@ def test_suggests_a_name_and_says_where_it_looked(yours, wheel):
     with pytest.raises(UserError) as error:
         shipped.find("presets", "jaz")
     message = str(error.value)
-    assert "no preset called 'jaz'; there are jazz, late-0.4, mine" in message
+    assert "no preset called 'jaz'; available: jazz, late-0.4, mine" in message
     assert message.endswith("did you mean 'jazz'?")
     assert str(yours) in message
     assert str(wheel) in message

@@ -1,1 +1,1 @@
-"""What the player plays: pure state machines that are told the time. No ports, threads, files or clocks in here."""
+"""The instrument: pure state machines that are given the time, without ports, threads, files or clocks."""

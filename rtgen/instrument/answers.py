@@ -1,4 +1,4 @@
-"""What the model was asked for, and what it answered: the answer that plays, those before it, and what is awaited."""
+"""Tracks pending jobs and the answers to them: the present one, those before it, and the draft."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from rtgen.instrument.job import Job
 from rtgen.music.note import Loop
 
 _LOST_S = 2.0
-"""An answer that has not come by then will not."""
+"""A job without an answer for this many seconds is taken for lost."""
 DEEP = 10
-"""Answers that can be gone back to."""
+"""How many answers `back` can go back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A job that is on its way.
+    """A pending job.
 
     Args:
-        job: what was asked.
-        at: when, in seconds.
-        lead_s: how long before its boundary.
-        start: tick at which the loop begins that the answer is of.
-        warm: whether the model had just answered, a draft of this.
+        job: the job.
+        at: when it was sent, seconds.
+        lead_s: how long before its boundary, seconds.
+        start: tick at which the answer's loop starts.
+        warm: whether the model had just answered a draft of it.
     """
 
     job: Job
@@ -34,9 +34,9 @@ class Asked:
 
 
 class Answers:
-    """Keeps what was asked and answered.
+    """Keeps pending jobs and past answers.
 
-    An answer belongs to the job that made it, so that it can be asked for once more when a knob was turned.
+    Each answer is kept with its job, so that it can be made anew when a parameter changes.
     """
 
     def __init__(self) -> None:
@@ -47,33 +47,33 @@ class Answers:
         self.present: Loop | None = None
         """The answer that plays, or would; None after silence."""
         self.job: Job | None = None
-        """What it was made of."""
+        """The job it answers."""
 
     def ask(self, asked: Asked, forget_before: int) -> None:
-        """A job goes to the model; those of targets before a tick were never answered, and are forgotten."""
+        """Add a pending job, and drop unanswered ones with a target up to tick `forget_before`."""
         recent = {target: other for target, other in self._asked.items() if target > forget_before}
         self._asked = {**recent, asked.job.target: asked}
 
     def ask_draft(self, asked: Asked) -> None:
-        """A draft is asked for; the one before it is of no use any more."""
+        """Add a pending draft, which replaces the last one."""
         self._draft, self._in_hand = asked, None
 
     def take_draft(self, target: int, loop: Loop) -> Asked | None:
-        """A draft came; the job that it is to, or None if nobody waits for it any more."""
+        """Accept a draft; return its request, or None if it is no longer wanted."""
         if self._draft is None or self._draft.job.target != target or self._in_hand is not None:
             return None
         self._in_hand = loop
         return self._draft
 
     def drafted(self, target: int) -> Asked | None:
-        """What the draft is to of the answer that begins at that tick; None if there is no draft of it."""
+        """Return the request of the draft at hand for an answer that begins at tick `target`; None if there is none."""
         draft = self._draft
         return draft if draft is not None and draft.job.target == target and self._in_hand is not None else None
 
     def play_draft(self, target: int) -> Loop | None:
-        """Plays the draft in the place of an answer that is late; None if there is none."""
+        """Play the draft in place of a late answer, and return it; None if there is none."""
         draft, asked = self.drafted(target), self._asked[target]
-        # Another preset may have taken over since.
+        # The preset may have changed since.
         if draft is None or draft.job.mode != asked.job.mode:
             return None
         assert self._in_hand is not None
@@ -81,34 +81,34 @@ class Answers:
         return self._in_hand
 
     def awaits(self, target: int) -> bool:
-        """Whether a job for that tick has not been answered."""
+        """Return whether the job for tick `target` is unanswered."""
         return target in self._asked
 
     @property
     def waiting(self) -> bool:
-        """Whether anything is awaited."""
+        """Whether any job is unanswered."""
         return bool(self._asked)
 
     def remaking(self, now: float) -> bool:
-        """Whether an answer that plays is being made anew; a job that was lost with its process is not waited for."""
+        """Return whether the present answer is being made anew; jobs lost with their process do not count."""
         return any(asked.start != target and now - asked.at < _LOST_S for target, asked in self._asked.items())
 
     def take(self, target: int, loop: Loop) -> Asked | None:
-        """An answer came; the job that it is to, or None if nobody waits for it any more."""
+        """Accept an answer; return its request, or None if it is no longer wanted."""
         asked = self._asked.pop(target, None)
         if asked is not None:
             if self._past and self._past[-1][1] is asked.job:
-                self._past.pop()  # its draft, which played meanwhile
+                self._past.pop()  # its draft, which played in the meantime
             self.play(loop, asked.job)
         return asked
 
     def play(self, loop: Loop, job: Job) -> None:
-        """An answer plays from now on."""
+        """Make an answer the present one."""
         self.present, self.job = loop, job
         self._past.append((loop, job))
 
     def back(self) -> bool:
-        """Goes back to the answer before the present one; False if there is none."""
+        """Go back to the answer before the present one; return False if there is none."""
         if len(self._past) < 2:
             return False
         self._past.pop()
@@ -116,10 +116,10 @@ class Answers:
         return True
 
     def silence(self) -> None:
-        """Nothing plays any more; what was answered can be gone back to."""
+        """Have no present answer; past ones stay available to `back`."""
         self.present = self.job = None
 
     def cancel(self) -> None:
-        """Waits for nothing any more."""
+        """Drop all pending jobs and the draft."""
         self._asked.clear()
         self._draft = self._in_hand = None

@@ -1,4 +1,4 @@
-"""Bindings: which message of a controller is for which parameter or button."""
+"""Bindings: which controller message sets which parameter or presses which button."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import midi
 
 Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
-"""How a control change of an endless encoder tells by how much it was turned: 127 and 1, 63 and 65, or 65 and 1 for a
-step down and up."""
+"""How a relative encoder encodes a step down and up: 127 and 1, 63 and 65, or 65 and 1."""
 CODES: tuple[Code, ...] = get_args(Code)
 Kind = Literal["cc", "cc14", "note"]
-"""A control change; a pair of them, the second 32 above the first, with 14 bits between them (MIDI 1.0); or a key."""
+"""A control change; a pair of them that form a 14-bit value, the second numbered 32 above the first (MIDI 1.0); or a
+key."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NEVER = frozenset({midi.SUSTAIN, *range(120, 128)})
-"""Control changes that are no knobs: the pedal, and what silences a channel."""
+"""Control changes that are never bound: the sustain pedal and the channel mode messages."""
 PAIRED = 32
-"""How far the second of a pair of control changes is above the first."""
+"""Offset from the first to the second control change of a 14-bit pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A knob or button of a controller, and what it is for.
+    """A controller's knob, button or key, and what it controls.
 
     Args:
         to: a parameter or a button.
         number: of the control change, or the pitch of the key.
-        kind: of message.
+        kind: message type.
         channel: 1-16; None is any.
-        code: of an endless encoder; None where it tells where it stands.
-        toggles: whether a button that stays is released by being pressed again, not by being let go.
+        code: encoding of a relative encoder; None for an absolute control.
+        toggles: whether a latching button is released by another press, rather than by letting go.
 
     Raises:
-        ValueError: there is no such thing to turn, or no such message.
+        ValueError: there is no such parameter or button, or no such message.
     """
 
     to: str
@@ -63,13 +63,13 @@ class Binding:
 
     @property
     def signs(self) -> tuple[tuple[str, int], ...]:
-        """The messages that it takes: `cc` or `note`, and a number."""
+        """The messages that it matches: `cc` or `note`, and a number."""
         if self.kind == "note":
             return (("note", self.number),)
         return tuple(("cc", n) for n in (self.number, self.number + PAIRED)[: 1 + (self.kind == "cc14")])
 
     def clashes(self, other: Binding) -> bool:
-        """Whether a message could be for both."""
+        """Return whether a message could match both bindings."""
         apart = self.channel is not None and other.channel is not None and self.channel != other.channel
         return not apart and bool(set(self.signs) & set(other.signs))
 
@@ -78,4 +78,4 @@ DEFAULT: tuple[Binding, ...] = (
     *(Binding(p.name, p.cc) for p in PARAMETERS.values() if p.cc is not None),
     *(Binding(b.name, b.cc) for b in BUTTONS.values()),
 )
-"""What a controller turns and presses that nothing has been learned from."""
+"""The bindings of a controller from which nothing has been learned."""

@@ -1,7 +1,7 @@
-"""What a controller's knobs and buttons turn and press: bindings, how they are learned, and how a knob takes over.
+"""Controller input: bindings, MIDI learn, soft takeover and relative encoders.
 
-Sans I/O, as all of the instrument: messages in, turns and presses out. There is one `Controls` for each controller, as
-each has knobs of its own.
+Sans I/O, like the whole instrument: messages in, parameter changes and button presses out. Every controller has its own
+`Controls`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import midi
 
 Takeover = Literal["none", "pickup", "scale"]
-"""What a knob does that does not stand where its parameter is: it jumps there; it waits until it gets there; or it goes
-by a share of the way that is left to either."""
+"""Soft takeover, for a knob that is not at its parameter's value: `none` jumps there, `pickup` waits until the knob
+reaches or crosses the value, `scale` moves both in proportion, so that they meet at the end of the range."""
 TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
 STEP = 1 / 100
-"""Of a parameter's way that an endless encoder goes in a step."""
+"""Share of a linear parameter's range per step of a relative encoder; other parameters step by whole numbers."""
 _FINE = 2 / 127
-"""Of the way: as near as this a knob is where its parameter is."""
+"""Share of the range within which a knob counts as being at its parameter's value."""
 _HALF = 64
 _GESTURE = 4
-"""Messages from which it is told what kind of knob is moved."""
+"""Control changes needed to recognise the type of a knob."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A knob or button was learned.
+    """The result of MIDI learn.
 
     Args:
-        binding: what it is now.
-        instead: what it was before, if it is taken; then it is not learned yet, and `Controls.take` does it.
+        binding: the new binding.
+        instead: what the control is bound to already, if anything; then nothing has changed yet, and `Controls.take`
+            confirms.
     """
 
     binding: Binding
@@ -48,13 +49,13 @@ Done = Turned | Pressed | Learned
 
 @dataclass(slots=True)
 class _Knob:
-    """What is known of a binding's knob.
+    """The state of a binding's knob.
 
     Args:
-        high: the first of two control changes.
-        paired: whether the second has ever come.
-        stands: where it stood last, of its way.
-        set_to: what it set its parameter to last.
+        high: the last value of the first control change (MSB) of a pair.
+        paired: whether the second (LSB) has ever come.
+        stands: last position, 0-1.
+        set_to: position, 0-1, of the value that it last set.
     """
 
     high: int = 0
@@ -67,9 +68,9 @@ class Controls:
     """The knobs and buttons of one controller.
 
     Args:
-        bindings: what they are for; of two that clash the first is kept.
-        takeover: what a knob does that does not stand where its parameter is.
-        value_of: the present value of a parameter.
+        value_of: returns the current value of a parameter.
+        bindings: initial bindings; of two that clash the first is kept.
+        takeover: soft takeover mode.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Controls:
         self._value_of = value_of
         self.takeover: Takeover = takeover
         self._bindings: list[Binding] = []
-        # By the kind of message and its number, as every message that is played is looked up.
+        # Indexed by message type and number, as every message that is played is looked up.
         self._found: dict[tuple[bool, int], list[Binding]] = {}
         kept: list[Binding] = []
         for binding in bindings:
@@ -95,11 +96,11 @@ class Controls:
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        """What its knobs and buttons are for."""
+        """The current bindings."""
         return tuple(self._bindings)
 
     def bound(self, message: bytes) -> Binding | None:
-        """What a message turns or presses, if anything."""
+        """Return the binding that a message belongs to, if any."""
         kind = message[0] & 0xF0
         found = self._found.get((kind == 0xB0, message[1])) if kind in (0x80, 0x90, 0xB0) else None
         if found is None:
@@ -108,7 +109,7 @@ class Controls:
         return next((b for b in found if b.channel in (None, channel)), None)
 
     def feed(self, message: bytes) -> tuple[Done, ...]:
-        """What a message from the controller does; nothing, if it is no knob or button of ours."""
+        """Process a message from the controller; return what it does, nothing if it is not bound."""
         if self._learning is not None and (learned := self._learn(message)) is not None:
             return (learned,)
         binding = self.bound(message)
@@ -124,7 +125,7 @@ class Controls:
         down = midi.is_note_on(message) if binding.kind == "note" else message[2] >= _HALF
         knob = self._knobs.setdefault(binding, _Knob())
         before, knob.stands = knob.stands, message[2] / 127
-        # A knob that moves on in one half does not press again; a button that tells of no release does.
+        # A knob that moves within one half does not press again; a button that sends no release does.
         same = before is not None and (before >= _HALF / 127) == down
         if binding.kind != "note" and same and before != knob.stands:
             return ()
@@ -155,7 +156,13 @@ class Controls:
         return (Turned(parameter.name, value),)
 
     def _taken_over(self, knob: _Knob, stands: float, now: float) -> float | None:
-        """Where a knob that moved turns its parameter to; None if it does not hold it yet."""
+        """Return the new position of the parameter, 0-1; None while the knob has not taken over.
+
+        Args:
+            knob: the knob that moved, with its position before.
+            stands: its position, 0-1.
+            now: the parameter's position, 0-1.
+        """
         held = knob.set_to is not None and abs(knob.set_to - now) < 1e-6
         if self.takeover == "none" or abs(stands - now) <= _FINE:
             return stands
@@ -165,18 +172,21 @@ class Controls:
             return stands if held or crossed else None
         if before is None or stands == before:
             return None
-        # Value scaling: at the end of its way it is at the end of the parameter's.
+        # Value scaling: knob and parameter reach the end of their range together.
         there = 1.0 if stands > before else 0.0
         if before == there:
             return there
         return min(max(now + (stands - before) * (there - now) / (there - before), 0.0), 1.0)
 
-    # ---- learning ---------------------------------------------------------------------------------------------------
+    # ---- MIDI learn -------------------------------------------------------------------------------------------------
 
     def learn(self, to: str | None) -> None:
-        """The next knob or button that is moved is for a parameter or a button; None: it is for what it was.
+        """MIDI learn: assign the next control that moves to a parameter or a button; None cancels.
 
-        Endless encoders are to be turned to the right.
+        Relative encoders must be turned to the right.
+
+        Raises:
+            ValueError: there is no such parameter or button.
         """
         if to is not None and to not in PARAMETERS and to not in BUTTONS:
             raise ValueError(f"there is no parameter and no button {to!r}")
@@ -184,7 +194,7 @@ class Controls:
         self._seen.clear()
 
     def take(self) -> Learned | None:
-        """Learns what was asked about: it is for this from now on, and no longer for what it was."""
+        """Confirm the assignment of a control that was bound to something else."""
         offered, self._offered = self._offered, None
         if offered is None:
             return None
@@ -192,7 +202,7 @@ class Controls:
         return self._bind(offered)
 
     def forget(self, to: str) -> None:
-        """Nothing turns or presses this any more."""
+        """Remove all bindings of a parameter or button."""
         self._set([b for b in self._bindings if b.to != to])
 
     def _set(self, bindings: list[Binding]) -> None:
@@ -219,7 +229,7 @@ class Controls:
             return None
         self._offered = binding
         other = next((b for b in self._bindings if b.clashes(binding) and b.to != binding.to), None)
-        # Of what was never learned nobody will miss anything.
+        # Default bindings were never learned: replace them without asking.
         if other is not None and other not in DEFAULT:
             return Learned(binding, other.to)
         return self.take()
@@ -229,14 +239,14 @@ class Controls:
         self._set([*kept, binding])
         return Learned(binding)
 
-    # ---- telling the controller -----------------------------------------------------------------------------------
+    # ---- controller feedback --------------------------------------------------------------------------------------
 
     def shown(self, name: str, value: float) -> tuple[bytes, ...]:
-        """The messages that show a parameter's value, or whether a button is on, where it is turned: rings and lights.
+        """Return the messages that show a parameter's value or a button's state on the controller (LED rings, lights).
 
         Args:
             name: a parameter or a button.
-            value: of the parameter; 1 or 0 of the button.
+            value: of the parameter; 1 or 0 for the button.
         """
         share = PARAMETERS[name].share(value) if name in PARAMETERS else value
         messages: list[bytes] = []
@@ -256,17 +266,17 @@ class Controls:
 
 
 def of_cc(value: int) -> float:
-    """The share of a knob's way for a control change of 0-127; 64 is the middle, as on a knob with a notch."""
+    """Return the position, 0-1, for a control change of 0-127; 64 is the exact centre, as on a knob with a detent."""
     return value / 128 if value < _HALF else 0.5 + (value - _HALF) / 126
 
 
 def as_cc(share: float) -> int:
-    """The control change, 0-127, for a share of a knob's way."""
+    """Return the control change, 0-127, for a position of 0-1."""
     return round(128 * share) if share < 0.5 else round(_HALF + 126 * (share - 0.5))
 
 
 def by(code: Code, value: int) -> int:
-    """How many steps an endless encoder was turned, negative to the left."""
+    """Return the number of steps that a relative encoder was turned; negative to the left."""
     match code:
         case "twos_complement":
             return value if value < _HALF else value - 128
@@ -277,11 +287,11 @@ def by(code: Code, value: int) -> int:
 
 
 def recognised(to: str, seen: Iterable[tuple[int, int, int]]) -> Binding | None:
-    """What kind of knob or button is moved, as soon as that can be told.
+    """Recognise the type of the control that is moved, as soon as the messages allow.
 
     Args:
-        to: what it shall be for.
-        seen: channel, number and value of the control changes of late, the oldest first.
+        to: the parameter or button to bind.
+        seen: channel, number and value of recent control changes, the oldest first.
     """
     every = list(seen)
     channel, number, _ = every[-1]
@@ -289,7 +299,7 @@ def recognised(to: str, seen: Iterable[tuple[int, int, int]]) -> Binding | None:
         return Binding(to, number, "cc", channel) if every[-1][2] >= _HALF else None
     own = {n: [v for c, m, v in every if (c, m) == (channel, n)] for n in (number, number - PAIRED, number + PAIRED)}
     first = number - PAIRED if own[number - PAIRED] else number
-    # A lone second half may still get its first, and a first its second.
+    # The other half of a 14-bit pair may still come.
     if len(own[number]) < _GESTURE:
         return None
     if first < PAIRED and own.get(first) and own.get(first + PAIRED):
@@ -298,9 +308,9 @@ def recognised(to: str, seen: Iterable[tuple[int, int, int]]) -> Binding | None:
 
 
 def _code(values: list[int]) -> Code | None:
-    """The code of an endless encoder that is turned to the right; None for a knob that tells where it stands."""
+    """Return the encoding of a relative encoder that is turned to the right; None for an absolute knob."""
     if all(0 < v < 8 for v in values) and any(a >= b for a, b in pairwise(values)):
-        # Both tell a step to the right alike; a step to the left is 127 or 65, and most controllers send 127.
+        # Two's complement and sign-magnitude differ only to the left (127 or 65), and most controllers send 127.
         return "twos_complement"
     if all(_HALF < v < _HALF + 8 for v in values) and any(a >= b for a, b in pairwise(values)):
         return "binary_offset"
@@ -308,7 +318,7 @@ def _code(values: list[int]) -> Code | None:
 
 
 def _stands(binding: Binding, knob: _Knob, message: bytes) -> float | None:
-    """Where a knob stands, of its way; None while only half of that is told."""
+    """Return the position of an absolute knob, 0-1; None while only half of a 14-bit value has come."""
     if binding.kind == "cc":
         return of_cc(message[2])
     if message[1] == binding.number:

@@ -1,4 +1,4 @@
-"""The desk: where every knob stands, which controllers turn them, and what is being learned."""
+"""The control desk: parameter values, the controllers that set them, MIDI learn and tap tempo."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from rtgen.music import midi
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 
 At = Literal["idle", "listening", "thinking", "answering"]
-"""What the instrument is at."""
+"""The instrument's current activity."""
 STATE_CC = 3
-"""The control change that tells controllers so, on channel 1."""
+"""The control change that reports the activity to controllers, on channel 1."""
 LIGHTS: Mapping[At, int] = {"idle": 0, "listening": 32, "thinking": 64, "answering": 127}
-"""Its values: an LED that is dimmed by them goes from dark to bright."""
+"""Its values, as the increasing brightness of an LED."""
 _TAPS = 5
 _LONGEST_TAP_S = 3.0
-"""Taps from which a tempo is told, and between two of them."""
+"""A tap tempo takes the last `_TAPS` taps, at most this many seconds apart."""
 
 
 class Desk:
-    """Where every knob stands, and the controllers that turn and press.
+    """Parameter values, and the controllers that change them.
 
     Args:
         knobs: a value for every parameter.
-        bindings: what the controllers at some inputs are for; of all others, the usual.
-        takeover: what a knob does that does not stand where its parameter is.
+        bindings: bindings of the controllers, by input; inputs not listed have the default ones.
+        takeover: soft takeover mode.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Desk:
         self._learning: str | None = None
 
     def controls(self, port: int) -> Controls:
-        """The knobs and buttons at an input."""
+        """Return the controls of an input."""
         if port not in self._controls:
             found = Controls(self.knobs.__getitem__, self._bindings.get(port, DEFAULT), self._takeover)
             found.learn(self._learning)
@@ -52,10 +52,10 @@ class Desk:
         return self._controls[port]
 
     def feed(self, port: int, message: bytes, out: Output) -> tuple[Turned | Pressed, ...] | None:
-        """What a message from an input turns and presses; None if it is music."""
+        """Process a message from an input; return what it changes or presses, or None if it is music."""
         controls = self._controls.get(port) or self.controls(port)
         if self._learning is None and controls.bound(message) is None:
-            return None  # as nearly all that is played
+            return None  # fast path for nearly everything that is played
         done = controls.feed(message)
         for each in done:
             if isinstance(each, Learned):
@@ -65,10 +65,18 @@ class Desk:
         return tuple(each for each in done if not isinstance(each, Learned))
 
     def turn(self, turned: Turned, port: int | None, out: Output) -> bool:
-        """Turns a knob, by the controller at an input or otherwise; whether it stood elsewhere.
+        """Set a parameter.
+
+        Args:
+            turned: the parameter and its value.
+            port: the input whose controller set it, and is not sent it back; None for any other source.
+            out: receives the feedback for controllers.
+
+        Returns:
+            Whether the value changed.
 
         Raises:
-            ValueError: it does not go there.
+            ValueError: the value is out of range.
         """
         value = PARAMETERS[turned.name].check(turned.value)
         if value == self.knobs[turned.name]:
@@ -78,23 +86,23 @@ class Desk:
         return True
 
     def load(self, knobs: Mapping[str, float], out: Output) -> None:
-        """All knobs as a preset has them."""
+        """Set all parameters to a preset's values."""
         for name, value in knobs.items():
             self.turn(Turned(name, value), None, out)
 
     def light(self, at: At, out: Output) -> None:
-        """Shows all controllers what the instrument is at."""
+        """Show the current activity on all controllers."""
         message = midi.control(0, STATE_CC, LIGHTS[at])
         out.echoes += [(port, message) for port in self._controls]
 
     def show(self, name: str, value: float, out: Output, *, but: int | None = None) -> None:
-        """Shows controllers, but for one, how a parameter or a button stands."""
+        """Show a parameter's value or a button's state on all controllers but one."""
         for port, controls in self._controls.items():
             if port != but:
                 out.echoes += [(port, message) for message in controls.shown(name, value)]
 
     def learn(self, event: Learn, out: Output) -> None:
-        """What is moved next is for something; or what was moved last is, though it was for something else."""
+        """Start or cancel MIDI learn, or confirm that a control is taken from what it was bound to."""
         if not event.over:
             self._listen_for(event.to)
             return
@@ -117,13 +125,13 @@ class Desk:
 
 
 class Taps:
-    """A tempo that is tapped."""
+    """Tap tempo."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=_TAPS)
 
     def tap(self, now: float) -> float | None:
-        """A tap, at a second; the tempo in BPM, if there were others just before."""
+        """Add a tap at `now` (seconds); return the tempo in BPM, or None for a first tap."""
         if self._times and now - self._times[-1] > _LONGEST_TAP_S:
             self._times.clear()
         self._times.append(now)

@@ -1,4 +1,4 @@
-"""What the instrument asks of the model, and what it gets back."""
+"""Jobs for the model, and its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from rtgen.music.note import Loop
 
 Mode = Literal["clean", "vary", "continue", "blend", "generate"]
-"""What the model does with a loop; which of these it can depends on its role."""
+"""What the model does with a loop; its role decides which modes it has."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
@@ -18,16 +18,16 @@ class Job:
     """A loop to be answered.
 
     Args:
-        loop: what was played.
-        mode: what is wanted of it.
-        knobs: the parameters of `parameters.PARAMETERS` by name.
-        seed: of everything random in the answer.
+        loop: the call.
+        mode: what to do with it.
+        seed: seed of all random choices in the answer.
         target: tick at which the answer begins.
-        epoch: counts the breaks in the song's time; an answer from another epoch is void.
-        past: what was played before, the oldest first; for `continue`.
+        epoch: counts the discontinuities in the song's time; an answer from another epoch is void.
+        knobs: values of `parameters.PARAMETERS` by name.
+        past: earlier calls, the oldest first; for `continue`.
         ends: the loops A and B; for `blend`.
-        draft: whether more of the loop may be played yet, and its answer asked for again. It wakes the model, and is
-            there if the answer itself is late; that one does not depend on it.
+        draft: whether the loop is still being played, and will be sent again when complete. A draft warms up the model,
+            and stands in if the final answer is late; the final answer does not depend on it.
     """
 
     loop: Loop
@@ -43,14 +43,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What has been played of a loop so far, for a model that hears the player while there is time for it.
+    """What has been played of a loop so far, for a model that can process it ahead of the job.
 
-    Whether it is heard or lost changes no answer, only how long one takes.
+    Whether it is processed or lost changes no answer, only how long one takes.
 
     Args:
-        past: what was played before the loop, as a `Job` will have it.
-        loop: the notes that have ended, up to the first that has not.
-        knobs: as a `Job` will have them.
+        past: earlier calls, as in the `Job` to come.
+        loop: the notes that have ended, up to the first that still sounds.
+        knobs: as in the `Job` to come.
     """
 
     past: tuple[Loop, ...]
@@ -59,17 +59,17 @@ class Heard:
 
 
 Place = tuple[float, ...]
-"""Where a loop lies: a share, 0-1, of the range of each of the dimensions that the model's `Ready` names."""
+"""A loop's latent code: for each dimension that the model's `Ready` names, a share of its range, 0-1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where the loop of a job and its answer lie, and for a blend its ends A and B.
+    """The latent codes of a job's loop and its answer, and for a blend those of A and B.
 
     Args:
-        loop: what was played.
-        answer: the answer to it.
-        ends: A and B.
+        loop: of the call.
+        answer: of the answer.
+        ends: of A and B.
     """
 
     loop: Place
@@ -79,7 +79,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a job: its target and epoch are the job's, and so is whether it is a draft."""
+    """The answer to a job; target, epoch and draft are the job's."""
 
     loop: Loop
     target: int

@@ -1,4 +1,4 @@
-"""The looper: turns what is played into loops."""
+"""The looper: records what is played into loops."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _Key = tuple[int, int]
 
 
 class Looper:
-    """Captures notes with velocity, timing and sustain pedal, in ticks, from `begin` to `take`.
+    """Records notes with velocity, timing and sustain pedal, in ticks, from `begin` to `take`.
 
-    A note held across the end of a loop ends there. What was struck before `begin` is not captured.
+    A note held across the end of the loop is cut there. Notes struck before `begin` are not recorded.
     """
 
     def __init__(self) -> None:
@@ -25,28 +25,28 @@ class Looper:
 
     @property
     def capturing(self) -> bool:
-        """Whether notes are being captured."""
+        """Whether recording is on."""
         return self._start is not None
 
     @property
     def heard(self) -> bool:
-        """Whether any note has been captured."""
+        """Whether any note has been recorded."""
         return bool(self._notes or self._open)
 
     def begin(self, start: int) -> None:
-        """Captures from now on into a loop that starts at tick `start` (a little later than now)."""
+        """Start recording a loop that begins at tick `start` (slightly in the future)."""
         self.cancel()
         self._start = start
 
     def cancel(self) -> None:
-        """Forgets what was captured and captures no more."""
+        """Stop recording and discard the notes."""
         self._start = None
         self._notes.clear()
         self._open.clear()
         self._released.clear()
 
     def feed(self, tick: int, message: bytes) -> None:
-        """Hears a note, the pedal or all-notes-off at `tick`; other messages are passed over."""
+        """Process a note, sustain pedal or all-notes-off at `tick`; ignore other messages."""
         channel = message[0] & 0x0F
         if midi.silences(message):
             for key in [k for k in self._open if k[0] == channel]:
@@ -81,28 +81,28 @@ class Looper:
             self._notes.append(Note(onset - self._start, key[1], max(tick - onset, 1), velocity))
 
     def notes(self, tick: int) -> tuple[Note, ...]:
-        """What has been captured so far, notes that still sound as if they ended at `tick`."""
+        """Return the notes recorded so far, with those still sounding cut at `tick`."""
         if self._start is None:
             return ()
         still = [Note(on - self._start, key[1], max(tick - on, 1), v) for key, (on, v) in self._open.items()]
         return (*self._notes, *still)
 
     def complete(self, length: int, bar: int) -> Loop:
-        """What was captured so far and will not change: notes that have ended, up to the first that still sounds."""
+        """Return the part of the loop that is final: notes that have ended, up to the first that still sounds."""
         still = min((on - (self._start or 0) for on, _ in self._open.values()), default=length)
         return _cut([n for n in self._notes if n.onset < still], length, bar)
 
     def take(self, length: int, bar: int) -> Loop:
-        """The captured loop, cut at `length` ticks; captures no more until the next `begin`.
+        """Return the recorded loop, cut at `length` ticks, and stop recording.
 
-        A tick may be hit after the end by a hair (times are estimates); such a note is moved to the last tick.
+        As times are estimates, a note may come just after the end; it is moved to the last tick.
         """
         loop = self.so_far(length, bar)
         self.cancel()
         return loop
 
     def so_far(self, length: int, bar: int) -> Loop:
-        """What `take` would return if no more were played."""
+        """Return what `take` would return if nothing more were played."""
         assert self._start is not None
         return _cut(self.notes(self._start + length), length, bar)
 

@@ -1,4 +1,4 @@
-"""What was played so far: the last calls, and the two loops that a blend lies between."""
+"""Remembers recent calls, and the loops A and B of a blend."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 from rtgen.music.note import Loop
 
 PAST = 16 * 1920
-"""Ticks of music that are remembered."""
+"""Length of the memory, in ticks."""
 
 
 class Memory:
-    """Remembers calls that have notes; what was played outlasts stops, and presets."""
+    """Remembers non-empty calls, across stops and preset changes."""
 
     def __init__(self) -> None:
         self._calls: deque[Loop] = deque()
@@ -20,7 +20,7 @@ class Memory:
         self._stored: dict[Literal["a", "b"], Loop] = {}
 
     def hear(self, call: Loop) -> None:
-        """Remembers a call, and forgets what is too long ago."""
+        """Add a call, and drop the oldest ones beyond the memory's length."""
         if not call.notes:
             return
         self._first = self._first or call
@@ -29,7 +29,7 @@ class Memory:
             self._calls.popleft()
 
     def store(self, which: Literal["a", "b"]) -> Loop | None:
-        """Keeps the latest call as A or B, and returns it; None if there is none yet."""
+        """Store the latest call as A or B, and return it; None if there is none yet."""
         if not self._calls:
             return None
         self._stored[which] = self._calls[-1]
@@ -37,14 +37,14 @@ class Memory:
 
     @property
     def past(self) -> tuple[Loop, ...]:
-        """The last calls, the oldest first."""
+        """Recent calls, the oldest first."""
         return tuple(self._calls)
 
     @property
     def both(self) -> bool:
-        """Whether A and B have both been stored."""
+        """Whether both A and B are stored."""
         return len(self._stored) == 2
 
     def ends(self, call: Loop) -> tuple[Loop, Loop]:
-        """A and B for a call: as stored, else the first call that there was, and this one."""
+        """Return A and B: the stored loops, or by default the first call and `call`."""
         return self._stored.get("a", self._first or call), self._stored.get("b", call)

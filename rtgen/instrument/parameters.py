@@ -1,6 +1,6 @@
-"""Everything that can be turned and pressed, in two tables.
+"""The tables of all parameters and buttons.
 
-The command line, presets, control changes, OSC, the panel and the documentation are made from them.
+The command line, presets, control changes, OSC, the panel and the documentation are generated from them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Literal
 from rtgen.music import key
 
 Taper = Literal["linear", "whole", "switch"]
-"""How a knob's way becomes a value: evenly, in whole numbers, or off below its half and on from there."""
+"""How a knob's position maps to a value: linearly, in whole numbers, or as a switch that is on from the centre up."""
 Acts = Literal["answer", "next", "play"]
-"""What a turn changes: the answer, which is made anew; how it is played, from the next beat on; or that at once."""
+"""What a change affects: the answer itself, which is made anew; its playback from the next beat on; or its playback at
+once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +23,16 @@ class Parameter:
     """A knob.
 
     Args:
-        name: in presets and on the command line; `/rtgen/<name>` by OSC.
-        default: its value unless said otherwise.
-        low: smallest value.
-        high: largest value.
-        cc: the control change that turns it unless bound otherwise; None where there is none until one is learned.
+        name: in presets and on the command line; `/rtgen/<name>` in OSC.
+        default: default value.
+        low: minimum.
+        high: maximum.
+        cc: default control change; None if there is none until one is learned.
         help: one line for the player.
-        unit: of its value; nothing for a share.
-        taper: how a knob's way becomes a value.
-        acts: what a turn changes.
-        choices: what its whole values are called, the lowest first.
+        unit: of the value; empty for a share.
+        taper: how the knob's position maps to a value.
+        acts: what a change affects.
+        choices: names of the whole values, the lowest first.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
     def at(self, share: float) -> float:
-        """The value at a share of the way, 0-1."""
+        """Return the value at a position of 0-1."""
         match self.taper:
             case "switch":
                 return self.high if share >= 0.5 else self.low
@@ -55,14 +56,14 @@ class Parameter:
         return self.low + (self.high - self.low) * share
 
     def share(self, value: float) -> float:
-        """How far along its way a value is, 0-1."""
+        """Return the position, 0-1, of a value."""
         return (value - self.low) / (self.high - self.low)
 
     def check(self, value: float | str) -> float:
-        """The value itself, or that which is called so.
+        """Return a valid value, given as a number or by name.
 
         Raises:
-            ValueError: it is out of range, or nothing is called so.
+            ValueError: the number is out of range, or the name unknown.
         """
         if isinstance(value, str):
             if value not in self.choices:
@@ -74,19 +75,19 @@ class Parameter:
         return value
 
     def said(self, value: float) -> float | str:
-        """What a value is called, or itself."""
+        """Return the name of a value, or the value if it has none."""
         return self.choices[round(value)] if self.choices else value
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """What is pressed.
+    """A button.
 
     Args:
-        name: on the command line; `/rtgen/<name>` by OSC.
-        cc: the control change that presses it, from 64 up, unless bound otherwise.
+        name: on the command line; `/rtgen/<name>` in OSC.
+        cc: default control change; values from 64 up press it.
         help: one line for the player.
-        stays: whether it is on until it is released, or pressed once more.
+        stays: whether it latches: on until released or pressed again.
     """
 
     name: str
@@ -96,9 +97,9 @@ class Button:
 
 
 LATENTS = tuple(f"latent{i}" for i in range(1, 33))
-"""Knobs for a model's own dimensions, in the order of its card."""
+"""Knobs for the model's latent dimensions, in the order of its card."""
 _ON_CC = 8
-"""So many of them have a control change before one is learned."""
+"""Number of latent knobs with a default control change."""
 KEYS = ("auto", *key.NAMES)
 SCALES = ("auto", "major", "minor")
 _AS_PLAYED = {
@@ -112,7 +113,7 @@ _AS_PLAYED = {
 
 
 def _named(name: str, cc: int, choices: tuple[str, ...], says: str) -> Parameter:
-    """A knob whose values have names; the first is the usual one."""
+    """Return a knob with named values, the first of which is the default."""
     return Parameter(name, 0, 0, len(choices) - 1, cc, says, taper="whole", choices=choices)
 
 
@@ -187,7 +188,7 @@ BUTTONS: Mapping[str, Button] = {
 
 
 def listed() -> Iterator[tuple[str, str, str, str, str, str]]:
-    """All that can be turned and pressed, as rows of a table, headings first."""
+    """Yield the table of all parameters and buttons, row by row, headings first."""
     heard = {"answer": "next beat", "next": "next beat", "play": "at once"}
     yield "name", "CC", "OSC", "range", "heard", "what it does"
     others = LATENTS[_ON_CC:]

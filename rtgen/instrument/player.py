@@ -1,4 +1,4 @@
-"""The player: what sounds, what will, and the ledger that never forgets a note."""
+"""Schedules the notes of answers, and keeps a ledger of sounding notes so that every note-on gets its note-off."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 
 LATE_S = 0.05
-"""A note that is later than this is not begun any more; its end is never dropped."""
+"""Note-ons later than this, in seconds, are dropped; note-offs never are."""
 
 _Key = tuple[int, int]
 THRU = 0
-"""The owner, in the ledger, of notes that go through; the player's own have numbers from 1."""
+"""The ledger's owner of thru notes; the player's own notes are numbered from 1."""
 
 
 class Ledger:
-    """Every note-on that is sent gets exactly one note-off.
+    """Guarantees exactly one note-off for every note-on sent.
 
-    A pitch sounds once on a channel: struck again it is ended first, and the end of the earlier note is then no longer
-    sent, whoever's it was.
+    Each (channel, pitch) sounds only once: a repeated note-on ends the earlier note first, whoever owns it, and that
+    note's own note-off is then not sent.
 
-    While the output is unplugged nothing begins, and what sounded is owed its end until it is back.
+    While the output is unplugged no note begins, and the note-offs of what was sounding are kept until it is back.
     """
 
     def __init__(self) -> None:
@@ -35,16 +35,20 @@ class Ledger:
 
     @property
     def plugged(self) -> bool:
-        """Whether there is an output."""
+        """Whether the output is connected."""
         return self._owed is None
 
     def unplug(self) -> None:
-        """The output has gone."""
+        """Handle the loss of the output."""
         if self._owed is None:
             self._owed = self.release(thru=True)
 
     def plug(self) -> list[bytes]:
-        """The output is back: the messages that end what sounded when it went, or may have been lost on the way."""
+        """Handle the return of the output.
+
+        Returns:
+            Note-offs for the notes that were sounding when it went, and messages that end whatever was lost in transit.
+        """
         if self._owed is None:
             return []
         owed, self._owed = self._owed, None
@@ -55,7 +59,7 @@ class Ledger:
         ]
 
     def begin(self, key: _Key, velocity: int, owner: int) -> list[bytes]:
-        """The messages that begin a note on (channel, pitch); none while there is no output."""
+        """Return the messages that begin a note on (channel, pitch); none while there is no output."""
         if not self.plugged:
             return []
         messages = [midi.note_off(*key)] if key in self._sounding else []
@@ -64,26 +68,26 @@ class Ledger:
         return [*messages, midi.note_on(*key, velocity)]
 
     def end(self, key: _Key, owner: int) -> list[bytes]:
-        """The message that ends the owner's note; none if it does not sound (any more)."""
+        """Return the note-off for the owner's note; none if it no longer sounds."""
         if self._sounding.get(key) != owner:
             return []
         del self._sounding[key]
         return [midi.note_off(*key)]
 
     def pedal(self, channel: int, down: bool) -> None:
-        """Remembers that a sustain pedal went through."""
+        """Record a sustain pedal that was passed through."""
         if not self.plugged:
             return
         self._channels.add(channel)
         (self._pedals.add if down else self._pedals.discard)(channel)
 
     def end_through(self, channel: int) -> list[bytes]:
-        """Ends the notes that went through on a channel."""
+        """End the thru notes of a channel."""
         keys = [key for key, owner in self._sounding.items() if owner == THRU and key[0] == channel]
         return [message for key in keys for message in self.end(key, THRU)]
 
     def release(self, *, thru: bool) -> list[bytes]:
-        """Ends all notes of the player, and with `thru` also those that went through, pedals included."""
+        """End all notes of the player; with `thru` also the thru notes and their pedals."""
         ending = [key for key, owner in self._sounding.items() if thru or owner != THRU]
         messages = [midi.note_off(*key) for key in ending]
         for key in ending:
@@ -94,7 +98,7 @@ class Ledger:
         return messages
 
     def panic(self) -> list[bytes]:
-        """Ends all that is known to sound, then whatever else may, on the channels used."""
+        """End all notes known to sound, then silence every channel in use."""
         messages = self.release(thru=True)
         if not self.plugged:
             return messages
@@ -105,15 +109,15 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Due:
-    """A note that begins, or ends. Sorted by tick; at equal ticks ends come first.
+    """A scheduled note-on or note-off. Sorted by tick; note-offs first at equal ticks.
 
     Args:
-        tick: when.
-        begins: whether it does.
-        owner: its number.
-        note: as the loop has it.
-        start: tick of its loop's beginning.
-        key: as it sounds; of one that ends.
+        tick: when it is due.
+        begins: whether it is a note-on.
+        owner: number of the note.
+        note: as in the loop.
+        start: tick at which its loop starts.
+        key: (channel, pitch) as played, for a note-off.
     """
 
     tick: int
@@ -125,14 +129,14 @@ class _Due:
 
 
 class Player:
-    """A queue of notes ordered by tick. It knows no seconds but those it is asked with.
+    """A queue of notes ordered by tick. It holds no times in seconds; these are passed in.
 
-    `channel` (0-15), `transpose` (semitones), `gate` (of a note's length) and `loudness` (of its velocity) may be set
-    at any time, and hold for the notes that begin from then on; while `muted` none does.
+    `channel` (0-15), `transpose` (semitones), `gate` (factor on the duration) and `loudness` (factor on the velocity)
+    may be set at any time, and apply to notes that begin from then on. While `muted`, none begin.
 
     Args:
-        ledger: shared with whatever else sends notes to the same port.
-        channel: on which it plays.
+        ledger: shared with everything else that sends notes to the same port.
+        channel: output channel, 0-15.
     """
 
     def __init__(self, ledger: Ledger, channel: int = 0) -> None:
@@ -145,10 +149,10 @@ class Player:
         self._owner = THRU
 
     def replace(self, loop: Loop, start: int, from_tick: int) -> None:
-        """Plays `loop`, whose tick 0 is at `start`; whatever else was planned ends at `from_tick`.
+        """Play `loop` with its tick 0 at `start`; everything else that was scheduled ends at `from_tick`.
 
-        Notes of the loop before `from_tick` are left out whole, save those that anticipate its first downbeat; but one
-        that sounds already, and is in this loop as well, goes on.
+        Notes of the loop before `from_tick` are skipped, except those that anticipate its first downbeat. A note that
+        already sounds and is also in this loop carries on.
         """
         earliest = from_tick - start if from_tick > start else -loop.length
         coming = {(start + note.onset, note.pitch): note for note in loop.notes}
@@ -171,11 +175,11 @@ class Player:
         heapq.heapify(self._queue)
 
     def next_tick(self) -> int | None:
-        """The tick of the next message; None when nothing is planned."""
+        """Return the tick of the next message; None if nothing is scheduled."""
         return self._queue[0].tick if self._queue else None
 
     def due(self, now: float, time_at: Callable[[int], float]) -> list[bytes]:
-        """The messages that are due by `now` (seconds), ticks being at `time_at`."""
+        """Return the messages due by `now` (seconds), where `time_at` converts ticks to seconds."""
         messages: list[bytes] = []
         while self._queue and time_at(self._queue[0].tick) <= now:
             due = heapq.heappop(self._queue)
@@ -186,7 +190,7 @@ class Player:
         return messages
 
     def _begin(self, due: _Due) -> list[bytes]:
-        """A note begins: as it is turned now, it will end."""
+        """Begin a note with the current settings, and schedule its note-off."""
         pitch = due.note.pitch + self.transpose
         if not 0 <= pitch <= 127:
             return []
@@ -201,5 +205,5 @@ class Player:
         return start + note.onset + max(round(note.duration * self.gate), 1)
 
     def clear(self) -> None:
-        """Plans nothing any more; ending what sounds is the ledger's."""
+        """Clear the queue; the ledger ends what sounds."""
         self._queue.clear()

@@ -1,4 +1,4 @@
-"""What music is: pure values. Nothing here knows a port, a clock or a model.
+"""Music as pure values, independent of ports, clocks and models.
 
-`roll` needs numpy and is therefore never imported from here: the real-time process uses only `time`, `note`.
+`roll` needs numpy, so it is never imported from here: the real-time process uses only `time` and `note`.
 """

@@ -1,7 +1,7 @@
-"""What the attribute knobs turn: six numbers that say what a loop is like.
+"""Six musical attributes of a loop, which the attribute knobs control.
 
-Each can be changed without any other: chords may be spread or gathered (polyphony) while the number of notes stays, and
-notes drawn out (length) without more of them being struck.
+Each can be changed independently of the others: polyphony gathers or spreads chords at a constant number of notes, and
+length draws notes out without any more onsets.
 """
 
 from __future__ import annotations
@@ -17,31 +17,34 @@ from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
 NAMES = ("density", "register", "polyphony", "length", "syncopation", "velocity")
 MEAN = (2.93, 63.1, 1.79, -0.38, 0.27, 89.0)
 SD = (2.11, 8.21, 0.98, 0.8, 0.164, 12.5)
-"""Of each in 112,482 loops of five sets."""
+"""Mean and standard deviation of each attribute over 112,482 loops from five data sets."""
 PER_BEAT = PPQN // TICKS_PER_SIXTEENTH
-"""Columns in a beat."""
+"""Columns per beat."""
 Attributes = dict[str, float]
-"""By name; of silence all are 0.
+"""Attributes by name; all are 0 for an empty loop.
 
-density: notes a beat. register: mean pitch. polyphony: notes that are struck together, on the same sixteenth. length:
-mean logarithm (base 2) of the beats that a note lasts. syncopation: how far off the beat it is struck; mean over the
-struck sixteenths of 0 on a beat, 1/2 off the beat, and 1 if the beat that follows is left out besides, as in an
-anticipation. velocity: mean, 1-127.
+density: notes per beat.
+register: mean pitch.
+polyphony: mean number of notes with the same onset, to a sixteenth.
+length: mean of log2(duration in beats).
+syncopation: mean over the sixteenths with onsets of 0 on a beat, 1/2 off the beat, and 1 off the beat if the next beat
+has no onset, as in an anticipation.
+velocity: mean, 1-127.
 """
 
 
 def column(note: Note, loop: Loop) -> int:
-    """The sixteenth of the loop that a note is struck on, as heard: just before the end is the downbeat."""
+    """Return the sixteenth of the loop nearest to a note's onset; just before the end, that is the downbeat."""
     return round(note.onset / TICKS_PER_SIXTEENTH) % columns(loop)
 
 
 def columns(loop: Loop) -> int:
-    """Sixteenths in a loop, whole beats of them."""
+    """Return the number of sixteenths in a loop, rounded up to whole beats."""
     return ceil(loop.length / PPQN) * PER_BEAT
 
 
 def measure(loop: Loop) -> Attributes:
-    """What a loop is like, by name."""
+    """Return the attributes of a loop."""
     if not loop.notes:
         return dict.fromkeys(NAMES, 0.0)
     struck = Counter(column(note, loop) for note in loop.notes)
@@ -57,7 +60,7 @@ def measure(loop: Loop) -> Attributes:
 
 
 def off_beat(c: int, struck: Container[int], columns: int) -> float:
-    """How far off the beat a column is: 0, 1/2, or 1 if the beat that follows is not struck."""
+    """Return the syncopation of a column: 0 on a beat, else 1/2, or 1 if the next beat has no onset."""
     if not c % PER_BEAT:
         return 0.0
     following = (c // PER_BEAT + 1) * PER_BEAT % columns
@@ -65,5 +68,5 @@ def off_beat(c: int, struck: Container[int], columns: int) -> float:
 
 
 def standard(attributes: Attributes) -> list[float]:
-    """Attributes in standard deviations from their mean in music, within 4, in the order of `NAMES`."""
+    """Return z-scores of the attributes (over `MEAN` and `SD`), clipped to -4 to 4, in the order of `NAMES`."""
     return [min(max((attributes[name] - mean) / sd, -4.0), 4.0) for name, mean, sd in zip(NAMES, MEAN, SD, strict=True)]

@@ -1,6 +1,6 @@
-"""Standard MIDI Files, read tolerantly and written plainly (mido does the bytes).
+"""Reads Standard MIDI Files tolerantly and writes them plainly, using mido.
 
-Positions are converted to 480 ticks a beat at this edge, tempo to BPM.
+Positions are converted to 480 ticks per beat, and tempos to BPM.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rtgen.music.time import PPQN, Metre
 from rtgen.whole import written
 
 MAX_BYTES = 32 * 2**20
-"""Larger files are refused: no performance needs that much."""
+"""Larger files are rejected: no performance needs that much."""
 _DEFAULT_TEMPO = 120.0
 
 
@@ -32,26 +32,26 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Channel messages in order of time, and the name they go by."""
+    """A named track of channel messages in time order."""
 
     name: str
     events: tuple[Event, ...]
 
     def notes(self) -> list[Note]:
-        """The notes as heard: those held by the sustain pedal (CC 64) last until it is lifted."""
+        """Return the notes as heard: the sustain pedal (CC 64) extends them until it is released."""
         return notes_of(self.events)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A Standard MIDI File as music.
+    """The contents of a Standard MIDI File.
 
     Args:
-        tracks: those that hold channel messages.
+        tracks: those with channel messages.
         tempos: (tick, BPM), the first at tick 0.
         metres: (tick, metre), the first at tick 0.
         markers: (tick, text).
-        length: ticks that every track has at least, whether anything happens up to there or not.
+        length: minimum length of every track in ticks, even without events up to there.
     """
 
     tracks: tuple[Track, ...]
@@ -66,7 +66,7 @@ class Score:
         return max((t.events[-1].tick for t in self.tracks if t.events), default=0)
 
     def merged(self) -> list[Event]:
-        """The events of all tracks in order of time, note-offs before note-ons at equal ticks."""
+        """Return the events of all tracks in time order, note-offs before note-ons at equal ticks."""
         return sorted((e for t in self.tracks for e in t.events), key=lambda e: (e.tick, _is_note_on(e.data)))
 
 
@@ -75,9 +75,9 @@ def _is_note_on(data: bytes) -> bool:
 
 
 def notes_of(events: Iterable[Event]) -> list[Note]:
-    """Pairs note-ons with their note-offs, per channel; the sustain pedal delays the offs.
+    """Pair note-ons with note-offs per channel; the sustain pedal delays note-offs.
 
-    A pitch struck again ends the note before. Notes still held at the end last until the last event.
+    A repeated pitch ends the note before. Notes still held at the end last until the last event.
     """
     notes: list[Note] = []
     held: dict[tuple[int, int], tuple[int, int]] = {}
@@ -119,7 +119,7 @@ def _load(source: Path | BinaryIO, name: str) -> mido.MidiFile:
     try:
         if isinstance(source, Path):
             if source.stat().st_size > MAX_BYTES:
-                raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB, which no performance is; use another")
+                raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB, too large for a performance; use another")
             with source.open("rb") as file:
                 return mido.MidiFile(file=file, clip=True)
         return mido.MidiFile(file=source, clip=True)
@@ -128,17 +128,17 @@ def _load(source: Path | BinaryIO, name: str) -> mido.MidiFile:
     except FileNotFoundError:
         raise UserError(f"{name} does not exist; check the path") from None
     except IsADirectoryError:
-        raise UserError(f"{name} is a folder; name a .mid file in it") from None
+        raise UserError(f"{name} is a folder; choose a .mid file in it") from None
     except PermissionError:
-        raise UserError(f"{name} may not be read; change its permissions") from None
+        raise UserError(f"{name} cannot be read; check its permissions") from None
     except Exception as error:
-        # mido lets whatever went wrong escape: EOFError, OSError, IndexError, KeySignatureError, ValueError ...
-        reason = str(error) or "it ends in the middle"
+        # mido leaks any exception: EOFError, OSError, IndexError, KeySignatureError, ValueError ...
+        reason = str(error) or "unexpected end of file"
         raise UserError(f"{name} is not a readable MIDI file ({reason}); export it again") from error
 
 
 def _text(latin: str) -> str:
-    """Text of a file, which names no encoding: UTF-8 where it is valid, else what mido took it for."""
+    """Decode text, for which the file names no encoding: as UTF-8 if valid, else as mido decoded it (Latin-1)."""
     try:
         return latin.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -146,21 +146,22 @@ def _text(latin: str) -> str:
 
 
 def read(source: Path | BinaryIO, name: str = "") -> Score:
-    """The score in a `.mid` file of type 0 or 1.
+    """Read a `.mid` file of type 0 or 1.
 
     Args:
         source: a path or an open binary file.
-        name: what errors call it; the path by default.
+        name: for error messages; the path by default.
 
     Raises:
-        UserError: the file is missing, damaged, of type 2, has a division that is not ticks a beat, or holds no notes.
+        UserError: the file is missing, damaged, of type 2, has a time division other than ticks per beat, or has no
+            notes.
     """
     name = name or str(source)
     midi = _load(source, name)
     if midi.type == 2:
-        raise UserError(f"{name} is of type 2 (independent patterns), which has no one timeline; save it as type 1")
+        raise UserError(f"{name} is of type 2 (independent patterns without a common timeline); save it as type 1")
     if midi.ticks_per_beat <= 0:
-        raise UserError(f"{name} has a division of {midi.ticks_per_beat}, not ticks a beat; export it again")
+        raise UserError(f"{name} has a time division of {midi.ticks_per_beat}, not ticks per beat; export it again")
     scale = PPQN / midi.ticks_per_beat
     tracks: list[Track] = []
     tempos: dict[int, float] = {0: _DEFAULT_TEMPO}
@@ -173,7 +174,7 @@ def read(source: Path | BinaryIO, name: str = "") -> Score:
             position += message.time
             tick = round(position * scale)
             if message.type == "set_tempo" and message.tempo > 0:
-                # Whole microseconds a beat hide a round tempo.
+                # Recover a round tempo from whole microseconds per beat.
                 tempos[tick] = round(60e6 / message.tempo, 3)
             elif message.type == "time_signature" and message.denominator <= 16 and 1 <= message.numerator <= 32:
                 metres[tick] = Metre(message.numerator, message.denominator)
@@ -186,12 +187,12 @@ def read(source: Path | BinaryIO, name: str = "") -> Score:
         if events:
             tracks.append(Track(_text(track.name) or f"Track {number}", tuple(events)))
     if not any(_is_note_on(e.data) for t in tracks for e in t.events):
-        raise UserError(f"{name} holds no notes; choose a file with music in it")
+        raise UserError(f"{name} contains no notes; choose a file with music in it")
     return Score(tuple(tracks), tuple(sorted(tempos.items())), tuple(sorted(metres.items())), tuple(markers))
 
 
 def write(path: Path, score: Score) -> None:
-    """Writes a `.mid` of type 1 with a conductor track first; the file appears whole or not at all.
+    """Write a `.mid` file of type 1, with a conductor track first; the file is replaced atomically.
 
     Raises:
         UserError: the folder cannot be written.
@@ -223,7 +224,7 @@ def _delta_track(timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]], l
 
 
 def note_events(notes: Iterable[Note], *, start: int = 0, channel: int = 0) -> list[Event]:
-    """Note-ons and note-offs of `notes`, shifted by `start` ticks; at equal ticks offs come first."""
+    """Return note-ons and note-offs for `notes`, shifted by `start` ticks; note-offs come first at equal ticks."""
     events = []
     for note in notes:
         onset = max(start + note.onset, 0)

@@ -1,4 +1,4 @@
-"""Notes and loops: immutable values, in ticks."""
+"""Notes and loops: immutable values in ticks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ class Note:
     """One note.
 
     Args:
-        onset: ticks from the start of its loop. A little below 0 for a note that was played just before the downbeat
-            that it belongs to.
+        onset: ticks from the start of its loop; slightly negative for a note played just before its downbeat.
         pitch: 0-127.
         duration: ticks, at least 1.
         velocity: 1-127.
 
     Raises:
-        ValueError: a field is out of its range.
+        ValueError: a field is out of range.
     """
 
     onset: int
@@ -46,8 +45,8 @@ class Loop:
 
     Args:
         length: ticks.
-        notes: in any order; kept sorted, so that loops with the same notes are equal.
-        bar: ticks in a bar.
+        notes: in any order; sorted on creation, so that loops with the same notes are equal.
+        bar: ticks per bar.
     """
 
     length: int
@@ -56,7 +55,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         if self.length <= 0 or self.bar <= 0:
-            raise ValueError("a loop and its bar have a positive length")
+            raise ValueError("the length of a loop and of its bar must be positive")
         object.__setattr__(self, "notes", tuple(sorted(self.notes)))
 
     def __len__(self) -> int:
@@ -64,13 +63,13 @@ class Loop:
         return len(self.notes)
 
     def with_notes(self, notes: Iterable[Note]) -> Loop:
-        """This loop with other notes."""
+        """Return this loop with other notes."""
         return replace(self, notes=tuple(notes))
 
     def monophonic_by_pitch(self) -> Loop:
-        """This loop with every note ended where the same pitch starts again, as one string or key can only sound once.
+        """Return this loop with every note cut where its pitch repeats, as a string or key sounds only once at a time.
 
-        Of notes with the same pitch and onset the loudest stays.
+        Of notes with the same pitch and onset, the loudest is kept.
         """
         following: dict[int, int] = {}
         kept: list[Note] = []

@@ -1,7 +1,7 @@
-"""Piano rolls: a loop as arrays, and back.
+"""Piano rolls: encodes a loop as arrays, and decodes it.
 
-Onset and hold are planes of their own, as in Onsets and Frames (Hawthorne et al., 2018): a roll of "note sounds here"
-alone merges repeated notes.
+Onset and hold are separate planes, as in Onsets and Frames (Hawthorne et al., 2018): a single plane of sounding notes
+would merge repeated ones.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from rtgen.music.time import Grid
 Plane = NDArray[np.float32]
 
 MIN_ONSET = 0.03
-"""A cell less likely than this is never a note, however many notes were asked for."""
+"""Onset probability below which a cell is never a note, however many notes are requested."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roll:
-    """A loop on a grid; every plane has the shape (pitches, steps), float32.
+    """A loop on a grid; every plane is a float32 array of shape (pitches, steps).
 
     Args:
         onset: probability that a note starts here; 0 or 1 when encoded from a loop.
         hold: probability that a note sounds here, its onset included.
-        velocity: velocity / 127 at onsets, elsewhere of no meaning (0 when encoded).
-        micro: how far the note is off its step, in steps, -0.5 to 0.5, at onsets.
+        velocity: velocity / 127 at onsets; undefined elsewhere (0 when encoded).
+        micro: microtiming at onsets: offset from the step, in steps, -0.5 to 0.5.
     """
 
     onset: Plane
@@ -38,12 +38,12 @@ class Roll:
     micro: Plane
 
     def stack(self) -> Plane:
-        """The planes onset, hold, velocity, micro as one array of shape (4, pitches, steps)."""
+        """Return onset, hold, velocity and micro as one array of shape (4, pitches, steps)."""
         return np.stack([self.onset, self.hold, self.velocity, self.micro])
 
 
 def encode(loop: Loop, grid: Grid) -> Roll:
-    """The roll of `loop`. Notes outside the grid's pitches are left out; of two on one cell the louder stays.
+    """Encode a loop. Notes outside the grid's pitch range are dropped; of two notes in one cell the louder is kept.
 
     Raises:
         ValueError: the loop's length is not a whole number of steps.
@@ -64,16 +64,16 @@ def encode(loop: Loop, grid: Grid) -> Roll:
 
 
 def pick_onsets(onset: Plane, count: int | None = None, threshold: float = 0.5) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cells (rows, columns) where notes start: peaks along time of each pitch.
+    """Return the cells (rows, columns) where notes start: per pitch, the peaks along time.
 
     Args:
         onset: probabilities, shape (pitches, steps).
-        count: the number of notes to take, the likeliest first; None takes all at or above `threshold`.
-        threshold: probability.
+        count: maximum number of notes, the most likely first; None takes all at or above `threshold`.
+        threshold: minimum onset probability, if `count` is None.
     """
     before = np.pad(onset, ((0, 0), (1, 0)))[:, :-1]
     after = np.pad(onset, ((0, 0), (0, 1)))[:, 1:]
-    # A certain cell is a note even beside another: exact rolls decode exactly.
+    # A cell of probability 1 is a note even next to another one, so that exact rolls decode exactly.
     peak = ((onset >= before) & (onset > after)) | (onset >= 0.999)
     rows, columns = np.nonzero(peak & (onset >= (MIN_ONSET if count is not None else threshold)))
     if count is not None:
@@ -85,17 +85,17 @@ def pick_onsets(onset: Plane, count: int | None = None, threshold: float = 0.5) 
 def decode(
     roll: Roll, grid: Grid, length: int, *, bar: int = 1920, count: int | None = None, threshold: float = 0.5
 ) -> Loop:
-    """The loop that a roll of probabilities describes; `decode(encode(loop)) == loop` for loops on the grid.
+    """Decode a roll of probabilities; `decode(encode(loop)) == loop` for loops on the grid.
 
-    A note lasts until hold falls below one half (a gap of one step is bridged) or the pitch starts again.
+    A note lasts until hold falls below 0.5 (gaps of one step are bridged) or its pitch starts again.
 
     Args:
         roll: planes of shape (pitches, steps).
         grid: the grid of the roll.
-        length: ticks of the loop.
-        bar: ticks of its bar.
-        count: number of notes wanted; None decides by `threshold`.
-        threshold: onset probability from which a cell is a note.
+        length: of the loop, ticks.
+        bar: ticks per bar.
+        count: number of notes; None decides by `threshold`.
+        threshold: minimum onset probability of a note, if `count` is None.
     """
     rows, columns = pick_onsets(roll.onset, count, threshold)
     if not len(rows):
@@ -104,10 +104,10 @@ def decode(
     starts = np.zeros_like(roll.onset, bool)
     starts[rows, columns] = True
     sounding = roll.hold >= 0.5
-    # Bridge one-step gaps, except before a new onset, where silence is meant.
+    # Bridge gaps of one step, except before an onset, where the rest is intended.
     sounding[:, 1:-1] |= sounding[:, :-2] & sounding[:, 2:] & ~starts[:, 2:]
     ends_here = ~sounding | starts
-    # next_end[p, s]: first column at or after s where a note that sounds at s - 1 must end.
+    # next_end[p, s]: first column from s on where a note that sounds at s - 1 must end.
     index = np.where(ends_here, np.arange(steps), steps)
     next_end = np.minimum.accumulate(index[:, ::-1], axis=1)[:, ::-1]
     next_end = np.pad(next_end, ((0, 0), (0, 1)), constant_values=steps)
@@ -121,7 +121,7 @@ def decode(
 
 
 def bar_phase(length: int, bar: int, grid: Grid) -> Plane:
-    """Where each step lies in its bar and its beat, as sines and cosines; shape (4, steps)."""
+    """Return the phase of each step in its bar and beat, as sines and cosines; shape (4, steps)."""
     ticks = np.arange(grid.steps(length)) * grid.step
     angles = 2 * np.pi * np.stack([ticks / bar, ticks / (grid.step * grid.steps_per_beat)])
     return np.concatenate([np.sin(angles), np.cos(angles)]).astype(np.float32)

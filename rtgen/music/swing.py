@@ -1,4 +1,4 @@
-"""Swing: every second sixteenth later."""
+"""Swing: delays every second sixteenth."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PAIR = PPQN // 2
 
 
 def swung(loop: Loop, swing: float) -> Loop:
-    """A loop whose time runs unevenly within every half beat.
+    """Return a loop with swing applied, by warping time within every half beat.
 
     Args:
-        loop: as it was played.
-        swing: where in a half beat its second sixteenth falls, 0.5 (in its middle) to 0.75.
+        loop: without swing.
+        swing: position of the second sixteenth within its half beat, 0.5 (straight) to 0.75.
     """
     if swing == 0.5:
         return loop

@@ -1,7 +1,7 @@
-"""Musical time: integer ticks, and the few conversions between units.
+"""Musical time in integer ticks, time signatures, and the grid of piano rolls.
 
-Positions are integer ticks (480 to the beat, as in Ableton Live's and most sequencers' files, and a multiple of the 24
-clocks of MIDI and of the 12 steps of a roll). Floats never hold a position, so nothing drifts.
+There are 480 ticks per beat, as in Ableton Live and in most sequencers' files: a multiple of MIDI's 24 clocks and of a
+roll's 12 steps per beat. Positions are never floats, so they cannot drift.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PPQN = 480
-"""Ticks in a beat (a quarter note)."""
+"""Ticks per beat (quarter note)."""
 CLOCKS_PER_BEAT = 24
-"""MIDI clocks in a beat (MIDI 1.0 specification, System Real Time)."""
+"""MIDI clocks per beat (MIDI 1.0 specification, System Real Time)."""
 TICKS_PER_CLOCK = PPQN // CLOCKS_PER_BEAT
 TICKS_PER_SIXTEENTH = PPQN // 4
 """The unit of MIDI's Song Position Pointer."""
 MIN_TEMPO, MAX_TEMPO = 20.0, 400.0
-"""BPM between which a clock is followed and a tempo may be set."""
+"""BPM range for following a clock and for setting a tempo."""
 
 
 def seconds_per_tick(tempo: float) -> float:
-    """Seconds that a tick lasts at `tempo` BPM."""
+    """Return the duration of a tick, in seconds, at `tempo` BPM."""
     return 60.0 / (tempo * PPQN)
 
 
@@ -29,11 +29,11 @@ class Metre:
     """A time signature.
 
     Args:
-        beats: the upper figure.
-        unit: the lower figure: 1, 2, 4, 8 or 16.
+        beats: numerator, 1-32.
+        unit: denominator: 1, 2, 4, 8 or 16.
 
     Raises:
-        ValueError: the figures are no time signature.
+        ValueError: the numbers do not form a valid time signature.
     """
 
     beats: int = 4
@@ -41,7 +41,7 @@ class Metre:
 
     def __post_init__(self) -> None:
         if not 1 <= self.beats <= 32 or self.unit not in (1, 2, 4, 8, 16):
-            raise ValueError(f"{self.beats}/{self.unit} is no metre: use one like 4/4, 3/4 or 6/8")
+            raise ValueError(f"{self.beats}/{self.unit} is not a valid metre; use one like 4/4, 3/4 or 6/8")
 
     @property
     def bar(self) -> int:
@@ -50,14 +50,14 @@ class Metre:
 
     @classmethod
     def parse(cls, text: str) -> Metre:
-        """The metre that "3/4" names.
+        """Parse a time signature such as "3/4".
 
         Raises:
-            ValueError: the text is no time signature.
+            ValueError: the text is not a valid time signature.
         """
         beats, slash, unit = text.partition("/")
         if not (slash and beats.strip().isdecimal() and unit.strip().isdecimal()):
-            raise ValueError(f"{text!r} is no metre: use one like 4/4, 3/4 or 6/8")
+            raise ValueError(f"{text!r} is not a valid metre; use one like 4/4, 3/4 or 6/8")
         return cls(int(beats), int(unit))
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Metre:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The raster of a roll: steps along time, pitches from `pitch_low` to `pitch_high`, both included."""
+    """The grid of a piano roll: steps along time, and pitches from `pitch_low` to `pitch_high` inclusive."""
 
     steps_per_beat: int = 12
     pitch_low: int = 24
@@ -74,13 +74,13 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.steps_per_beat < 1 or PPQN % self.steps_per_beat:
-            raise ValueError(f"{self.steps_per_beat} steps a beat do not divide {PPQN} ticks")
+            raise ValueError(f"{self.steps_per_beat} steps per beat do not divide {PPQN} ticks evenly")
         if not 0 <= self.pitch_low <= self.pitch_high <= 127:
             raise ValueError(f"pitches {self.pitch_low} to {self.pitch_high} are not within 0 to 127")
 
     @property
     def step(self) -> int:
-        """Ticks in a step."""
+        """Ticks per step."""
         return PPQN // self.steps_per_beat
 
     @property
@@ -89,7 +89,7 @@ class Grid:
         return self.pitch_high - self.pitch_low + 1
 
     def steps(self, length: int) -> int:
-        """Steps in a loop of `length` ticks.
+        """Return the number of steps in a loop of `length` ticks.
 
         Raises:
             ValueError: the length is not a whole number of steps.

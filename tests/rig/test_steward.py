@@ -218,10 +218,10 @@ def test_there_need_be_no_settings(tmp_path: Path) -> None:
             "controllers: {Knobs: [{to: distanze, number: 3}]}",
             "Knobs: .* 'distanze'; did you mean 'distance'",
         ),
-        ("listens: 1\ntakeover: none\nlistens: 2", "listens is there twice, the second time at line 3"),
+        ("listens: 1\ntakeover: none\nlistens: 2", "listens appears twice, the second time at line 3"),
         (
             "controllers: {Knobs: [{to: blend, number: 3}], Knobs: []}",
-            "Knobs is there twice, .* at line 1",
+            "Knobs appears twice, .* at line 1",
         ),
         ("controllers: {Knobs: [{to: blend, number: 3}, {to: fill, number: 3}]}", "blend and fill are both on cc 3"),
         ("controllers: {Knobs: [{to: blend}]}", "is no knob"),

@@ -43,7 +43,7 @@ def test_every_configuration_that_comes_with_rtgen_is_read(name: str) -> None:
         ("model: conv_dae\nmetres: 3/4", "metres is '3/4'; it gives every metre a share"),
         ("model: conv_dae\nmetres: {}", "it gives every metre a share"),
         ("model: conv_dae\nmetres: {4/4: 0}", "metres gives 4/4 0, not a share above 0"),
-        ("model: conv_dae\nmetres: {waltz: 1}", "'waltz' is no metre"),
+        ("model: conv_dae\nmetres: {waltz: 1}", "'waltz' is not a valid metre"),
         ("model: conv_dae\nmetres: {3/4: 1, 6/8: 1}", "bars of 6/8 are as long as those of 3/4"),
         ("- 1", "no list"),
         ("model: [", "not a configuration"),

@@ -282,7 +282,7 @@ def test_damaged_loops_keep_their_metre() -> None:
 
 
 def test_a_metre_that_is_none_is_a_sentence(waltzes: Path) -> None:
-    with pytest.raises(UserError, match="'waltz' is no metre"):
+    with pytest.raises(UserError, match="'waltz' is not a valid metre"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="waltz")
     with pytest.raises(UserError, match="3 bars are not measured; say one of 1, 2, 4, 8"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="3/4", bars=3)

@@ -1,1 +1,1 @@
-"""Where in the song we are: transports that follow a MIDI clock, an Ableton Link session, or keep their own time."""
+"""Transports: song position from a MIDI clock, an Ableton Link session or the internal clock."""

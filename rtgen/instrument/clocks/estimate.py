@@ -1,4 +1,4 @@
-"""What the clock follower reckons with: a line through noisy times, and the sum that tells when it no longer holds."""
+"""The clock follower's estimators: a Kalman filter over noisy clock times, and a CUSUM test for leaning errors."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from rtgen.music.time import CLOCKS_PER_BEAT, MAX_TEMPO, MIN_TEMPO
 
 SHORTEST_S = 60 / (MAX_TEMPO * 1.05 * CLOCKS_PER_BEAT)
 LONGEST_S = 60 / (MIN_TEMPO * 0.95 * CLOCKS_PER_BEAT)
-"""Between these a clock's period is believed."""
+"""Range of plausible clock periods, seconds: 5 % beyond the tempo limits."""
 _WANDER = 1e-4
-"""By how much of itself a period changes from clock to clock when nothing happens: no clock is quite even."""
+"""Relative change of the period per clock (random walk), as no source is perfectly regular."""
 
 
 class Line(NamedTuple):
-    """A clock's time and the time between clocks, with how sure they are (a Kalman filter's state).
+    """A Kalman filter's state: a clock's time and the period, with their covariance.
 
-    The period does a random walk; the covariances are those of the continuous model, one clock apart.
+    The period does a random walk; the process noise is that of the continuous model, one clock apart.
 
     Args:
         time: of the clock, seconds.
-        period: seconds to the next one.
-        var: variance of the time, seconds squared; `cov` and `pvar` are its covariance with the period, and the
-            period's variance.
+        period: until the next clock, seconds.
+        var: variance of the time, seconds squared.
+        cov: covariance of time and period.
+        pvar: variance of the period.
     """
 
     time: float
@@ -33,7 +34,7 @@ class Line(NamedTuple):
     pvar: float
 
     def ahead(self, clocks: int = 1) -> Line:
-        """The line so many clocks later."""
+        """Return the line predicted `clocks` clocks later."""
         time, period, var, cov, pvar = self
         noise = (_WANDER * period) ** 2 * clocks
         return Line(
@@ -45,7 +46,7 @@ class Line(NamedTuple):
         )
 
     def towards(self, time: float, variance: float) -> Line:
-        """The line after its clock was heard at `time`, give or take."""
+        """Return the line updated with its clock, observed at `time` (seconds) with this variance."""
         total = self.var + variance
         error = time - self.time
         gain, drift = self.var / total, self.cov / total
@@ -54,25 +55,30 @@ class Line(NamedTuple):
         return Line(self.time + gain * error, period, self.var * (1 - gain), self.cov * (1 - gain), pvar)
 
     def through(self, times: Iterable[tuple[float, int]], variance: float) -> Line:
-        """The line after clocks were heard: (time, how many clocks after the one before)."""
+        """Return the line updated with several clocks.
+
+        Args:
+            times: (time in seconds, clocks since the one before).
+            variance: of the times, seconds squared.
+        """
         line = self
         for time, clocks in times:
             line = line.ahead(clocks).towards(time, variance)
         return line
 
     def at_most(self, var: float) -> Line:
-        """The line, no less sure than this."""
+        """Return the line with the variance of its time capped at `var`, and the rest scaled alike."""
         share = var / self.var if self.var > var else 1.0
         return self._replace(var=self.var * share, cov=self.cov * share, pvar=self.pvar * share)
 
 
 class Clock(NamedTuple):
-    """A clock that was heard.
+    """A received clock.
 
     Args:
         before: the line before it.
-        time: when it was heard.
-        steps: by how many clocks it is after the line.
+        time: of its arrival, seconds.
+        steps: clocks by which it is ahead of that line.
     """
 
     before: Line
@@ -81,21 +87,22 @@ class Clock(NamedTuple):
 
 
 def likeliest(clocks: Sequence[Clock], noise: float, least: int = 2) -> tuple[float, Line]:
-    """The line through clocks that takes another period at one of the first of them, so that all fit best.
-
-    Returns how badly they fit (errors in standard deviations, squared and added up), and the line.
+    """Fit a line whose period changes at one of the first few clocks, wherever that fits best.
 
     Args:
-        clocks: one after the other.
-        noise: variance of their times.
-        least: how many at the end the new period holds for at least.
+        clocks: consecutive clocks.
+        noise: variance of their times, seconds squared.
+        least: minimum number of clocks at the end that have the new period.
+
+    Returns:
+        The cost (sum of squared errors in standard deviations), and the line.
     """
     onsets = range(max(min(4, len(clocks) - least + 1), 1))
     return min(_changing(clocks, noise, onset) for onset in onsets)
 
 
 def steady(clocks: Sequence[Clock], noise: float) -> float:
-    """How badly a line fits the clocks that keeps its period, as `likeliest` tells it."""
+    """Return the cost, as `likeliest` has it, of a line that keeps its period."""
     return _changing(clocks, noise, None)[0]
 
 
@@ -103,7 +110,7 @@ def _changing(clocks: Sequence[Clock], noise: float, onset: int | None) -> tuple
     line, cost = clocks[0].before, 0.0
     for i, clock in enumerate(clocks):
         if i == onset:
-            # Nothing is known of the new period, so its first clock is no surprise wherever it is.
+            # The new period is unknown, so its first clock may be anywhere at no cost.
             line = Line(line.time, line.period, line.var, 0.0, line.period**2)
         ahead = line.ahead(clock.steps)
         if i != onset:
@@ -113,10 +120,10 @@ def _changing(clocks: Sequence[Clock], noise: float, onset: int | None) -> tuple
 
 
 class Drift:
-    """Tells when errors lean to one side for longer than chance would have it (Page's cumulative sums, 1954)."""
+    """Detects errors that lean to one side for longer than by chance: a two-sided CUSUM test (Page, 1954)."""
 
     _FREE = 0.7
-    """Standard deviations that an error may lean to a side at no cost."""
+    """Allowance: errors up to this many standard deviations add nothing."""
     _ALARM = 4.0
     _CLIP = 3.0
 
@@ -124,12 +131,16 @@ class Drift:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all errors."""
+        """Reset both sums."""
         self._sums = [0.0, 0.0]
         self._counts = [0, 0]
 
     def add(self, error: float) -> int:
-        """Takes an error in standard deviations; for how many clocks they have been leaning, 0 if they do not."""
+        """Add an error in standard deviations.
+
+        Returns:
+            For how many clocks the errors have leaned to one side; 0 if they do not.
+        """
         error = max(-self._CLIP, min(self._CLIP, error))
         for side, lean in enumerate((error, -error)):
             self._sums[side] = max(self._sums[side] + lean - self._FREE, 0.0)

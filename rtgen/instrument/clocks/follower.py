@@ -1,4 +1,4 @@
-"""The clock follower: the true times of clocks that arrive with jitter, in lumps, twice or not at all."""
+"""The clock follower: estimates the true times of MIDI clocks that jitter, arrive in lumps, double or get lost."""
 
 from __future__ import annotations
 
@@ -10,110 +10,112 @@ from rtgen.instrument.clocks.estimate import LONGEST_S, SHORTEST_S, Clock, Drift
 from rtgen.instrument.clocks.lumps import Lumps, in_pairs, is_audio_period
 
 _JITTER_S = 0.001
-"""What is expected of a clock that is not yet known."""
+"""Initial estimate of the jitter (standard deviation), seconds."""
 _OFF_S = 0.001
-"""By which the best of clocks may be off."""
+"""Least tolerance in a clock's time, however regular the source, seconds."""
 _LEARN = 10
-"""Clocks after which it is: until then every one is believed."""
+"""Clocks until the jitter is known; until then every clock is accepted."""
 _WORTH = 9.0
-"""By how much (errors in standard deviations, squared) another tempo must explain clocks better than chance does."""
+"""Minimum improvement in fit, in squared standard deviations, for a leaning error to be taken as a tempo change."""
 _HALVES = 12
-"""Clocks halfway between ours after which it is our tempo that has doubled, and not another clock that got in."""
+"""Successive clocks midway between ours after which our tempo is taken to have doubled; fewer belong to a second
+source."""
 _STALLS = 96
-"""Clocks after a stall within which another is expected, so that a gap of whole periods is one, too."""
+"""Clocks after a stall during which another stall is expected, so that even a gap of whole periods counts as one."""
 _PAUSE = 49
-"""Clocks' time in which none came after which the next one begins anew: two beats."""
+"""A silence of this many clock periods (two beats) starts the tracking anew."""
 _HELD_S = 0.05
-"""What a clock is late by, longer than any audio period, from which those that follow at once were held up with it."""
+"""Delay, longer than any audio period, from which a clock counts as held up together with those right behind it."""
 _AT_ONCE = 0.2
-"""Periods within which they follow."""
+"""A clock within this many periods of the one before is right behind it."""
 
 
 class ClockFollower:
-    """The true times of evenly meant clocks, and by how many of them the song moves.
+    """Estimates the true times of evenly sent clocks, and by how many clocks the song moves.
 
-    A Kalman filter follows the time and the period, and how much the clock jitters. What it cannot have foreseen is
-    told apart by what is most likely:
+    A Kalman filter tracks time, period and jitter. Whatever departs from its prediction gets the likeliest explanation:
 
-    - errors that lean to one side: a new tempo, from the clock on since which it fits best;
-    - a clock far off, and the next ones in their places: an outlier. One too many: another source, or ours connected
-      twice. All later by whole periods: clocks got lost. All later by anything else: the source stalled. One that has
-      just stalled is not thought to lose clocks as well. One far too late, and the next ones at once, until they are in
-      their places: they were held up together on their way, and their times tell nothing.
-    - gaps of two kinds only: clocks that come in lumps (`Lumps`). A time is then known to within a lump, so the line is
-      left alone while they agree.
+    - Errors that lean to one side: a tempo change, dated to the clock from which it fits best.
+    - One clock far off and the next ones in place: an outlier. If there is one clock too many: a second source, or ours
+      connected twice. If all later ones are late by whole periods: lost clocks. If they are late by anything else: the
+      source stalled; shortly after a stall, no clocks are taken for lost.
+    - One clock far too late, and the next ones right behind it until they are back in place: they were held up together
+      in transit, and their times carry no information.
+    - Gaps of two lengths only: clocks that arrive in lumps (`Lumps`). A time is then known only to within a lump, so
+      the line stays as it is while the times agree with it.
 
-    A clock that is not understood moves nothing until the next ones explain it: the line goes on by itself.
+    An unexplained clock moves nothing until later ones explain it; meanwhile the line is extrapolated.
     """
 
     def __init__(self, period_s: float) -> None:
         self.time = 0.0
         """Estimated time of the latest clock, seconds."""
         self.period = period_s
-        """Estimated seconds between clocks."""
+        """Estimated time between clocks, seconds."""
         self.lost = 0
-        """Clocks that never came."""
+        """Number of clocks that never came."""
         self.extra = 0
-        """Clocks that were one too many."""
+        """Number of surplus clocks."""
         self.relocks = 0
-        """How often the tempo or the phase was found to be another."""
+        """Number of times that the tempo or phase was found to have changed."""
         self._line: Line | None = None
         self._count = 0
-        self._jitter = _JITTER_S**2  # a variance
+        self._jitter = _JITTER_S**2  # variance
         self._lumps = Lumps()
         self._drift = Drift()
         self._heard: deque[float] = deque(maxlen=25)
         self._past: deque[Clock] = deque(maxlen=24)
         self._waiting: list[float] = []
-        self._extras = 0.0  # their share of late
+        self._extras = 0.0  # recent share of surplus clocks
         self._phases: deque[float] = deque(maxlen=_HALVES)
         self._halves = 0
-        self._slipped = self._calm = 0  # slips of this moment, and clocks without since
-        self._doubtful = 0  # slips that may turn out to have been lumps
+        self._slipped = self._calm = 0  # recent slips, and clocks since the last one
+        self._doubtful = 0  # slips that may yet prove to be lumps
         self._inside = 0
         self._since_stall = _STALLS
         self._held_up = False
 
     @property
     def locked(self) -> bool:
-        """Whether there were clocks enough to tell their period."""
+        """Whether enough clocks have come to estimate their period."""
         return self._line is not None and self._count > 1
 
     @property
     def doubled(self) -> bool:
-        """Whether most clocks have been coming twice."""
+        """Whether most recent clocks came twice."""
         return self._extras > 0.3
 
     @property
     def jitter_s(self) -> float:
-        """Standard deviation of the clocks from where they should be, as of late, seconds."""
+        """Recent standard deviation of the clocks from their estimated times, seconds."""
         return sqrt(self._jitter)
 
     @property
     def lumps_s(self) -> float:
-        """The period in whose multiples clocks arrive, seconds; 0 when they come one by one."""
+        """The period in multiples of which clocks arrive, seconds; 0 if they come one by one."""
         return self._lumps.period
 
     def expects(self, now: float) -> bool:
-        """Whether a clock at `now` goes on where the last ones were."""
+        """Return whether a clock at `now` continues the recent ones."""
         if self._line is None:
             return False
         next_one = self._line.ahead()
         return abs(now - next_one.time) <= self._room(next_one)
 
     def restart(self) -> None:
-        """Forgets where the clocks were, but not how fast."""
+        """Forget the phase of the clocks, but not their period."""
         self._line = None
 
     def clock(self, now: float) -> int:
-        """A clock arrived at `now`; by how many clocks the song moves.
+        """Process a clock that arrived at `now` (seconds).
 
-        That is 1 for most; 0 for one too many, or one that the next will explain; more where some were lost or are
-        explained now; less than 0 when some turn out to have been too many.
+        Returns:
+            By how many clocks the song moves. Usually 1; 0 for a surplus clock, or one that is still unexplained; more
+            if clocks were lost or are explained only now; negative if some turn out to have been surplus.
         """
         line = self._line
         if line is None or not -2 * line.period < now - line.time < _PAUSE * line.period + LONGEST_S:
-            # Clocks that wait to be understood, and no pause since, are those of another tempo.
+            # Unexplained clocks with no pause since belong to another tempo.
             moved = 1 + (len(self._waiting) if line and 0 <= now - self._heard[-1] < LONGEST_S else 0)
             self._begin(now)
         else:
@@ -124,10 +126,10 @@ class ClockFollower:
         self.time, self.period = self._line.time, self._line.period
         return moved
 
-    # ---- beginning --------------------------------------------------------------------------------------------------
+    # ---- start ------------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
-        """Starts a line at `now`, with the period as it was as a first guess."""
+        """Start a line at `now`, with the last period as the first guess."""
         known = self.doubled
         guess = 0.05 if known else 0.1 if self._count > _LEARN else 2.0
         self._line = Line(now, self.period, self._noise, 0.0, (guess * self.period) ** 2)
@@ -136,13 +138,13 @@ class ClockFollower:
         self._inside = 0
 
     def _gap(self, now: float) -> None:
-        """When clocks came up to `now` tells nothing about those that come next."""
+        """Drop the gaps up to `now`, as they say nothing about the next ones."""
         self._heard.clear()
         self._heard.append(now)
         self._lumps.interrupted()
 
     def _settle(self, count: int = _LEARN + 1) -> None:
-        """The line is new; what led up to it is done with."""
+        """Clear the history that led up to a new line."""
         self._count = count
         self._drift.reset()
         self._waiting.clear()
@@ -158,17 +160,17 @@ class ClockFollower:
     # ---- clock by clock ---------------------------------------------------------------------------------------------
 
     def _coarse(self, line: Line) -> bool:
-        """Whether a clock errs or waits too long to tell by its time which one it is: then none is questioned."""
+        """Return whether jitter or lumps are too large to identify a clock by its time; then none is questioned."""
         return self._lumps.period > 0.33 * line.period or 4 * sqrt(self._jitter) > 0.6 * line.period
 
     def _fits(self, now: float, line: Line) -> bool:
-        """Whether a clock at `now` is the one at the end of the line."""
+        """Return whether a clock at `now` is the one at the end of the line."""
         if self._count <= _LEARN or self._coarse(line):
             return True
         return abs(now - line.time) <= max(self._room(line), 4 * sqrt(line.var))
 
     def _room(self, line: Line) -> float:
-        """How far a clock may be off before it is taken for another."""
+        """Return how far off a clock may be, in seconds, before it is taken for another."""
         jitter = min(max(4 * sqrt(line.var + self._jitter), _OFF_S), 0.6 * line.period)
         return max(jitter, 0.75 * self._lumps.period)
 
@@ -184,7 +186,7 @@ class ClockFollower:
             self._settle()
             return clocks
         if self._waiting and not self._fits(now, ahead):
-            # Those that wait may have been too many.
+            # The unexplained clocks may have been surplus.
             clocks = min(max(round((now - line.time) / line.period), 1), clocks)
             ahead = line.ahead(clocks)
         late = now - ahead.time
@@ -203,7 +205,7 @@ class ClockFollower:
         return self._explain(line)
 
     def _accept(self, now: float, line: Line, clocks: int) -> int:
-        """Takes in a clock that is where it should be, `clocks` after the line."""
+        """Update the line with a clock that is in place, `clocks` after it."""
         self._calm += 1
         self._since_stall += 1
         if self._calm > 8:
@@ -226,7 +228,7 @@ class ClockFollower:
             self._jitter += surprise / (8 if self._count < 16 else 32)
             self._jitter = min(max(self._jitter, 1e-8), (0.5 * line.period) ** 2)
         if 3 < self._count <= _LEARN:
-            # What the jitter is shows only now, and the first clocks were given more or less weight than they deserve.
+            # The first clocks were weighted by a guessed jitter: refit them, now that it is known.
             first = self._past[0].before._replace(var=self._jitter, cov=0.0, pvar=(2 * line.period) ** 2)
             self._line = first.through(((clock.time, clock.steps) for clock in self._past), self._jitter)
         if self._count > _LEARN and (leaning := self._drift.add(error / sqrt(variance))):
@@ -244,7 +246,7 @@ class ClockFollower:
         return clocks
 
     def _within_lump(self, now: float, line: Line) -> Line:
-        """The line, moved no farther than that `now` is within a lump of it."""
+        """Return the line, moved only as far as needed for `now` to lie within a lump of it."""
         lump = self._lumps.period
         line = line.at_most(lump * lump / 12)
         error = now - line.time
@@ -256,7 +258,7 @@ class ClockFollower:
         return line.towards(line.time + copysign(beyond, error), (lump / 10) ** 2)
 
     def _is_held_up(self, now: float, line: Line, ahead: Line) -> bool:
-        """Whether a clock is one more of those that were held up on their way and come at once; meant for `ahead`."""
+        """Return whether a clock, due at `ahead`, is one of several that were held up and arrive at once."""
         late = self._waiting[0] - line.ahead().time if self._waiting else 0.0
         at_once = now - self._heard[-2] < _AT_ONCE * line.period
         lump = self._lumps.period
@@ -264,10 +266,10 @@ class ClockFollower:
         known = self._count > _LEARN and (self._held_up or late > held)
         return known and at_once and ahead.time < now
 
-    # ---- what is not as foreseen ------------------------------------------------------------------------------------
+    # ---- deviations -------------------------------------------------------------------------------------------------
 
     def _drop(self, now: float, line: Line, clocks: int, extra: int) -> int:
-        """Takes in a clock that is in its place after some that were too many."""
+        """Accept a clock that is in place after `extra` surplus ones."""
         early = self._waiting[0] - line.time - line.period
         if extra == len(self._waiting) == 1 and self._is_lump(line, early):
             return self._now_in_lumps(line, early, now, clocks + 1)
@@ -292,7 +294,7 @@ class ClockFollower:
         return moved - self._take_back(-dropped)
 
     def _midway(self, line: Line) -> bool:
-        """Whether what is dropped comes steadily in the middle between clocks."""
+        """Return whether the dropped clocks come steadily midway between the accepted ones."""
         if len(self._phases) < _HALVES:
             return False
         phases, half = [*self._phases], _HALVES // 2
@@ -301,7 +303,7 @@ class ClockFollower:
         return abs(sum(phases) / _HALVES - 0.5) < 0.03 + noise and drift < max(0.02, 2 * noise)
 
     def _evenly(self, line: Line) -> float:
-        """The period of clocks that all come evenly while every few of them are dropped; 0 if they do not."""
+        """Return the period of clocks that all come evenly although some are dropped; 0 if they do not."""
         if self._slipped > -3 or len(self._heard) < 10:
             return 0.0
         gaps = [b - a for a, b in pairwise([*self._heard][-10:])]
@@ -310,7 +312,11 @@ class ClockFollower:
         return mean if even and abs(mean / line.period - 0.5) > 0.08 and mean > SHORTEST_S else 0.0
 
     def _explain(self, line: Line) -> int:
-        """Finds out why the latest clocks are not where they should be; 0 as long as that is open."""
+        """Explain why the latest clocks are out of place.
+
+        Returns:
+            By how many clocks the song moves; 0 while that is undecided.
+        """
         times, count = self._waiting, len(self._waiting)
         if count < (4 if self._lumps.period else 2):
             return 0
@@ -322,7 +328,7 @@ class ClockFollower:
         changed = sqrt(cost / (count - 1))
         if min(shifted, changed) > 3.5:
             return self._give_up(times) if count >= 6 else 0
-        # Another tempo is the likelier of two things that explain the same; in lumps they can hardly be told apart.
+        # Prefer a tempo change to a shift that fits equally well, except in lumps, where they look much alike.
         if changed < shifted + (0.0 if self._lumps.period else 0.5):
             self._line = retimed
             self.relocks += 1
@@ -346,7 +352,7 @@ class ClockFollower:
         return count + missing
 
     def _give_up(self, times: list[float]) -> int:
-        """Begins anew with clocks that nothing explains."""
+        """Start anew from clocks that nothing explains."""
         gaps = sorted(b - a for a, b in pairwise(times))
         count, last = len(times), times[-1]
         self.period = min(max(gaps[len(gaps) // 2], SHORTEST_S), LONGEST_S)
@@ -356,7 +362,7 @@ class ClockFollower:
         return count
 
     def _slip(self, clocks: int) -> None:
-        """Counts clocks that were lost, or (below 0) too many."""
+        """Count lost clocks (positive) or surplus ones (negative)."""
         self._slipped += clocks
         self._calm = 0
         self._doubtful += clocks
@@ -364,7 +370,7 @@ class ClockFollower:
         self.extra += max(-clocks, 0)
 
     def _undone(self, period: float) -> int:
-        """Slips of a moment ago that were the beginning of another tempo; the period was `period`."""
+        """Return the recent slips that were really the start of a tempo change from `period`."""
         assert self._line
         slips, self._slipped = self._slipped, 0
         ratio = self._line.period / period
@@ -378,12 +384,12 @@ class ClockFollower:
         self.extra = max(self.extra - max(-slips, 0), 0)
         return slips
 
-    # ---- clocks that come in lumps, or in pairs ---------------------------------------------------------------------
+    # ---- lumps and pairs --------------------------------------------------------------------------------------------
 
     def _is_lump(self, line: Line, off: float) -> bool:
-        """Whether a clock that is off by so much was only brought by the audio period before, or after.
+        """Return whether a clock off by this many seconds merely arrived one audio period early or late.
 
-        When clocks are nearly a whole number of audio periods apart, that is seen seldom, and then is all that is seen.
+        When clocks are nearly a whole number of audio periods apart, this is rare, and the only sign of lumps.
         """
         periods = round(line.period / abs(off)) if off else 0
         if self._lumps.period or self.doubled or not periods or abs(abs(off) * periods / line.period - 1) > 0.15:
@@ -391,18 +397,22 @@ class ClockFollower:
         return is_audio_period(line.period / periods, min(max(0.0015, 2 * sqrt(line.pvar) / line.period), 0.01))
 
     def _now_in_lumps(self, line: Line, off: float, now: float, clocks: int) -> int:
-        """Takes it that clocks come in lumps of `off`, the latest of which has just begun."""
+        """Switch to lumps of `off` seconds, the latest of which has just begun."""
         since = max(self._count, 8)
         lump = line.period / round(line.period / abs(off))
         self._lumps.know(lump)
-        # Until now they had crept from one end of the lump to the other.
+        # Until now they crept from one end of the lump to the other.
         self._line = Line(now - off / 2, line.period + off / (2 * since), lump**2 / 12, 0.0, (lump / since / 2) ** 2)
         self._settle()
         self._slipped = 0
         return clocks - self._take_back(self._doubtful)
 
     def _in_lumps(self) -> int:
-        """Looks for lumps; by how many clocks the song moves if they are found now, else 0."""
+        """Look for lumps.
+
+        Returns:
+            By how many clocks the song moves if lumps have just been found, else 0.
+        """
         if self._lumps.period or self._extras > 0.2:
             return 0
         lump = self._lumps.find()
@@ -418,7 +428,11 @@ class ClockFollower:
         return moved
 
     def _in_pairs(self, now: float) -> int:
-        """Looks for clocks that all come twice from the start; by how many the song moves if that is found, else 0."""
+        """Look for clocks that all come twice from the start.
+
+        Returns:
+            By how many clocks the song moves if they do, else 0.
+        """
         assert self._line
         if self.doubled or not (pairs := in_pairs([*self._heard], self._line.period)):
             return 0

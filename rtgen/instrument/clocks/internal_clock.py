@@ -1,4 +1,4 @@
-"""The transport that is our own clock, and what it tells others."""
+"""The transport that keeps its own tempo, and the MIDI clock it sends to others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rtgen.music import midi
 from rtgen.music.time import TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH, seconds_per_tick
 
 _LEAD_IN_S = 0.002
-"""Between Start and the first clock: the MIDI 1.0 specification asks for at least 1 ms."""
+"""From Start to the first clock: the MIDI 1.0 specification asks for at least 1 ms."""
 
 
 class InternalClock(Transport):
-    """Our own clock at a tempo of its own; rolls from the first moment it is told of.
+    """Our own clock, which rolls from its first step on.
 
-    Buttons of a keyboard move it: Stop, and while it is stopped Start, Continue and Song Position. MIDI clock is not
-    heard, nor is a Start while it rolls, so that a program that sends our own messages back does no harm.
+    A keyboard's transport buttons control it: Stop, and while stopped Start, Continue and Song Position. It ignores
+    MIDI clock, and Start while rolling, so a program that echoes our own messages does no harm.
 
     Args:
         tempo: BPM.
@@ -27,7 +27,7 @@ class InternalClock(Transport):
         self._begun = False
 
     def feed(self, now: float, message: bytes) -> Change | None:
-        """Hears a button that was pressed at `now`."""
+        """Process a transport message that arrived at `now`."""
         kind = message[0]
         if self.state is State.ROLLING:
             if kind != midi.STOP:
@@ -41,7 +41,7 @@ class InternalClock(Transport):
         return None
 
     def expire(self, now: float) -> Change | None:
-        """Starts at the first call."""
+        """Start, at the first call."""
         if self._begun:
             return None
         return self._roll(now, 0)
@@ -52,13 +52,13 @@ class InternalClock(Transport):
         return None
 
     def skip(self, now: float, gap: float) -> Change | None:
-        """The song goes on where it was."""
+        """Resume the song where it was."""
         if self.state is not State.ROLLING:
             return None
         return self._roll(now, max(self.tick_at(now - gap), 0))
 
     def set_tempo(self, now: float, tempo: float) -> None:
-        """Takes a new tempo from `now` on."""
+        """Set the tempo (BPM) from `now` on."""
         if self.state is State.ROLLING:
             tick = self.tick_at(now)
             self._tick, self._time = tick, self.time_at(tick) + self.offset_s
@@ -66,23 +66,23 @@ class InternalClock(Transport):
 
     def _roll(self, now: float, tick: int) -> Change:
         self._begun, self.state = True, State.ROLLING
-        # On a sixteenth, as Song Position can tell no other place.
+        # Round up to a sixteenth: Song Position has no finer resolution.
         self._tick = -(-tick // TICKS_PER_SIXTEENTH) * TICKS_PER_SIXTEENTH
         self._time = now + self.offset_s + _LEAD_IN_S
         return Change.ROLLED
 
 
 class ClockOut:
-    """Tells other programs where our song is: Start, MIDI clock, Song Position, Continue and Stop.
+    """Sends our song position to other programs: Start, MIDI clock, Song Position, Continue and Stop.
 
-    The clock runs while the song does. Its messages come from ticks as notes do, so they are as even as these.
+    The clock runs only while the song does. Clocks are scheduled by tick like notes, so they are equally regular.
     """
 
     def __init__(self) -> None:
         self._next: int | None = None
 
     def changed(self, change: Change, tick: int) -> list[bytes]:
-        """The messages for a break in the song's time, which goes on at `tick`, a whole sixteenth."""
+        """Return the messages for a discontinuity after which the song goes on at `tick`, a whole sixteenth."""
         was_rolling, self._next = self._next is not None, None
         stop = [bytes((midi.STOP,))] if was_rolling else []
         if change is not Change.ROLLED:
@@ -93,11 +93,11 @@ class ClockOut:
         return [*stop, midi.to_song_position(tick // TICKS_PER_SIXTEENTH), bytes((midi.CONTINUE,))]
 
     def next_tick(self) -> int | None:
-        """The tick of the next clock; None while none is due."""
+        """Return the tick of the next clock; None if none is due."""
         return self._next
 
     def due(self, now: float, time_at: Callable[[int], float]) -> list[bytes]:
-        """The clocks that are due by `now` (seconds), ticks being at `time_at`."""
+        """Return the clocks due by `now` (seconds), where `time_at` converts ticks to seconds."""
         clocks = []
         while self._next is not None and time_at(self._next) <= now:
             clocks.append(bytes((midi.CLOCK,)))

@@ -9,23 +9,22 @@ from rtgen.instrument.events import Linked
 from rtgen.music.time import PPQN, seconds_per_tick
 
 _SLEW_S = 0.005
-"""An error below this is taken off little by little, so that no note is pushed about."""
+"""Smaller errors, in seconds, are corrected gradually, so that no note jumps."""
 _GAIN = 0.2
 _JUMP = PPQN // 2
-"""Ticks from which on a jump is another place in the song. A change of tempo is heard of late, and jumps by less."""
+"""Jumps from this many ticks up are a new song position. A tempo change is noticed late, but jumps by less."""
 _ROOM_BEATS = 0.001
-"""A start this much after a bar line is meant on it; some microseconds are lost between two peers' clocks."""
+"""A start this many beats after a bar line is taken to be on it, as two peers' clocks differ by some microseconds."""
 
 
 class LinkClock(Transport):
-    """Follows tempo, beat, and start and stop of an Ableton Link session; MIDI clock is not heard.
+    """Follows tempo, beat, start and stop of an Ableton Link session; ignores MIDI clock.
 
-    The first tick of the song is on a bar line: the one on which the session starts to play, or the next. A session
-    that nobody ever starts (its players have not switched on start/stop sync) rolls as soon as there is somebody in it.
-    It goes on when all others leave.
+    Tick 0 of the song is a bar line: the one on which the session starts to play, or the next. A session that is never
+    started (start/stop sync is off) rolls as soon as it has a peer, and keeps rolling when all peers leave.
 
     Args:
-        tempo: BPM that is shown until a session has told its own.
+        tempo: BPM until the session has given its own.
     """
 
     def __init__(self, tempo: float = 120.0) -> None:
@@ -37,11 +36,11 @@ class LinkClock(Transport):
         self._obeys = False
 
     def feed(self, now: float, message: bytes) -> Change | None:  # noqa: ARG002
-        """Hears nothing: a session has one beat, and this is Link's."""
+        """Ignore MIDI clock: a session has one beat, which is Link's."""
         return None
 
     def follow(self, event: Linked) -> Change | None:
-        """Hears where the session is; says whether the song's time broke."""
+        """Follow the session's state; return the discontinuity it causes, if any."""
         starts, self._playing = event.playing and not self._playing, event.playing
         self._obeys = self._obeys or event.playing
         rolls = event.playing if self._obeys else event.peers > 0 or self.state is not State.STOPPED
@@ -52,7 +51,7 @@ class LinkClock(Transport):
         return self._adjust(event)
 
     def expire(self, now: float) -> Change | None:
-        """Rolls when the first tick of the song is there."""
+        """Roll once the first tick of the song is due."""
         if self.deadline is None or now < self.deadline:
             return None
         tick = self.tick_at(now)
@@ -62,11 +61,11 @@ class LinkClock(Transport):
 
     @property
     def deadline(self) -> float | None:
-        """The first tick of the song, until it rolls."""
+        """When the first tick of the song is due, in seconds; None unless armed."""
         return self.time_at(0) if self.state is State.ARMED else None
 
     def skip(self, now: float, gap: float) -> Change | None:  # noqa: ARG002
-        """The session went on meanwhile: we do so where it is now."""
+        """Rejoin the session where it is now, as it went on meanwhile."""
         if self.state is not State.ROLLING:
             return None
         self.state = State.ARMED
@@ -89,7 +88,7 @@ class LinkClock(Transport):
         expected = self._tick + (event.at - self._time) / self._seconds_per_tick
         error = (event.beat - self._origin) * PPQN - expected
         if abs(error) > _JUMP or event.bar != self._bar:
-            # Beats are counted by each for himself, and only their place in the bar is common: bars are kept.
+            # Each peer counts its own beats, and only the phase in the bar is shared: keep the bars.
             bars = min(round((event.beat - expected / PPQN) / event.bar), floor(event.beat / event.bar))
             self._origin, self._bar = bars * event.bar, event.bar
             error = (event.beat - self._origin) * PPQN - expected
@@ -101,7 +100,7 @@ class LinkClock(Transport):
         return Change.LOCATED
 
     def _place(self, event: Linked, position: float) -> None:
-        """Draws the line anew: at the moment of `event` we are at `position`, in ticks."""
+        """Re-anchor the line: at the time of `event` the song is at `position`, in ticks."""
         self._told, self._seconds_per_tick = event.tempo, seconds_per_tick(event.tempo)
         self._tick = round(position)
         self._time = event.at + (self._tick - position) * self._seconds_per_tick

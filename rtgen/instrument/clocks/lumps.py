@@ -1,4 +1,4 @@
-"""Clocks that come in lumps: a program that runs once per audio period lets all of them wait for its end."""
+"""Detects clocks that arrive in lumps: a program that runs once per audio period delays them all to its end."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ _AUDIO_PERIODS_S = tuple(64 * 2**octave / rate for rate in (44_100, 48_000) for 
 
 
 def is_audio_period(seconds: float, tolerance: float = 0.0015) -> bool:
-    """Whether an audio card is likely to have periods of this length: 64 to 2048 frames at 44.1 or 48 kHz."""
+    """Return whether `seconds` is a usual audio period: 64 to 2048 frames at 44.1 or 48 kHz.
+
+    Args:
+        seconds: the period.
+        tolerance: relative.
+    """
     return any(abs(seconds / period - 1) < tolerance for period in _AUDIO_PERIODS_S)
 
 
 class Lumps:
-    """Finds the period of which the time between clocks is always a multiple, if there is one.
+    """Finds the period, if any, of which every gap between clocks is a multiple.
 
-    Clocks meant `p` apart that wait for the end of a period `q` arrive `k q` or `(k + 1) q` apart, `k` being the whole
-    part of `p / q`, and nothing between. So `q` is the difference of the two.
+    Clocks sent `p` apart that wait for the end of an audio period `q` arrive `k q` or `(k + 1) q` apart, where `k` is
+    the integer part of `p / q`, and never in between. So `q` is the difference of the two gaps.
     """
 
     _SHORTEST_S = 0.0015
-    """Shorter periods are as good as jitter."""
+    """Shorter periods look like jitter."""
     _LONGEST_S = 0.2
 
     def __init__(self) -> None:
@@ -35,15 +40,15 @@ class Lumps:
         self._fit = 1.0
 
     def interrupted(self) -> None:
-        """What comes next does not belong to what came before."""
+        """Discard the gaps so far: the next one is unrelated to them."""
         self._gaps.clear()
 
     def know(self, period: float) -> None:
-        """Takes a period as found."""
+        """Adopt a known period, in seconds."""
         self.period, self._fit = period, 1.0
 
     def hear(self, gap: float) -> None:
-        """Hears how long after the one before a clock came; forgets a period that they no longer keep to."""
+        """Add the gap since the last clock, in seconds; drop the period if the gaps no longer fit it."""
         self._gaps.append(gap)
         if self.period:
             periods = gap / self.period
@@ -52,14 +57,14 @@ class Lumps:
                 self.period = 0.0
 
     def _between(self) -> bool:
-        """Whether the clocks come evenly, with something between two multiples of the period."""
+        """Return whether the clocks come evenly, with a gap that is clearly no multiple of the period."""
         if len(self._gaps) < 24 or max(self._gaps) - min(self._gaps) > 0.5 * self.period:
             return False
         periods = sum(self._gaps) / len(self._gaps) / self.period
         return abs(periods - round(periods)) > 0.02
 
     def find(self) -> float:
-        """The period that the latest gaps tell; 0 when they tell none."""
+        """Return the period that the latest gaps imply, in seconds; 0 if none."""
         gaps = self._gaps
         if len(gaps) < 10:
             return 0.0
@@ -73,11 +78,11 @@ class Lumps:
         period = sum(long) / len(long) - mean
         multiple = mean / period
         two_kinds = max(max(short) - low, high - min(long)) < 0.35 * period and abs(multiple - round(multiple)) < 0.1
-        # A gap that is twice as long, or none at all, is also what a lost or a doubled clock leaves.
+        # A lost or doubled clock also leaves a double gap or none.
         enough = 2 if multiple > 1.5 or is_audio_period(period, 0.01) else 4
         usual = sum(long) / len(long) if len(long) > len(short) else mean
         if is_audio_period(usual / max(round(usual / period), 1)):
-            enough = 1  # nearly a whole number of periods apart, they leave another gap only now and then
+            enough = 1  # nearly a whole number of periods apart: the other gap is rare
         if not two_kinds or min(len(short), len(long)) < enough:
             return 0.0
         return sum(gaps) / sum(round(gap / period) for gap in gaps)
@@ -87,7 +92,7 @@ class Pairs(NamedTuple):
     """Clocks that all came twice.
 
     Args:
-        clocks: how many did.
+        clocks: number of pairs.
         period: from pair to pair, seconds.
     """
 
@@ -96,13 +101,18 @@ class Pairs(NamedTuple):
 
 
 def in_pairs(times: Sequence[float], period: float) -> Pairs | None:
-    """Whether the latest clocks all came twice, as from a source that is connected twice; the last begins a pair.
+    """Detect clocks that lately all came twice, as from a source that is connected twice.
 
-    Pairs that an audio period has brought could be one lump each, so that takes more of them.
+    The last clock must begin a pair. Pairs in step with an audio period could be lumps of two, so these take more
+    evidence.
 
     Args:
-        times: when clocks were heard, seconds.
-        period: what they are taken for, if it is not already from pair to pair.
+        times: arrival times, seconds.
+        period: current estimate of the clock period, seconds; if it already matches that of the pairs, there is nothing
+            to find.
+
+    Returns:
+        The pairs, or None.
     """
     for gaps in 8, 24:
         if len(times) <= gaps:
@@ -115,7 +125,7 @@ def in_pairs(times: Sequence[float], period: float) -> Pairs | None:
             return None
         if not SHORTEST_S < mean < LONGEST_S or abs(mean / period - 1) < 0.25:
             return None
-        # What an audio period has brought comes at once, however late the machine is.
+        # Clocks of one audio period arrive back to back, however late the machine is.
         if not (is_audio_period(mean, 0.048 / gaps) and max(short) < 0.02 * mean):
             return Pairs(gaps // 2, mean)
     return None

@@ -11,13 +11,12 @@ from rtgen.music.time import CLOCKS_PER_BEAT, TICKS_PER_CLOCK, TICKS_PER_SIXTEEN
 class MidiClock(Transport):
     """Follows MIDI clock, Start, Continue, Stop and Song Position.
 
-    Positions are counted in clocks and interpolated between them. Clocks that got lost are counted, those that come
-    twice are not (`ClockFollower`), so a position may move by several clocks at once, or back. A clock that stops
-    coming without a Stop is held at its tempo for a beat; then the transport stops, and rolls on from there if the
-    clock comes back.
+    Positions are counted in clocks and interpolated in between. `ClockFollower` makes up for lost clocks and ignores
+    doubled ones, so the position may jump by several clocks, or go back. If the clock ceases without a Stop, the tempo
+    is held for a beat; then the transport stops, and resumes from there when the clock returns.
 
     Args:
-        tempo: BPM that is taken until two clocks have told the real one.
+        tempo: BPM until two clocks have given the real one.
     """
 
     def __init__(self, tempo: float = 120.0) -> None:
@@ -28,7 +27,7 @@ class MidiClock(Transport):
         self._lost = False
 
     def feed(self, now: float, message: bytes) -> Change | None:
-        """Hears a system message that arrived at `now`; others are passed over."""
+        """Process a system message that arrived at `now`; ignore the kinds not named above."""
         kind = message[0]
         if kind == midi.CLOCK:
             return self._clock(now)
@@ -49,7 +48,7 @@ class MidiClock(Transport):
     def _clock(self, now: float) -> Change | None:
         self._last_clock = now
         if self._lost or (self.state is State.ARMED and not self._follower.expects(now)):
-            # A song that starts anew need not keep to the beat of the one before.
+            # A new song need not continue the beat of the last one.
             self._follower.restart()
         moved = self._follower.clock(now)
         self._seconds_per_tick = self._follower.period / TICKS_PER_CLOCK
@@ -67,7 +66,7 @@ class MidiClock(Transport):
         return Change.ROLLED
 
     def _again(self, now: float) -> bool:
-        """Whether a Start is the same as the last one, from a source that is connected twice."""
+        """Return whether a Start repeats the last one, from a source that is connected twice."""
         started = self.state is State.ROLLING and self._tick == 0
         return started and self._follower.doubled and now - self._time < 0.5 * self._follower.period
 
@@ -82,7 +81,7 @@ class MidiClock(Transport):
         return None if was_stopped else Change.STOPPED
 
     def expire(self, now: float) -> Change | None:
-        """Stops when no clock has come for a beat."""
+        """Stop if no clock has come for a beat."""
         if self.deadline is None or now < self.deadline:
             return None
         self.state, self._lost = State.STOPPED, True
@@ -100,7 +99,7 @@ class MidiClock(Transport):
         """Whether two clocks have come in a row."""
         return self._follower.locked
 
-    # ---- for whoever looks on -------------------------------------------------------------------------------------
+    # ---- monitoring -----------------------------------------------------------------------------------------------
 
     @property
     def health(self) -> Health:
@@ -109,10 +108,10 @@ class MidiClock(Transport):
 
     @property
     def doubled(self) -> bool:
-        """Whether every clock is coming twice at present."""
+        """Whether every clock currently comes twice."""
         return self._follower.doubled
 
     @property
     def lumps_s(self) -> float:
-        """The period in whose multiples clocks arrive, seconds; 0 when they come one by one."""
+        """The period in multiples of which clocks arrive, seconds; 0 if they come one by one."""
         return self._follower.lumps_s

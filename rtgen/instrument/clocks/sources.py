@@ -1,17 +1,17 @@
-"""Whose clock is followed, when it comes from several inputs."""
+"""Chooses which input's clock to follow when several inputs send one."""
 
 from __future__ import annotations
 
 from rtgen.music import midi
 
 _SILENT_S = 1.0
-"""A source that is not heard for so long may be replaced by another, while nothing rolls."""
+"""While stopped, a source that has been silent for this many seconds may be replaced by another."""
 
 
 class ClockSources:
-    """Chooses one clock: the one that started, and until one starts, the first that is heard.
+    """Follows a single clock source: the one that sent Start or Continue, or until then the first heard.
 
-    While the song rolls nobody else can stop it, move it or blur its tempo.
+    While the song rolls, no other source can stop it, move it or disturb its tempo.
     """
 
     def __init__(self) -> None:
@@ -20,13 +20,13 @@ class ClockSources:
         self._foreign: dict[int, float] = {}
 
     def admits(self, now: float, port: int, message: bytes, rolling: bool) -> bool:
-        """Whether a system message that arrived at an input is to be followed.
+        """Return whether to follow a system message from an input.
 
         Args:
             now: seconds.
             port: number of the input.
             message: the message.
-            rolling: whether a song is under way.
+            rolling: whether the song is rolling.
         """
         starts = message[0] in (midi.START, midi.CONTINUE)
         silent = now - self._heard > _SILENT_S
@@ -39,7 +39,7 @@ class ClockSources:
         return True
 
     def is_news(self, now: float, port: int) -> bool:
-        """Whether an input that is not followed has not been reported yet, or not since it was silent last."""
+        """Return whether an ignored source is new, or has been silent since it was last reported."""
         last = self._foreign.get(port)
         self._foreign[port] = now
         return last is None or now - last > _SILENT_S

@@ -1,7 +1,7 @@
-"""The transport: where in the song we are, and how ticks and seconds relate.
+"""The transport: song position, and the conversion between ticks and seconds.
 
-Of its kinds `MidiClock` follows another program's MIDI clock, and `InternalClock` is our own. All are told the time and
-never read it.
+`MidiClock` follows another program's MIDI clock, `LinkClock` an Ableton Link session, and `InternalClock` is our own.
+All are given the time and never read a clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rtgen.music.time import seconds_per_tick
 
 
 class State(Enum):
-    """What the transport does. Armed: started, and waiting for the clock that is its first tick."""
+    """State of the transport. Armed: started, and waiting for the clock that is its first tick."""
 
     STOPPED = "stopped"
     ARMED = "armed"
@@ -21,7 +21,7 @@ class State(Enum):
 
 
 class Change(Enum):
-    """A break in the song's time, after which whatever was planned is void."""
+    """A discontinuity in the song's time, which voids whatever was planned."""
 
     ROLLED = "rolled"
     STOPPED = "stopped"
@@ -31,12 +31,12 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How well what is followed can be followed, since it was first heard.
+    """How well the clock can be followed, since it was first heard.
 
     Args:
-        jitter_s: standard deviation of its clocks from where they should be, as of late.
+        jitter_s: recent standard deviation of its clocks from their estimated times.
         lost: clocks that never came.
-        extra: clocks that were one too many: another source got in, or the same one is connected twice.
+        extra: surplus clocks, of a second source or of one that is connected twice.
     """
 
     jitter_s: float = 0.0
@@ -45,12 +45,12 @@ class Health:
 
 
 class Transport:
-    """What both clocks have: a state, and a line that relates ticks to seconds."""
+    """Base of all transports: a state, and a linear map from ticks to seconds."""
 
     state = State.STOPPED
 
     offset_s = 0.0
-    """By how many seconds what tells us the time comes late; the player's correction, negative if it comes early."""
+    """Seconds by which the clock arrives late, as the player corrects for it; negative if early."""
 
     def __init__(self, tempo: float) -> None:
         self._tick = 0
@@ -64,15 +64,15 @@ class Transport:
 
     @property
     def tick(self) -> int:
-        """The tick that is known for certain: that of the latest clock."""
+        """The last tick known for certain: that of the latest clock."""
         return self._tick
 
     def tick_at(self, time: float) -> int:
-        """The tick nearest to `time`, in seconds."""
+        """Return the tick nearest to `time`, in seconds."""
         return self._tick + round((time + self.offset_s - self._time) / self._seconds_per_tick)
 
     def time_at(self, tick: int) -> float:
-        """When `tick` is, in seconds, as far as can be told now."""
+        """Return when `tick` is due, in seconds, by the current estimate."""
         return self._time - self.offset_s + (tick - self._tick) * self._seconds_per_tick
 
     @property
@@ -82,33 +82,34 @@ class Transport:
 
     @property
     def health(self) -> Health:
-        """How well what is followed can be followed."""
+        """How well the clock can be followed."""
         return Health()
 
     @property
     def settled(self) -> bool:
-        """Whether the tempo is known, so that ticks between clocks can be told."""
+        """Whether the tempo is known, so that ticks between clocks can be interpolated."""
         return True
 
     def feed(self, now: float, message: bytes) -> Change | None:
-        """Hears a system message that arrived at `now`; says whether the song's time broke."""
+        """Process a system message that arrived at `now`; return the discontinuity it causes, if any."""
         raise NotImplementedError
 
     def expire(self, now: float) -> Change | None:
-        """Lets time pass without a message; says whether the song's time broke."""
+        """Advance to `now` without a message; return the discontinuity it causes, if any."""
         raise NotImplementedError
 
     @property
     def deadline(self) -> float | None:
-        """When `expire` wants to be called at the latest."""
+        """The latest time to call `expire`, in seconds."""
         raise NotImplementedError
 
     def skip(self, now: float, gap: float) -> Change | None:  # noqa: ARG002
-        """Learns that nothing happened for `gap` seconds until `now`: the machine slept, or stood still.
+        """Handle `gap` seconds without events until `now`, when the machine slept or froze.
 
-        Says whether the song's time broke.
+        Returns:
+            The discontinuity in the song's time, if any.
         """
         return None
 
     def set_tempo(self, now: float, tempo: float) -> None:
-        """Takes a new tempo (BPM) from `now` on, if it is ours to choose."""
+        """Set the tempo (BPM) from `now` on, if it is ours to set."""
