@@ -32,7 +32,7 @@ from rtgen.instrument.events import (
     Warmed,
 )
 from rtgen.instrument.job import Answer, Heard, Job
-from rtgen.instrument.lead import Lead
+from rtgen.instrument.lead import Lead, Pace
 from rtgen.instrument.looper import Looper
 from rtgen.instrument.memory import Memory
 from rtgen.instrument.notices import (
@@ -56,6 +56,7 @@ from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.thru import Hands, Thru
+from rtgen.instrument.turns import is_call, next_change, rounded_up
 from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 from rtgen.music.swing import swung
@@ -67,12 +68,6 @@ _SLACK_S = 0.010
 """An answer this late still begins on its boundary: its first notes are late by less than one hears."""
 _ASLEEP_S = 1.0
 """Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
-_HOT_S, _COLD_S = 0.0145, 0.060
-"""What an answer is expected to take before the model has said: right after another, and after a pause."""
-_DRAFT_S, _SPARE_S = 0.1, 0.05
-"""A draft is asked for so long before the answer, or by so much more than the model has taken after a pause."""
-
-
 _CLOCK = bytes([midi.CLOCK])
 _WHY: Mapping[Change, Literal["stopped", "lost", "located"]] = {
     Change.STOPPED: "stopped",
@@ -96,10 +91,7 @@ class Session:
         self.transport.offset_s = options.clock_offset_s
         self.preset = preset
         self.use: Use = preset.use
-        self.lead = Lead(_HOT_S)
-        """Of an answer that follows on a draft: the model is warm."""
-        self._cold = Lead(_COLD_S)
-        """Of whatever the model is asked for after a pause."""
+        self._pace = Pace()
         self._drafted: int | None = None
         self._looper = Looper()
         self._memory = Memory()
@@ -114,7 +106,6 @@ class Session:
         self._clock_out = ClockOut() if options.send_clock else None
         self._chosen: Preset | None = None
         self._wake: float | None = None
-        self._warmed = float("-inf")
         self._doubled = False
         self._epoch = 0
         self._turn_index = 0
@@ -161,9 +152,7 @@ class Session:
             case Learn():
                 self._desk.learn(event, out)
             case Warmed():
-                self.lead.expect(event.seconds)
-                self._cold.expect(event.cold_s)
-                self._warmed = now
+                self._pace.ready(now, event.seconds, event.cold_s)
             case Plugged():
                 self._plug(now, event, out)
             case Chosen():
@@ -327,15 +316,9 @@ class Session:
         """
         if self.transport.state is not State.ROLLING or self.present is None:
             return None
-        length = self.preset.length
         unit = self.preset.metre.bar if self.knobs["quantise"] else PPQN
         earliest = self.transport.tick_at(now + after_s + max(self._offset, 0.0))
-        tick = -(-earliest // unit) * unit
-        start = self.transport.tick_at(now) // length * length
-        if tick >= start + length:
-            # Of what goes round the next round is another; what is answered next will be by itself.
-            return (start + length, start + length) if self.use == "hold" else None
-        return (tick, start) if start == self._plays else None
+        return next_change(self.transport.tick_at(now), earliest, self.preset.length, unit, self.use, self._plays)
 
     def _replay(self, now: float) -> None:
         """The present answer is played from the next beat or bar on, whatever was before."""
@@ -350,7 +333,7 @@ class Session:
             self._turned = True
             return
         self._turned = False
-        lead_s = max(self.lead.seconds, self._cold.seconds)
+        lead_s = self._pace.remake_s
         change = self._next_change(now, lead_s)
         if job is None or change is None:
             return
@@ -480,7 +463,7 @@ class Session:
         """When the model is to be asked for a draft, in seconds; None if there is nothing to ask, or it was."""
         if not self._looper.capturing or self._drafted == self._turn_index or not self._asks(self._looper.heard):
             return None
-        return self._turn_at() - max(self._cold.seconds + _SPARE_S, _DRAFT_S)
+        return self._turn_at() - self._pace.draft_s
 
     def _asks(self, heard: bool) -> bool:
         """Whether a loop is answered. Between two stored loops there is something to play, whether or not this is."""
@@ -498,11 +481,7 @@ class Session:
 
     def _captures(self, index: int) -> bool:
         """Whether what is played in a loop is captured."""
-        if self.use == "follow":
-            return True
-        if self.use == "hold":
-            return self.present is None
-        return index % 2 == 0
+        return is_call(self.use, index, answered=self.present is not None)
 
     def _turn_at(self) -> float:
         """When the next loop must be prepared, in seconds."""
@@ -557,8 +536,7 @@ class Session:
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
         job = self._job(call, target, self._jobs, self.preset)
-        draft = self._answers.drafted(target)
-        warm = draft is not None and draft.at > self._warmed
+        warm = self._pace.is_warm(self._answers.drafted(target))
         # What was never answered is forgotten some loops later.
         self._answers.ask(Asked(job, now, self.lead.seconds, target, warm), target - 4 * self.preset.length)
         return job
@@ -578,16 +556,13 @@ class Session:
         asked = take(answer.target, answer.loop) if answer.epoch == self._epoch else None
         if asked is None:
             return
-        if asked.at > self._warmed:
-            # Else it has waited for a process to start, which says nothing about the next.
-            (self.lead if asked.warm else self._cold).measured(now - asked.at)
+        self._pace.measured(asked, now)
         if answer.draft:
             return
         late = now > self._patience_ends(answer.target)
         from_tick = answer.target
         if late:
-            bar = self.preset.metre.bar
-            from_tick = -(-self.transport.tick_at(now + self._offset) // bar) * bar
+            from_tick = rounded_up(self.transport.tick_at(now + self._offset), self.preset.metre.bar)
         outcome: Literal["answer", "late", "missed"] = "late" if late else "answer"
         if from_tick < asked.start + self.preset.length:
             self._play(answer.loop, asked.start, from_tick)
@@ -610,6 +585,11 @@ class Session:
         if self._player.next_tick() is not None and self.present is not None:
             return "answering"
         return "listening" if self._looper.capturing else "idle"
+
+    @property
+    def lead(self) -> Lead:
+        """How long before a boundary a loop goes to the model."""
+        return self._pace.warm
 
     @property
     def knobs(self) -> Mapping[str, float]:

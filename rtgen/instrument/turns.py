@@ -1,0 +1,48 @@
+"""Turn arithmetic: whose turn a loop of the song is, and from which tick a changed answer can play."""
+
+from __future__ import annotations
+
+from rtgen.instrument.preset import Use
+
+
+def is_call(use: Use, index: int, *, answered: bool) -> bool:
+    """Return whether the input in a loop of the song is captured.
+
+    Args:
+        use: when answers are heard.
+        index: of the loop, counted from 0.
+        answered: whether there is an answer to go on with.
+    """
+    match use:
+        case "follow":
+            return True
+        case "hold":
+            return not answered
+        case "answer":
+            return index % 2 == 0
+
+
+def rounded_up(tick: int, unit: int) -> int:
+    """The first multiple of `unit` from `tick` on."""
+    return -(-tick // unit) * unit
+
+
+def next_change(now: int, earliest: int, length: int, unit: int, use: Use, plays: int | None) -> tuple[int, int] | None:
+    """From which tick the present answer can be another one, and at which tick its loop begins.
+
+    Args:
+        now: the current tick.
+        earliest: the first tick at which a change can be ready.
+        length: of a loop, in ticks.
+        unit: changes fall on multiples of it, in ticks.
+        use: when answers are heard.
+        plays: the tick at which the loop that plays began; None if none does.
+
+    Returns:
+        None if there is nothing to change.
+    """
+    tick, start = rounded_up(earliest, unit), now // length * length
+    if tick >= start + length:
+        # A held answer changes in its next round; other answers end here, and the next one is new anyway.
+        return (start + length, start + length) if use == "hold" else None
+    return (tick, start) if start == plays else None
