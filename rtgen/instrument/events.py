@@ -12,7 +12,7 @@ from rtgen.instrument.preset import Preset, Use
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Bytes arrived at an input port."""
+    """Bytes arrived at an input."""
 
     port: int
     data: bytes
@@ -28,7 +28,7 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The player chose when answers are heard."""
+    """The player chose when answers are heard: answer, follow or hold."""
 
     use: Use
 
@@ -39,7 +39,7 @@ class Pressed:
 
     Args:
         button: one of `parameters.BUTTONS`.
-        down: whether it is down now; of one that stays None turns it on or off, whichever it is not.
+        down: whether it is down now; None toggles a button that stays on.
     """
 
     button: str
@@ -48,11 +48,11 @@ class Pressed:
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """The player wants to move a knob, or press a button or key, that shall be for something from now on.
+    """MIDI learn: assign the next control that moves.
 
     Args:
-        to: a parameter or a button; None: nothing any more.
-        over: what was moved last is for this, though it was for something else.
+        to: the parameter or button to assign it to; None cancels.
+        over: assign the control that moved last, even though it already does something else.
     """
 
     to: str | None
@@ -64,8 +64,8 @@ class Warmed:
     """The model is ready.
 
     Args:
-        seconds: what it took for an answer, right after another.
-        cold_s: what it took for the first.
+        seconds: response time right after another job.
+        cold_s: response time of the first job.
     """
 
     seconds: float
@@ -77,10 +77,10 @@ class Plugged:
     """A port came back, or went.
 
     Args:
-        direction: whether we hear it or play to it.
+        direction: input or output.
         port: its number among the inputs; 0 for the output.
-        name: what it is called.
-        there: whether it is there now.
+        name: its name.
+        there: whether it is there.
     """
 
     direction: Literal["in", "out"]
@@ -91,23 +91,23 @@ class Plugged:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The player chose another preset; it takes over at the next boundary, or at once when nothing rolls."""
+    """Another preset was chosen; it takes over at the next boundary, or at once unless the transport rolls."""
 
     preset: Preset
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """Where an Ableton Link session is.
+    """The timeline of an Ableton Link session.
 
     Args:
-        at: when it was there, in seconds as those of `Session.step`.
-        beat: the beat (quarter note) that it was at; multiples of `bar` are bar lines.
-        bar: beats to the bar.
+        at: a time, in seconds of the clock of `Session.step`.
+        beat: the beat (quarter note) at that time; multiples of `bar` are bar lines.
+        bar: beats per bar.
         tempo: BPM.
-        playing: whether it plays; never, unless somebody in it has switched on start/stop sync.
-        since: the beat at which it began to play, or will.
-        peers: how many others are in it.
+        playing: whether it plays; always false unless a peer uses start/stop sync.
+        since: the beat at which it started to play, or will.
+        peers: number of other peers.
     """
 
     at: float
@@ -121,7 +121,7 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The session ended; it is the last that happens in one that was not killed."""
+    """The session ended; the last event of every session that was not killed."""
 
 
 Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked

@@ -20,20 +20,20 @@ _LONGEST = 500
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is to be played, and how.
+    """Musical settings.
 
     Args:
-        name: what the player calls it.
+        name: of the preset.
         description: one line.
         model: name or path of the model.
         mode: what the model does.
-        use: when its answer is heard.
+        use: when answers are heard.
         bars: length of a loop.
-        metre: of the bars.
-        tempo: BPM of the internal clock, and of an external one until it has told its own.
-        channel: MIDI channel of the answer, 1-16.
-        program: the program change, 1-128, that chooses it; 0 for none.
-        knobs: a value for every parameter.
+        metre: time signature.
+        tempo: BPM of the internal clock, and of an external one until its tempo is known.
+        channel: MIDI channel of the answers, 1-16.
+        program: the program number, 1-128, that selects the preset; 0 for none.
+        knobs: the value of every parameter.
     """
 
     name: str = "default"
@@ -50,26 +50,26 @@ class Preset:
 
     @property
     def length(self) -> int:
-        """Ticks of a loop."""
+        """Length of a loop in ticks."""
         return self.bars * self.metre.bar
 
     def changed(self, **settings: Any) -> Preset:
-        """This preset with other settings, checked; those that are None stay as they are.
+        """Return the preset with other settings, which are checked; None leaves a setting as it is.
 
         Raises:
-            ValueError: a setting is unknown, of the wrong kind or out of range.
+            ValueError: a setting is unknown, of the wrong type or out of range.
         """
         checked = {name: _checked(name, value) for name, value in settings.items() if value is not None}
         knobs = {**self.knobs, **{name: checked.pop(name) for name in list(checked) if name in PARAMETERS}}
         return replace(self, **checked, knobs=knobs)
 
     def mismatch(self, model: str, role: str, modes: Iterable[str]) -> str | None:
-        """A sentence that says why a model cannot play this; None if it can.
+        """Return a sentence that says why a model cannot play this preset; None if it can.
 
         Args:
-            model: its name.
-            role: what kind it is.
-            modes: what it plays.
+            model: name of the model.
+            role: its role.
+            modes: the modes it plays.
         """
         modes = tuple(modes)
         if self.mode in modes:
@@ -80,7 +80,7 @@ class Preset:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as a preset file holds them."""
+        """Return the settings as a preset file stores them."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("knobs", "metre")}
         return {**plain, "metre": str(self.metre), **{n: PARAMETERS[n].said(v) for n, v in self.knobs.items()}}
 

@@ -1,6 +1,7 @@
-"""The whole instrument: told what happened and when, it says what to send, what to compute and when to wake it.
+"""The instrument as one state machine: events with their times go in; messages, jobs and a wake-up time come out.
 
-A session owns all musical state. The daemon, the offline renderer, the demo and the tests drive the same object.
+A session owns all musical state and touches no clock, port, thread or file. The daemon, the offline renderer, the demo
+and the tests drive the same object.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ from rtgen.music.swing import swung
 from rtgen.music.time import PPQN
 
 PRE_ROLL = 60
-"""Ticks before a call from which notes count as its early downbeat (a 32nd note)."""
+"""Notes this many ticks before a call still belong to it: an early downbeat (a 32nd note)."""
 _SLACK_S = 0.010
-"""An answer this late still begins on its boundary: its first notes are late by less than one hears."""
+"""An answer this late still starts on its boundary: its first notes are late by less than anyone hears."""
 _ASLEEP_S = 1.0
-"""Stepped this much later than it asked for, the session has been put to sleep, with the machine or by it."""
+"""If a step comes this much later than requested, the machine slept or the process was stopped."""
 _CLOCK = bytes([midi.CLOCK])
 _WHY: Mapping[Change, Literal["stopped", "lost", "located"]] = {
     Change.STOPPED: "stopped",
@@ -82,7 +83,7 @@ class Session:
 
     Args:
         preset: the musical settings.
-        options: everything else it is set up with.
+        options: the other settings.
     """
 
     def __init__(self, preset: Preset, options: Options | None = None) -> None:
@@ -113,11 +114,11 @@ class Session:
         self._desk = Desk(preset.knobs, options.bindings, options.takeover)
         self._taps = Taps()
         self._listens = options.listens
-        # A knob was turned while the answer was being made anew.
+        # A parameter changed while the present answer was being made anew.
         self._turned = False
         self._plays: int | None = None
         self._awaited: int | None = None
-        # Bounded, for a clock that never comes.
+        # Bounded, in case no clock ever comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
         self._hands = Hands()
         self._peers = 0
@@ -130,11 +131,14 @@ class Session:
     # ---- what happens -------------------------------------------------------------------------------------------
 
     def step(self, now: float, event: Event | None = None) -> Output:
-        """Takes in what happened at `now` (seconds on any steady clock), and lets time pass up to then."""
+        """Let time pass up to `now` (seconds on any steady clock), and handle what happened then.
+
+        Steps must come in order of time, and no later than the last `Output.wake_at`.
+        """
         out = Output()
         if overslept := self._wake is not None and now > self._wake + _ASLEEP_S:
             self._oversleep(now, now - self._wake, out)
-        # A clock that is here has not stopped coming: if it is late we stood still, and the next ones are here, too.
+        # A clock that is here has not stopped: if it is late, this process stood still, and the next ones wait as well.
         if overslept or not (isinstance(event, Received) and event.data[:1] == _CLOCK):
             self._broke(now, self.transport.expire(now), out)
         match event:
@@ -169,7 +173,7 @@ class Session:
         return out
 
     def end(self) -> list[bytes]:
-        """The messages that end everything that sounds; the last thing to be sent before the port closes."""
+        """Return the messages that end every sounding note; send them last, before the port closes."""
         self._player.clear()
         stop = self._clock_out.changed(Change.STOPPED, 0) if self._clock_out is not None else []
         return self._ledger.release(thru=True) + stop
@@ -200,20 +204,20 @@ class Session:
             out.messages += self._thru.feed(message)
         if midi.is_note_on(message) and not self._is_heard(message):
             return
-        # A turn that is due before the note must be taken before it.
+        # A turn that is due before the note comes first.
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
 
     def _is_heard(self, message: bytes) -> bool:
-        """Whether a note is one that answers are made of."""
+        """Return whether a note can be part of a call."""
         channel = (message[0] & 0x0F) + 1
         return self._listens in (None, channel) and message[1] >= self.knobs["split"]
 
     def _place(self) -> None:
-        """Hands what was played to the looper, as soon as its ticks can be told.
+        """Hand input to the looper as soon as its ticks are known.
 
-        A downbeat may come with the first clock or just before it, and not before the second is there a tempo.
+        A downbeat may come with the first clock or just before it, but there is no tempo before the second clock.
         """
         state = self.transport.state
         if state is State.ARMED or (state is State.ROLLING and not self.transport.settled):
@@ -225,20 +229,20 @@ class Session:
         self._unplaced.clear()
 
     def _plug(self, now: float, event: Plugged, out: Output) -> None:
-        """A port came or went."""
+        """Handle a port that came back or went away."""
         if event.direction == "out":
             if event.there:
                 out.messages += self._ledger.plug()
             else:
                 self._ledger.unplug()
         elif not event.there:
-            # A keyboard that is gone holds no key and no pedal.
+            # A keyboard that is gone no longer holds keys or pedals.
             for message in self._hands.let_go(event.port):
                 self._hear(now, event.port, message, out)
         out.notices.append(PortChanged(event.port, event.name, event.there))
 
     def _link(self, now: float, event: Linked, out: Output) -> None:
-        """The Link session told where it is."""
+        """Follow the Link session."""
         assert isinstance(self.transport, LinkClock)
         if event.peers != self._peers:
             self._peers = event.peers
@@ -250,7 +254,7 @@ class Session:
     # ---- knobs and buttons ----------------------------------------------------------------------------------------
 
     def _turn(self, now: float, turned: Turned, port: int | None, out: Output) -> None:
-        """A knob is turned, by a controller or otherwise."""
+        """Set a parameter, from the controller at an input or from elsewhere."""
         if not self._desk.turn(turned, port, out):
             return
         match PARAMETERS[turned.name].acts:
@@ -262,7 +266,7 @@ class Session:
                 self._remake(now, out)
 
     def _tune(self) -> None:
-        """The player plays as the knobs are."""
+        """Hand the playback parameters to the player."""
         self._player.transpose = round(self.knobs["transpose"])
         self._player.gate, self._player.loudness = self.knobs["gate"], self.knobs["loudness"]
 
@@ -305,14 +309,14 @@ class Session:
                 self._player.clear()
                 out.messages += self._ledger.panic()
 
-    # ---- an answer that plays is changed --------------------------------------------------------------------------
+    # ---- changing the present answer ------------------------------------------------------------------------------
 
     def _next_change(self, now: float, after_s: float) -> tuple[int, int] | None:
-        """From which tick on the answer that plays can be another, and where its loop begins; None if it does not play.
+        """Return the tick from which the present answer can change, and its loop's start; None if it does not play.
 
         Args:
             now: seconds.
-            after_s: not before so long.
+            after_s: how long the change takes, in seconds.
         """
         if self.transport.state is not State.ROLLING or self.present is None:
             return None
@@ -321,13 +325,13 @@ class Session:
         return next_change(self.transport.tick_at(now), earliest, self.preset.length, unit, self.use, self._plays)
 
     def _replay(self, now: float) -> None:
-        """The present answer is played from the next beat or bar on, whatever was before."""
+        """Play the present answer from the next beat or bar on."""
         change = self._next_change(now, 0.0)
         if change is not None and self.present is not None:
             self._play(self.present, change[1], change[0])
 
     def _remake(self, now: float, out: Output, *, seed: bool = False) -> None:
-        """The answer that plays is made anew, as the knobs are now; with another seed it is another answer."""
+        """Ask for the present answer again with the current parameters; `seed` asks for a different one."""
         job = self._answers.job
         if self._answers.remaking(now) and not seed:
             self._turned = True
@@ -359,7 +363,7 @@ class Session:
     # ---- breaks in the song's time --------------------------------------------------------------------------------
 
     def _oversleep(self, now: float, gap: float, out: Output) -> None:
-        """The machine slept: what was due then is not played now."""
+        """Skip what was due while the machine slept."""
         out.notices.append(Overslept(gap))
         self._broke(now, self.transport.skip(now, gap), out)
 
@@ -384,7 +388,7 @@ class Session:
             out.notices.append(Halted(_WHY[change]))
 
     def _enter(self, tick: int) -> None:
-        """Begins in the loop that belongs to the position."""
+        """Start in the loop that `tick` is in."""
         index = tick // self.preset.length
         self._from = tick - PRE_ROLL
         self._drafted = None
@@ -396,7 +400,7 @@ class Session:
             self._play(self.present, index * self.preset.length, tick)
 
     def _switch(self, now: float, out: Output) -> None:
-        """The chosen preset takes over. An answer of another length than its loops' is not kept."""
+        """Let the chosen preset take over; an answer whose length does not fit its loops is dropped."""
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
@@ -443,16 +447,16 @@ class Session:
         return min(times)
 
     def _leaves_at(self, tick: int) -> float:
-        """When a message for a tick is sent, in seconds."""
+        """Return when a message for a tick is sent, in seconds."""
         return self.transport.time_at(tick) - self._offset
 
     @property
     def _tells(self) -> bool:
-        """Whether the model may hear what is played before it has to answer."""
+        """Whether the model is shown the input before it has to answer."""
         return self._looper.capturing and self.preset.mode == "continue"
 
     def _tell(self, now: float, out: Output) -> None:
-        """Tells the model at every beat what there is to hear, so that little of it is left when it has to answer."""
+        """Show the model the input so far, once a beat, so that little is left to read when it has to answer."""
         self._next_beat = max(self._next_beat, self.transport.tick_at(now) // PPQN * PPQN) + PPQN
         complete = self._looper.complete(self.preset.length, self.preset.metre.bar)
         heard = Heard(self._memory.past, complete, dict(self.knobs))
@@ -460,17 +464,17 @@ class Session:
             out.heard = self._heard = heard
 
     def _draft_at(self) -> float | None:
-        """When the model is to be asked for a draft, in seconds; None if there is nothing to ask, or it was."""
+        """Return when to ask for a draft, in seconds; None if there is nothing to ask for or it was asked for."""
         if not self._looper.capturing or self._drafted == self._turn_index or not self._asks(self._looper.heard):
             return None
         return self._turn_at() - self._pace.draft_s
 
     def _asks(self, heard: bool) -> bool:
-        """Whether a loop is answered. Between two stored loops there is something to play, whether or not this is."""
+        """Return whether a call is answered: a silent one only by a blend, which lies between two stored loops."""
         return heard or (self.preset.mode == "blend" and self._memory.both)
 
     def _ask_draft(self, now: float, out: Output) -> None:
-        """Asks for an answer to what was played so far: then the model is warm, and there is one to fall back on."""
+        """Ask for an answer to the input so far: it warms up the model, and plays if the real answer is late."""
         self._drafted = self._turn_index
         preset = self._chosen or self.preset
         if (preset.length, preset.metre) == (self.preset.length, self.preset.metre):
@@ -480,18 +484,18 @@ class Session:
             self._answers.ask_draft(Asked(out.draft, now, self.lead.seconds, start))
 
     def _captures(self, index: int) -> bool:
-        """Whether what is played in a loop is captured."""
+        """Return whether the input in a loop is captured."""
         return is_call(self.use, index, answered=self.present is not None)
 
     def _turn_at(self) -> float:
-        """When the next loop must be prepared, in seconds."""
+        """Return when to prepare the next loop, in seconds."""
         boundary = self.transport.time_at(self._turn_index * self.preset.length)
         if self._looper.capturing:
             return boundary - max(self._offset, 0.0) - self.lead.seconds
         return boundary - PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0))
 
     def _take_turn(self, now: float, out: Output) -> None:
-        """Ends the present loop and prepares the next, whose index is `_turn_index`."""
+        """End the present loop and prepare the next one, whose index is `_turn_index`."""
         index, length = self._turn_index, self.preset.length
         start = index * length
         self._turn_index += 1
@@ -499,7 +503,7 @@ class Session:
         if self._chosen is not None:
             self._switch(now, out)
             if length != self.preset.length:
-                # Its loops begin elsewhere: what sounds ends, and the first of them may be under way.
+                # Its loops start elsewhere: end what sounds; the first of its loops may have begun.
                 self._play(Loop(length), start, start)
                 self._enter(start)
                 return
@@ -517,11 +521,11 @@ class Session:
             self._looper.begin(start)
 
     def _patience_ends(self, target: int) -> float:
-        """Until when an answer may still begin on its boundary, in seconds."""
+        """Return until when an answer may start on its boundary, in seconds."""
         return self.transport.time_at(target) - self._offset + _SLACK_S
 
     def _do_without(self, start: int, out: Output) -> None:
-        """The answer has not come: its draft plays, if there is one, or else what played before goes on."""
+        """Play the draft of a late answer, or go on with what played before."""
         draft = self._answers.play_draft(start)
         if draft is None:
             self._go_on(start)
@@ -530,19 +534,19 @@ class Session:
             out.notices.append(DraftPlayed(start // self.preset.length, self.preset.bars, draft))
 
     def _go_on(self, start: int) -> None:
-        """Plays the present answer again: until its successor comes, what was sounding goes on."""
+        """Play the present answer once more, until the next one comes."""
         self._play(self.present or Loop(self.preset.length), start, start)
 
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
         job = self._job(call, target, self._jobs, self.preset)
         warm = self._pace.is_warm(self._answers.drafted(target))
-        # What was never answered is forgotten some loops later.
+        # Jobs that are never answered are forgotten some loops later.
         self._answers.ask(Asked(job, now, self.lead.seconds, target, warm), target - 4 * self.preset.length)
         return job
 
     def _job(self, call: Loop, target: int, number: int, preset: Preset) -> Job:
-        """The job of that number, if the preset plays."""
+        """Return job `number` as the preset would ask for it."""
         past = self._memory.past if preset.mode == "continue" else ()
         ends = self._memory.ends(call) if preset.mode == "blend" else None
         knobs = dict(self.knobs if preset is self.preset else preset.knobs)
@@ -573,11 +577,11 @@ class Session:
         if self._turned:
             self._remake(now, out)
 
-    # ---- for whoever looks on -------------------------------------------------------------------------------------
+    # ---- state, for display ----------------------------------------------------------------------------------------
 
     @property
     def at(self) -> At:
-        """What it is at: of several things that which comes later on the way of a note, but for what makes it wait."""
+        """The current activity; if several apply, the latest stage of a note's path, except that waiting wins."""
         if self.transport.state is not State.ROLLING:
             return "idle"
         if self._answers.waiting:
@@ -597,20 +601,20 @@ class Session:
         return self._desk.knobs
 
     def controls(self, port: int) -> Controls:
-        """The knobs and buttons at an input."""
+        """Return the controls of an input."""
         return self._desk.controls(port)
 
     def position(self, now: float) -> int | None:
-        """The tick at `now`; None unless rolling."""
+        """Return the tick at `now`; None unless rolling."""
         return self.transport.tick_at(now) if self.transport.state is State.ROLLING else None
 
     def played(self, now: float) -> tuple[Note, ...]:
-        """What has been captured of the present loop."""
+        """Return what has been captured of the present loop."""
         return self._looper.notes(self.transport.tick_at(now))
 
     @property
     def muted(self) -> bool:
-        """Whether no answer is heard."""
+        """Whether answers are muted."""
         return self._player.muted
 
     @property
