@@ -394,7 +394,7 @@ def _check_spelling(spelling: Spelling) -> None:
         values = getattr(spelling, name)
         whole = len(values) <= MAX_SYMBOLS and all(type(n) is int and low <= n <= high for n in values)
         if not values or not whole or any(a >= b for a, b in pairwise(values)):
-            raise ValueError(f"the {name} of the field 'spelling' must be increasing whole numbers from {low} to {high}")
+            raise ValueError(f"the {name} of the field 'spelling' must be rising whole numbers from {low} to {high}")
     if not spelling.shifts[-1]:
         raise ValueError("the field 'spelling' has no shift greater than 0")
 
