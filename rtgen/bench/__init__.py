@@ -1,1 +1,1 @@
-"""Measuring the instrument: a stop-watch made of real MIDI parts, what it is compared with, and the table."""
+"""Timing measurements over real MIDI ports: rtgen, baselines in the same run, and the table."""

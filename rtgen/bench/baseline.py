@@ -1,10 +1,10 @@
-"""What is possible at all: the least that a Python program can do, to compare the daemon with.
+"""Baselines: minimal Python programs that show the best possible timing, to compare the daemon with.
 
-    python -m rtgen.bench.baseline echo jack    sends back what it hears, from the callback
+    python -m rtgen.bench.baseline echo jack    sends back what it receives, from the callback
     python -m rtgen.bench.baseline sleep jack   plays a note on every sixteenth: counts clocks, sleeps until a deadline
 
-Their ports are called as the daemon's, with `echo` or `sleep` for `rtgen`. With `pipe` for `jack` they speak over
-standard input and output instead, as `pipe.py` says.
+Their ports are named like the daemon's, with `echo` or `sleep` instead of `rtgen`. With `pipe` instead of `jack` they
+use standard input and output, as described in `pipe.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _ports(name: str, over: str) -> tuple[Any, Any]:
 
 
 def echo(over: str) -> None:
-    """Sends back what it hears."""
+    """Sends back what it receives."""
     source, sink = _ports("echo", over)
     source.set_callback(lambda event, _: sink.send_message(event[0]))
     parent = os.getppid()
@@ -47,7 +47,7 @@ def echo(over: str) -> None:
 
 
 def sleep(over: str) -> None:
-    """Plays a note on every sixteenth, at a deadline reckoned from the last clocks by a straight line."""
+    """Plays a note on every sixteenth, at a deadline extrapolated linearly from the last clocks."""
     source, sink = _ports("sleep", over)
     clocks: deque[float] = deque(maxlen=_MEMORY)
     count = 0
@@ -83,7 +83,7 @@ def sleep(over: str) -> None:
 
 
 if __name__ == "__main__":
-    # As good as it gets: the callback waits for this thread when it holds the interpreter's lock.
+    # The callback waits for this thread while it holds the GIL, so give it real-time priority too.
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
     {"echo": echo, "sleep": sleep}[sys.argv[1]](sys.argv[2])

@@ -1,4 +1,4 @@
-"""What was measured, as numbers: rows of a table, the targets that they are held against, and JSON for machines."""
+"""Results of measurements: table rows, targets, and JSON."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from rtgen.bench.server import RATE
 
 Unit = Literal["ms", "MB", "%"]
 Event = tuple[float, tuple[float, ...]]
-"""An error or a latency in frames, and the frames of the moments that it comes from."""
+"""An error or a latency in frames, and the frames of the moments it was derived from."""
 _BEFORE, _AFTER = 0.010 * RATE, 1.5 * RATE
-"""Around the report that the server was late: frames in which its clock does not say what time it is."""
+"""Frames around an xrun report during which the server's clock is not reliable."""
 _SUFFIXES: dict[Unit, str] = {"ms": "_ms", "MB": "_mb", "%": "_percent"}
 
 
 def quantile(values: Iterable[float], share: float) -> float:
-    """The value that `share` of the values do not exceed (the nearest rank); not a number where there are none."""
+    """The value that `share` of the values do not exceed (nearest rank); NaN if there are none."""
     ordered = sorted(values)
-    # Less a hair: 0.95 of 20 is the nineteenth, whatever floating point makes of it.
+    # A small tolerance against floating-point error: 0.95 of 20 must give the nineteenth.
     rank = -int(-(share * len(ordered) - 1e-9) // 1)
     return ordered[min(max(rank - 1, 0), len(ordered) - 1)] if ordered else float("nan")
 
 
 def calm(events: Iterable[Event], xruns: Sequence[float]) -> list[Event]:
-    """The events but for those with a moment soon after the server itself was late, as its frames stood still then."""
+    """Drops events with a moment around an xrun, when the server's frame count stood still."""
     return [e for e in events if not any(-_BEFORE <= at - x <= _AFTER for at in e[1] for x in xruns)]
 
 
 @dataclass
 class Row:
-    """One thing that was measured.
+    """One measured quantity.
 
     Args:
-        section: what it belongs to.
-        what: in words.
+        section: section of the table.
+        what: description.
         values: magnitudes, in `unit`.
-        unit: of them.
-        baseline: whether it is what rtgen is compared with.
-        calm: those of the values that the server's own lateness does not spoil; None where it could not.
-        xruns: how often the server was late meanwhile.
-        remark: what else is to be said.
-        more: the same for machines, units in the names.
+        unit: of the values.
+        baseline: whether it is a baseline for rtgen.
+        calm: the values not affected by xruns; None if xruns do not apply.
+        xruns: number of xruns meanwhile.
+        remark: further remarks.
+        more: further values for JSON, with units in the names.
     """
 
     section: str
@@ -70,11 +70,11 @@ class Row:
 
     @property
     def p99_calm(self) -> float:
-        """The 99th percentile while the server was not late."""
+        """The 99th percentile without values affected by xruns."""
         return quantile(self.values if self.calm is None else self.calm, 0.99)
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: units are in the names, and what is not known is None."""
+        """For JSON: units are in the names, unknown values are None."""
         suffix = _SUFFIXES[self.unit]
         figures: dict[str, float | None] = {**self.figures, "p99_calm": self.p99_calm}
         numbers = {f"{k}{suffix}": None if v is None or v != v else round(v, 4) for k, v in figures.items()}
@@ -85,12 +85,12 @@ class Row:
 
 @dataclass
 class Take:
-    """What one performance says.
+    """The result of one performance.
 
     Args:
         events: errors or latencies.
-        xruns: frames at which the server was late.
-        lost: how many were to come and did not.
+        xruns: frames of the xruns.
+        lost: number of expected events that did not come.
     """
 
     events: list[Event]
@@ -100,12 +100,12 @@ class Take:
 
 @dataclass(frozen=True)
 class Target:
-    """What was aimed at.
+    """A target and its result.
 
     Args:
-        what: the aim, in words.
-        found: what was found, in words.
-        met: whether it was; None where this run cannot tell.
+        what: the target, in words.
+        found: the result, in words.
+        met: whether the target was met; None if this run cannot tell.
     """
 
     what: str
@@ -115,15 +115,15 @@ class Target:
 
 @dataclass
 class Figures:
-    """All that a run of the bench measured.
+    """All results of a run of the bench.
 
     Args:
         stage: what carried the MIDI, in words.
-        kind: the same for machines.
-        period_ms: of the server; None where there is none.
-        missing: what a better stage lacks here, in a sentence; None if nothing.
+        kind: the same for JSON.
+        period_ms: of the server; None without a server.
+        missing: why no better stage was available, in a sentence; None if it was.
         rows: in order.
-        counts: `loops`, `late` and the like, of the answers in time.
+        counts: `loops`, `late` and so on, for answers in time.
     """
 
     stage: str

@@ -1,10 +1,10 @@
-"""The clock follower in simulation: how far its clocks are from the true ones, against simpler followers.
+"""Simulates MIDI clocks, and compares the clock follower's error with that of simpler followers.
 
     python -m rtgen.bench.follower [--quick]
 
-Every scenario is a list of arrivals whose true times are known. What is measured is when a follower believes the clock
-to be that came last, by its number: one that has miscounted is off by whole clocks. A constant lateness is no error
-(`clock_offset_ms` is for that), so a run's median is taken off where clocks wait for an audio period.
+Every scenario is a list of arrivals with known true times. The error is that of a follower's time for the latest clock,
+by the clock's true number: a follower that has miscounted is off by whole clocks. A constant delay is not an error
+(`clock_offset_ms` corrects it), so a run's median is subtracted where clocks wait for an audio period.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NEAR_MS = 1.0
 
 
 class Arrival(NamedTuple):
-    """A clock: when it is heard, which one it is (the last one's number again, if one too many), when it was meant."""
+    """A clock: time of arrival, number (repeated for a duplicate), and true time."""
 
     heard: float
     number: int
@@ -33,21 +33,21 @@ class Arrival(NamedTuple):
 
 
 class Follower(Protocol):
-    """What follows a clock."""
+    """Interface of a clock follower."""
 
     time: float
     period: float
 
     def clock(self, now: float) -> int:
-        """A clock arrived at `now`; by how many the song moves."""
+        """Handles a clock that arrived at `now`; returns the number of clocks by which the song moves."""
         ...
 
 
 class Loop:
-    """The plain second-order delay-locked loop of sound cards' and clocks' time, at one bandwidth.
+    """A plain second-order delay-locked loop with fixed bandwidth, as used for audio and clock timing.
 
     Args:
-        period_s: expected between clocks.
+        period_s: expected period of the clock.
         bandwidth: in Hz.
     """
 
@@ -56,7 +56,7 @@ class Loop:
         self._omega = 2 * math.pi * bandwidth
 
     def clock(self, now: float) -> int:
-        """Every clock is one clock."""
+        """Counts every clock as one."""
         if math.isnan(self.time):
             self.time = now
             return 1
@@ -68,11 +68,11 @@ class Loop:
 
 
 class Average:
-    """What looks simplest: the time between clocks, exponentially averaged, added to the last clock.
+    """The simplest follower: an exponential average of the clock interval, added to the last clock.
 
     Args:
-        period_s: expected between clocks.
-        share: of the newest.
+        period_s: expected period of the clock.
+        share: weight of the newest interval.
     """
 
     def __init__(self, period_s: float, share: float = 0.1) -> None:
@@ -80,7 +80,7 @@ class Average:
         self._share, self._last = share, math.nan
 
     def clock(self, now: float) -> int:
-        """Every clock is one clock."""
+        """Counts every clock as one."""
         if math.isnan(self._last):
             self._last = self.time = now
             return 1
@@ -98,7 +98,7 @@ FOLLOWERS: dict[str, Callable[[float], Follower]] = {
 }
 
 
-# ---- what happens to a clock ----------------------------------------------------------------------------------------
+# ---- scenarios ------------------------------------------------------------------------------------------------------
 
 
 def even(chance: random.Random, tempo: float = 120, clocks: int = 400, jitter_ms: float = 2.0) -> list[Arrival]:
@@ -109,7 +109,7 @@ def even(chance: random.Random, tempo: float = 120, clocks: int = 400, jitter_ms
 def bent(
     chance: random.Random, tempo: Callable[[int], float], clocks: int = 400, jitter_ms: float = 2.0
 ) -> list[Arrival]:
-    """A clock whose tempo (BPM) at each clock is given, with uniform jitter."""
+    """A clock with a given tempo (BPM) at each clock, with uniform jitter."""
     arrivals, time = [], 0.0
     for number in range(clocks):
         arrivals.append(Arrival(time + chance.uniform(-jitter_ms, jitter_ms) / 1000, number, time))
@@ -149,11 +149,11 @@ def _another(chance: random.Random) -> list[Arrival]:
 
 
 def lumpy(chance: random.Random, frames: int, tempo: float, jitter: float = 0.0) -> list[Arrival]:
-    """A steady clock out of a program that runs once per audio period, itself up to 0.1 ms late.
+    """A steady clock from a program that runs once per audio period, itself up to 0.1 ms late.
 
     Args:
-        chance: of where the periods begin, and the jitter.
-        frames: of an audio period at 48 kHz.
+        chance: randomness of the period phase and the jitter.
+        frames: per audio period, at 48 kHz.
         tempo: BPM.
         jitter: uniform, in clocks.
     """
@@ -165,21 +165,21 @@ def lumpy(chance: random.Random, frames: int, tempo: float, jitter: float = 0.0)
 
 
 def held_up(arrivals: list[Arrival]) -> list[Arrival]:
-    """Whatever brings the clocks stands still for 0.2 s from the 300th on, and then brings all that waited."""
+    """Delivery stalls for 0.2 s from the 300th clock on, then delivers all waiting clocks at once."""
     end = arrivals[300].heard + 0.2
     return [a._replace(heard=max(a.heard, end + 1e-5 * a.number)) if a.number >= 300 else a for a in arrivals]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Something that happens to a clock.
+    """A disturbance of a clock.
 
     Args:
-        name: in words.
-        arrivals: clocks, by chance.
-        first: the clock from which on errors count.
-        step: whether it is asked how many clocks from there it takes until the error stays below 1 ms.
-        level: whether a constant lateness is taken off.
+        name: description.
+        arrivals: makes the clocks.
+        first: first clock whose error counts.
+        step: whether to measure the number of clocks until the error stays below 1 ms.
+        level: whether to subtract a constant delay.
     """
 
     name: str
@@ -221,24 +221,24 @@ SCENARIOS = (
 )
 
 
-# ---- how it is followed ---------------------------------------------------------------------------------------------
+# ---- results --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a follower fared in a scenario, over all seeds.
+    """A follower's result in a scenario, over all seeds.
 
     Args:
         scenario: its name.
         follower: its name.
         rms_ms: of the errors.
         p99_ms: of their magnitudes.
-        clocks_median: after a step, the clocks after which the median error of all seeds stays below 1 ms; None
-            where there was no step, or it does not.
-        clocks_rms: the same of the rms over all seeds.
-        miscounted: runs that ended at another clock than the true one.
-        runs: seeds.
-        events: what the follower told of a run on average: clocks lost and too many, and tempos learned anew.
+        clocks_median: clocks after a step until the median error over all seeds stays below 1 ms; None without a step,
+            or if it never does.
+        clocks_rms: the same for the rms over all seeds.
+        miscounted: runs that ended at a wrong clock number.
+        runs: number of seeds.
+        events: the follower's own counts per run on average: lost clocks, extra clocks, tempos learnt anew.
         errors_ms: the magnitudes.
     """
 
@@ -255,7 +255,7 @@ class Result:
 
 
 def follow(follower: Follower, arrivals: Iterable[Arrival]) -> list[float]:
-    """The error after each arrival, in ms: when the follower believes that clock to be, less when it was meant."""
+    """The error after each arrival, in ms: the follower's time for that clock minus its true time."""
     errors, number = [], -1
     for heard, true_number, true in arrivals:
         number += follower.clock(heard)
@@ -264,11 +264,11 @@ def follow(follower: Follower, arrivals: Iterable[Arrival]) -> list[float]:
 
 
 def simulate(*, quick: bool = False, seeds: int | None = None) -> list[Result]:
-    """Every follower in every scenario; the same seeds give the same figures.
+    """Runs every follower in every scenario; the same seeds give the same figures.
 
     Args:
-        quick: fewer seeds, for a few seconds.
-        seeds: how many runs of each, if that is to be chosen.
+        quick: fewer seeds, a few seconds in all.
+        seeds: number of runs of each, overriding `quick`.
     """
     count = seeds or (12 if quick else 60)
     return [_result(scenario, name, count) for scenario in SCENARIOS for name in FOLLOWERS]
@@ -298,7 +298,7 @@ def _result(scenario: Scenario, name: str, seeds: int) -> Result:
 
 
 def _settled(errors: Sequence[float]) -> int | None:
-    """How many clocks it takes until the error stays below 1 ms."""
+    """Number of clocks until the error stays below 1 ms; None if it does not."""
     beyond = [clock for clock, error in enumerate(errors) if error > _NEAR_MS]
     clocks = (beyond[-1] + 1 if beyond else 0) + 1
     return clocks if clocks <= len(errors) else None
@@ -320,7 +320,7 @@ def table(results: Iterable[Result]) -> str:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description="The clock follower in simulation.")
-    parser.add_argument("--quick", action="store_true", help="fewer seeds")
+    parser.add_argument("--quick", action="store_true", help="use fewer seeds")
     arguments = parser.parse_args()
     print(table(simulate(quick=arguments.quick)))
 

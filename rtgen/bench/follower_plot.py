@@ -1,4 +1,4 @@
-"""A picture of the clock follower in simulation, and of simpler ones beside it (Pillow only).
+"""Plots the clock follower and simpler ones in simulation (Pillow only).
 
 python -m rtgen.bench.follower_plot docs/clock.png
 """
@@ -34,7 +34,7 @@ _SEEDS, _BEFORE, _AFTER = 200, 24, 72
 class _Style(NamedTuple):
     colour: Colour
     width: int
-    dashes: tuple[int, ...]  # on, off, on, off, in pixels; none: drawn through
+    dashes: tuple[int, ...]  # on, off, on, off, in pixels; empty: solid
 
 
 _STYLES = (
@@ -51,7 +51,7 @@ class _Curve(NamedTuple):
 
 
 def draw(path: Path) -> None:
-    """Writes the picture as a PNG; the file appears whole or not at all.
+    """Writes the plot as a PNG, atomically.
 
     Raises:
         UserError: the file cannot be written.
@@ -76,7 +76,7 @@ def draw(path: Path) -> None:
 
 
 def _stepping(name: str) -> list[float]:
-    """The rms over all seeds, clock by clock, around a step of the tempo."""
+    """Rms error over all seeds, per clock, around a tempo step."""
     start = 200
 
     def run(seed: int) -> list[float]:
@@ -87,7 +87,7 @@ def _stepping(name: str) -> list[float]:
 
 
 def _in_lumps(name: str) -> list[float]:
-    """The median error over all seeds, clock by clock from the first on, less what is constant in each run."""
+    """Median error over all seeds, per clock from the first on, minus the constant part of each run."""
 
     def run(seed: int) -> list[float]:
         errors = follow(FOLLOWERS[name](0.02), lumpy(random.Random(seed), 1024, 120)[:481])
@@ -98,7 +98,7 @@ def _in_lumps(name: str) -> list[float]:
 
 
 class _Pen:
-    """Draws in pixels of the finished picture."""
+    """Draws in pixels of the finished image."""
 
     def __init__(self, draw: ImageDraw.ImageDraw) -> None:
         self._draw = draw
@@ -128,7 +128,7 @@ class _Pen:
 
 
 class _Axes:
-    """A panel: clocks from left to right, milliseconds upwards."""
+    """A panel: clocks on the x axis, milliseconds on the y axis."""
 
     def __init__(self, pen: _Pen, top: float, span: tuple[float, float], step: float, first: int, last: int) -> None:
         self._pen, self._top, self._bottom = pen, top, top + _PANEL_HEIGHT
@@ -143,7 +143,7 @@ class _Axes:
         return self._bottom - share * (self._bottom - self._top)
 
     def frame(self, title: str, every: int) -> None:
-        """The ground, the grid and the numbers; a vertical line every so many clocks."""
+        """Draws background, grid and axis labels, with a vertical line every `every` clocks."""
         self._pen.box(_LEFT, self._top, _RIGHT, self._bottom, _PANEL)
         self._pen.text(_LEFT, self._top - 16, title, 24, _TEXT)
         for i in range(round((self._high - self._low) / self._step) + 1):
@@ -155,12 +155,12 @@ class _Axes:
             self._pen.text(self._x(clock), self._bottom + 28, str(clock), 22, _FAINT, "ms")
 
     def mark(self, value: float, name: str) -> None:
-        """A line at a value that matters."""
+        """Draws a reference line."""
         self._pen.box(_LEFT, self._y(value) - 1, _RIGHT, self._y(value) + 1, _FAINT)
         self._pen.text(_RIGHT + 10, self._y(value), name, 22, _FAINT, "lm")
 
     def curves(self, curves: Sequence[_Curve]) -> None:
-        """The curves, and beside them what they are."""
+        """Draws the curves and their legend."""
         styles = dict(zip(FOLLOWERS, _STYLES, strict=True))
         for curve in curves:
             points = [(self._x(self._first + i), self._y(value)) for i, value in enumerate(curve.values)]

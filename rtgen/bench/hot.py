@@ -1,9 +1,9 @@
-"""How long answers take, in a process of its own: numpy and the model stay out of the one that measures time.
+"""Answer times, measured in a separate process to keep numpy and the model out of the one that measures timing.
 
     python -m rtgen.bench.hot --count 200 MODEL.onnx ...    prints a JSON list of samples
     python -m rtgen.bench.hot --forever MODEL.onnx          answers at a worker's priority until it is ended
 
-`python -m train.compare.eager` does the first beside the same weights in torch.
+`python -m train.compare.eager` measures the same next to the same weights in torch.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _WARM_UP = 3
 
 
 class Watched(Model):
-    """A model that tells how long its network took."""
+    """A model that records how long its network took."""
 
     network_s = 0.0
-    """Of the runs since this was last set to 0."""
+    """Total time of the runs since the last restart."""
     steps_s: list[float]
-    """Of those among them that say a note of a continuation."""
+    """Times of those runs that sampled a note of a continuation."""
 
     def restart(self) -> None:
-        """Forgets what was before."""
+        """Resets the times."""
         self.network_s, self.steps_s = 0.0, []
 
     def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """As `Model.run`."""
+        """As `Model.run`, timed."""
         began = time.perf_counter()
         try:
             return self.compute(inputs, only)
@@ -50,22 +50,22 @@ class Watched(Model):
                 self.steps_s.append(took)
 
     def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """What is timed."""
+        """The part that is timed."""
         return super().run(inputs, only)
 
 
 def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[str, Any]]:
-    """Times of whole answers (encode, network, decode, rank) to loops of two bars, the contenders in turn.
+    """Times whole answers (encode, network, decode, rank) to two-bar loops, alternating between the contenders.
 
-    What was played has been heard by then but for its last note, as in play.
+    As in play, all but the last note of the call has already been heard.
 
     Args:
-        contenders: what runs the network, and a model; all of one role.
-        count: of answers of each mode that they play.
+        contenders: an engine's name and a model each, all of one role.
+        count: answers per mode.
 
     Returns:
-        `engine`, `model`, `mode`, and the milliseconds of every answer: `whole_ms`, and of these `network_ms`; and of
-        every note that a continuer says, `step_ms`.
+        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; and per note of a
+            continuer, `step_ms`.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
             loop = made_loop(max(i, 0))
             for engine, model in contenders:
                 if mode == "continue":
-                    hear(model, (), loop, knobs)  # as it does while somebody plays
+                    hear(model, (), loop, knobs)  # as it does while the player plays
                 model.restart()
                 began = time.perf_counter()
                 answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))
@@ -89,7 +89,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
 
 
 def forever(model: Model) -> None:
-    """Answers one loop after the other for as long as our parent lives."""
+    """Answers one loop after the other while our parent process lives."""
     if hasattr(os, "nice"):
         os.nice(5)
     knobs = {p.name: p.default for p in PARAMETERS.values()}
@@ -99,7 +99,7 @@ def forever(model: Model) -> None:
 
 
 def main() -> None:
-    """Measures, or keeps busy."""
+    """Measures, or runs as a background load."""
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=100)

@@ -1,4 +1,4 @@
-"""The measurements that need a stage: each plays to rtgen and to its baseline, and returns rows."""
+"""Measurements on a stage: each plays to rtgen and to its baseline, and returns rows."""
 
 from __future__ import annotations
 
@@ -39,34 +39,34 @@ from rtgen.music.note import Loop
 _BUSY_TEMPO = 174
 _CONDUCTED = 120
 _STRIDE = 241
-"""Frames between messages: it meets every place within a period alike."""
+"""Frames between messages, chosen to hit every offset within a period equally often."""
 _LOST_FRAMES = 0.5 * RATE
 _ANOTHER_FRAMES = 0.020 * RATE
-"""A note of a variation that begins or ends farther than this from one that was played is another note."""
+"""A note of a variation that begins or ends farther than this from a played note counts as a different note."""
 _SIXTEENTH = 120
 _ASIDE_S = 0.5
-"""Before what is measured at rest, and after: what begins and ends is no rest."""
+"""Seconds skipped before and after a measurement at rest, while things start and stop."""
 News = Sequence[Mapping[str, Any]]
 """What a daemon reported, as `Program.news`."""
 
 
 @dataclass(frozen=True)
 class Amount:
-    """How much is measured.
+    """Sizes of the measurements.
 
     Args:
-        rounds: of thru, rtgen and echo in turn.
-        messages: a round.
-        tempos: of the loops, in turn.
-        loops: at these tempos together.
-        busy_loops: with both cores busy.
-        beats: of the baseline, at each tempo and with both cores busy.
-        starts: of the daemon.
-        rest_s: at rest.
-        answers: of each mode and model, in a loop of them.
-        played: presets whose answers are measured as they are played.
-        beside: what runs beside them.
-        calls: that each of them answers.
+        rounds: rounds of thru, alternating between rtgen and echo.
+        messages: per round.
+        tempos: tempos of the loops, in turn.
+        loops: in total over these tempos.
+        busy_loops: loops while all cores are busy.
+        beats: of the baseline, at each tempo and under load.
+        starts: daemon starts.
+        rest_s: seconds at rest.
+        answers: of each mode and model, without pause.
+        played: presets whose answers are measured in play.
+        beside: background loads meanwhile.
+        calls: calls per preset and load.
         seeds: of the simulated clocks.
     """
 
@@ -89,14 +89,14 @@ QUICK = Amount(
     1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20, seeds=12,
     played=("vary",), beside=("alone",), calls=2,
 )  # fmt: skip
-"""For a whole bench within a minute."""
+"""A complete bench within a minute."""
 
 
-# ---- through --------------------------------------------------------------------------------------------------------
+# ---- thru -----------------------------------------------------------------------------------------------------------
 
 
 def thru(stage: Stage, amount: Amount) -> list[Row]:
-    """How long a message takes through rtgen and through a bare echo, in turns, while the clock runs."""
+    """Latency of messages through rtgen and through a bare echo, in turn, while the clock runs."""
     takes: dict[str, list[Take]] = {"daemon": [], "echo": []}
     for _ in range(amount.rounds):
         for what, settings in ("daemon", {"thru": True}), ("echo", {}):
@@ -117,10 +117,10 @@ def _thru(stage: Stage, program: Program, count: int) -> Capture:
 
 
 def latencies(capture: Capture) -> Take:
-    """How long each message took that came back."""
+    """Latency of each message that came back."""
     back: dict[bytes, deque[float]] = defaultdict(deque)
     for at, data in capture.output:
-        back[data[:2]].append(at)  # an end may have lost its velocity
+        back[data[:2]].append(at)  # a note-off may have lost its velocity
     events: list[Event] = []
     for at, data in capture.played:
         heard = back[data[:2]]
@@ -140,12 +140,12 @@ def _lost(takes: Iterable[Take]) -> str:
 
 
 def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
-    """Loops of a bar at 60 to 240 BPM, answered while the next is played: how far notes are off, and what was late.
+    """Plays one-bar loops at 60 to 240 BPM, each answered during the next: timing errors of notes, and late answers.
 
     Args:
-        stage: what carries the MIDI.
-        amount: how much.
-        counts: gets `loops`, `in_time` and `late`.
+        stage: carries the MIDI.
+        amount: sizes.
+        counts: receives `loops`, `in_time` and `late`.
     """
     changes = changing(amount.loops, amount.tempos)
     tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changes.items()))
@@ -153,7 +153,7 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program:
         capture = stage.perform(program, tempos, as_script(played), (len(played) + 1) * BAR)
         news = program.news
-    # In the bar after a change the tempo is being learnt.
+    # The tempo is still being learnt in the bar after a change.
     notes = kept(capture, played, stage.period_ms, leave_out=changes)
     counts |= tally(news, len(played))
     every = ", ".join(map(str, changes.values()))
@@ -168,13 +168,13 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
 
 
 def changing(loops: int, tempos: Sequence[int]) -> dict[int, int]:
-    """The tempo from a loop on, so that each tempo lasts as long as the others."""
+    """Maps the first loop of each tempo to its BPM, so that all tempos last equally long."""
     before = [sum(tempos[:i]) for i in range(len(tempos))]
     return {loops * b // sum(tempos): bpm for b, bpm in zip(before, tempos, strict=True)}
 
 
 def busy(stage: Stage, amount: Amount) -> list[Row]:
-    """The same while a model answers all the time and every core is busy."""
+    """The same with all cores busy and a model answering all the time."""
     tempos = TempoMap((0, _BUSY_TEMPO))
     played = [made_loop(seed, 1) for seed in range(amount.busy_loops)]
     with stage.playing("daemon", use="follow", bars=1, distance=0.5) as program, load(model_file()):
@@ -191,7 +191,7 @@ def busy(stage: Stage, amount: Amount) -> list[Row]:
 
 
 def as_script(played: Sequence[Loop]) -> Script:
-    """Loops of a bar each, one after the other."""
+    """One-bar loops, one after the other."""
     events = [e for i, loop in enumerate(played) for e in note_events(loop.notes, start=i * BAR)]
     return [(e.tick, e.data) for e in sorted(events, key=lambda e: e.tick)]
 
@@ -199,13 +199,13 @@ def as_script(played: Sequence[Loop]) -> Script:
 def kept(
     capture: Capture, played: Sequence[Loop], period_ms: float | None = None, leave_out: Iterable[int] = ()
 ) -> Take:
-    """How far those notes are off that the answers kept of what was played a bar before.
+    """Timing errors of the played notes that the answers, one bar later, contain.
 
     Args:
-        capture: of a performance that was followed.
+        capture: of a performance in follow use.
         played: the loop of each bar.
-        period_ms: of the server; what is captured and what sounds may each be off by one.
-        leave_out: numbers of loops whose answers, or which themselves, do not count.
+        period_ms: of the server; captured and sounding notes may each be off by one period.
+        leave_out: indices of loops to exclude, as calls and as answers.
     """
     (grid,) = runs(capture.clock)
     notes = sounded(capture.output)
@@ -229,7 +229,7 @@ def kept(
 
 
 def sixteenths(capture: Capture, steps: Sequence[tuple[int, float]]) -> Take:
-    """How far notes are from the nearest sixteenth, but for a bar after each change of tempo."""
+    """Deviation of notes from the nearest sixteenth, except in the bar after each tempo change."""
     (grid,) = runs(capture.clock)
     ons = [n.on for n in sounded(_closed(capture.output)) if not _unsettled(grid, n.on, steps)]
     meant = [round(grid.position(on) / _SIXTEENTH) * _SIXTEENTH for on in ons]
@@ -238,7 +238,7 @@ def sixteenths(capture: Capture, steps: Sequence[tuple[int, float]]) -> Take:
 
 
 def _sound(take: Take, capture: Capture) -> Take:
-    """Without what came after the probe missed a cycle: a clock may have gone by unseen, and with it the grid."""
+    """Drops events after the probe missed a cycle, which may have hidden a clock and shifted the grid."""
     first = min(capture.gaps, default=float("inf"))
     return Take([e for e in take.events if max(e[1]) < first], take.xruns, take.lost)
 
@@ -248,25 +248,25 @@ def _unsettled(grid: Run, frame: float, steps: Sequence[tuple[int, float]]) -> b
 
 
 def _closed(output: Sequence[Timed]) -> Sequence[Timed]:
-    """Without a last note that a baseline was kept from ending."""
+    """Drops a last note that the baseline could not end."""
     return output[:-1] if len(output) % 2 else output
 
 
 def _kept(take: Take, capture: Capture) -> str:
-    gap = "; none after the probe missed a cycle" if capture.gaps else ""
+    gap = "; excluding notes after the probe missed a cycle" if capture.gaps else ""
     return f"{len(take.events)} notes kept of {len(take.events) + take.lost}{gap}"
 
 
 def answered(news: News) -> News:
-    """The answers, in time or not."""
+    """Return the answers, in time or not."""
     return [item for item in news if item["kind"] == Answered.__name__]
 
 
 def tally(news: News, played: int) -> dict[str, int]:
-    """How many loops were played, answered in time, and answered late, too late or never."""
+    """Count loops played, answered in time, and answered late, too late or never."""
     told = answered(news)
     in_time = sum(item["outcome"] == "answer" for item in told)
-    # What is played in the lead before the last boundary is the call of one loop more.
+    # Notes within the lead before the last boundary belong to the call of one more loop.
     loops = max(played, len(told))
     return {"loops": loops, "in_time": in_time, "late": loops - in_time}
 
@@ -280,22 +280,22 @@ def _rows(news: News, counts: dict[str, int], when: str) -> list[Row]:
     return rows
 
 
-# ---- the clock that we send -----------------------------------------------------------------------------------------
+# ---- clock output --------------------------------------------------------------------------------------------------
 
 
 def conducting(stage: Stage, amount: Amount) -> list[Row]:
-    """How far the clocks that rtgen sends by itself are from an even line, beside those of the stage's own clock."""
+    """Deviation of the clocks sent by rtgen from even spacing, beside the stage's own clock."""
     with stage.playing("daemon", clock="internal", tempo=_CONDUCTED, send_clock=True) as program:
         capture = stage.perform(program, TempoMap((0, _CONDUCTED)), [], 2 * amount.beats * 480)
     rows = []
-    for what, stream in (RTGEN, capture.output), ("the clock that conducts the bench", capture.clock):
+    for what, stream in (RTGEN, capture.output), ("the bench's own clock", capture.clock):
         times = [at for at, data in stream if data[0] == midi.CLOCK]
         rows.append(Row.timed(SENT, what, [Take(unevenness(times), capture.xruns)], baseline=what != RTGEN))
     return rows
 
 
 def unevenness(times: Sequence[float]) -> list[Event]:
-    """How far each time is from the straight line that fits all best (least squares)."""
+    """Deviation of each time from the straight line fitted by least squares."""
     count = len(times)
     if count < 3:
         return []
@@ -308,7 +308,7 @@ def unevenness(times: Sequence[float]) -> list[Event]:
 
 
 def starts(stage: Stage, amount: Amount) -> list[Row]:
-    """From the start of the process until its ports are there, and until its model is ready."""
+    """Time from process start until the ports are open, and until the model is ready."""
     ports, ready, bare = list[float](), list[float](), list[float]()
     for _ in range(amount.starts):
         with stage.start("daemon", {}) as program:
@@ -324,7 +324,7 @@ def starts(stage: Stage, amount: Amount) -> list[Row]:
 
 
 def rest(stage: Stage, amount: Amount) -> list[Row]:
-    """Memory of each process, and what they use of a core while nobody plays (Linux; elsewhere nothing)."""
+    """Memory of each process, and CPU use while nobody plays (Linux; elsewhere empty)."""
     if not Path("/proc/self/smaps_rollup").exists():
         return []
     memory: list[Row] = []
@@ -347,7 +347,7 @@ def rest(stage: Stage, amount: Amount) -> list[Row]:
 
 
 def _shares(pids: Iterable[int], seconds: float) -> dict[int, float]:
-    """Percent of a core that processes use, from a moment on when nothing is just beginning."""
+    """CPU use of processes in percent of a core, after a moment to settle."""
     time.sleep(_ASIDE_S)
     began, used = time.perf_counter(), {pid: cpu_s(pid) for pid in pids}
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Loops to play, made by rule, so that every tick of what must come back is known."""
+"""Synthetic loops with known ticks, to play to the program under test."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN
 
 BAR = 4 * PPQN
-"""Ticks of a bar in 4/4."""
+"""Ticks in a bar of 4/4."""
 
 
 def made_loop(seed: int, bars: int = 2) -> Loop:
-    """A loop of our own: a bass on the beats, chords and a line off the grid, so that every tick is put to the test."""
+    """A synthetic loop: a bass on the beats, chords, and a line off the grid, to test every kind of tick."""
     rng = random.Random(seed)
     length = bars * BAR
     root = rng.randrange(36, 48)
@@ -33,5 +33,5 @@ def made_loop(seed: int, bars: int = 2) -> Loop:
 
 
 def playable(length: int, notes: list[Note]) -> Loop:
-    """Without notes on the last beat's end, where a note counts as early for the next loop."""
+    """Drops notes close to the end, where they would count as early notes of the next loop."""
     return Loop(length, tuple(n for n in notes if n.onset <= length - PPQN // 4)).monophonic_by_pitch()

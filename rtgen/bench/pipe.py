@@ -1,9 +1,9 @@
-"""MIDI over standard input and output, for a machine without a MIDI server: each message with the time of its sending.
+"""MIDI over standard input and output, for machines without a MIDI server: each message with its send time.
 
     python -m rtgen.bench.pipe '{"preset": "vary.yaml", "use": "follow"}'
 
-is the daemon with such ports: the same session, loop and worker as in `rtgen run`, and nothing of rtmidi. The times are
-those of the system's steady clock, which all processes share.
+runs the daemon with such ports: the same session, loop and worker as in `rtgen run`, without rtmidi. Times are from the
+system's steady clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _HEAD = struct.Struct("<dB")
 
 
 def pack(at: float, data: bytes) -> bytes:
-    """A message on the wire: seconds, length, bytes (255 at most)."""
+    """Encodes a message: seconds, length, bytes (255 at most)."""
     return _HEAD.pack(at, len(data)) + data
 
 
 def messages(descriptor: int) -> Iterator[tuple[float, bytes]]:
-    """The messages that come from a file descriptor, with the times of their sending, until it ends."""
+    """Reads messages and their send times from a file descriptor until it ends."""
     buffer = b""
     while chunk := os.read(descriptor, 1 << 16):
         buffer += chunk
@@ -40,7 +40,7 @@ def messages(descriptor: int) -> Iterator[tuple[float, bytes]]:
 
 
 def output() -> Callable[[float, bytes], None]:
-    """Takes standard output for messages; whatever else is printed goes to standard error from then on."""
+    """Reserves standard output for messages; other prints go to standard error from then on."""
     descriptor = os.dup(1)
     os.dup2(2, 1)
 
@@ -77,7 +77,7 @@ def _play(settings: dict[str, object]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
 
     def listen() -> None:
-        prefer_this_thread()  # as a MIDI system's own threads are
+        prefer_this_thread()  # as a MIDI system's own threads have
         for _, data in messages(0):
             ports.play(data)
         daemon.stop()
@@ -90,7 +90,7 @@ def _play(settings: dict[str, object]) -> None:
 
 
 class BarePorts:
-    """The least that can hear and send over these pipes, called as rtmidi's ports are."""
+    """Minimal ports over these pipes, with the interface of rtmidi's ports."""
 
     def __init__(self) -> None:
         self._send = output()
@@ -98,7 +98,7 @@ class BarePorts:
         print("ports open", file=sys.stderr, flush=True)
 
     def set_callback(self, hear: Callable[[tuple[list[int], float], object], None]) -> None:
-        """Calls `hear` from a thread of its own with all that comes; the process ends when nothing more can."""
+        """Calls `hear` for each message from a separate thread; the process ends at the end of input."""
 
         def listen() -> None:
             for _, data in messages(0):

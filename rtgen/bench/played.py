@@ -1,11 +1,11 @@
-"""Answers as they are played: one in some seconds, the first ones first, alone and beside other programs.
+"""Answer times in play: an answer every few seconds, including the first ones, alone and under load.
 
     python -m rtgen.bench.played --starts 40 --answers 1 vary clean    presets; by default one for each mode
     python -m rtgen.bench.played --loops 200 vary                      a bar each, one after the other, at 60 to 240 BPM
 
-A model that is called again and again answers from warm caches, at the processor's full clock. A musician calls it once
-in four seconds: this measures that, with the real daemon, as `rtgen bench` does. The last notes of a call are measured
-too: what is played just before the boundary is in the answer only if the lead is short.
+A model that is called without pause answers from warm caches, at the processor's full clock rate. A musician calls it
+once in four seconds; this measures that case, with the real daemon, as in `rtgen bench`. It also checks the last notes
+of a call, which are in the answer only if the lead is short.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from rtgen.music.note import Loop, Note
 from rtgen.shipped import find
 
 _TEMPO = 240
-"""A call and its answer, two bars each, take four seconds."""
+"""A two-bar call and its answer take four seconds."""
 _PAUSE_S = 1.0
-"""Between the model being ready and the first note: what was warm by then is not any more."""
+"""Seconds between the model being ready and the first note, so that caches are cold again."""
 _CALL_BARS = 2
 _LAST_S = 0.030
 
@@ -46,15 +46,15 @@ def played(
     answers: int,
     step: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
-    """From job to answer, in sets that begin with a fresh start of the daemon.
+    """Times from job to answer, in sets that each begin with a fresh start of the daemon.
 
     Args:
-        stage: what carries the MIDI.
-        presets: by name, as shipped but for when they answer.
-        beside: of `programs.BESIDE`.
-        starts: of the daemon, for each.
-        answers: after each start.
-        step: told what comes next.
+        stage: carries the MIDI.
+        presets: names; as shipped, except when they answer.
+        beside: loads of `programs.BESIDE`.
+        starts: daemon starts for each.
+        answers: per start.
+        step: called with a description of the next step.
     """
     rows = []
     for name in beside:
@@ -73,14 +73,14 @@ def loops(
     count: int,
     step: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
-    """From job to answer, of loops of a bar that are answered while the next is played, at 60 to 240 BPM.
+    """Times from job to answer for one-bar loops, each answered during the next, at 60 to 240 BPM.
 
     Args:
-        stage: what carries the MIDI.
-        presets: by name, as shipped but for when they answer.
-        beside: of `programs.BESIDE`.
-        count: of the loops.
-        step: told what comes next.
+        stage: carries the MIDI.
+        presets: names; as shipped, except when they answer.
+        beside: loads of `programs.BESIDE`.
+        count: number of loops.
+        step: called with a description of the next step.
     """
     tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changing(count, Amount.tempos).items()))
     script = as_script([made_loop(seed, 1) for seed in range(count)])
@@ -101,7 +101,7 @@ def _shipped(preset: str) -> str:
 
 
 def _row(what: str, sets: Sequence[News], asked: int) -> Row:
-    """What the daemon reported, set by set, as a row; `asked` is the number of calls in all sets."""
+    """Make a row of the daemon's reports, by set; `asked` is the number of calls in all sets."""
     told = [answered(news) for news in sets]
     took = [[1e3 * item["seconds"] for item in each] for each in told]
     in_time = sum(item["outcome"] == "answer" for each in told for item in each)
@@ -113,7 +113,7 @@ def _row(what: str, sets: Sequence[News], asked: int) -> Row:
     if drafts:
         words.append(f"a draft played for {drafts} of them")
     if first:
-        words.append(f"the first took {max(first):.1f} at most")
+        words.append(f"first answers at most {max(first):.1f} ms")
     if leads:
         words.append(f"lead {min(leads):.0f} to {max(leads):.0f}")
     more = {"late": late, "asked": asked, "drafts": drafts, "first_ms": first, "lead_ms": leads}
@@ -121,19 +121,19 @@ def _row(what: str, sets: Sequence[News], asked: int) -> Row:
 
 
 def _set(stage: Stage, preset: str, answers: int) -> News:
-    """What the daemon reports while so many calls are played to it."""
+    """Return what the daemon reports while calls are played to it."""
     tempos, turn = TempoMap((0, _TEMPO)), 2 * _CALL_BARS * BAR
     calls = [made_loop(i, _CALL_BARS) for i in range(answers)]
     script = [(e.tick, e.data) for i, call in enumerate(calls) for e in note_events(call.notes, start=i * turn)]
     with stage.playing("daemon", preset=_shipped(preset), use="answer", bars=_CALL_BARS) as program:
         time.sleep(_PAUSE_S)
-        # The last answer need not be heard to its end.
+        # Half a bar of the last answer is enough.
         stage.perform(program, tempos, script, answers * turn - _CALL_BARS * BAR + BAR // 2)
         return program.news
 
 
 def last_notes(stage: Stage, count: int) -> list[Row]:
-    """How many notes that are played 30 ms before the boundary come back at the end of the answer, as played."""
+    """Share of notes played 30 ms before the boundary that come back at the end of the answer, as played."""
     tempos = TempoMap((0, _TEMPO))
     last = BAR - round(_LAST_S * _TEMPO / 60 * 480)
     call = Loop(BAR, (Note(0, 60, 400), Note(960, 64, 400), Note(last, 67, BAR - last)))
@@ -159,11 +159,11 @@ def main() -> None:
     from rtgen.bench.run import show
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("presets", nargs="*", default=Amount.played, help="by name")
-    parser.add_argument("--starts", type=int, default=2, help="of the daemon, for each preset")
-    parser.add_argument("--answers", type=int, default=5, help="after each start")
-    parser.add_argument("--loops", type=int, default=0, help="of a bar each, one after the other, in place of sets")
-    parser.add_argument("--beside", choices=list(BESIDE), action="append", help="with these programs; all by default")
+    parser.add_argument("presets", nargs="*", default=Amount.played, help="preset names")
+    parser.add_argument("--starts", type=int, default=2, help="daemon starts per preset")
+    parser.add_argument("--answers", type=int, default=5, help="answers per start")
+    parser.add_argument("--loops", type=int, default=0, help="play this many one-bar loops in a row instead of sets")
+    parser.add_argument("--beside", choices=list(BESIDE), action="append", help="background load; all by default")
     arguments = parser.parse_args()
     beside = arguments.beside or list(BESIDE)
     progress = Progress(console=Console(stderr=True), transient=True, refresh_per_second=2)

@@ -1,8 +1,8 @@
-"""The probe: conductor, player and recorder in one JACK client, so that all it sees is stamped by one frame clock.
+"""The probe: conductor, player and recorder in one JACK client, so that all timestamps share one frame clock.
 
-It runs as a process of its own (`Probe` in `server` starts it and talks to it): a callback that is written in Python
-must not share its interpreter with a test. Requests and replies are pickles on standard input and output, so the file
-needs nothing but JACK-Client.
+It runs in a process of its own, started and controlled by `server.Probe`, because a Python callback must not share its
+interpreter with a test. Requests and replies are pickles on standard input and output, so this file needs only
+JACK-Client.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 import jack
 
 Timed = tuple[int, bytes]
-"""A frame and the MIDI bytes at it."""
+"""A frame and its MIDI bytes."""
 _TICKS_PER_BEAT = 480.0
 _BEATS_PER_BAR = 4
 _LAG_S = 0.0005
-"""By how much the lag has to change to be told again."""
+"""Smallest change of the lag that is recorded."""
 
 
 class _Log(NamedTuple):
-    """What is captured; `server.Capture` says what each is."""
+    """Captured data; see `server.Capture`."""
 
     output: list[Timed]
     clock: list[Timed]
@@ -39,7 +39,7 @@ class _Log(NamedTuple):
 
 
 class Tempo(NamedTuple):
-    """A tempo, and from where on it holds."""
+    """A tempo and where it starts."""
 
     frame: int
     beat: float
@@ -71,7 +71,7 @@ class ProbeClient:
     # Requests
 
     def server(self) -> tuple[int, int]:
-        """Frames in a second, frames in a period."""
+        """Frames per second, and frames per period."""
         return self._rate, self._client.blocksize
 
     def ports(self) -> list[str]:
@@ -80,10 +80,10 @@ class ProbeClient:
             try:
                 return [port.name for port in self._client.get_ports(is_midi=True)]
             except jack.JackError:
-                pass  # one went while they were being listed
+                pass  # a port disappeared during listing
 
     def connect(self, source: str, destination: str) -> bool:
-        """Connects two ports; whether that could be done."""
+        """Connects two ports; returns whether that succeeded."""
         try:
             self._client.connect(source, destination)
         except jack.JackError:
@@ -95,18 +95,18 @@ class ProbeClient:
         self._tempos = [Tempo(*tempo) for tempo in tempos]
 
     def play(self, script: Sequence[Timed]) -> None:
-        """Sets what is played, in transport frames, in order; it goes out while the transport rolls over it."""
+        """Sets the script, in transport frames, in order; it is played as the transport rolls."""
         frames = [frame for frame, _ in script]
         self._script, self._script_frames = [], frames
         self._next_event = bisect_left(frames, self._expected_position)
         self._script = list(script)
 
     def send(self, data: bytes) -> None:
-        """Plays one message in the next cycle, whatever the transport does."""
+        """Plays one message in the next cycle, whether the transport rolls or not."""
         self._immediate.append(data)
 
     def start(self) -> None:
-        """Lets the transport roll."""
+        """Starts the transport."""
         self._client.transport_start()
 
     def stop(self) -> None:
@@ -118,16 +118,16 @@ class ProbeClient:
         self._client.transport_locate(frame)
 
     def position(self) -> tuple[bool, int]:
-        """Whether the transport rolls, and its frame."""
+        """Whether the transport is rolling, and its frame."""
         state, position = self._client.transport_query_struct()
         return state == jack.ROLLING, position.frame
 
     def now(self) -> int:
-        """The present absolute frame."""
+        """The current absolute frame."""
         return int(self._client.frame_time)
 
     def take(self) -> tuple[list[Any], ...]:
-        """Hands over what was captured. Large captures hold up the callback: ask while nothing matters."""
+        """Returns and clears what was captured. Not during a measurement: large captures delay the callback."""
         taken, self._log = self._log, _Log([], [], [], [], [], self._log.lags[-1:])
         return tuple(taken)
 
@@ -158,7 +158,7 @@ class ProbeClient:
             self._play_script(start, position.frame, frames, missed)
 
     def _play_script(self, start: int, position: int, frames: int, missed: int) -> None:
-        # After a locate the script goes on from there; after missed cycles what was missed is made good.
+        # After a locate, continue from there; after missed cycles, catch up on missed events.
         if not 0 <= position - self._expected_position <= missed:
             self._next_event = bisect_left(self._script_frames, position)
         self._expected_position = position + frames
@@ -173,12 +173,12 @@ class ProbeClient:
         self._log.played.append((start + offset, data))
 
     def _xrun(self, _delay_us: float) -> None:
-        # The delay is how long the late cycle took, which is not how late it was: `lags` tells that.
+        # The delay is the duration of the late cycle, not its lateness, which is in `lags`.
         self._log.xruns.append(self._client.last_frame_time)
 
     def _timebase(self, _state: int, _frames: int, position: Any, _new: bool) -> None:
-        # A change holds from the cycle after its frame. jack_midi_clock reckons from its last clock with the tempo of
-        # the cycle; told the new tempo any earlier, it would reckon a clock that is already past, and leave it out.
+        # A change takes effect in the cycle after its frame. jack_midi_clock extrapolates from its last clock with the
+        # tempo of the cycle; with the new tempo any earlier, a clock could fall into the past and be skipped.
         tempos = self._tempos
         tempo = tempos[max(bisect_left(tempos, position.frame, key=lambda t: t.frame) - 1, 0)]
         beats = tempo.beat + (position.frame - tempo.frame) * tempo.bpm / (60 * self._rate)
@@ -193,10 +193,10 @@ class ProbeClient:
 
 def _serve(name: str) -> None:
     """Answers requests (method, arguments) until standard input ends."""
-    # Neither the collector nor a long turn of this thread may keep the callback waiting.
+    # Neither garbage collection nor a long time slice of this thread may delay the callback.
     gc.disable()
     sys.setswitchinterval(0.0002)
-    # The callback waits for the interpreter's lock, so whoever holds it must not be put aside for another program.
+    # The callback waits for the GIL, so its holder must not be preempted by another program.
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
     jack.set_info_function(lambda _: None)

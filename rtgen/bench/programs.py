@@ -1,4 +1,4 @@
-"""The programs under test, as processes: the daemon, and the baselines it is compared with."""
+"""The programs under test as processes: the daemon, its baselines, and background loads."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _TINY = Path(__file__).parents[2] / "tests" / "data" / "tiny.onnx"
 
 
 class Program(Closing):
-    """A process, and what it says on standard error.
+    """A process with its standard error as a log.
 
     With JACK its ports are `NAME-in:NAME in` and `NAME-out:NAME out`.
 
     Args:
-        name: of its ports.
-        command: what is run, after `python`.
-        environment: None is ours.
+        name: prefix of its ports.
+        command: arguments to `python`.
+        environment: None inherits ours.
         stdout: as in `subprocess.Popen`.
     """
 
@@ -63,9 +63,9 @@ class Program(Closing):
             preexec_fn=ending_with_us(signal.SIGTERM),
         )
         self.folder: tempfile.TemporaryDirectory[str] | None = None
-        """Where it writes what goes with it."""
+        """Temporary folder for the files it writes."""
         self.log: list[tuple[float, str]] = []
-        """What it said: (seconds since its start, line)."""
+        """Standard error: (seconds since its start, line)."""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -76,7 +76,7 @@ class Program(Closing):
 
     @property
     def said(self) -> str:
-        """Its log, as text."""
+        """The log as text."""
         return "\n".join(f"{at:8.3f} {line}" for at, line in self.log)
 
     @property
@@ -85,10 +85,10 @@ class Program(Closing):
         return [json.loads(line) for _, line in self.log if line.startswith("{")]
 
     def wait_for_line(self, text: str, patience_s: float = 30.0) -> float:
-        """Waits until it said something; when that was, in seconds from its start.
+        """Waits until `text` appears in the log; returns when it did, in seconds from the start.
 
         Raises:
-            RigError: it ended, or did not say it in time.
+            RigError: the process ended, or the text did not appear in time.
         """
 
         def heard() -> bool:
@@ -100,11 +100,11 @@ class Program(Closing):
         return next(at for at, line in self.log if text in line)
 
     def attach(self, probe: Probe, *clocks: str) -> None:
-        """Connects its input with the probe and the clocks, and its output with the probe."""
+        """Connects its input to the probe and the clocks, and its output to the probe."""
         probe.connect((PROBE_PLAY, self.input), (self.output, PROBE_OUTPUT), *((clock, self.input) for clock in clocks))
 
     def end(self, signal_number: int = signal.SIGTERM) -> int:
-        """Ends it; its exit code. What it has recorded it may take some seconds to write."""
+        """Ends it and returns its exit code. It may take some seconds to write its recording."""
         code = end(self.process, signal_number, patience_s=30)
         self._reader.join(1)
         return code
@@ -118,12 +118,12 @@ class Program(Closing):
 
 
 class Piped(Program):
-    """A program that takes and sends MIDI over its standard input and output (`pipe.py`)."""
+    """A program that receives and sends MIDI over its standard input and output (`pipe.py`)."""
 
     def __init__(self, name: str, command: list[str]) -> None:
         super().__init__(name, command, stdout=subprocess.PIPE)
         self.sent: list[tuple[float, bytes]] = []
-        """What it has sent, with the seconds of the steady clock at which it did."""
+        """Messages it sent, with the send time in seconds of the steady clock."""
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -132,27 +132,27 @@ class Piped(Program):
         self.sent.extend(pipe.messages(self.process.stdout.fileno()))
 
     def play(self, data: bytes) -> float:
-        """Plays a message to it; the moment at which that was, in seconds."""
+        """Plays a message to it; returns the time in seconds."""
         assert self.process.stdin
         at = time.perf_counter()
         os.write(self.process.stdin.fileno(), pipe.pack(at, data))
         return at
 
     def close(self) -> None:
-        """Ends it, when all that it has sent is here."""
+        """Ends it once all its output has been read."""
         self.end()
         self._listener.join(1)
         super().close()
 
 
 def baseline(server: Server, kind: str) -> Program:
-    """The bare `echo` or the bare `sleep` of `baseline.py`, on a JACK server."""
+    """Runs the bare `echo` or `sleep` of `baseline.py` on a JACK server."""
     return Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
 
 
 def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:
-    """The daemon itself, on a JACK server; its session is logged where nobody keeps anything."""
-    # One that finds what another left when it was killed would write its music meanwhile.
+    """Runs the daemon on a JACK server, logging its session to a temporary folder."""
+    # A fresh folder: a daemon that finds the session of a killed one would write its music during the measurement.
     folder = tempfile.TemporaryDirectory(prefix="rtgen-sessions-", ignore_cleanup_errors=True)
     command = ["-m", "rtgen", "run", "--api", "jack", "--name", name, "--sessions", folder.name, *flags]
     program = Program(name, command, server.environment)
@@ -161,7 +161,7 @@ def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:
 
 
 def model_file() -> Path:
-    """The shipped model, or in a checkout that has none the tests' own.
+    """The shipped model, or the tests' model in a checkout without one.
 
     Raises:
         UserError: there is neither.
@@ -175,17 +175,17 @@ def model_file() -> Path:
 
 
 def preset_file(folder: Path) -> Path:
-    """A preset to measure and test with: at distance 0 an answer is what was played."""
+    """Writes a preset for measurements and tests: at distance 0 an answer equals the call."""
     preset = folder / "test.yaml"
     preset.write_text(f"model: {model_file()}\nmode: vary\ndistance: 0\nuse: answer\nbars: 2\n", "utf-8")
     return preset
 
 
-# Where the system does not end them with us, they look for themselves.
+# Ends with its parent even where the system does not take care of that.
 _ALIVE = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    "
 _SPIN = [["-c", _ALIVE + "sum(range(10000))"]] * (os.cpu_count() or 1)
 _STREAM = ["-c", f"import numpy as np\na = np.zeros(2**23)\n{_ALIVE}np.add(a, 1.0, out=a)"]
-"""64 MB again and again: more than any cache holds."""
+"""Writes 64 MB over and over, more than any cache holds."""
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def _running(*commands: list[str]) -> Iterator[None]:
 
 
 def load(model: Path) -> AbstractContextManager[None]:
-    """Keeps every core busy with a process of ordinary priority, and a model answering all the time."""
+    """Keeps every core busy at ordinary priority, with a model answering all the time."""
     return _running(*_SPIN, ["-m", "rtgen.bench.hot", "--forever", str(model)])
 
 
@@ -214,7 +214,7 @@ def busy_cores() -> AbstractContextManager[None]:
 
 
 def streamed_memory() -> AbstractContextManager[None]:
-    """Streams through memory without end, as a DAW does with its samples: nothing of ours stays in the caches."""
+    """Streams through memory, as a DAW does with samples, so that nothing of ours stays in the caches."""
     return _running(_STREAM)
 
 
@@ -223,14 +223,14 @@ BESIDE: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "memory streamed beside": streamed_memory,
     "cores busy beside": busy_cores,
 }
-"""What may run beside a program that is measured."""
+"""Background loads during a measurement."""
 
 
 # ---- what a process costs (Linux) -----------------------------------------------------------------------------------
 
 
 def workers(pid: int) -> list[int]:
-    """The processes below a process (Linux)."""
+    """The descendants of a process (Linux)."""
     below: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         children = (task / "children").read_text().split()
@@ -239,22 +239,22 @@ def workers(pid: int) -> list[int]:
 
 
 def libraries(pid: int) -> set[str]:
-    """The files that a process has mapped into its memory (Linux)."""
+    """The files mapped into a process's memory (Linux)."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
     return {fields[5] for line in lines if len(fields := line.split(maxsplit=5)) == 6 and fields[5].startswith("/")}
 
 
 def unique_set_mb(pid: int) -> float:
-    """Memory that a process shares with no other, in MB (Linux)."""
+    """Private memory of a process (unique set size), in MB (Linux)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))]
     return sum(kilobytes) / 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of a core that a process has used so far: to the nanosecond, or where that is not kept, to 10 ms (Linux).
+    """CPU seconds that a process has used so far, with nanosecond resolution if available, else 10 ms (Linux).
 
-    Threads that have ended are left out of the former.
+    The former excludes threads that have ended.
     """
     if Path("/proc/self/schedstat").exists():
         threads = Path(f"/proc/{pid}/task").glob("*/schedstat")

@@ -1,4 +1,4 @@
-"""`rtgen bench`: all measurements in order, the table, and JSON for machines."""
+"""`rtgen bench`: runs all measurements in order; shows the table or exports JSON."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ Step = tuple[str, Callable[[], list[Row]]]
 
 
 def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
-    """Everything, one after the other; how far it is shows on `say`.
+    """Runs all measurements in order, showing progress on `say`.
 
     Args:
-        stage: what carries the MIDI.
-        amount: how much is measured.
+        stage: carries the MIDI.
+        amount: sizes of the measurements.
         say: a console on standard error.
     """
     figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
     steps: list[Step] = [
         ("thru", lambda: measures.thru(stage, amount)),
         ("loops", lambda: measures.loops(stage, amount, figures.counts)),
-        ("notes with everything busy", lambda: measures.busy(stage, amount)),
+        ("notes under load", lambda: measures.busy(stage, amount)),
         ("clock sent", lambda: measures.conducting(stage, amount)),
         ("starts", lambda: measures.starts(stage, amount)),
         ("rest", lambda: measures.rest(stage, amount)),
-        ("answers as they are played", lambda: played(stage, amount.played, amount.beside, 1, amount.calls)),
-        ("the last notes of calls", lambda: last_notes(stage, amount.calls)),
+        ("answers in play", lambda: played(stage, amount.played, amount.beside, 1, amount.calls)),
+        ("last notes of calls", lambda: last_notes(stage, amount.calls)),
         ("answers", lambda: answers(amount.answers)),
         ("clock follower", lambda: follower(amount.seeds)),
     ]
-    # Drawn seldom: the clock of a stage without a server is in this process.
+    # A low refresh rate: without a server, the clock runs in this process.
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=say, transient=True, refresh_per_second=2, disable=not say.is_terminal) as progress:
         task = progress.add_task("", total=len(steps))
@@ -72,10 +72,10 @@ def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
 
 
 def answers(count: int) -> list[Row]:
-    """How long an answer takes, in each mode and with each shipped model, and with the same weights in torch.
+    """Answer times of each shipped model in each mode, next to the same weights in torch if installed.
 
     Raises:
-        RuntimeError: the process that measures it fails.
+        RuntimeError: the measuring process failed.
     """
     models = [str(item.path) for item in available("models")] or [str(model_file())]
     beside = all(find_spec(package) for package in ("torch", "onnx", "train"))
@@ -88,7 +88,7 @@ def answers(count: int) -> list[Row]:
 
 
 def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
-    """Rows of what `answers.samples` gives."""
+    """Rows from the output of `hot.samples`."""
     rows = []
     for sample in samples:
         bare = sample["engine"] != "onnxruntime"
@@ -103,7 +103,7 @@ def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
 
 
 def follower(seeds: int) -> list[Row]:
-    """How far the clock follower is from the truth in simulation; what simpler ones are is in the remarks."""
+    """Simulated error of the clock follower; results of simpler followers are in the remarks."""
     from rtgen.bench.follower import RTGEN, simulate
 
     rows = []
@@ -127,11 +127,11 @@ def follower(seeds: int) -> list[Row]:
     return rows
 
 
-# ---- what is said of it ---------------------------------------------------------------------------------------------
+# ---- reports --------------------------------------------------------------------------------------------------------
 
 
 def as_dict(figures: Figures, *, quick: bool, took_s: float) -> dict[str, Any]:
-    """All of it for a program. Units are in the names; what is not known is None."""
+    """The results for JSON. Units are in the names; unknown values are None."""
     versions = {name.lower(): found for name in _PACKAGES if (found := _version(name))}
     return {
         "rtgen": __version__,
@@ -164,10 +164,10 @@ def _version(package: str) -> str | None:
 
 
 def show(figures: Figures, console: Console) -> None:
-    """All of it for a person."""
+    """Prints the results as a table."""
     console.print(f"[bold]{escape(figures.stage)}[/]", highlight=False, soft_wrap=True)
     if figures.missing:
-        console.print(f"For times by the sample over a real MIDI server: {escape(figures.missing)}", soft_wrap=True)
+        console.print(f"For sample-accurate times over a real MIDI server: {escape(figures.missing)}", soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for title in "count", "p50", "p95", "p99", "max", "p99 calm", "xruns":
@@ -181,7 +181,7 @@ def show(figures: Figures, console: Console) -> None:
     console.print(table)
     if any(row.xruns for row in figures.rows):
         console.print(
-            "calm: without what was played or heard within 1.5 s after the server itself was late (an xrun)",
+            "calm: excludes the 1.5 s after each xrun of the server",
             soft_wrap=True,
         )
     console.print("\n[bold]Targets[/]")

@@ -1,12 +1,12 @@
-"""A JACK server, a MIDI clock and a probe to try a MIDI program with, sample by sample.
+"""A JACK server, a MIDI clock and a probe for sample-accurate tests of a MIDI program.
 
     with Server.start() as server, Clock(server), Probe(server) as probe:
         probe.wait_for_ports("echo-in:", "jack_midi_clock:mclk_out")
         probe.connect(CLOCK_OUT, PROBE_CLOCK)
         ...
 
-The server is private (a name of its own, the dummy driver), so nothing here touches a server that is in use. The clock
-is `jack_midi_clock`, which follows JACK's transport; the probe is the transport's timebase master and says the tempo.
+The server is private (its own name, the dummy driver), so it does not touch a server in use. The clock is
+`jack_midi_clock`, which follows JACK's transport; the probe is the timebase master and sets the tempo.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _PATIENCE_S = 10.0
 _PR_SET_PDEATHSIG = 1
 _serial = itertools.count()
 Timed = tuple[float, bytes]
-"""A frame and the MIDI bytes at it."""
+"""A frame and its MIDI bytes."""
 
 
 class RigError(Exception):
-    """The rig itself does not work; nothing is said about what it was to test."""
+    """The test rig itself failed, so there is no result for the program under test."""
 
 
 def missing() -> str | None:
-    """What keeps the rig from being set up on this machine, in a sentence; None when nothing does."""
+    """Returns, as a sentence, why the rig cannot run on this machine; None if it can."""
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
     if absent:
         return f"{' and '.join(absent)} not found; on Debian: apt-get install jackd2 jack-midi-clock"
@@ -58,10 +58,10 @@ def missing() -> str | None:
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> float:
-    """Waits until `condition` holds; how long it took, in seconds.
+    """Waits until `condition` holds; returns the time this took, in seconds.
 
     Raises:
-        RigError: it did not within `patience_s`.
+        RigError: it did not hold within `patience_s`.
     """
     began = time.perf_counter()
     while not condition():
@@ -72,7 +72,7 @@ def wait_until(condition: Callable[[], bool], what: str, patience_s: float = _PA
 
 
 def end(process: subprocess.Popen[Any], signal_number: int = signal.SIGTERM, patience_s: float = 5.0) -> int:
-    """Ends a process that we started, by force when it does not listen; its exit code."""
+    """Ends a process that we started, by force if it does not react; returns its exit code."""
     if process.poll() is None:
         process.send_signal(signal_number)
     try:
@@ -83,21 +83,21 @@ def end(process: subprocess.Popen[Any], signal_number: int = signal.SIGTERM, pat
 
 
 def ending_with_us(signal_number: int) -> Callable[[], None] | None:
-    """For `preexec_fn`: the process ends with the thread that starts it, even if that is killed (Linux).
+    """A `preexec_fn` that ends the process with the thread that started it, even if that is killed (Linux).
 
-    Of the servers that are left over, JACK allows eight on a machine.
+    JACK allows eight servers on a machine, including leftovers.
     """
     if sys.platform != "linux":
         return None
-    # Found before the fork: afterwards there is only this one call.
+    # Look up `prctl` before the fork, so that only this one call remains after it.
     return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal_number)
 
 
 class Closing:
-    """What can be used in a `with` and is closed at its end."""
+    """Base of context managers that call `close` on exit."""
 
     def close(self) -> None:
-        """Ends what it stands for."""
+        """Ends or releases the resource."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -108,15 +108,15 @@ class Closing:
 
 
 def one_runs() -> bool:
-    """Whether a JACK server runs on this machine, ours or another (Linux)."""
+    """Whether any JACK server runs on this machine, ours or not (Linux)."""
     return any(_program_of(process).startswith("jackd") for process in Path("/proc").glob("[0-9]*"))
 
 
 def _forget_dead_servers() -> None:
-    """Clears JACK's list of servers if none is running.
+    """Clears JACK's registry of servers if none is running.
 
-    A server that was killed counts among the eight that JACK allows until another takes its name. (jackd has an option
-    for this, `--replace-registry`; version 1.9.21 does not understand it.)
+    A killed server counts among the eight that JACK allows until another takes its name. (jackd has the option
+    `--replace-registry` for this, but version 1.9.21 does not accept it.)
     """
     if not one_runs():
         with suppress(OSError):
@@ -135,11 +135,11 @@ class Server(Closing):
     """A private JACK server with the dummy driver.
 
     Args:
-        name: what clients ask for.
-        period: frames in a cycle.
-        realtime: whether its cycle runs under real-time scheduling.
+        name: server name for clients.
+        period: frames per cycle.
+        realtime: whether its cycle has real-time scheduling.
         synchronous: whether its cycle waits for every client.
-        process: the server.
+        process: the server process.
     """
 
     name: str
@@ -150,18 +150,18 @@ class Server(Closing):
 
     @classmethod
     def start(cls, period: int = PERIOD, *, synchronous: bool = True, name: str | None = None) -> Server:
-        """Starts one, without real-time scheduling where that is refused; under the name of one that ended, if given.
+        """Starts a server, without real-time scheduling if that is refused; `name` may be that of a server that ended.
 
-        Synchronous, because a server that does not wait drops what a late client should have seen: on a busy machine
-        with two cores one clock in 300, before any program under test is there. One that waits loses nothing, and
-        says so when it was late (`Capture.xruns`).
+        Synchronous by default: an asynchronous server drops what a late client should have received. On a busy machine
+        with two cores that is one clock in 300, even without a program under test. A synchronous server loses nothing
+        and reports when it was late (`Capture.xruns`).
 
         Raises:
             RigError: it does not start either way.
         """
-        if name is None:  # clients that wait for one to come back look into the list as it was
+        if name is None:  # clients waiting for a named server to return need the old registry
             _forget_dead_servers()
-        # It tells of every cycle that was late; into a pipe that nobody reads, until it stands still.
+        # jackd reports every late cycle; a pipe that nobody reads would fill up and block it.
         with tempfile.TemporaryFile() as said:
             for realtime in True, False:
                 server = cls._launch(
@@ -179,14 +179,14 @@ class Server(Closing):
 
     @classmethod
     def _launch(cls, name: str, period: int, realtime: bool, synchronous: bool, said: IO[bytes]) -> Server:
-        # Few ports: the server's shared memory would otherwise not fit into a container's 64 MB.
+        # Few ports, so that the server's shared memory fits into a container's 64 MB.
         engine = ["-n", name, "-R" if realtime else "-r", *(["-S"] if synchronous else []), "-p", "128"]
         driver = ["-d", "dummy", "-r", str(RATE), "-p", str(period)]
         process = subprocess.Popen(
             ["jackd", *engine, *driver],
             stdout=said,
             stderr=said,
-            # Nobody else wants the dummy: do not ask the desktop's session bus for it.
+            # The dummy driver needs no device reservation over the desktop's session bus.
             env={**os.environ, "JACK_NO_AUDIO_RESERVATION": "1"},
             start_new_session=True,
             preexec_fn=ending_with_us(signal.SIGTERM),
@@ -195,7 +195,7 @@ class Server(Closing):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which every JACK client finds this server and starts no other."""
+        """Environment in which every JACK client finds this server and starts no other."""
         return {**os.environ, "JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1"}
 
     def _answers(self) -> bool:
@@ -222,11 +222,11 @@ class Server(Closing):
 
 
 class Clock(Closing):
-    """`jack_midi_clock`: sends Start, clocks, Stop and song position as JACK's transport moves.
+    """`jack_midi_clock`: sends Start, Stop, clocks and song position as JACK's transport moves.
 
     Args:
-        server: where it runs.
-        jitter: percent of a clock by which it errs on purpose.
+        server: its JACK server.
+        jitter: deliberate jitter, in percent of a clock.
         resync_s: seconds between a song position and the Continue after it.
     """
 
@@ -241,23 +241,23 @@ class Clock(Closing):
         )
 
     def close(self) -> None:
-        """Ends it."""
-        # It knows no SIGTERM, and looks for its signals once a second.
+        """Ends the clock."""
+        # It does not handle SIGTERM, and checks for signals once a second.
         end(self._process, signal.SIGINT)
 
 
 @dataclass(frozen=True)
 class Capture:
-    """What a probe saw, in absolute frames, in order of arrival.
+    """What a probe captured, in absolute frames, in order of arrival.
 
     Args:
-        output: what came out of the program under test.
-        clock: what the MIDI clock sent.
-        played: what the probe itself played.
-        gaps: frames at which the probe had missed a cycle; something may be missing there.
-        xruns: frames at which the server said that it was late.
-        lags: (frame, seconds): by how much the steady clock is ahead of the server's frames, wherever that changes.
-            While it gets ahead, the frames stand still.
+        output: output of the program under test.
+        clock: sent by the MIDI clock.
+        played: played by the probe itself.
+        gaps: frames at which the probe had missed a cycle, so that events may be missing.
+        xruns: frames at which the server reported an xrun.
+        lags: (frame, seconds): how far the steady clock is ahead of the server's frames, at each change. While it gets
+            ahead, the frame count stands still.
     """
 
     output: list[Timed] = field(default_factory=list)
@@ -268,10 +268,10 @@ class Capture:
     lags: list[tuple[float, float]] = field(default_factory=list)
 
     def stood_still_ms(self, window_s: float = 1.5) -> float:
-        """For how long the server's frames stood still, in all, in the worst of all windows of so many seconds."""
+        """Total time that the frame count stood still, in the worst window of `window_s` seconds."""
         worst, before = 0.0, deque[tuple[float, float]]()
         for at, lag in self.lags:
-            # The lag before the first one in the window holds until then.
+            # The last lag before the window still holds at its start.
             while len(before) > 1 and before[1][0] <= at - window_s * RATE:
                 before.popleft()
             worst = max(worst, lag - min((lag for _, lag in before), default=lag))
@@ -279,12 +279,12 @@ class Capture:
         return worst * 1000
 
     def __add__(self, other: Capture) -> Capture:
-        """This and what came after it."""
+        """Appends a later capture."""
         return Capture(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 class Probe(Closing):
-    """Conducts, plays and records; `probe.py` in a process of its own."""
+    """Controls `probe.py` in its own process: conducts, plays and records."""
 
     def __init__(self, server: Server) -> None:
         self._process = subprocess.Popen(
@@ -314,7 +314,7 @@ class Probe(Closing):
         return list(self._ask("ports"))
 
     def wait_for_ports(self, *prefixes: str, patience_s: float = _PATIENCE_S) -> float:
-        """Waits until a port with each of the prefixes exists; how long it took, in seconds."""
+        """Waits until a port with each prefix exists; returns the time this took, in seconds."""
 
         def all_there() -> bool:
             ports = self.ports()
@@ -323,7 +323,7 @@ class Probe(Closing):
         return wait_until(all_there, f"ports {', '.join(prefixes)}", patience_s)
 
     def connect(self, *pairs: tuple[str, str]) -> None:
-        """Connects source to destination, as soon as both exist and their clients are active."""
+        """Connects source to destination, once both exist and their clients are active."""
         for source, destination in pairs:
             wait_until(partial(self._ask, "connect", source, destination), f"connecting {source}, {destination}")
 
@@ -334,7 +334,7 @@ class Probe(Closing):
         self._ask("conduct", tempos.for_probe)
 
     def start(self) -> None:
-        """Lets the transport roll from where it is."""
+        """Starts the transport where it is."""
         self._ask("start")
 
     def stop(self) -> None:
@@ -353,12 +353,12 @@ class Probe(Closing):
         wait_until(lambda: self.position()[1] == 0, "the transport's return")
 
     def position(self) -> tuple[bool, int]:
-        """Whether the transport rolls, and its frame."""
+        """Whether the transport is rolling, and its frame."""
         rolls, frame = self._ask("position")
         return rolls, frame
 
     def wait_for_frame(self, frame: float) -> None:
-        """Sleeps until the rolling transport has come to a frame."""
+        """Sleeps until the rolling transport reaches a frame."""
         remaining = frame - self.position()[1]
         time.sleep(max(remaining / RATE, 0))
         wait_until(lambda: self.position()[1] >= frame, f"the transport's arrival at frame {frame}")
@@ -366,7 +366,7 @@ class Probe(Closing):
     # Music
 
     def play(self, script: Sequence[tuple[int, bytes]]) -> None:
-        """Sets what is played while the transport rolls: (transport frame, message)."""
+        """Sets the script to play while the transport rolls: (transport frame, message)."""
         self._ask("play", sorted(script, key=lambda timed: timed[0]))
 
     def send(self, data: bytes) -> None:
@@ -374,11 +374,11 @@ class Probe(Closing):
         self._ask("send", data)
 
     def now(self) -> int:
-        """The present absolute frame."""
+        """The current absolute frame."""
         return int(self._ask("now"))
 
     def take(self) -> Capture:
-        """What was captured since the last time. Ask while nothing matters: a large answer holds the probe up."""
+        """Returns what was captured since the last call. Not during a measurement: a large reply delays the probe."""
         return Capture(*self._ask("take"))
 
     def close(self) -> None:
@@ -394,7 +394,7 @@ class Probe(Closing):
 
 
 class TempoMap:
-    """Which tick (480 to the beat) lies at which frame of JACK's transport.
+    """Maps ticks (480 per beat) to frames of JACK's transport.
 
     Args:
         tempos: (tick, BPM), the first at tick 0, every tick on a MIDI clock (a multiple of 20).

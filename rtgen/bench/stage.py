@@ -1,7 +1,7 @@
-"""What carries the MIDI while something is measured: a JACK server where one can be had, pipes where not.
+"""Stages carry the MIDI during measurements: a JACK server if available, else pipes.
 
-A stage runs a program and performs for it. What it captures is in frames of `server.RATE` on either: a JACK server's
-own, or the system's steady clock in that unit.
+A stage runs a program and plays to it. Captured times are in frames of `server.RATE` on both: a JACK server's own
+frames, or the system's steady clock in that unit.
 """
 
 from __future__ import annotations
@@ -41,40 +41,40 @@ Script = Sequence[tuple[float, bytes]]
 """Ticks and messages, in order."""
 Setting = bool | int | float | str
 Settings = dict[str, Setting]
-"""The daemon's: `preset`, `use`, `bars`, `distance`, `tempo`, `thru`, `clock`, `send_clock`; what is not named is as in
-`programs.preset_file`."""
+"""Settings of the daemon: `preset`, `use`, `bars`, `distance`, `tempo`, `thru`, `clock`, `send_clock`; others default
+to `programs.preset_file`."""
 _SETTLE_S = 0.3
 _LONGEST_PERIOD = 4096
 
 
 class Stage(Closing):
-    """What carries the MIDI; `title` says it in words, `kind` for machines."""
+    """Carries the MIDI; `title` describes it in words, `kind` for JSON."""
 
     title: str
     kind: str
     period_ms: float | None = None
     missing: str | None = None
-    """What a better stage lacks here."""
+    """Why no better stage is available here."""
 
     def start(self, what: str, settings: Settings) -> Program:
         """Starts the `daemon`, or the baseline `echo` or `sleep`."""
         raise NotImplementedError
 
     def ports_opened(self, program: Program) -> float:
-        """Waits until a program's ports are open; when that was, in seconds from its start."""
+        """Waits until a program's ports are open; returns when they were, in seconds from its start."""
         raise NotImplementedError
 
     def playing(self, what: str, **settings: Setting) -> AbstractContextManager[Program]:
-        """A program, connected, with its model ready; afterwards it is gone, and the song at its start."""
+        """A connected program with its model ready; on exit it is ended, and the song is back at its start."""
         raise NotImplementedError
 
     def perform(self, program: Program, tempos: TempoMap, script: Script, until: int) -> Capture:
-        """Plays a script with a clock from the start of the song until a tick, and stops there."""
+        """Plays a script and a clock from the start of the song to the tick `until`, then stops."""
         raise NotImplementedError
 
 
 class JackStage(Stage):
-    """A private JACK server, `jack_midi_clock`, and a probe that stamps all by the sample."""
+    """A private JACK server, `jack_midi_clock`, and a probe with sample-accurate timestamps."""
 
     kind = "jack"
 
@@ -108,7 +108,7 @@ class JackStage(Stage):
 
     @contextmanager
     def playing(self, what: str, **settings: Setting) -> Iterator[Program]:
-        """A program, connected."""
+        """A connected program."""
         with self.start(what, settings) as program:
             program.attach(self._probe, CLOCK_OUT)
             if what == "daemon":
@@ -120,7 +120,7 @@ class JackStage(Stage):
 
     def perform(self, program: Program, tempos: TempoMap, script: Script, until: int) -> Capture:
         """Plays a script."""
-        del program  # it is connected
+        del program  # already connected
         time.sleep(_SETTLE_S)
         self._probe.take()
         self._probe.conduct(tempos)
@@ -132,18 +132,18 @@ class JackStage(Stage):
         return self._probe.take()
 
     def close(self) -> None:
-        """Ends them all."""
+        """Ends the probe, the clock and the server."""
         self._stack.close()
 
 
 class PipeStage(Stage):
-    """Pipes to the program, a clock of our own, and the stamps of the system's steady clock."""
+    """Pipes to the program, a clock of our own, and timestamps of the system's steady clock."""
 
     kind = "pipes"
 
     def __init__(self) -> None:
         self.missing = missing()
-        self.title = "no MIDI server: pipes between processes, and the system's clock"
+        self.title = "no MIDI server: pipes between processes, timed by the system clock"
         self._folder = tempfile.TemporaryDirectory()
         self._preset = preset_file(Path(self._folder.name))
 
@@ -155,12 +155,12 @@ class PipeStage(Stage):
         return Piped("rtgen", ["-m", "rtgen.bench.pipe", json.dumps(every)])
 
     def ports_opened(self, program: Program) -> float:
-        """Waits until the program says so."""
+        """Waits until the program reports it."""
         return program.wait_for_line("ports open")
 
     @contextmanager
     def playing(self, what: str, **settings: Setting) -> Iterator[Program]:
-        """A program, connected."""
+        """A connected program."""
         with self.start(what, settings) as program:
             program.wait_for_line("model ready" if what == "daemon" else "ports open")
             yield program
@@ -171,7 +171,7 @@ class PipeStage(Stage):
         time.sleep(_SETTLE_S)
         capture = Capture()
         sent_before = len(program.sent)
-        # A thread of its own, so that what it asks of the scheduler ends with it.
+        # A separate thread, so that its real-time priority ends with it.
         conductor = threading.Thread(target=_conduct, args=(program, tempos, script, until, capture))
         conductor.start()
         conductor.join()
@@ -180,15 +180,15 @@ class PipeStage(Stage):
         return capture
 
     def close(self) -> None:
-        """Leaves nothing behind."""
+        """Removes the temporary folder."""
         self._folder.cleanup()
 
 
 def _conduct(program: Piped, tempos: TempoMap, script: Script, until: int, capture: Capture) -> None:
-    """Plays clock and script at their times; what is captured is when that really was."""
+    """Plays clock and script on time; captures the actual times."""
     prefer_this_thread()
     clocks: list[Timed] = [(tick, bytes((midi.CLOCK,))) for tick in range(0, until, TICKS_PER_CLOCK)]
-    # Sorting is stable, so that a clock comes before the notes of its tick.
+    # Sorting is stable, so a clock comes before notes at the same tick.
     events = sorted([(0.0, bytes((midi.START,))), *clocks, *script], key=lambda e: e[0])
     start = time.perf_counter() + 0.05
     with suppress(BrokenPipeError):
@@ -201,23 +201,23 @@ def _conduct(program: Piped, tempos: TempoMap, script: Script, until: int, captu
 
 
 def open_stage(over: Over, period: int | None, synchronous: bool) -> Stage:
-    """A JACK server if one can be had, or is insisted on; pipes if not.
+    """Opens a JACK stage if it is available or required, else pipes.
 
     Args:
-        over: what is wanted.
-        period: frames in a cycle of the server; None is 64.
+        over: the requested stage.
+        period: frames per cycle of the server; None means 64.
         synchronous: whether the server waits for its clients.
 
     Raises:
-        UserError: what is wanted is not to be had.
+        UserError: the requested stage is not available.
     """
     if period is not None and (period & (period - 1) or not 16 <= period <= _LONGEST_PERIOD):
-        raise UserError(f"--period {period} is no period of a JACK server; take a power of two from 16 to 4096")
+        raise UserError(f"--period {period} is not a valid JACK period; use a power of two from 16 to 4096")
     lacks = missing()
     of_jack = "--period" if period is not None else "" if synchronous else "--asynchronous"
     if over == "jack" and lacks:
-        raise UserError(f"There is no bench over JACK here: {lacks}; or leave --over out")
+        raise UserError(f"The bench cannot run over JACK here: {lacks}; or leave --over out")
     if of_jack and (over == "pipes" or lacks):
         reason = f" ({lacks})" if lacks else ""
-        raise UserError(f"{of_jack} is a JACK server's, and this bench runs over pipes{reason}; leave it out")
+        raise UserError(f"{of_jack} applies only to JACK, but this bench runs over pipes{reason}; leave it out")
     return PipeStage() if over == "pipes" or lacks else JackStage(period or PERIOD, synchronous)

@@ -1,4 +1,4 @@
-"""What was captured, read as music: a grid of ticks from the clock, notes from the output, and how far they differ."""
+"""Reads captures as music: a tick grid from the clock, notes from the output, and the differences."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ CLOCK, START, CONTINUE, STOP, POSITION = 0xF8, 0xFA, 0xFB, 0xFC, 0xF2
 
 
 class UnsafeError(AssertionError):
-    """A stream of notes that would leave a synthesizer sounding, or confuse it."""
+    """A note stream that would leave stuck notes on a synthesizer, or confuse it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The clock's own grid from a Start or Continue to the Stop after it.
+    """The clock's tick grid from a Start or Continue to the following Stop.
 
     Args:
         tick: song position of the first clock.
         clocks: frame of each clock, 20 ticks apart.
-        stop: frame of the Stop; None when there was none.
+        stop: frame of the Stop; None if there was none.
     """
 
     tick: int
@@ -34,7 +34,7 @@ class Run:
     stop: float | None
 
     def frame(self, tick: float) -> float:
-        """When a tick was due, between clocks by a straight line; at the ends the last interval goes on."""
+        """The frame at which a tick was due: linear between clocks, extrapolated at the ends."""
         at = (tick - self.tick) / TICKS_PER_CLOCK
         index = min(max(int(at), 0), len(self.clocks) - 2)
         before, after = self.clocks[index : index + 2]
@@ -74,7 +74,7 @@ def runs(clock: Iterable[Timed]) -> list[Run]:
 
 
 class Sounded(NamedTuple):
-    """A note that came out; frames are absolute."""
+    """A note of the output, in absolute frames."""
 
     on: float
     off: float
@@ -87,7 +87,7 @@ def sounded(output: Iterable[Timed]) -> list[Sounded]:
     """The notes of a stream, in order of their note-ons.
 
     Raises:
-        UnsafeError: a note-on has not exactly one note-off, a note-off no note-on, or a note never ends.
+        UnsafeError: a note-on without exactly one note-off, a note-off without note-on, or a note that never ends.
     """
     notes: list[Sounded] = []
     held: dict[tuple[int, int], tuple[float, int]] = {}
@@ -111,25 +111,25 @@ def sounded(output: Iterable[Timed]) -> list[Sounded]:
 
 
 class Difference(NamedTuple):
-    """How far a note that came out is from the one that was meant, in frames (positive is late)."""
+    """Deviation of a note from the expected one, in frames (positive is late)."""
 
     on: float
     off: float
     at: float
-    """When it was meant to begin."""
+    """Expected onset."""
 
 
 def within(notes: Iterable[Sounded], run: Run, first: float, last: float) -> list[Sounded]:
-    """The notes that began between two ticks (half a clock earlier counts as on time)."""
+    """The notes that began between two ticks (up to half a clock early counts as on time)."""
     slack = TICKS_PER_CLOCK / 2
     return [n for n in notes if run.frame(first - slack) <= n.on < run.frame(last - slack)]
 
 
 def compare(meant: Sequence[Note], heard: Iterable[Sounded], run: Run, start: int) -> list[Difference]:
-    """Pairs the notes that were meant, from tick `start` on, with those heard, pitch by pitch in order.
+    """Pairs expected notes, from tick `start` on, with those heard, by pitch and in order.
 
     Raises:
-        AssertionError: notes are missing or too many, or a velocity differs.
+        AssertionError: missing or extra notes, or a different velocity.
     """
     by_pitch: dict[int, list[Sounded]] = defaultdict(list)
     for note in sorted(heard):
@@ -150,5 +150,5 @@ def compare(meant: Sequence[Note], heard: Iterable[Sounded], run: Run, start: in
 
 
 def milliseconds(frames: float) -> float:
-    """Frames as milliseconds."""
+    """Converts frames to milliseconds."""
     return frames * 1000 / RATE

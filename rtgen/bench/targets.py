@@ -1,4 +1,4 @@
-"""The targets, and whether a run met them."""
+"""Targets of the bench, and whether a run met them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rtgen.bench.figures import Figures, Row, Target, quantile
 from rtgen.bench.server import RATE
 
 THRU, IDLE, BUSY = "thru", "notes, idle", "notes, model and both cores busy"
-SENT = "clock sent, off an even line"
-FOLLOWER, ANSWERS, LOOPS = "clock follower, simulated", "an answer in a loop of them, warm", "answers in time"
-PLAYED = "an answer as it is played, once in 4 s"
-START, MEMORY, REST = "start", "memory of its own", "share of a core at rest"
+SENT = "clock sent, off even spacing"
+FOLLOWER, ANSWERS, LOOPS = "clock follower, simulated", "answers without pause, warm caches", "answers in time"
+PLAYED = "answers in play, one every 4 s"
+START, MEMORY, REST = "start", "private memory", "CPU of one core at rest"
 SECTIONS = THRU, IDLE, BUSY, SENT, FOLLOWER, LOOPS, PLAYED, ANSWERS, START, MEMORY, REST
 """In the order of the table."""
 LAST_NOTES = "last notes, 30 ms before the boundary, answered"
 RTGEN, PORTS, REAL_TIME = "rtgen", "ports open", "real-time process"
-STILL, ROLLING = "no clock", "clock, nobody plays"
+STILL, ROLLING = "no clock", "clock running, nobody plays"
 JITTER, STEP = "jitter of ±2 ms, 120 BPM", "the same, 120 to 126 BPM"
 _RMS_MS, _CLOCKS = 0.4, 12
 _ROOM_MS = 0.5
@@ -26,7 +26,7 @@ _LOOPS, _PORTS_MS, _MEMORY_MB, _REST_PERCENT = 1000, 500, 40, 1.0
 
 
 def targets(figures: Figures) -> list[Target]:
-    """Every target that something was measured for."""
+    """All targets for which something was measured."""
     return [*_timing(figures), *_follower(figures), *_loops(figures), *_played(figures), *_machine(figures)]
 
 
@@ -36,10 +36,10 @@ def _timing(figures: Figures) -> Iterator[Target]:
     if row and echo:
         ours, bare = (quantile(r.calm or r.values, 0.5) for r in (row, echo))
         same = None if period is None else ours <= bare + _FRAME_MS
-        yield Target("thru at p50 equal to the bare echo", f"{ours:.2f} ms, echo {bare:.2f} ms", same)
+        yield Target("thru p50 equal to the bare echo's", f"{ours:.2f} ms, echo {bare:.2f} ms", same)
         more = row.p99_calm - echo.p99_calm
         found = f"{row.p99_calm:.2f} ms, echo {echo.p99_calm:.2f} ms{_all(row)}"
-        yield Target("thru at p99 within one period of it", found, None if period is None else more <= period)
+        yield Target("thru p99 within one period of the bare echo's", found, None if period is None else more <= period)
     for section in IDLE, BUSY:
         if row := figures.find(section, RTGEN):
             limit = None if period is None else period + _ROOM_MS
@@ -49,7 +49,7 @@ def _timing(figures: Figures) -> Iterator[Target]:
 
 
 def _all(row: Row) -> str:
-    return f"; {row.figures['p99']:.2f} ms with what {row.xruns} xruns spoilt" if row.xruns else ""
+    return f"; {row.figures['p99']:.2f} ms including {row.xruns} xruns" if row.xruns else ""
 
 
 def _follower(figures: Figures) -> Iterator[Target]:
@@ -59,16 +59,16 @@ def _follower(figures: Figures) -> Iterator[Target]:
     if row := figures.find(FOLLOWER, STEP):
         middle, rms = row.more["clocks_to_1_ms_median"], row.more["clocks_to_1_ms_rms"]
         met = middle is not None and middle <= _CLOCKS
-        found = f"{middle} at the median of all runs, {rms} by their rms"
-        yield Target(f"clock follower, 120 to 126 BPM: within 1 ms again in {_CLOCKS} clocks", found, met)
+        found = f"{middle} clocks by the median of all runs, {rms} by their rms"
+        yield Target(f"clock follower, 120 to 126 BPM: back within 1 ms in {_CLOCKS} clocks", found, met)
 
 
 def _loops(figures: Figures) -> Iterator[Target]:
     if counts := figures.counts:
         late, loops = counts["late"], counts["loops"]
-        # Too few loops can show that the target is missed, and not that it is met.
+        # Too few loops can show that the target is missed, but not that it is met.
         met = False if late else True if loops >= _LOOPS else None
-        more = "" if loops >= _LOOPS else f"; for all of it: rtgen bench --loops {_LOOPS}"
+        more = "" if loops >= _LOOPS else f"; for the full test: rtgen bench --loops {_LOOPS}"
         found = f"{late} late in {loops}{more}"
         yield Target(f"no late answer in {_LOOPS} loops at 60 to 240 BPM", found, met)
 
@@ -77,7 +77,7 @@ def _played(figures: Figures) -> Iterator[Target]:
     rows = [row for row in figures.rows if row.section == PLAYED and "late" in row.more]
     if rows:
         late, asked = (sum(row.more[name] for row in rows) for name in ("late", "asked"))
-        yield Target("no late answer as it is played, the first ones included", f"{late} late of {asked}", late == 0)
+        yield Target("no late answer in play, including the first ones", f"{late} late of {asked}", late == 0)
     for alone in (row for row in rows if row.what.endswith(", alone") and row.more["lead_ms"]):
         most = _CONTINUE_LEAD_MS if alone.what.startswith("continue") else _LEAD_MS
         longest = max(alone.more["lead_ms"])
@@ -99,6 +99,6 @@ def _machine(figures: Figures) -> Iterator[Target]:
             for b in (False, True)
         )
         if bare:
-            # A JACK client has a thread that wakes in every period, whatever it is for.
-            found = f"{ours - bare:.2f} %: {ours:.2f} % less the echo's {bare:.2f} %"
-            yield Target(f"{state}: under 1 % of a core beyond the bare echo", found, ours - bare < _REST_PERCENT)
+            # Subtract the echo: every JACK client has a thread that wakes in every period.
+            found = f"{ours - bare:.2f} %: {ours:.2f} % minus the echo's {bare:.2f} %"
+            yield Target(f"{state}: under 1 % of a core more than the bare echo", found, ours - bare < _REST_PERCENT)

@@ -1,7 +1,7 @@
-"""The model contract: what the metadata of an `.onnx` file must say for rtgen to run it.
+"""The model contract: the metadata that an `.onnx` file needs for rtgen to run it.
 
-A card is one JSON object under the metadata key `rtgen`. Whoever exports a model with such a card, and with the inputs
-and outputs that its role asks for, can play it without a change in rtgen. `docs/contract.md` tells it at length.
+A card is one JSON object under the metadata key `rtgen`. Any model with a valid card, and with the inputs and outputs
+of its role, can be played without changing rtgen. See `docs/contract.md` for the full description.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from rtgen.music.time import Grid
 FORMAT_VERSION = 1
 METADATA_KEY = "rtgen"
 PLANES = ("onset", "hold", "velocity", "micro")
-"""The planes of a roll, in the order in which they are stacked."""
+"""Planes of a piano roll, in stacking order."""
 
 Shape = tuple[int | str, ...]
-"""A tensor's dimensions: numbers, or `batch`, `steps` and `time`, which a model leaves free."""
+"""Tensor dimensions: numbers, or the names of the free ones, `batch`, `steps` and `time`."""
 INTEGERS = frozenset({"symbol", "note", "given", "chosen"})
 """Inputs and outputs that are int64; all others are float32."""
 CHOICES = 4
-"""What is chosen of a note: shift, pitch, duration, velocity."""
+"""Choices that make up a note: shift, pitch, duration, velocity."""
 MAX_LATENTS = 4096
 MAX_SYMBOLS = 65_536
 MAX_STATE = 2**20
-"""Most numbers that a state may have for one sequence."""
+"""Largest size of a state, in numbers per sequence."""
 _MAX_SYMBOL_STEPS = 10_000
 
 
@@ -43,10 +43,10 @@ class Condition:
     """An input that steers the model: float32 of shape (batch, size).
 
     Args:
-        name: of the input.
-        size: values a loop.
-        default: values for when nothing else is asked for.
-        help: what it does, one line.
+        name: input name.
+        size: values per loop.
+        default: values used when none are given.
+        help: one-line description.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Latent:
-    """A dimension of the model's code.
+    """A dimension of the latent code.
 
     Args:
-        name: for the player.
-        low: lower end of the range that its training data used.
+        name: shown to the player.
+        low: lower end of the range found in the training data.
         high: upper end.
-        mean: of the normal distribution from which new codes are drawn.
+        mean: mean of the normal distribution from which new codes are sampled.
         sd: its standard deviation.
     """
 
@@ -76,11 +76,11 @@ class Latent:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a sequence model remembers from one symbol to the next: an input, and the output `<name>_next`.
+    """Recurrent state of a sequence model: an input, and the output `<name>_next`.
 
     Args:
-        name: of the input.
-        shape: its dimensions, one of which is `batch`. A sequence begins with zeros.
+        name: input name.
+        shape: dimensions, one of which is `batch`. A sequence starts from zeros.
     """
 
     name: str
@@ -89,9 +89,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """What a sequence model says at a time: strike these pitches together, then go on by so many steps.
+    """One token of a sequence model: strike these pitches together, then advance by `steps`.
 
-    Without pitches it is a wait. Without either it is padding, which is never drawn.
+    Without pitches it is a rest. Without pitches and steps it is padding, which is never sampled.
     """
 
     pitches: tuple[int, ...]
@@ -100,7 +100,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A set the model was trained on."""
+    """A training set."""
 
     name: str
     licence: str
@@ -109,27 +109,27 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a model says of itself.
+    """A model's metadata.
 
     Args:
-        name: the model's name.
-        role: what it does; a key of `ROLES`.
+        name: model name.
+        role: kind of model; a key of `ROLES`.
         grid: steps and pitches of its rolls.
-        min_steps: fewest steps that it takes at once.
-        max_steps: most.
+        min_steps: shortest input, in steps.
+        max_steps: longest input, in steps.
         step_multiple: the number of steps must be a multiple of this.
         description: one sentence for the player.
         conditions: further inputs.
-        latents: the dimensions of its code, if it has one.
-        states: what a sequence model remembers.
-        vocabulary: the symbols of a sequence model, in the order of their numbers.
-        spelling: the classes of notes of a continuer.
-        in_key: whether it is told music, and tells it, as if it were in C major or A minor.
-        prior: of an autoencoder: whether it makes codes of noise, given attributes.
-        threshold: onset probability from which a cell is a note.
+        latents: dimensions of its latent code, if it has one.
+        states: recurrent states of a sequence model.
+        vocabulary: symbols of a sequence model, by index.
+        spelling: note classes of a continuer.
+        in_key: whether its input and output are transposed to C major or A minor.
+        prior: whether an autoencoder also has a prior, which maps noise and attributes to codes.
+        threshold: onset probability from which a cell counts as a note.
         data: training sets with licences.
-        metrics: measured figures by name, the baselines among them.
-        training: how it was made (commands, wall time, parameters, seed ...).
+        metrics: measured figures by name, including baselines.
+        training: how it was trained (commands, wall time, parameters, seed ...).
     """
 
     name: str
@@ -153,33 +153,33 @@ class Card:
 
     @property
     def kind(self) -> Role:
-        """The role, with all that belongs to it."""
+        """The role and its traits."""
         return ROLES[self.role]
 
     def inputs(self) -> dict[str, Shape]:
-        """The inputs that the role, the states and the conditions ask for, with their shapes."""
+        """Names and shapes of all inputs: those of the role, the states and the conditions."""
         states = {state.name: state.shape for state in self.states}
         conditions: dict[str, Shape] = {c.name: ("batch", c.size) for c in self.conditions}
         of_prior = _PRIOR.inputs if self.prior else {}
         return {**self._sized({**self.kind.inputs, **of_prior}), **states, **conditions}
 
     def outputs(self) -> dict[str, Shape]:
-        """The outputs that the role and the states ask for, with their shapes."""
+        """Names and shapes of all outputs: those of the role and the states."""
         states = {f"{state.name}_next": state.shape for state in self.states}
         of_prior = _PRIOR.outputs if self.prior else {}
         return {**self._sized({**self.kind.outputs, **of_prior}), **states}
 
     def halves(self) -> Mapping[str, Sequence[str]]:
-        """Of a model in parts: for each part's first input the outputs that need it and no other's."""
+        """For a model in parts, map the first input of each part to the outputs that only that part computes."""
         return {**self.kind.halves, **(_PRIOR.halves if self.prior else {})}
 
     def classes(self) -> tuple[int, ...]:
-        """How many shifts, pitches, durations and velocities there are; nothing without a spelling."""
+        """Number of shift, pitch, duration and velocity classes; empty without a spelling."""
         s = self.spelling
         return (len(s.shifts), self.grid.pitches, len(s.durations), len(s.velocities)) if s else ()
 
     def _sized(self, shapes: Mapping[str, Sequence[str | int]]) -> dict[str, Shape]:
-        """Shapes with the sizes that the card knows in the place of their names."""
+        """Replaces dimension names by the sizes known from the card."""
         sizes = {"pitches": self.grid.pitches, "latents": len(self.latents), "symbols": len(self.vocabulary)}
         sizes["classes"] = sum(self.classes())
         if self.min_steps == self.max_steps:
@@ -187,20 +187,20 @@ class Card:
         return {name: tuple(sizes.get(str(d), d) for d in dimensions) for name, dimensions in shapes.items()}
 
     def metadata(self) -> dict[str, str]:
-        """What an exporter writes into the metadata of the `.onnx`."""
+        """The metadata that an exporter writes into the `.onnx` file."""
         said = {name: value for name, value in asdict(self).items() if value is not None}
         return {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, **said}, sort_keys=True)}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], file: str) -> Card:
-        """The card in an `.onnx` file's metadata.
+        """Reads the card from an `.onnx` file's metadata.
 
         Args:
             metadata: the file's custom metadata.
-            file: what errors call the file.
+            file: file name for error messages.
 
         Raises:
-            UserError: there is no card, it is of another format version, or a field is missing or wrong.
+            UserError: the card is missing, has another format version, or has a missing or invalid field.
         """
         if METADATA_KEY not in metadata:
             raise UserError(
@@ -227,17 +227,17 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The inputs and outputs that make a model fit for a job.
+    """Inputs and outputs required of a kind of model.
 
     Args:
-        modes: what it can play.
+        modes: modes it can play.
         inputs: names and shapes.
         outputs: names and shapes.
-        halves: of a model in two halves: for each input the outputs that need it and no other.
-        needs: fields of the card that belong to this role, of those in `_OWN`.
-        in_key: whether its models must be told music in one key, or must not; None leaves it to them.
-        pitched: whether its pitches are notes; else they are drums.
-        unit: what one run of the network answers: a loop, a symbol, or a note.
+        halves: for a model in two halves, maps an input to the outputs that only its half computes.
+        needs: card fields that the role requires, of those in `_OWN`; it has no others of them.
+        in_key: whether its models must hear all music in one key, or must not; None: either.
+        pitched: whether pitches are notes; otherwise they are drums.
+        unit: what one run of the network answers.
     """
 
     modes: tuple[Mode, ...]
@@ -251,36 +251,36 @@ class Role:
 
     @property
     def fills(self) -> bool:
-        """Whether it fills in what is hidden from it."""
+        """Whether it fills in hidden cells."""
         return "mask" in self.inputs
 
     @property
     def encodes(self) -> bool:
-        """Whether it makes a code of a loop."""
+        """Whether it encodes loops."""
         return "mean" in self.outputs
 
     @property
     def decodes(self) -> bool:
-        """Whether it makes a loop of a code."""
+        """Whether it decodes latent codes."""
         return "code" in self.inputs
 
     @property
     def listens(self) -> bool:
-        """Whether it hears what is played note by note, before it has to answer."""
+        """Whether it reads the input note by note before it has to answer."""
         return self.unit == "note"
 
 
 _ROLL = ("batch", len(PLANES), "pitches", "steps")
 _PLANES = dict.fromkeys(PLANES, ("batch", "pitches", "steps"))
 ROLES: dict[str, Role] = {
-    # roll: the planes of `PLANES`, 0 where hidden. mask: 1 where the roll is hidden and is to be filled in.
+    # roll: the planes of `PLANES`, 0 where masked. mask: 1 where the roll is masked and to be filled in.
     # phase: `roll.bar_phase`. Outputs are probabilities (onset, hold), velocity / 127 and steps (micro).
     "denoiser": Role(
         modes=("clean", "vary"),
         inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
         outputs=_PLANES,
     ),
-    # As a denoiser; the pitches are drums.
+    # Same as a denoiser; pitches are drums.
     "drummer": Role(
         modes=("clean", "vary", "generate"),
         inputs={"roll": _ROLL, "mask": ("batch", "pitches", "steps"), "phase": ("batch", 4, "steps")},
@@ -288,7 +288,7 @@ ROLES: dict[str, Role] = {
         in_key=False,
         pitched=False,
     ),
-    # mean: the code of the roll. The planes are those of the code.
+    # mean: the latent code of the roll. The planes are decoded from `code`.
     "autoencoder": Role(
         modes=("vary", "blend", "generate"),
         inputs={"roll": _ROLL, "code": ("batch", "latents")},
@@ -296,7 +296,7 @@ ROLES: dict[str, Role] = {
         halves={"roll": ("mean",), "code": PLANES},
     ),
     "generator": Role(modes=("generate",), inputs={"code": ("batch", "latents")}, outputs=_PLANES),
-    # symbol: numbers of symbols. logits: of the symbol that follows each. Then the states, as the card names them.
+    # symbol: indices. logits: of the next symbol, at each position. The states are added under the card's names.
     "sequence": Role(
         modes=("continue",),
         inputs={"symbol": ("batch", "time")},
@@ -304,8 +304,8 @@ ROLES: dict[str, Role] = {
         needs=frozenset({"states", "vocabulary"}),
         unit="symbol",
     ),
-    # note: classes of the four choices of a note that is heard. place: step in the bar, and steps in the bar. past:
-    # what was struck up to there. given: choices that are fixed, or -1. chance: natural logarithms. Then the states.
+    # note: the four classes of the current input note. place: step within the bar, and steps per bar. past: onsets so
+    # far. given: fixed choices, or -1. chance: natural log probabilities. The states are added.
     "continuer": Role(
         modes=("continue",),
         inputs={
@@ -332,13 +332,14 @@ _PRIOR = Role(
     outputs={"drawn": ("batch", "latents")},
     halves={"noise": ("drawn",)},
 )
-"""What an autoencoder with a prior has besides: codes of normal noise, given attributes in standard deviations."""
+"""Further inputs and outputs of an autoencoder with a prior: maps standard normal noise and attributes, in standard
+deviations, to codes."""
 _OWN = ("states", "vocabulary", "spelling")
-"""Fields of a card that belong to some roles only."""
+"""Card fields that only some roles have, and which they require."""
 
 
 def modes_of(card: Card) -> tuple[Mode, ...]:
-    """What a model can play."""
+    """Return the modes a model can play."""
     return card.kind.modes
 
 
@@ -363,7 +364,7 @@ def _build(fields: dict[str, Any]) -> Card:
         if len(condition.default) != condition.size:
             raise ValueError(f"condition '{condition.name}' has {len(condition.default)} defaults of {condition.size}")
     if not 1 <= card.min_steps <= card.max_steps <= 100_000 or card.step_multiple < 1:
-        raise ValueError("fields 'min_steps', 'max_steps' and 'step_multiple' are no range")
+        raise ValueError("fields 'min_steps', 'max_steps' and 'step_multiple' are not a valid range")
     if card.max_steps // card.step_multiple * card.step_multiple < card.min_steps:
         raise ValueError("no multiple of 'step_multiple' lies between 'min_steps' and 'max_steps'")
     if not 0 < card.threshold < 1:
@@ -371,12 +372,12 @@ def _build(fields: dict[str, Any]) -> Card:
     if type(card.in_key) is not bool:
         raise ValueError(f"field 'in_key' is {card.in_key!r}, not true or false")
     if card.kind.in_key not in (None, card.in_key):
-        must = "is told all music in one key" if card.kind.in_key else "has no key"
-        raise ValueError(f"field 'in_key' is {card.in_key}, and a model of role '{card.role}' {must}")
+        must = "hears all music in one key" if card.kind.in_key else "has no key"
+        raise ValueError(f"field 'in_key' is {card.in_key}, but a model of role '{card.role}' {must}")
     if not card.kind.pitched and not card.grid.pitch_low <= TAP <= card.grid.pitch_high:
-        raise ValueError(f"its grid has no pitch {TAP}, on which a drummer is told what is tapped")
+        raise ValueError(f"its grid has no pitch {TAP}, which carries the tapped rhythm for a drummer")
     if type(card.prior) is not bool or (card.prior and not card.kind.encodes):
-        raise ValueError(f"field 'prior' is {card.prior!r}, which a model of role '{card.role}' cannot be")
+        raise ValueError(f"field 'prior' is {card.prior!r}, which a model of role '{card.role}' cannot have")
     _check_latents(card)
     _check_sequence(card)
     return card
@@ -387,8 +388,8 @@ def _check_latents(card: Card) -> None:
         if not card.latents:
             raise ValueError(f"a model of role '{card.role}' needs the field 'latents'")
         if card.min_steps != card.max_steps:
-            # Nothing in a code says how long it is.
-            raise ValueError(f"a model of role '{card.role}' has one length: 'min_steps' and 'max_steps' are the same")
+            # The code does not encode the length.
+            raise ValueError(f"a model of role '{card.role}' has one length: 'min_steps' must equal 'max_steps'")
     if len(card.latents) > MAX_LATENTS:
         raise ValueError(f"{len(card.latents)} latents are more than {MAX_LATENTS}")
     for latent in card.latents:
@@ -401,7 +402,7 @@ def _check_latents(card: Card) -> None:
 
 
 def _check_sequence(card: Card) -> None:
-    """Whether what belongs to models that go on is there if the role needs it, and not if not; and makes sense."""
+    """Check that the fields of autoregressive models are valid, and present exactly where the role requires them."""
     needed = card.kind.needs
     for name in _OWN:
         if bool(getattr(card, name)) is not (name in needed):
@@ -429,9 +430,9 @@ def _check_spelling(spelling: Spelling) -> None:
         values = getattr(spelling, name)
         whole = len(values) <= MAX_SYMBOLS and all(type(n) is int and low <= n <= high for n in values)
         if not values or not whole or any(a >= b for a, b in pairwise(values)):
-            raise ValueError(f"the {name} of the field 'spelling' are no rising whole numbers from {low} to {high}")
+            raise ValueError(f"the {name} of the field 'spelling' must be rising whole numbers from {low} to {high}")
     if not spelling.shifts[-1]:
-        raise ValueError("the field 'spelling' has no shift that goes on")
+        raise ValueError("the field 'spelling' has no shift greater than 0")
 
 
 def _check_vocabulary(card: Card) -> None:
@@ -440,6 +441,6 @@ def _check_vocabulary(card: Card) -> None:
     for number, symbol in enumerate(card.vocabulary):
         whole = all(type(n) is int for n in (*symbol.pitches, symbol.steps))
         if not whole or not 0 <= symbol.steps <= _MAX_SYMBOL_STEPS or not all(0 <= p <= 127 for p in symbol.pitches):
-            raise ValueError(f"symbol {number} has pitches that are not within 0 to 127, or no number of steps")
+            raise ValueError(f"symbol {number} has pitches outside 0 to 127, or no valid number of steps")
     if not any(s.pitches for s in card.vocabulary) or not any(s.steps for s in card.vocabulary):
-        raise ValueError("the field 'vocabulary' has no symbol that strikes, or none that goes on")
+        raise ValueError("the field 'vocabulary' has no symbol with pitches, or none with steps")

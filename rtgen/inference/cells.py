@@ -1,4 +1,4 @@
-"""Cells of a model's planes: log-odds, peaks, drawing without replacement, and the notes that cells stand for."""
+"""Cells of a model's planes: log-odds, peak picking, sampling without replacement, and decoding to notes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Spot = tuple[int, int]
 """Onset and pitch of a note."""
 
 OUT_OF_KEY = 6.0
-"""What a full key lock takes from the log-odds of a note outside the key."""
+"""Log-odds penalty of a note outside the key, at full key lock."""
 _MIN_STEPS = 2
-"""No new note is shorter."""
+"""Shortest new note, in steps."""
 _REACH = 3.0
-"""Log-odds below the likeliest note within which every note may be drawn."""
+"""Every note within this many log-odds of the likeliest may be sampled."""
 
 
 def distance(a: Loop, b: Loop, grid: Grid) -> float:
-    """One minus the Jaccard index of the cells (pitch, nearest step) on which the notes of two loops begin.
+    """One minus the Jaccard index of two loops' onset cells (pitch, nearest step).
 
     0 if both are silent.
     """
@@ -39,7 +39,7 @@ def distance(a: Loop, b: Loop, grid: Grid) -> float:
 
 
 def inside(loop: Loop, grid: Grid) -> list[Note]:
-    """The notes of a loop that are within the grid's pitches."""
+    """The notes of a loop within the grid's pitch range."""
     return [n for n in loop.notes if grid.pitch_low <= n.pitch <= grid.pitch_high]
 
 
@@ -51,14 +51,14 @@ def log_odds(probability: Plane) -> Belief:
 
 
 def peaked(belief: Belief) -> Belief:
-    """The peaks along time; elsewhere minus infinity."""
+    """Keeps local maxima along time; minus infinity elsewhere."""
     edge = np.full((len(belief), 1), -np.inf)
     before, after = np.hstack([edge, belief[:, :-1]]), np.hstack([belief[:, 1:], edge])
     return np.where((belief >= before) & (belief >= after), belief, -np.inf)
 
 
 def in_key(belief: Belief, scale: key.Key | None, knobs: Knobs, grid: Grid) -> Belief:
-    """Less belief in notes outside a key, as the knob `key_lock` says."""
+    """Lowers the log-odds of notes outside the key by the knob `key_lock`."""
     if scale is None:
         return belief
     outside = np.array([not scale.contains(row + grid.pitch_low) for row in range(grid.pitches)])
@@ -66,13 +66,13 @@ def in_key(belief: Belief, scale: key.Key | None, knobs: Knobs, grid: Grid) -> B
 
 
 def bold(belief: Belief, wanted: int, knobs: Knobs, rng: np.random.Generator) -> Belief:
-    """Belief in the cells that may be drawn, with chance as the knob `temperature` says; elsewhere minus infinity.
+    """Adds Gumbel noise, scaled by the knob `temperature`, to the cells that may be sampled; minus infinity elsewhere.
 
     Args:
-        belief: log-odds; changed.
-        wanted: how many are going to be drawn.
+        belief: log-odds; modified in place.
+        wanted: number of cells to be sampled.
         knobs: by name.
-        rng: for chance.
+        rng: source of randomness.
     """
     likely = _likely(belief, 3 * wanted)
     belief[likely] += rng.gumbel(size=len(likely[0])) * knobs["temperature"]
@@ -82,9 +82,9 @@ def bold(belief: Belief, wanted: int, knobs: Knobs, rng: np.random.Generator) ->
 
 
 def _likely(belief: Belief, count: int) -> tuple[NDArray[np.intp], ...]:
-    """The cells that may be drawn: those within reach of the likeliest, or the `count` best if these are fewer.
+    """The cells that may be sampled: those within reach of the likeliest, or at least the `count` best.
 
-    Without a limit, thousands of cells that are each all but impossible are together as likely as music.
+    Without this limit, thousands of nearly impossible cells would together be as likely as music.
     """
     finite = np.sort(belief[np.isfinite(belief)])[::-1]
     if not len(finite):
@@ -94,14 +94,14 @@ def _likely(belief: Belief, count: int) -> tuple[NDArray[np.intp], ...]:
 
 
 def peaks(belief: Belief, count: int, at_once: int | None = None) -> list[Cell]:
-    """The `count` largest cells, none beside another of the same pitch, the largest first.
+    """The `count` largest cells in descending order, excluding neighbours of the same pitch.
 
-    With Gumbel noise on log-probabilities this is to draw without replacement (Kool et al., 2019).
+    With Gumbel noise on log-probabilities this samples without replacement (Kool et al., 2019).
 
     Args:
         belief: minus infinity where no note may be.
-        count: of cells; fewer if there are no more.
-        at_once: most of them in one column.
+        count: number of cells; fewer if there are no more.
+        at_once: most cells in one column.
     """
     cells: list[Cell] = []
     rows, columns = np.nonzero(np.isfinite(belief))
@@ -119,10 +119,11 @@ def peaks(belief: Belief, count: int, at_once: int | None = None) -> list[Cell]:
 
 
 def sounded(new: list[Cell], filled: Roll, loop: Loop, grid: Grid) -> Loop:
-    """Notes on cells that were chosen, with the model's length, velocity and timing.
+    """Turns chosen cells into notes with the model's duration, velocity and timing.
 
-    The hold plane tells how likely any note sounds; less those that begin later, how likely this one still does. It
-    lasts until that is half of what it was at its beginning, but no longer than the longest note that was played.
+    The hold plane gives the probability that any note sounds; minus that of later onsets, it is the probability that
+    this note still does. The note ends where that falls to half its initial value, or at the longest duration in the
+    call.
     """
     starts, hold = np.zeros((2, *filled.onset.shape), np.float32)
     longest = max(round(max(n.duration for n in loop.notes) / grid.step), _MIN_STEPS)
@@ -137,7 +138,7 @@ def sounded(new: list[Cell], filled: Roll, loop: Loop, grid: Grid) -> Loop:
 
 
 def raised(roll: Roll, semitones: int) -> Roll:
-    """A roll moved up; what comes in from below is silent."""
+    """Transposes a roll; rows that enter from outside are silent."""
 
     def moved(plane: Plane) -> Plane:
         found = np.zeros_like(plane)

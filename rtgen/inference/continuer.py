@@ -1,4 +1,4 @@
-"""What a continuer plays: it has heard the player's notes one by one, and says those that could come next."""
+"""Continuations with a note model: it has heard the player's notes one by one, and is sampled one note at a time."""
 
 from __future__ import annotations
 
@@ -24,34 +24,33 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH
 
 FIGURE = 4
-"""Notes that are a figure: how long after the one before each is struck, and its pitch."""
+"""Notes in a figure, each given by its shift from the previous onset and its pitch."""
 _AT_ONCE = 6
-"""Most notes that are struck together."""
+"""Most simultaneous onsets."""
 _AHEAD = 4
-"""By how many notes an answer may be ahead of the most that it may have, shared out over its length."""
+"""Notes by which an answer may exceed its maximum so far; the maximum is spread evenly over its length."""
 _TURN = 2.5
-"""Standard deviations of what music is like from one end of an attribute's knob to the other."""
+"""Standard deviations of music between the two ends of an attribute knob."""
 _TILT = 0.1
-"""What the knob of the register, turned all the way up, adds to the log-odds of a pitch for each semitone."""
+"""Log-odds per semitone that the register knob adds to pitches when fully turned up."""
 _LEAN = 1.0
-"""What other knobs, turned all the way up, add to the log-odds of a choice: the length for every time that a note lasts
-twice as long, the density for every time that a shift is half as long, the polyphony where there is none, the
-syncopation of a shift that is not to a beat."""
+"""Log-odds that the other knobs add to choices when fully turned up: length per doubling of the duration, density per
+halving of the shift, polyphony for a shift of 0, syncopation for a shift to an off-beat."""
 _FIRM = 4
-"""Power of the key lock that is taken from the chances of other pitches: the network knows the key by itself, and with
-more in the middle of the knob its answers would be in a key more often than music is."""
+"""Exponent of the key lock in the penalty of pitches outside the key. The network knows the key by itself; with a
+stronger lock in the middle of the knob, answers would be in key more often than real music."""
 _STALE = 30.0
-"""What is taken, with no repetition wanted, from the log-odds of a pitch that would say a figure again."""
+"""Log-odds penalty, with the repetition knob at 0, of a pitch that would repeat a figure."""
 _NEVER = -1e4
-"""Noise that outweighs whatever a network thinks of a choice."""
+"""Noise that rules out a choice whatever the network's logits."""
 
 
 def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
-    """What could come next after the past loops and this one, as long as this one.
+    """Continues the past loops and this one, for the length of this one.
 
-    What has been heard of them already (`hear`) need not be heard again, and changes nothing of the answer. The notes
-    are drawn one after the other, in the player's key, and told that the loop before them was like the player's; they
-    have the timing that the player has at the same places in the bar, and lean to the player's loudness.
+    Notes already heard (`hear`) are not heard again; this does not change the answer. Notes are sampled one by one, in
+    the player's key, with a context saying that the preceding loop was like the player's. Timing follows the player's
+    at the same places in the bar, and velocity leans towards the player's.
     """
     scale = scale_of((n for heard in (*past, loop) for n in heard.notes), knobs)
     if not loop.notes or scale is None:
@@ -68,14 +67,14 @@ def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng:
 
 
 class _Pen:
-    """Writes a loop, note by note, and sees to it that it comes to an end, and is music.
+    """Writes a loop note by note, with limits so that it ends and stays musical.
 
     Args:
-        model: what says the notes.
+        model: the continuer.
         told: what was played.
-        loop: the last of it, which is continued.
-        knobs: what is wanted.
-        rng: of all chance.
+        loop: the last loop of it, which is continued.
+        knobs: by name.
+        rng: source of all randomness.
     """
 
     def __init__(self, model: Model, told: Told, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> None:
@@ -88,7 +87,7 @@ class _Pen:
         self._bar, self._beat = round(loop.bar / grid.step), grid.steps_per_beat
         self._length = grid.steps(loop.length)
         self._at = int(told.step[-1])
-        # Bars of silence before the boundary are left out where they are more than can be said.
+        # Skip bars of silence before the boundary that no shift can span.
         self._begin = told.end
         while self._begin - self._at > self._shifts[-1] and self._begin - self._bar > self._at:
             self._begin -= self._bar
@@ -113,21 +112,21 @@ class _Pen:
         self._learn(told)
 
     def _lean(self, turned: dict[str, float]) -> None:
-        """What the knobs of attributes, -1 to 1, add to the log-odds of choices, beside what they do to the context."""
+        """Sets the log-odds that attribute knobs, from -1 to 1, add to choices besides changing the context."""
         self._bias: NDArray[np.float64] = _TILT * turned["register"] * (self.pitches - self.pitches.mean())
         self._off_beat = _LEAN * turned["syncopation"]
         of_shift = -turned["density"] * np.log2(np.maximum(self._shifts, 1)) + turned["polyphony"] * (self._shifts == 0)
         of_duration = turned["length"] * np.log2(self._spelling.durations)
         others = np.zeros(len(self.pitches)), np.zeros(len(self._spelling.velocities))
-        # Noise comes after what is too unlikely has been left out, so this draws others of what is likely.
+        # Noise is added after unlikely choices are cut off, so this only shifts weight among likely ones.
         self._leans = _LEAN * np.concatenate([of_shift, others[0], of_duration, others[1]])
 
     def prefer(self, outside: NDArray[np.bool_]) -> None:
-        """Takes from the chances of the pitches that are outside of the key."""
+        """Lowers the log-odds of pitches outside the key."""
         self._bias = self._bias - OUT_OF_KEY * self._key_lock**_FIRM * outside
 
     def _limit(self, told: Told, loop: Loop, denser: float) -> None:
-        """How many notes there may be, and how long a silence: the player's habits, and the knob of the density."""
+        """Limits the number of notes and the length of rests, by the player's habits and the density knob."""
         beats, times = loop.length / PPQN, 4.0**denser
         self._cap = SYMBOLS_PER_BEAT[1] * beats
         self._most = min(max(DENSER * times * told.last, beats), self._cap)
@@ -137,7 +136,7 @@ class _Pen:
         self._patience = min(max(ceil(longest), self._beat), max(self._length // 2, 1))
 
     def _learn(self, told: Told) -> None:
-        """Notes the figures of the call: what came after each three notes."""
+        """Records the figures of the call: which note followed each three notes."""
         self._figures: dict[tuple[tuple[int, int], ...], Counter[int]] = defaultdict(Counter)
         self._latest: tuple[tuple[int, int], ...] = ()
         for shift, row in told.note[len(told.note) - told.last :, :2].tolist():
@@ -150,19 +149,19 @@ class _Pen:
 
     @property
     def full(self) -> bool:
-        """Whether the loop is written, or took as many notes or runs as may be."""
+        """Whether the loop is written, or has used up its notes or runs."""
         ended = self._at >= self._begin + self._length
         return ended or len(self.written) >= self._cap or self._runs >= 3 * self._most + 8
 
     def draw(self, memory: Remembered) -> Remembered:
-        """Draws the next note and writes it; returns what is remembered of those before it."""
+        """Samples the next note and writes it; returns the new states."""
         allowed, least = self._allowed()
         feed = self._feed(memory)
         noise = feed["noise"][0]
         noise[: allowed.start] = noise[allowed.stop : len(self._shifts)] = _NEVER
         outputs = self._run(feed)
         if outputs["chosen"][0, 0] not in allowed:
-            # All that is likely is not allowed: on to the next beat, or the next moment that there is.
+            # No likely shift is allowed: go to the next beat, or the next possible step.
             on_beat = (i for i in allowed if (self._at + self._shifts[i] - self._begin) % self._beat == 0)
             feed["given"] = feed["given"].copy()
             feed["given"][0, 0] = next(on_beat, allowed.start)
@@ -173,7 +172,7 @@ class _Pen:
             at, chosen[0] = least, int(self._spelling.shift(least - self._at))
         self._stuck = at == self._at and chosen[1] <= max(self._chord, default=-1)
         if self._stuck:
-            return memory  # a chord is told from below, and this would be again, or below
+            return memory  # chords are written from the lowest note up; this one repeats a note or lies below
         self._write(at, *chosen)
         return remembered(outputs)
 
@@ -185,7 +184,7 @@ class _Pen:
         noise = self._leans + self._rng.gumbel(size=len(self._leans))
         if self._off_beat:
             noise[: len(self._shifts)] += self._off_beat * ((self._at + self._shifts - self._begin) % self._beat != 0)
-        # In between it is told now and then what was struck some bars ago.
+        # Below the knob's middle, the past bars are shown only now and then.
         echo = float(self._rng.random() < 2 * self._repetition)
         bias = self._bias.copy()
         for row, times in self._figures.get(self._latest, Counter[int]()).items():
@@ -201,13 +200,13 @@ class _Pen:
         }
 
     def _allowed(self) -> tuple[range, int]:
-        """Which classes of shifts there may be, and the first step at which the next note may be struck."""
+        """The allowed shift classes, and the earliest step for the next onset."""
         crowded = self._stuck or len(self._chord) >= _AT_ONCE
         least = max(self._begin, self._at + crowded)
-        # So many notes are for a longer way than was gone.
+        # Too many notes so far: the next one has to come later.
         least = max(least, self._begin + ceil((len(self.written) - _AHEAD) * self._length / self._most))
         latest = max(max(self._at, self._begin) + self._patience, least)
-        # Whoever may wait for the end may go beyond it.
+        # If the end is within reach, shifts beyond it are allowed.
         shifts, ends = self._spelling.shifts, latest >= self._begin + self._length
         first = bisect_left(shifts, least - self._at)
         beyond = len(shifts) if ends else bisect_right(shifts, latest - self._at)
@@ -238,7 +237,7 @@ class _Pen:
 def _played(
     written: Sequence[tuple[int, int, int, int]], loop: Loop, model: Model, up: int, knobs: Knobs
 ) -> Loop | None:
-    """What was written, in the player's timing and loudness; None if nothing was."""
+    """The written notes with the player's timing and loudness; None if there are none."""
     if not written:
         return None
     grid, spelling = model.card.grid, spelling_of(model)
@@ -256,7 +255,7 @@ def _played(
 
 
 def _timing(loop: Loop, step: int) -> dict[int, int]:
-    """By how many ticks the player is off the grid at each sixteenth of the bar, on average."""
+    """Mean deviation from the grid in ticks, at each sixteenth of the bar."""
     found: dict[int, list[int]] = defaultdict(list)
     for n in loop.notes:
         found[_sixteenth(n.onset, loop)].append(n.onset - round(n.onset / step) * step)
@@ -264,5 +263,5 @@ def _timing(loop: Loop, step: int) -> dict[int, int]:
 
 
 def _sixteenth(tick: int, loop: Loop) -> int:
-    """The sixteenth of its bar that a tick is nearest to."""
+    """The sixteenth of its bar nearest to a tick."""
     return round(tick % loop.bar / TICKS_PER_SIXTEENTH) % ceil(loop.bar / TICKS_PER_SIXTEENTH)

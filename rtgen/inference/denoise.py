@@ -1,4 +1,4 @@
-"""What a denoiser plays: the loop repaired, or parts of it hidden from the model and filled in."""
+"""Modes of a denoiser: repairing a loop, or masking parts of it and filling them in."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from rtgen.music.note import Loop
 from rtgen.music.roll import Plane, Roll, bar_phase, encode
 
 CANDIDATES = 2
-"""Variations that are computed as one batch, of which the best is played."""
+"""Variations computed in one batch; the best is played."""
 _MASK_STEPS = 12
-"""Steps that are hidden together."""
+"""Steps masked together."""
 
 
 def clean(model: Model, loop: Loop) -> Loop:
-    """The loop, played right: slips and timing repaired, everything else as it was."""
+    """Corrects slips and timing; leaves everything else as it was."""
     roll = encode(loop, model.card.grid)
     (heard,) = run(model, loop, roll, np.zeros((1, *roll.onset.shape), np.float32))
     return repair(loop, heard, model.card.grid, model.card.threshold)
 
 
 def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
-    """A relative of the loop, as far from it as the knob `distance` says (one minus the Jaccard index of its cells).
+    """Plays a variation at the distance set by the knob `distance` (one minus the Jaccard index of the cells).
 
-    Parts of the loop are hidden from the model, which fills them in; of several attempts the likeliest at the right
-    distance is played. At distance 0 it is the loop itself, to the note.
+    Parts of the loop are masked and filled in by the model; of several attempts the likeliest at the right distance is
+    played. At distance 0 the result is identical to the loop.
     """
     grid = model.card.grid
     count = len(inside(loop, grid))
@@ -55,7 +55,7 @@ def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Lo
 
 
 def _mask(rng: np.random.Generator, roll: Roll, share: float) -> Plane:
-    """Hides at least `share` of the notes: beats in random order, each whole or only above or below its middle."""
+    """Masks at least `share` of the notes: beats in random order, whole or only above or below the median pitch."""
     mask = np.zeros_like(roll.onset)
     pitches, steps = mask.shape
     wanted = share * roll.onset.sum()
@@ -70,14 +70,14 @@ def _mask(rng: np.random.Generator, roll: Roll, share: float) -> Plane:
 
 
 def run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32], **conditions: Tensor) -> list[Roll]:
-    """The model's view of a roll under several masks, of shape (masks, pitches, steps).
+    """Runs the model on a roll under several masks, of shape (masks, pitches, steps).
 
     Args:
         model: a denoiser.
-        loop: whose length and bars these are.
-        roll: what it is shown.
-        masks: 1 where it is not.
-        conditions: further inputs by name, with a row for each mask.
+        loop: gives length and bars.
+        roll: the input.
+        masks: 1 where the input is masked.
+        conditions: further inputs by name, one row per mask.
     """
     grid, steps = model.card.grid, roll.onset.shape[1]
     planes = roll.stack()[None] * (1 - masks[:, None])
@@ -89,7 +89,7 @@ def run(model: Model, loop: Loop, roll: Roll, masks: NDArray[np.float32], **cond
 
 
 def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
-    """What the model believes of a loop that little of is to be trusted, if it shall have the attributes `wanted`."""
+    """The model's belief for a mostly untrusted loop that should have the attributes `wanted`."""
     up, lifted = in_c(model.card, loop, knobs)
     in_frame = wanted | {"register": wanted["register"] + up}
     roll = encode(lifted, model.card.grid)
@@ -100,7 +100,7 @@ def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll:
 
 
 def _told(card: Card, attributes: Attributes, rows: int = 1, damage: float | None = None) -> dict[str, Tensor]:
-    """What the model is told of the loop that is wanted, as far as it can be: its attributes, and how much to trust."""
+    """Conditions for the wanted loop, as far as the model has them: its attributes, and the input's damage."""
     told = {"wish": [*standard(attributes), *(1.0 for _ in attributes)]}
     if damage is not None:
         told["damage"] = [damage]
@@ -109,7 +109,7 @@ def _told(card: Card, attributes: Attributes, rows: int = 1, damage: float | Non
 
 
 def imagined(model: Model, kept: Loop, mask: Plane) -> Roll:
-    """What the model makes of what is hidden by a mask, if it is like the rest."""
+    """The model's belief for a masked part, assuming that it resembles the rest."""
     roll, like = encode(kept, model.card.grid), measure(kept)
     there = 1 - float(mask.any(axis=0).mean())
     like["density"] /= max(there, 0.25)

@@ -1,4 +1,4 @@
-"""What a drummer plays: a beat with feel, a relative of it, or a beat to a rhythm that was tapped on any key."""
+"""Modes of a drummer: a beat with feel, a variation of it, or a beat from a rhythm tapped on any key."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _OF_PITCH = ("register", "polyphony", "length")
 
 
 def unpitched(knobs: Knobs) -> Knobs:
-    """The knobs that mean something to drums: neither keys nor pitches, nor how long they ring."""
+    """Removes the knobs that mean nothing for drums: key, pitch and duration."""
     return {**{name: value for name, value in knobs.items() if name not in _OF_PITCH}, "key_lock": 0.0}
 
 
 def feel(model: Model, loop: Loop, knobs: Knobs) -> Loop:
-    """The loop, each note as loud and as late as a drummer would strike it, as far as the knob `humanise` says.
+    """Gives each note a drummer's velocity and timing, scaled by the knob `humanise`.
 
-    The model is shown nothing of how the notes were struck, only which there are and how loud they are on the whole.
+    The model sees only which notes there are and their mean velocity, not how each was struck.
     """
     grid, much = model.card.grid, knobs.get("humanise", 1.0)
     if not loop.notes or not much:
@@ -49,7 +49,7 @@ def feel(model: Model, loop: Loop, knobs: Knobs) -> Loop:
 
 
 def stiff(loop: Loop, grid: Grid) -> Loop:
-    """The loop as a machine would play it: on the steps, all as loud as its notes are in the mean."""
+    """The loop as a machine would play it: quantised, at the mean velocity."""
     velocity = round(sum(n.velocity for n in loop.notes) / max(len(loop), 1))
     return loop.with_notes(
         Note(_column(n, loop, grid) * grid.step, GENERAL_MIDI.get(n.pitch, n.pitch), n.duration, velocity)
@@ -58,7 +58,7 @@ def stiff(loop: Loop, grid: Grid) -> Loop:
 
 
 def beat(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
-    """A beat to a rhythm that was tapped, on whatever keys."""
+    """Generates a beat from a rhythm tapped on any keys."""
     if not loop.notes:
         return loop
     grid = model.card.grid

@@ -1,7 +1,7 @@
-"""Edits that move one attribute of a loop and, by the way they are made, leave the others alone.
+"""Edits that move one attribute of a loop towards a target and, by construction, leave the others alone.
 
-Each is told what the attribute shall be, and asks the model's belief which notes to take: an edit of the density adds
-or takes away chords like those that are there, one of the polyphony gathers notes or spreads them, and so on.
+Each edit gets its target value and chooses notes by the model's log-odds: density adds or removes chords like those
+present, polyphony gathers or spreads notes, and so on.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from rtgen.music.note import Note
 from rtgen.music.time import PPQN
 
 _ASIDE = 100.0
-"""What only happens where there is nothing else."""
+"""Cost that makes an option a last resort."""
 _KEEP = 120.0
-"""Log-odds that a whole of syncopation is worth to an edit of something else."""
+"""Cost, in log-odds, of changing the syncopation by 1 while editing something else."""
 _LITTLE = 0.06
-"""Syncopation that a chord which is spread may cost, if there is another place."""
+"""Change of syncopation that spreading a chord may cause while there are other places."""
 _TINY = 1e-6
 _NEARER = 8.0
-"""Log-odds that a move of the whole way to the syncopation that is wished for is worth."""
+"""Log-odds that a step is worth per unit of syncopation by which it gets nearer to the target."""
 _FAR = 0.15
-"""Log-odds that a sixteenth of distance is worth."""
+"""Cost, in log-odds, of each sixteenth of distance."""
 _SPREAD = dict(zip(NAMES, SD, strict=True))
 _STEPS = (1, 2, 3, 4, 5, 7)
 """Semitones that a note may move where an octave is too much."""
@@ -37,7 +37,7 @@ _STEPS = (1, 2, 3, 4, 5, 7)
 
 
 def density(s: Sketch, target: float) -> None:
-    """Whole columns of about the usual number of notes come or go, then single notes; at least one note stays."""
+    """Adds or removes whole columns of about the usual size, then single notes; at least one note stays."""
     wanted = max(round(target * s.loop.length / PPQN), 1)
     columns = max(round(wanted * len(s.at) / len(s)), 1) - len(s.at)
     if wanted > len(s):
@@ -66,7 +66,7 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
             c = min(s.at, key=lambda c: (len(s.at[c]), -best[c]))
         else:
             free.remove(c)
-        # What the last notes were too high, this one shall be too low.
+        # Compensate for the register error of the notes added so far.
         aim = min(max(usual - owed, min(pitches)), max(pitches))
         score = s.belief[:, c] - ((reach - aim) / wide) ** 2
         score[outside] = -np.inf
@@ -80,7 +80,7 @@ def _more(s: Sketch, notes: int, columns: int) -> None:
 
 
 def _strays(s: Sketch, kept: float, gathered: float, c: int | None = None) -> float:
-    """How far syncopation or polyphony would be off, the farther of them, with a note in column `c`, or in a chord."""
+    """Larger deviation, in standard deviations, of syncopation and polyphony after a note in column `c` or a chord."""
     chord = (len(s) + 1) / (len(s.at) + (c is not None))
     weight = s.weight()
     now = weight / len(s.at) if c is None else s.syncopation_with(c, weight)
@@ -91,7 +91,7 @@ def _fewer(s: Sketch, notes: int, columns: int) -> None:
     usual, owed, kept = s.now("register"), 0.0, s.now("syncopation")
 
     def drift(gone: list[Note]) -> float:
-        # What goes shall be as high as what stays, on the whole.
+        # Removed notes should have the register of the remaining ones on average.
         return abs(owed + sum(usual - note.pitch for note in gone)) / 4
 
     for _ in range(max(columns, 0)):
@@ -118,13 +118,13 @@ def _fewer(s: Sketch, notes: int, columns: int) -> None:
 
 
 def _believed(s: Sketch, c: int) -> float:
-    """How much a column counts by the model's belief in it, and by habit."""
+    """Mean log-odds of a column's notes, plus habit."""
     notes = s.at[c]
     return sum(s.believed[note.pitch][c] for note in notes) / len(notes) + s.habit(c)
 
 
 def _drift(s: Sketch, kept: float) -> Callable[[int], float]:
-    """What it costs that the syncopation would be another than `kept` if a column came, or went."""
+    """Returns the cost of adding or removing a column, by how far the syncopation then is from `kept`."""
     weight = s.weight()
     return lambda c: _KEEP * abs(s.syncopation_with(c, weight) - kept)
 
@@ -133,7 +133,7 @@ def _drift(s: Sketch, kept: float) -> Callable[[int], float]:
 
 
 def polyphony(s: Sketch, target: float) -> None:
-    """Notes of weak columns move into stronger ones, or chords are spread; their number stays."""
+    """Merges notes of weak columns into stronger ones, or spreads chords; the number of notes stays."""
     wanted = min(max(round(len(s) / max(target, 1)), 1), len(s), len(s.places))
     if wanted > len(s.at):
         _spread(s, wanted - len(s.at))
@@ -161,9 +161,9 @@ def _gather(s: Sketch, columns: int) -> None:
 
 
 def _host(s: Sketch, c: int, note: Note, weak: set[int]) -> tuple[int, int] | None:
-    """The column that a note of another column would best be struck with, and its pitch there.
+    """The best column to move a note into, and its pitch there.
 
-    That is its own, or an octave from it where its own is taken everywhere.
+    The pitch is the note's own, or an octave away if its own is taken everywhere.
     """
     believed = s.believed[note.pitch]
     hosts = [(believed[to] + 0.5 * len(s.at[to]) - 4 * _FAR * _apart(s, c, to), -to) for to in s.at if to not in weak]
@@ -176,7 +176,7 @@ def _host(s: Sketch, c: int, note: Note, weak: set[int]) -> tuple[int, int] | No
 
 
 def _apart(s: Sketch, a: int, b: int) -> int:
-    """Sixteenths between two columns, going round if that is shorter."""
+    """Sixteenths between two columns, the shorter way round the loop."""
     return min((a - b) % s.count, (b - a) % s.count)
 
 
@@ -187,7 +187,7 @@ def _spread(s: Sketch, columns: int) -> None:
         return
     start = np.array([c for c, _ in chords])[:, None]
     after = (np.array(free)[None] - start) % s.count
-    # Into what comes soon after the chord.
+    # Prefer places soon after the chord.
     score = s.belief[[n.pitch for _, n in chords]][:, free] - _FAR * 3 * np.minimum(after, 2 * (s.count - after))
     score = score + np.array([s.habit(c) for c in free])
     order = np.argsort(-score, axis=None, kind="stable").tolist()
@@ -211,7 +211,7 @@ def _spread(s: Sketch, columns: int) -> None:
 
 
 def syncopation(s: Sketch, target: float) -> None:
-    """Struck beats are anticipated, or what is off the beat moves onto one; columns stay whole."""
+    """Anticipates struck beats, or moves off-beat columns onto a beat; columns move as a whole."""
     for _ in range(s.count):
         off = target - s.now("syncopation")
         moves = _away(s) if off > 0 else _back(s)
@@ -228,25 +228,25 @@ def syncopation(s: Sketch, target: float) -> None:
 
 
 def _moved(s: Sketch, c: int, to: int) -> float:
-    """The syncopation if a column was struck elsewhere."""
+    """The syncopation after moving a column."""
     struck = {*s.at, to} - {c}
     return sum(off_beat(at, struck, s.count) for at in struck) / len(struck)
 
 
 def _away(s: Sketch) -> list[tuple[float, int, int]]:
-    """How well, from which beat, to which column."""
+    """Moves off the beat: (score, beat, target column)."""
     found = []
     for beat in range(0, s.count, PER_BEAT):
         if beat not in s.at or s.holds(beat):
             continue
         for by, price in ((-2, 0.0), (-1, 0.5), (1, 3.0), (2, 3.0)):
             to = (beat + by) % s.count
-            # The loop's end is no place to anticipate its beginning from: what is struck there is cut.
+            # Do not anticipate the first beat at the loop's end: notes there are cut off.
             if to not in s.places:
                 continue
             better = _better(s, beat, to)
             if to in s.at:
-                # Only where everything else is struck, too, as in running sixteenths.
+                # Only if everything else is struck too, as in running sixteenths.
                 if better <= -_ASIDE / 2:
                     continue
                 better -= _ASIDE / 4
@@ -255,7 +255,7 @@ def _away(s: Sketch) -> list[tuple[float, int, int]]:
 
 
 def _back(s: Sketch) -> list[tuple[float, int, int]]:
-    """As `_away`, of columns that move to the beat after or before them."""
+    """Moves back to the next or previous beat: (score, column, beat)."""
     found = []
     for c in s.at:
         if not c % PER_BEAT or s.holds(c):
@@ -267,13 +267,13 @@ def _back(s: Sketch) -> list[tuple[float, int, int]]:
                 if beat not in s.at:
                     found.append((better - by, c, beat))
                 elif better > -_ASIDE / 2 and "syncopation" in s.wished:
-                    # Only where no beat is free: then it is struck with what is there.
+                    # Only if no beat is free: then it joins the notes there.
                     found.append((better - by - _ASIDE / 4 - 2 * len(s.at[beat]), c, beat))
     return found
 
 
 def _better(s: Sketch, c: int, to: int) -> float:
-    """How much rather the model would have the notes of a column in another; not if they have no room there."""
+    """Mean gain in log-odds of moving a column's notes to column `to`; strongly negative if there is no room."""
     if not all(s.has_room(to, note.pitch, note) for note in s.at[c]):
         return -_ASIDE / 2
     return sum(s.believed[n.pitch][to] - s.believed[n.pitch][c] for n in s.at[c]) / len(s.at[c])
@@ -283,17 +283,17 @@ def _better(s: Sketch, c: int, to: int) -> float:
 
 
 def register(s: Sketch, target: float) -> None:
-    """The notes farthest behind move by octaves, as in inversions, and then some to believed pitches nearby."""
+    """Moves the notes farthest behind by octaves, as in inversions, then some notes to likely pitches nearby."""
     owed = round((target - s.now("register")) * len(s))
     way = 1 if owed > 0 else -1
     _nearby(s, way, _octaves(s, way, abs(owed)))
 
 
 def _octaves(s: Sketch, way: int, owed: int) -> int:
-    """Moves the note that is farthest behind, again and again; of those that are about as far, the model says which.
+    """Repeatedly moves the note that is farthest behind by an octave; the model's log-odds decide between similar ones.
 
     Returns:
-        The semitones that are still owed.
+        Semitones left to move.
     """
 
     def place(c: int, note: Note) -> tuple[float, int, Note]:
@@ -315,7 +315,7 @@ def _octaves(s: Sketch, way: int, owed: int) -> int:
 
 
 def _nearby(s: Sketch, way: int, owed: int) -> None:
-    """Moves notes by a few semitones, each once, those first that the model would rather have there."""
+    """Moves notes by a few semitones, each at most once, in order of the model's preference."""
     steps = [
         (_gain(s, c, note, way * by) + 0.3 * by, -c, note, by)
         for c, notes in (s.at.items() if owed > len(s) / 4 else ())
@@ -341,7 +341,7 @@ def _gain(s: Sketch, c: int, note: Note, semitones: int) -> float:
 
 
 def length(s: Sketch, target: float) -> None:
-    """All last longer or shorter by the same factor, until their pitch begins again or the loop ends."""
+    """Scales all durations by the same factor, up to the next onset of the pitch or the loop's end."""
     limits = s.limits()
     lasts = {note: min(note.duration, most) for note, most in limits.items()}
     change = target - s.now("length")
@@ -357,7 +357,7 @@ def length(s: Sketch, target: float) -> None:
 
 
 def velocity(s: Sketch, target: float) -> None:
-    """All louder or softer by the same, so that accents stay, as far as they can be."""
+    """Shifts all velocities by the same amount, within 1-127, so that accents stay."""
     change = target - s.now("velocity")
     way = 1 if change > 0 else -1
     slack = [float(127 - n.velocity if change > 0 else n.velocity - 1) for n in s.notes()]
@@ -366,7 +366,7 @@ def velocity(s: Sketch, target: float) -> None:
 
 
 def poured(slack: list[float], total: float) -> float:
-    """The level at which amounts add up to `total` when each is the level, or what it has room for."""
+    """The level at which amounts add up to `total` when each is the level, limited by its slack."""
     level = 0.0
     for i, room in enumerate(sorted(slack)):
         share = total / (len(slack) - i)
@@ -384,4 +384,4 @@ EDITS: Mapping[str, Callable[[Sketch, float], None]] = {
     "length": length,
     "velocity": velocity,
 }
-"""By attribute, in an order in which none disturbs what an earlier one did, as far as that can be."""
+"""By attribute, in the order that least disturbs the results of earlier edits."""

@@ -1,4 +1,4 @@
-"""Notes out of a model's planes: which cells are struck, how long, and which of the player's they take the place of."""
+"""Exchanging notes of a loop for notes from a model's planes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
 
 def to_exchange(count: int, distance: float) -> int:
-    """How many of `count` notes must be exchanged for others to come this far: of h it is 2h / (count + h)."""
+    """Number of `count` notes to exchange for a distance: exchanging h gives 2h / (count + h)."""
     return round(distance * count / (2 - distance))
 
 
 def anchors(loop: Loop, knobs: Knobs) -> frozenset[Spot]:
-    """The notes that a variation may neither move nor take away.
+    """The notes that a variation may neither move nor remove.
 
-    With `keep_downbeats` those on the first sixteenth of every bar; with `keep_bass` the lowest that is struck at a
-    time, if it lies in the lowest third of the loop's range.
+    With `keep_downbeats`, those on the first sixteenth of every bar; with `keep_bass`, the lowest note of each
+    sixteenth if it lies in the lowest third of the loop's range.
     """
     held: set[Spot] = set()
     if knobs.get("keep_downbeats", 0) >= 0.5:
@@ -43,7 +43,7 @@ def anchors(loop: Loop, knobs: Knobs) -> frozenset[Spot]:
 
 
 def hidden_beside(mask: NDArray[np.float32], loop: Loop, held: frozenset[Spot], grid: Grid) -> NDArray[np.float32]:
-    """A mask, or several, that show the notes that are held."""
+    """Removes the held notes from one or several masks."""
     if not held:
         return mask
     shown = encode(loop.with_notes(n for n in loop.notes if (n.onset, n.pitch) in held), grid).hold
@@ -52,7 +52,7 @@ def hidden_beside(mask: NDArray[np.float32], loop: Loop, held: frozenset[Spot], 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A variation, the number of notes exchanged in it, and how likely the model finds the new ones."""
+    """A variation, the number of notes exchanged, and the mean log-odds of the new ones."""
 
     loop: Loop
     exchanged: int
@@ -70,20 +70,20 @@ def exchange(
     rng: np.random.Generator,
     grid: Grid,
 ) -> Attempt:
-    """Exchanges `wanted` of the notes of a loop for some that the model would put in their place.
+    """Exchanges `wanted` notes of a loop for notes that the model would play instead.
 
     Args:
-        loop: what was played.
+        loop: the call.
         roll: of the loop.
-        mask: 1 where notes may go and come.
-        filled: what the model would play.
+        mask: 1 where notes may be removed and added.
+        filled: the model's output.
         wanted: number of notes.
-        scale: the key that new notes keep to, as far as the knob `key_lock` says.
+        scale: the key of new notes, enforced by the knob `key_lock`.
         knobs: by name.
-        rng: for what is drawn by chance, as boldly as the knob `temperature` says.
+        rng: source of randomness, scaled by the knob `temperature`.
         grid: of both rolls.
     """
-    # What the model would least have put where it was goes first.
+    # Remove the notes that the model finds least likely.
     hidden = _cells(roll.onset * mask)
     old = sorted(hidden, key=lambda cell: float(filled.onset[cell]))[:wanted]
     gone = {(row + grid.pitch_low, column) for row, column in old}
@@ -91,7 +91,7 @@ def exchange(
     kept = loop.with_notes(
         n for n in loop.notes if (n.pitch, min(max(round(n.onset / grid.step), 0), last)) not in gone
     )
-    # Nothing new where something old is, or was.
+    # No new note where an old one is or was.
     free = (mask > 0) & (roll.onset == 0) & (encode(kept, grid).hold == 0)
     belief = in_key(peaked(log_odds(np.where(free, filled.onset, 0))), scale, knobs, grid)
     drawn = bold(belief, wanted, knobs, rng)
@@ -106,16 +106,16 @@ def _cells(plane: Plane) -> list[Cell]:
 
 
 def scale_of(notes: Iterable[Note], knobs: Knobs) -> key.Key | None:
-    """The key that notes are taken to be in: the likeliest of those that the knobs `key` and `scale` leave.
+    """Estimates the key of notes among the keys that the knobs `key` and `scale` allow.
 
-    None where there are no notes.
+    None if there are no notes.
     """
     tonic, kind = round(knobs.get("key", 0)), round(knobs.get("scale", 0))
     return key.estimate(notes, [k for k in key.KEYS if tonic in (0, k.tonic + 1) and kind in (0, k.minor + 1)])
 
 
 def moved(knobs: Knobs, semitones: int) -> Knobs:
-    """The knobs for music that is moved up: a key that they name goes with it."""
+    """The knobs for transposed music: a chosen key is transposed with it."""
     if not knobs.get("key"):
         return knobs
     return {**knobs, "key": float((round(knobs["key"]) - 1 + semitones) % 12 + 1)}

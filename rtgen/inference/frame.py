@@ -1,4 +1,4 @@
-"""Models that are told all music in one key: loops are moved into C major or A minor before, and answers back."""
+"""Models that hear all music in one key: input is transposed to C major or A minor, and answers back."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _NONE: Knobs = {}
 
 
 def in_c(card: Card, loop: Loop, knobs: Knobs = _NONE) -> tuple[int, Loop]:
-    """By how many semitones a loop is moved for a model, and what that makes of it; 0 if the model hears any key.
+    """Transposes a loop for the model; returns the semitones and the loop, or 0 and the loop if it accepts any key.
 
-    Notes that would leave what MIDI has are left out.
+    Notes that would leave the MIDI range are dropped.
     """
     scale = scale_of(loop.notes, knobs) if card.in_key else None
     up = into_c(scale) if scale else 0
@@ -29,7 +29,7 @@ def in_c(card: Card, loop: Loop, knobs: Knobs = _NONE) -> tuple[int, Loop]:
 
 
 def told_in_c(card: Card, loop: Loop, knobs: Knobs, play: Callable[[Loop, Knobs], Loop]) -> Loop:
-    """What `play` answers to a loop that is moved for a model, moved back; notes that cannot be moved stay."""
+    """Transposes a loop for the model, calls `play`, and transposes back; notes that cannot be transposed are kept."""
     up, lifted = in_c(card, loop, knobs)
     answered = play(lifted, moved(knobs, up))
     if answered == lifted:

@@ -1,4 +1,4 @@
-"""What a continuer has heard: the player's notes, one by one, while they are played."""
+"""Incremental input of a continuer: it hears the player's notes one by one while they are played."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rtgen.inference.stream import WINDOW, Spelling, Told, tell
 from rtgen.music.note import Loop
 
 HEARD = 64
-"""Notes from before the loop that a continuation goes by."""
+"""Notes of context before the loop."""
 LEAST = 0.05
-"""What is less likely than this, in parts of the likeliest, is never drawn."""
+"""Choices less likely than this fraction of the likeliest are never sampled."""
 
 _NONE: Mapping[str, float] = {}
 Remembered = dict[str, Tensor]
@@ -25,11 +25,11 @@ Remembered = dict[str, Tensor]
 
 
 class Hearing:
-    """What a model has heard, and what it remembered before each note of that.
+    """What a model has heard, and its state before each note.
 
-    Told more of the same it goes on where it was. Told anything else (another key, an edited past, a new beginning) it
-    goes back to where that parts from what it heard. So what it remembers depends on what was played, and not on the
-    pieces in which it was told.
+    If the input only grows, it continues from its last state. If anything else changes (the key, an edited past, a new
+    beginning), it goes back to the first difference. So its state depends on what was played, not on the chunks in
+    which it arrived.
     """
 
     def __init__(self, model: Model) -> None:
@@ -39,15 +39,15 @@ class Hearing:
         self._before: list[Remembered] = []
 
     def hear(self, model: Model, told: Told, stop: Callable[[], bool] = lambda: False) -> Remembered | None:
-        """What is remembered before the last note, when all others have been heard from the first one on that matters.
+        """The states before the last note, after hearing all relevant notes before it.
 
         Args:
-            model: the one that it was made for.
+            model: the model it was made for.
             told: what was played.
-            stop: asked before each note whether there is something better to do.
+            stop: called before each note; true to abort for something more urgent.
 
         Returns:
-            The states by name; None if it was stopped.
+            The states by name; None if aborted.
         """
         rows, first = told.rows(), max(len(told.note) - told.last - HEARD, 0)
         alike = _alike(rows, self._rows) - first if first == self._first else -1
@@ -56,7 +56,7 @@ class Hearing:
         if not self._before:
             self._before.append({s.name: _zeros(s.shape) for s in self._states})
         past = told.struck(model.card.grid.pitches)
-        # Only what is struck up to a note is its past.
+        # A note's past contains only onsets up to it.
         at = first + len(self._before) - 1
         past[told.note[at:, 1], WINDOW + told.step[at:]] = 0
         feed = plain(model)
@@ -76,12 +76,12 @@ class Hearing:
 
 
 def remembered(outputs: Remembered) -> Remembered:
-    """The states among the outputs of a step, as the next one takes them."""
+    """The output states of a step, renamed as inputs of the next."""
     return {name.removesuffix("_next"): value for name, value in outputs.items() if name.endswith("_next")}
 
 
 def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:
-    """How many rows at the beginning are the same."""
+    """Number of equal rows at the beginning."""
     both = min(len(a), len(b))
     other = np.flatnonzero((a[:both] != b[:both]).any(axis=1)) if both else np.zeros(0, int)
     return int(other[0]) if len(other) else both
@@ -92,7 +92,7 @@ def _zeros(shape: tuple[int | str, ...]) -> Tensor:
 
 
 def plain(model: Model) -> dict[str, Tensor]:
-    """Inputs of a step that is only heard, or that nothing is asked of but what the network finds likely."""
+    """Step inputs for listening only, or for sampling without any bias."""
     pitches = model.card.grid.pitches
     return {
         "given": np.full((1, 4), -1, np.int64),
@@ -114,14 +114,14 @@ def hear(
     knobs: Mapping[str, float] = _NONE,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Hears what has been played of a loop so far, so that less is to be heard when it is to be continued.
+    """Hears what has been played of a loop so far, so that less remains when it is continued.
 
     Args:
-        model: what hears.
-        past: what was played before the loop, the oldest first.
+        model: the continuer.
+        past: loops played before, oldest first.
         loop: what was played of it so far.
-        knobs: by name; those that name a key.
-        stop: asked before each note whether there is something better to do.
+        knobs: by name; only those that set the key matter.
+        stop: called before each note; true to abort for something more urgent.
     """
     scale = scale_of((n for heard in (*past, loop) for n in heard.notes), knobs)
     if scale is not None:
@@ -129,19 +129,19 @@ def hear(
 
 
 def hearing(model: Model) -> Hearing:
-    """What a model has heard so far."""
+    """The `Hearing` of a model."""
     if model not in _HEARINGS:
         _HEARINGS[model] = Hearing(model)
     return _HEARINGS[model]
 
 
 def told_to(model: Model, past: Sequence[Loop], loop: Loop, up: int) -> Told:
-    """What was played as a model is told it, `up` semitones from where it was."""
+    """Encodes what was played for a model, transposed by `up` semitones."""
     return tell((*past, loop), up, spelling_of(model), model.card.grid, known=HEARD + len(loop))
 
 
 def spelling_of(model: Model) -> Spelling:
-    """How a model spells notes."""
+    """The note classes of a model."""
     spelling = model.card.spelling
     assert spelling is not None  # a card of the role has one
     return spelling

@@ -1,4 +1,4 @@
-"""A part of a loop that is the model's own, and everything else exactly as it was played."""
+"""In-filling: part of a loop is the model's own, everything else stays exactly as played."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from rtgen.music.roll import Plane, Roll, encode
 from rtgen.music.time import TICKS_PER_SIXTEENTH
 
 Imagines = Callable[[Model, Loop, Plane], Roll]
-"""What a model makes of a loop where a mask is 1."""
+"""Returns the model's belief in the notes of a loop where a mask is 1."""
 _THIN, _THICK = 0.5, 1.5
-"""How many notes there may be beside those of the rest of the loop, in the same time."""
+"""Limits of the note count in the gap, relative to the density of the rest of the loop."""
 
 
 def start(loop: Loop, share: float) -> int:
-    """The tick from which the last share of a loop is the model's own: a whole sixteenth."""
+    """The tick where the last share of a loop begins, rounded to a sixteenth."""
     return min((columns(loop) - round(share * columns(loop))) * TICKS_PER_SIXTEENTH, loop.length)
 
 
 def infill(
     model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator, imagines: Imagines
 ) -> Loop:
-    """A loop with new notes from one tick to another; there is nothing left of those that were there, but for anchors.
+    """Replaces the notes between two ticks by new ones; only anchors stay.
 
     Args:
-        model: whose notes these are.
-        loop: what was played.
+        model: plays the new notes.
+        loop: the call.
         begin: first tick of the gap, a whole step.
         end: the tick after it.
-        knobs: `temperature` and `key_lock`, and what holds anchors.
-        rng: for what is drawn by chance.
+        knobs: `temperature` and `key_lock`, and those that hold anchors.
+        rng: source of randomness.
         imagines: asks the model.
     """
     if not loop.notes:
@@ -61,7 +61,7 @@ def infill(
 
 
 def _count(expected: float, kept: Loop, begin: int, end: int) -> int:
-    """As many notes as the model expects, if that is not much thinner or thicker than the rest."""
+    """The model's expected note count, limited to a density not much lower or higher than the rest."""
     rest = kept.length - (end - begin)
     usual = len(kept) * (end - begin) / rest if rest else expected
     return max(round(min(max(expected, _THIN * usual), _THICK * usual)), 1)

@@ -1,7 +1,7 @@
-"""What is played through a code: a loop's relatives, the way from one loop to another, and new loops.
+"""Modes of models with a latent code: variations, blends of two loops, and new loops.
 
-The code of a loop is a point; near it lie relatives, between two of them lies a blend, and whatever is drawn from the
-normal distribution that the codes were trained towards is a loop that was never played.
+A variation decodes a point near the loop's code, a blend a point between two codes, and a new loop a sample from the
+normal distribution that the codes were trained towards.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from rtgen.music.roll import MIN_ONSET, Plane, Roll, encode
 from rtgen.music.time import Grid
 
 Code = NDArray[np.float64]
-"""Shape (latents,); several of them, (loops, latents)."""
+"""Shape (latents,), or (loops, latents) for several codes."""
 
 NOISE = (0.5, 1.0, 2.0)
-"""Standard deviations by which the attempts at a variation stray, at distance 1; less in proportion at less."""
+"""Standard deviations of the noise of each attempt at a variation, at distance 1; scaled in proportion below."""
 CANDIDATES = 3
-"""New loops that are decoded as one batch, of which the best is played."""
+"""New loops decoded in one batch; the best is played."""
 _SURE = 12.0
-"""Log-odds beyond which a model is not believed."""
+"""The model's log-odds are clipped here."""
 _AT_ONCE = 5
-"""Most notes that are struck together, unless more were."""
+"""Most simultaneous onsets, unless the call has more."""
 _LEAST = 1e-9
-"""Even a model that believes in nothing has a likeliest note."""
+"""Floor for probabilities, so that there is a most likely note even if the model gives 0 everywhere."""
 _COPY = 0.3
-"""A new loop that shares more of its notes than this with what was played is none."""
+"""A new loop that shares more than this part of its notes with the call counts as a copy."""
 
 
 def vary(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
-    """A relative of the loop, as far from it as the knob `distance` says (one minus the Jaccard index of its cells).
+    """Plays a variation at the distance set by the knob `distance` (one minus the Jaccard index of the cells).
 
-    The loop's code is moved by some noise, several ways in one batch. Of the notes in which the result differs from the
-    loop only as many are exchanged as the distance asks for. At distance 0 it is the loop itself, to the note.
+    Several noise vectors are added to the loop's code in one batch. Of the notes that differ, only as many are
+    exchanged as the distance asks for. At distance 0 the result is identical to the loop.
     """
     held = anchors(loop, knobs)
     return _turned(model, _strayed(model, loop, knobs, rng, held), knobs, rng, held)
@@ -74,9 +74,9 @@ def _strayed(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, h
 
 
 def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, held: frozenset[Spot]) -> Loop:
-    """A loop in which some notes are exchanged for those that the code moved by the knobs of its latents has rather.
+    """Moves the code by the latent knobs, and exchanges the notes that this changes.
 
-    What the model believes more of than before comes, what less of goes; at 0.5 that is nothing.
+    Notes that become more likely are added, and notes that become less likely removed; knobs at 0.5 change nothing.
     """
     grid = model.card.grid
     there = inside(loop, grid)
@@ -101,10 +101,11 @@ def _turned(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator, he
 
 
 def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
-    """A point on the way from one loop to another of the same length: next to 0 of the knob `blend` `a`, next to 1 `b`.
+    """Plays a point between two loops of the same length: near `a` at 0 of the knob `blend`, near `b` at 1.
 
-    Notes of `a` go one by one, and those of `b` come, so that nothing jumps and their number lies between; what is like
-    the other end stays longest, or comes first. In the middle up to a quarter of the notes is the model's own.
+    Notes of `a` leave one by one while notes of `b` enter, so the change is gradual and the number of notes is
+    interpolated. Notes that suit the other loop leave last and enter first. In the middle, up to a quarter of the notes
+    are the model's own.
     """
     share, grid = knobs["blend"], model.card.grid
     of_a, of_b = _by_cell(a, grid), _by_cell(b, grid)
@@ -131,7 +132,7 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
     played = of_b | of_a if near is a else of_a | of_b
     most = round(share * (1 - share) * count)
     fresh = _besides(between, played, grid, most)
-    # The likeliest in the place of the unlikeliest, as long as the model prefers it.
+    # Swap the likeliest new notes for the unlikeliest kept ones while the model prefers them.
     weakest = sorted(kept, key=lambda cell: (between[cell], cell))
     pairs = zip(fresh, weakest, strict=False)
     swaps = sum(1 for _ in takewhile(lambda pair: between[pair[0]] > between[pair[1]], pairs))
@@ -141,10 +142,10 @@ def blend(model: Model, a: Loop, b: Loop, knobs: Knobs) -> Loop:
 
 
 def slerp(a: Code, b: Code, share: float) -> Code:
-    """A point on the great arc from `a` to `b` (Shoemake, Animating Rotation with Quaternion Curves, 1985).
+    """Spherical linear interpolation (Shoemake, Animating Rotation with Quaternion Curves, 1985).
 
-    Codes of many dimensions lie near a sphere around their mean, and a straight line would lead through its inside,
-    where no loop's code is. Where there is no arc, as between opposite points, it is a line.
+    High-dimensional codes lie near a sphere around their mean; a straight line would pass through its inside, where no
+    loop's code lies. Falls back to linear interpolation where the arc is undefined, as between opposite points.
     """
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
     angle = float(np.arccos(np.clip(a @ b / lengths, -1, 1))) if lengths else 0.0
@@ -155,14 +156,14 @@ def slerp(a: Code, b: Code, share: float) -> Code:
 
 
 def _by_cell(loop: Loop, grid: Grid) -> dict[Cell, Note]:
-    """The notes of a loop by pitch and column, the loudest where there are several."""
+    """The notes of a loop by pitch and column; the loudest if several share a cell."""
     last = grid.steps(loop.length) - 1
     notes = sorted(loop.monophonic_by_pitch().notes, key=lambda n: n.velocity)
     return {(n.pitch, min(max(round(n.onset / grid.step), 0), last)): n for n in notes}
 
 
 def _whole(roll: Roll, scale: Key | None, knobs: Knobs, grid: Grid) -> Belief:
-    """A roll's belief in onsets, less of them outside a key, with a row for every pitch that there is."""
+    """Log-odds of onsets, lower outside the key, padded to all 128 pitches."""
     belief = np.full((128, roll.onset.shape[1]), -_SURE)
     believed = np.clip(log_odds(roll.onset), -_SURE, _SURE)
     belief[grid.pitch_low : grid.pitch_high + 1] = in_key(believed, scale, knobs, grid)
@@ -170,7 +171,7 @@ def _whole(roll: Roll, scale: Key | None, knobs: Knobs, grid: Grid) -> Belief:
 
 
 def _besides(belief: Belief, played: dict[Cell, Note], grid: Grid, count: int) -> list[Cell]:
-    """The likeliest notes that neither end has, none of them beside one that an end has."""
+    """The most likely notes that neither end has, at a distance from the notes that they have."""
     rows = slice(grid.pitch_low, grid.pitch_high + 1)
     free = np.full_like(belief, -np.inf)
     free[rows] = peaked(belief[rows])
@@ -184,7 +185,7 @@ def _besides(belief: Belief, played: dict[Cell, Note], grid: Grid, count: int) -
 
 @dataclass(frozen=True, slots=True)
 class _Idea:
-    """Where the notes of a new loop begin: cells of a roll, some semitones up."""
+    """Onsets of a new loop: cells of a roll, transposed by `up` semitones."""
 
     roll: Roll
     cells: list[Cell]
@@ -195,10 +196,10 @@ class _Idea:
 
 
 def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
-    """A new loop in the key, register, density and loudness of what was played.
+    """Generates a loop in the key, register, density and loudness of the call.
 
-    Several codes are drawn, the farther from the mean the higher the knob `temperature`. What they stand for is moved
-    into the key and to the register; the one that fits best is played. None of them is a copy of what was played.
+    Several codes are sampled, farther from the mean the higher the knob `temperature`. The decoded loops are transposed
+    to the key and register of the call, and the best match is played. Copies of the call are excluded.
     """
     scale = scale_of(loop.notes, knobs)
     if scale is None:
@@ -219,7 +220,7 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
 
 
 def _drawn(model: Model, loop: Loop, knobs: Knobs, noise: Code) -> Code:
-    """New codes: of the model's prior, with the attributes of what was played, or of a normal distribution."""
+    """Samples codes from the model's prior, given the attributes of the call, or else from a normal distribution."""
     if not model.card.prior:
         mean, sd = _normal(model.card)
         return np.asarray(mean + sd * noise)
@@ -228,7 +229,7 @@ def _drawn(model: Model, loop: Loop, knobs: Knobs, noise: Code) -> Code:
 
 
 def _idea(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> _Idea:
-    """The likeliest notes of a roll, as many as in `loop`, moved into its key and register."""
+    """The most likely notes of a roll, as many as in `loop`, transposed to its key and register."""
     grid = card.grid
     free = peaked(log_odds(np.maximum(roll.onset, _LEAST)))
     first = [row + grid.pitch_low for row, _ in _struck(free, roll, loop, grid)]
@@ -247,9 +248,9 @@ def _idea(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> _Idea
 
 
 def _struck(free: Belief, roll: Roll, loop: Loop, grid: Grid) -> list[Cell]:
-    """As many cells as `loop` has notes where `free` is highest, or half of them if the model believes in no more.
+    """The cells with the highest `free`, as many as `loop` has notes; at least half of them if the model is unsure.
 
-    Never none, even for a model that believes in nothing.
+    Never empty, even for a model that finds no note likely.
     """
     columns = Counter(round(n.onset / grid.step) for n in loop.notes)
     cells = peaks(free, len(loop), max(*columns.values(), _AT_ONCE))
@@ -258,29 +259,29 @@ def _struck(free: Belief, roll: Roll, loop: Loop, grid: Grid) -> list[Cell]:
 
 
 def _fit(idea: _Idea, loop: Loop, scale: Key, grid: Grid) -> float:
-    """How well an idea fits to what was played: notes in the key, less what differs in density and register."""
+    """Scores an idea against the call: share of notes in key, minus differences in density and register."""
     pitches = idea.pitches(grid)
     off = abs(fmean(pitches) - fmean(n.pitch for n in loop.notes)) / 12
     return fmean(map(scale.contains, pitches)) - abs(len(pitches) - len(loop)) / len(loop) - off
 
 
 def code_of(model: Model, loop: Loop) -> Code:
-    """The code of a loop, shape (latents,)."""
+    """The latent code of a loop, shape (latents,)."""
     return np.asarray(_encode(model, [loop])[0])
 
 
-# ---- what knobs and gaps ask for ------------------------------------------------------------------------------------
+# ---- knobs and gaps -------------------------------------------------------------------------------------------------
 
 
 def own(card: Card) -> list[int]:
-    """Which of a model's latents are named after no attribute: those that `latent1` and so on turn."""
+    """Indices of latents not named after an attribute, which the knobs `latent1` and so on control."""
     return [i for i, latent in enumerate(card.latents) if latent.name not in NAMES]
 
 
 def turned(card: Card, knobs: Knobs) -> Code:
-    """By how much the knobs move a code: those of attributes the latents with these names, `latent1` and so on others.
+    """Offset of the code for the knobs: attribute knobs move latents of that name, `latent1` and so on the others.
 
-    A whole turn from the middle is half of the range that the training data used.
+    A knob turned all the way from the middle moves by half the range found in the training data.
     """
     by_number = dict(zip(own(card), LATENTS, strict=False))
     shares = [knobs.get(by_number.get(i, latent.name), 0.5) - 0.5 for i, latent in enumerate(card.latents)]
@@ -288,7 +289,7 @@ def turned(card: Card, knobs: Knobs) -> Code:
 
 
 def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll | None:
-    """What the model believes of a loop whose code is moved as the knobs say; nothing if it has no codes of loops."""
+    """The roll decoded from the loop's code after the knobs have moved it; None if the model cannot encode loops."""
     del wanted
     if "mean" not in model.card.outputs():
         return None
@@ -298,7 +299,7 @@ def wished(model: Model, loop: Loop, wanted: Attributes, knobs: Knobs) -> Roll |
 
 
 def imagined(model: Model, kept: Loop, mask: Plane) -> Roll:
-    """What the model makes of a gap in a loop: of the code of what goes on in it as in the bars before."""
+    """The roll that the model decodes for a gap, from the code of a loop in which the bars before the gap repeat."""
     grid = model.card.grid
     gap = np.flatnonzero(mask.any(axis=0)) * grid.step
     before = int(gap[0]) if len(gap) else 0
@@ -321,12 +322,12 @@ def _normal(card: Card) -> tuple[Code, Code]:
 
 
 def _encode(model: Model, loops: Sequence[Loop]) -> Code:
-    """The codes of loops of one length and metre, which the model is shown as `lengths.columns` says."""
+    """The codes of loops of the same length and metre, laid out as in `lengths.columns`."""
     planes = np.stack([encode(loop, model.card.grid).stack() for loop in loops])
     return np.asarray(model.run({"roll": laid(planes, columns(model.card, loops[0]))})["mean"], np.float64)
 
 
 def _decode(model: Model, codes: Code, like: Loop) -> list[Roll]:
-    """What codes stand for, of the length and metre of `like`."""
+    """Decodes codes to rolls of the length and metre of `like`."""
     outputs, shown = model.run({"code": codes.astype(np.float32)}), columns(model.card, like)
     return [Roll(*(read(outputs[plane][i], shown) for plane in PLANES)) for i in range(len(codes))]

@@ -1,7 +1,7 @@
-"""Loops that are shorter or longer than a model takes, or of another metre: shown repeated, bar by bar, or in parts.
+"""Loops shorter or longer than a model takes, or in another metre: repeated, laid out bar by bar, or split.
 
-A model with a free time axis is shown whole repetitions. One that knows a single length has learnt where in it bars
-begin: in a slot of four beats each. A shorter bar is laid into a slot, and the rest of the slot is silent.
+A model with a free time axis gets whole repetitions. A model with a fixed length has learnt where bars begin: every
+four beats, in slots. A shorter bar is padded with silence to a slot.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from rtgen.music.time import Grid
 Planes = NDArray[np.float32]
 """Steps are the last dimension."""
 Columns = NDArray[np.intp]
-"""Which step of a loop stands in each column that a model is shown; -1 where there is silence."""
+"""The step of a loop in each input column of a model; -1 for silence."""
 SLOT_BEATS = 4
-"""Beats in a slot: in the bar of most music."""
+"""Beats in a slot, the most common bar length."""
 EARLY = 20
 """Ticks, half a step of a roll, by which a downbeat may come early."""
 
 
 def shown(card: Card, steps: int) -> int:
-    """How many steps a model is shown of a loop of `steps`: whole repetitions where it takes these, else a cut one."""
+    """Number of input steps for a loop of `steps`: whole repetitions if the model takes them, else cut."""
     times = ceil(card.min_steps / steps)
     while times * steps % card.step_multiple:
         times += 1
@@ -38,21 +38,21 @@ def shown(card: Card, steps: int) -> int:
 
 
 def repeated(planes: Planes, steps: int) -> Planes:
-    """Planes repeated along their last dimension until they are `steps` long, and cut there."""
+    """Repeats planes along their last dimension and cuts them to `steps`."""
     return planes[..., np.arange(steps) % planes.shape[-1]]
 
 
 def slots(steps: int, bar: int, wide: int, grid: Grid) -> Columns:
-    """A loop in `wide` columns, so that every bar begins with a slot, or with half of one if two bars fit into it.
+    """Lays a loop out in `wide` columns: every bar begins at a slot, or at half a slot if two bars fit into one.
 
-    What is left of a slot, or of the several that a long bar takes, is silent. A loop with fewer bars begins again; one
-    that has no room this way is cut, or repeated and cut.
+    The rest of a slot, or of the several slots of a long bar, is silent. A loop with fewer bars repeats; one that does
+    not fit this way is cut, or repeated and cut.
 
     Args:
         steps: in the loop.
-        bar: steps in a bar.
-        wide: columns.
-        grid: of these.
+        bar: steps per bar.
+        wide: number of columns.
+        grid: of the columns.
     """
     column = np.arange(wide)
     group, span = _slotted(min(bar, steps), grid)
@@ -63,14 +63,14 @@ def slots(steps: int, bar: int, wide: int, grid: Grid) -> Columns:
 
 
 def _slotted(bar: int, grid: Grid) -> tuple[int, int]:
-    """Steps of the bars that are laid out together, and columns of the slots that they take."""
+    """Steps of the bars laid out together, and columns of their slots."""
     slot = SLOT_BEATS * grid.steps_per_beat
     group = max(slot // bar, 1) * bar
     return group, ceil(group / slot) * slot
 
 
 def columns(card: Card, loop: Loop) -> Columns:
-    """What a model is shown of a loop that is no longer than it takes: slots if it knows a single length."""
+    """The input columns of a loop no longer than the model takes; uses slots if the model has a fixed length."""
     steps = card.grid.steps(loop.length)
     wide = shown(card, steps)
     if card.min_steps == card.max_steps:
@@ -79,20 +79,20 @@ def columns(card: Card, loop: Loop) -> Columns:
 
 
 def laid(planes: Planes, columns: Columns) -> Planes:
-    """Planes of a loop as a model is shown them."""
+    """Arranges a loop's planes in the input columns."""
     if len(columns) == planes.shape[-1] and np.array_equal(columns, np.arange(len(columns))):
         return planes
     return planes[..., columns] * (columns >= 0).astype(np.float32)
 
 
 def read(planes: Planes, columns: Columns) -> Planes:
-    """Planes of a model as those of the loop that was laid out: each step from where it is first."""
+    """Rearranges output planes into the loop's steps, taking the first column of each."""
     steps, first = np.unique(columns, return_index=True)
     return planes[..., first[steps >= 0]]
 
 
 def parts(loop: Loop, card: Card) -> list[Loop]:
-    """The loop in parts of as many whole bars as the model takes at once; of less than a bar if it takes no bar."""
+    """Splits a loop into parts of as many whole bars as the model takes; below one bar if it takes no whole bar."""
     grid = card.grid
     most = card.max_steps // card.step_multiple * card.step_multiple * grid.step
     size = most // loop.bar * loop.bar
@@ -106,14 +106,14 @@ def parts(loop: Loop, card: Card) -> list[Loop]:
 def _cut(loop: Loop, start: int, end: int) -> Loop:
     if (start, end) == (0, loop.length):
         return loop
-    # An early downbeat belongs to the first part; elsewhere a note belongs to the part that it begins in.
+    # An early downbeat belongs to the first part; other notes belong to the part of their onset.
     inside = [n for n in loop.notes if (n.onset >= start or start == 0) and n.onset < end]
     notes = (Note(n.onset - start, n.pitch, min(n.end, end) - n.onset, n.velocity) for n in inside)
     return Loop(end - start, tuple(notes), loop.bar)
 
 
 def join(parts: Sequence[Loop], loop: Loop) -> Loop:
-    """The parts one after the other, as a loop like `loop`; where they cut its notes and kept them, these are whole."""
+    """Joins parts into a loop like `loop`; its notes that were cut by the split and kept are restored."""
     if len(parts) == 1:
         return loop.with_notes(parts[0].notes)
     whole = {(n.onset, n.pitch, n.velocity): n for n in loop.notes}
@@ -129,9 +129,9 @@ def join(parts: Sequence[Loop], loop: Loop) -> Loop:
 
 
 def refitted(loop: Loop, like: Loop) -> Loop:
-    """`loop` repeated and cut to the length of `like`.
+    """Repeats and cuts `loop` to the length of `like`.
 
-    Where their bars differ each bar is cut, or has a silent end, so that downbeats stay downbeats.
+    Where the bars differ, each is cut or padded with silence, so that downbeats stay downbeats.
     """
     if loop.bar != like.bar:
         loop = _rebarred(loop, like.bar)
@@ -141,10 +141,10 @@ def refitted(loop: Loop, like: Loop) -> Loop:
 
 
 def _rebarred(loop: Loop, bar: int) -> Loop:
-    """As many bars of `bar` ticks, with what fits into each."""
+    """Changes every bar to `bar` ticks, keeping what fits."""
     notes: list[Note] = []
     for n in loop.notes:
-        # An early downbeat belongs to the bar that it begins.
+        # An early downbeat belongs to the bar that it starts.
         number = (n.onset + EARLY) // loop.bar
         within = n.onset - number * loop.bar
         if within < bar:

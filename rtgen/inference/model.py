@@ -1,4 +1,4 @@
-"""Running a model: the only importer of onnxruntime."""
+"""Running a model. The only module that imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PROVIDERS = {
 }
 _MAX_BYTES = 256 * 2**20
 _NEVER_ZERO = frozenset({"place", "temperature", "least"})
-"""Inputs that are divided by, or of which a logarithm is taken."""
+"""Inputs used as a divisor or inside a logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A session, with what it takes and gives; the whole model, or the half that begins with the input `half`."""
+    """An onnxruntime session and its inputs and outputs: the whole model, or the half that starts at input `half`."""
 
     half: str | None
     inputs: list[str]
@@ -44,15 +44,15 @@ class _Part:
 
 
 class Model:
-    """A network that has shown to keep its contract.
+    """A network checked against its card.
 
     Args:
         path: the `.onnx` file.
-        device: what runs it. `auto` times every one that is there and takes the fastest, which for networks of a few
-            milliseconds is often the CPU.
+        device: execution device. `auto` benchmarks every available device and takes the fastest, which is often the CPU
+            for networks that take a few milliseconds.
 
     Raises:
-        UserError: the file is missing, is no ONNX model, has no valid card, or is not what its card says.
+        UserError: the file is missing, is not an ONNX model, has no valid card, or does not match its card.
     """
 
     def __init__(self, path: Path, device: Device = "cpu") -> None:
@@ -60,7 +60,7 @@ class Model:
         self._data = _read(path)
         self.device: str = "cpu"
         self.remark = ""
-        """A sentence for the player, where the device asked for is not there."""
+        """A sentence for the player if the requested device is not available."""
         whole = self._open(self._data, "cpu")
         self.card = Card.from_metadata(whole.get_modelmeta().custom_metadata_map, str(path))
         self._check_shapes(whole)
@@ -71,17 +71,20 @@ class Model:
         del self._data
 
     def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """The outputs by name for a batch of inputs; conditions that are not given take their defaults.
+        """Runs the model on a batch of inputs; conditions not given take their defaults.
 
-        Of a model in two halves (an autoencoder) only the half whose input is given is computed.
+        For a model in two halves (an autoencoder), only the half whose input is given is computed.
 
         Args:
             inputs: arrays as in `Card.inputs`, all with the same batch size.
-            only: outputs that are wanted; nothing else is computed. Of a continuer these can be `memory_of` and
-                `step_of` its card, of others all must be.
+            only: outputs to compute, leaving out the rest of the graph. A continuer accepts `memory_of` and `step_of`
+                its card; for other models it must be empty.
+
+        Returns:
+            Outputs by name.
 
         Raises:
-            UserError: what comes out is not numbers.
+            UserError: an output contains NaN or infinite values.
         """
         batch = len(next(iter(inputs.values())))
         feed = self._fed(inputs)
@@ -94,7 +97,7 @@ class Model:
             if part.half is None:
                 values = part.session.run(part.outputs, feed)
             elif part.half in inputs:
-                # An exporter may take the batch from the other half's input; what is in that does not matter.
+                # The exported graph may read the batch size from the other half's input; its values do not matter.
                 other = self._zeros(self._sizes(self.card.min_steps, batch), set(part.inputs) - set(feed))
                 values = part.session.run(part.outputs, {n: v for n, v in (feed | other).items() if n in part.inputs})
             else:
@@ -103,7 +106,7 @@ class Model:
         return self._finite(outputs)
 
     def _fed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs, with the defaults of conditions that are not given."""
+        """Adds the defaults of conditions that are not given."""
         if not self.card.conditions:
             return inputs
         batch = len(next(iter(inputs.values())))
@@ -112,15 +115,16 @@ class Model:
 
     def _finite(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in outputs.items():
-            # Whatever is no number makes the sum none.
+            # A NaN or infinity anywhere makes the sum non-finite.
             if value.dtype.kind == "f" and not isfinite(value.sum()):
-                raise UserError(f"{self.path}: output {name!r} holds values that are no numbers; train it again")
+                raise UserError(f"{self.path}: output {name!r} contains NaN or infinite values; train it again")
         return outputs
 
     def seconds(self, runs: int = 5) -> float:
-        """The median time of a run, in seconds.
+        """Measures the median time of a run, in seconds.
 
-        On a loop of two bars of 4/4, or the model's shortest; of a sequence on one symbol, of a continuer on one note.
+        The input is two bars of 4/4, clipped to the lengths the model accepts; one symbol for a sequence model; one
+        note for a continuer.
         """
         inputs = self._zeros(self._sizes(min(max(96, self.card.min_steps), self.card.max_steps)))
         times = []
@@ -131,11 +135,11 @@ class Model:
         return sorted(times)[runs // 2]
 
     def _steps(self) -> list[tuple[str, ...]]:
-        """Outputs that can be asked for alone."""
+        """Return the sets of outputs that can be computed alone."""
         return [memory_of(self.card), step_of(self.card)] if self.card.kind.listens else []
 
     def _open_parts(self, device: str) -> list[_Part]:
-        """The model, or its halves, so that one can be computed without the other."""
+        """Opens the model, or its halves so that one can be computed without the other."""
         halves = self.card.halves()
         if not halves:
             session = self._open(self._data, device)
@@ -143,23 +147,23 @@ class Model:
         return [self._open_part(half, outputs, device) for half, outputs in halves.items()]
 
     def _open_part(self, half: str | None, outputs: Sequence[str], device: str) -> _Part:
-        """What some outputs need, and nothing else."""
+        """Opens the part of the graph that some outputs need."""
         try:
             session = self._open(prune(self._data, outputs), device)
         except ValueError as error:
-            raise UserError(f"{self.path} is not as ONNX has it ({error}); export it again") from error
+            raise UserError(f"{self.path} is not valid ONNX ({error}); export it again") from error
         return _Part(half, [i.name for i in session.get_inputs()], list(outputs), session)
 
     def _open(self, data: bytes, device: str) -> ort.InferenceSession:
         options = ort.SessionOptions()
-        # One thread that sleeps when idle: the real-time loop needs the other core more than a loop needs two.
+        # One thread that sleeps when idle: the real-time thread needs the other core more than inference needs two.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         try:
             return ort.InferenceSession(data, options, providers=[_PROVIDERS[device]])
         except Exception as error:
-            raise UserError(f"{self.path} is not an ONNX model that can be run; export it again") from error
+            raise UserError(f"{self.path} is not an ONNX model that onnxruntime can run; export it again") from error
 
     def _choose(self, device: Device) -> None:
         there = devices_here()
@@ -177,16 +181,16 @@ class Model:
             self.device = device
         else:
             self.remark = (
-                f"Device {device} is not here (onnxruntime offers {', '.join(there)}), so the CPU runs the model; "
+                f"Device {device} is not available (onnxruntime offers {', '.join(there)}), so the CPU runs the model; "
                 "for CUDA install the extra 'rtgen[gpu]'"
             )
 
     def _sizes(self, steps: int, batch: int = 1) -> dict[str, int]:
-        """Sizes of the free dimensions of a run on at least so many steps, or of a sequence on one symbol."""
+        """Sizes of the free dimensions for a run on at least `steps` steps, or on one symbol of a sequence."""
         return {"batch": batch, "steps": -(-steps // self.card.step_multiple) * self.card.step_multiple, "time": 1}
 
     def _zeros(self, sizes: dict[str, int], names: set[str] | None = None) -> dict[str, Tensor]:
-        """Inputs of zeros, or of ones where there is no zero; all, or those named."""
+        """Input tensors of zeros, or of ones where zero is not allowed; for all inputs or those named."""
         return {
             name: np.full(_exact(shape, sizes), int(name in _NEVER_ZERO), np.int64 if name in INTEGERS else np.float32)
             for name, shape in self.card.inputs().items()
@@ -194,7 +198,7 @@ class Model:
         }
 
     def _check_shapes(self, whole: ort.InferenceSession) -> None:
-        """Holds the file against its card: names, shapes and types as declared."""
+        """Checks the names, shapes and types declared in the file against its card."""
         for kind, wanted, found in (
             ("input", self.card.inputs(), whole.get_inputs()),
             ("output", self.card.outputs(), whole.get_outputs()),
@@ -202,7 +206,7 @@ class Model:
             tensors = {tensor.name: tensor for tensor in found}
             for name, shape in wanted.items():
                 if name not in tensors:
-                    raise UserError(f"{self.path} has no {kind} {name!r}, which its card promises; export it again")
+                    raise UserError(f"{self.path} has no {kind} {name!r}, which its card declares; export it again")
                 if not _fits(shape, tensors[name].shape):
                     raise UserError(
                         f"{self.path}: {kind} {name!r} has the shape {tensors[name].shape}, its card says "
@@ -217,14 +221,14 @@ class Model:
         extra = {t.name for t in whole.get_inputs()} - set(self.card.inputs())
         if extra:
             raise UserError(
-                f"{self.path} wants an input {extra.pop()!r}, which its card does not name; export it again"
+                f"{self.path} wants an input {extra.pop()!r}, which its card does not declare; export it again"
             )
 
     def _check_runs(self) -> None:
-        """Holds what comes out against the card."""
+        """Checks the shapes of actual outputs against the card."""
         steps = self.card.min_steps
         self._try(self._sizes(steps))
-        # What was traced at one size may have it built in.
+        # A traced model may have its example size baked in.
         longer = min(steps + self.card.step_multiple, self.card.max_steps)
         self._try({**self._sizes(longer, batch=2), "time": 3})
 
@@ -234,7 +238,7 @@ class Model:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{self.path} does not run on the shapes that its card names; export it again") from error
+            raise UserError(f"{self.path} does not run with the shapes on its card; export it again") from error
         for name, shape in self.card.outputs().items():
             if outputs[name].shape != _exact(shape, sizes):
                 raise UserError(
@@ -244,28 +248,28 @@ class Model:
 
 
 def _exact(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
-    """A shape with numbers in the place of names."""
+    """Replaces dimension names by numbers."""
     return tuple(sizes[d] if isinstance(d, str) else d for d in shape)
 
 
 def memory_of(card: Card) -> tuple[str, ...]:
-    """The outputs of a continuer that has only heard a note: what it remembers."""
+    """Outputs of a continuer that only listens to a note: its next states."""
     return tuple(f"{state.name}_next" for state in card.states)
 
 
 def step_of(card: Card) -> tuple[str, ...]:
-    """The outputs of a continuer that draws a note: that note, and what it remembers."""
+    """Outputs of a continuer that samples a note: the note and its next states."""
     return ("chosen", *memory_of(card))
 
 
 def devices_here() -> list[str]:
-    """The devices that onnxruntime can use on this machine, the CPU first."""
+    """Devices that onnxruntime can use on this machine, the CPU first."""
     there = ort.get_available_providers()
     return ["cpu", *(device for device, provider in _PROVIDERS.items() if device != "cpu" and provider in there)]
 
 
 def _fits(wanted: Shape, found: list[int | str | None]) -> bool:
-    """Whether a declared shape agrees with the card's: fixed sizes equal, free dimensions free."""
+    """Whether a declared shape matches the card: fixed sizes equal, free dimensions free."""
     return len(wanted) == len(found) and all(
         w == f if isinstance(w, int) and isinstance(f, int) else not isinstance(f, int)
         for w, f in zip(wanted, found, strict=True)
@@ -276,7 +280,7 @@ def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"Model {path} is larger than {_MAX_BYTES >> 20} MB; it is not one of rtgen's")
-        # From memory, so that a file that names further files of weights cannot reach them.
+        # Loaded from memory, so that a model cannot read external weight files.
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"Model {path} cannot be read ({error.strerror}); check the path") from error

@@ -1,4 +1,4 @@
-"""Answers: a loop, the knobs and a seed in, a loop out. Each mode is a function of the module that knows the role."""
+"""Answers: maps a loop, knobs and a seed to a loop. Dispatches each mode to the module of the model's role."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["answer", "answer_job", "distance", "filled", "modes_of"]
 
 
 def answer_job(model: Model, job: Job) -> Loop:
-    """The model's answer to a job; as `answer`."""
+    """The model's answer to a job; see `answer`."""
     return answer(model, job.loop, job.mode, job.knobs, job.seed, past=job.past, ends=job.ends)
 
 
@@ -39,22 +39,22 @@ def answer(
     past: Sequence[Loop] = (),
     ends: tuple[Loop, Loop] | None = None,
 ) -> Loop:
-    """The model's answer to a loop, of the same length. The same arguments give the same answer.
+    """The model's answer to a loop, of the same length. Deterministic for equal arguments.
 
-    A silent loop gets a silent answer, but for a blend. In the modes `clean` and `vary` notes outside the model's
-    pitches come back as they were played.
+    The answer to silence is silence, except for a blend. In the modes `clean` and `vary`, notes outside the model's
+    pitch range are returned as played.
 
     Args:
-        model: what answers.
-        loop: what was played.
-        mode: what is wanted of it.
-        knobs: the parameters of `parameters.PARAMETERS` by name.
-        seed: of all chance, with the knob `seed`.
-        past: what was played before, the oldest first; for `continue`.
-        ends: the loops A and B; for `blend`. Without them it is the loop itself.
+        model: the model.
+        loop: the call.
+        mode: the mode.
+        knobs: parameters of `parameters.PARAMETERS` by name.
+        seed: source of all randomness, together with the knob `seed`.
+        past: what was played before, oldest first; for `continue`.
+        ends: the loops A and B; for `blend`. The default is the loop itself.
 
     Raises:
-        UserError: the model does not play this mode, or makes no numbers.
+        UserError: the model does not play this mode, or its output is not finite.
     """
     card = model.card
     if mode not in modes_of(card):
@@ -84,7 +84,7 @@ def answer(
             answered = filled(model, part, max(begin, 0), part.length, knobs, rng)
         else:
             answered = part
-        # A tapped rhythm is not what a beat is like: its knobs are turned from where the beat is.
+        # A tapped rhythm says nothing of the beat's attributes: the knobs start from those of the beat.
         like = answered if mode == "generate" and not card.kind.pitched else part
         answers.append(steer(model, like, answered, knobs, believes))
         begin -= part.length
@@ -112,7 +112,7 @@ def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np
 
 
 def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tuple[Loop, Loop] | None) -> Knobs:
-    """Knobs whose `key_lock` is as firm as it is sure that there is a key; one that is named there is."""
+    """Scales `key_lock` by the confidence that there is a key, unless the key is set."""
     if not knobs.get("key_lock") or knobs.get("key"):
         return knobs
     heard = (*past, loop) if mode == "continue" else (loop,)
@@ -123,7 +123,7 @@ def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tu
 
 
 def _untouched(knobs: Knobs) -> bool:
-    """Whether a variation is what was played, to the note."""
+    """Whether all knobs leave a variation identical to the call."""
     middle = (*NAMES, *LATENTS)
     return not knobs["distance"] and not knobs.get("fill") and all(knobs.get(name, 0.5) == 0.5 for name in middle)
 

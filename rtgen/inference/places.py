@@ -1,4 +1,4 @@
-"""Where loops lie among others: what they are like, and where the model's own dimensions have them."""
+"""Where loops lie: their attributes and positions in the model's latent dimensions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _REACH = 2.5
 
 
 def dimensions(card: Card) -> tuple[str, ...]:
-    """What a place is told by: the attributes, then the model's own dimensions that have a knob."""
+    """Names of a place's coordinates: the attributes, then the model's own latents that have a knob."""
     return (*NAMES, *(card.latents[i].name for i in _own(card)))
 
 
 def place(model: Model, loops: Sequence[Loop], knobs: Knobs) -> list[Place]:
-    """Where loops lie, by `dimensions`; nowhere without notes.
+    """Coordinates of loops, in the order of `dimensions`; empty for a silent loop.
 
-    An attribute is what the notes are, not what the model makes of them. Of what is longer than the model takes at once
-    it is asked for the beginning; and it is told all of them in the key that the knobs name, if they do.
+    Attributes are measured on the notes, not on the model's output. A loop longer than the model takes is encoded by
+    its beginning only. All loops are encoded in the key set by the knobs, if any.
     """
     return [_placed(model, loop, knobs) if loop.notes else () for loop in loops]
 
@@ -43,5 +43,5 @@ def _placed(model: Model, loop: Loop, knobs: Knobs) -> Place:
 
 
 def _own(card: Card) -> list[int]:
-    """The latents with a knob that no attribute has, of a model that knows the codes of loops."""
+    """Indices of the latents with a `latent` knob, for a model that can encode loops."""
     return latent.own(card)[: len(LATENTS)] if "mean" in card.outputs() else []

@@ -1,8 +1,8 @@
-"""A part of an ONNX model: what some of its outputs need, and nothing else.
+"""Extracts the part of an ONNX model that some outputs need.
 
-onnxruntime computes the whole graph, whichever outputs are asked for. The package onnx could take it apart, but is
-large, and needed for nothing else here; so this reads just as much of the format (Protocol Buffers; `onnx.proto`) as it
-takes to leave nodes out.
+onnxruntime computes the whole graph, whichever outputs are requested. The package onnx could extract a part, but it is
+large and not needed otherwise; this module parses just enough of the format (Protocol Buffers; `onnx.proto`) to drop
+nodes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _NODE_INPUT, _NODE_OUTPUT, _ATTRIBUTE = 1, 2, 5
 _SUBGRAPHS = 6, 11
 """Fields of AttributeProto."""
 _NAME = {_INITIALIZER: 8, _INPUT: 1, _OUTPUT: 1}
-"""Field with the name of what is in such a field of a graph."""
+"""Field number of the name within each of these graph fields."""
 
 Bytes = bytes | memoryview
 Field = tuple[int, Bytes, Bytes]
-"""Its number, its content where that has a length (else nothing), and all of it as it stands."""
+"""Field number, content if length-delimited (else empty), and the raw bytes of the whole field."""
 
 
 def prune(model: bytes, outputs: Iterable[str]) -> bytes:
-    """A model that has only these outputs, and of nodes, weights and inputs only what they need.
+    """Reduces a model to some outputs, and to the nodes, weights and inputs that they need.
 
     Raises:
-        ValueError: it is not as the format says.
+        ValueError: the file is malformed.
     """
-    # A view, as the weights may be large.
+    # A view avoids copying large weights.
     return b"".join(
         _tagged(number, _pruned(content, set(outputs))) if number == _GRAPH else whole
         for number, content, whole in _fields(memoryview(model))
@@ -42,7 +42,7 @@ def _pruned(graph: Bytes, outputs: set[str]) -> bytes:
     fields = list(_fields(graph))
     needed = set(outputs)
     kept: set[int] = set()
-    # The format wants nodes in such an order that each comes after those that it needs.
+    # The format requires topological order, so one pass backwards suffices.
     for index in reversed(range(len(fields))):
         number, node, _ = fields[index]
         if number == _NODE and needed.intersection(_names(node, _NODE_OUTPUT)):
@@ -61,7 +61,7 @@ def _pruned(graph: Bytes, outputs: set[str]) -> bytes:
 
 
 def _needs(node: Bytes) -> set[str]:
-    """The names that a node reads, those that the graphs within it read from outside among them."""
+    """The names that a node reads, including outer names read by its subgraphs."""
     names = set(_names(node, _NODE_INPUT))
     for number, attribute, _ in _fields(node):
         if number == _ATTRIBUTE:
@@ -74,7 +74,7 @@ def _needs(node: Bytes) -> set[str]:
 
 
 def _names(message: Bytes, *path: int) -> list[str]:
-    """The texts in a field of a message, or in a field of the messages in it."""
+    """The strings in a field of a message, or along a path of nested fields."""
     found = [content for number, content, _ in _fields(message) if number == path[0]]
     if len(path) > 1:
         return [name for inner in found for name in _names(inner, *path[1:])]
@@ -98,14 +98,14 @@ def _fields(message: Bytes) -> Iterator[Field]:
             case 5:
                 at += 4
             case kind:
-                raise ValueError(f"a field of the unknown kind {kind}")
+                raise ValueError(f"a field of unknown wire type {kind}")
         if at > len(message):
-            raise ValueError("a field beyond the end")
+            raise ValueError("a field runs past the end")
         yield tag >> 3, message[at - length : at] if length else b"", message[start:at]
 
 
 def _number(message: Bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """Decodes a varint (seven bits per byte, lowest first); returns it and its end."""
     value = shift = 0
     while at < len(message) and shift < 70:
         byte = message[at]
@@ -113,11 +113,11 @@ def _number(message: Bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
-    raise ValueError("a number without an end")
+    raise ValueError("an unterminated varint")
 
 
 def _tagged(number: int, content: bytes) -> bytes:
-    """A field of some length."""
+    """Encodes a length-delimited field."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 

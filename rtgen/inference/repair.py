@@ -1,8 +1,8 @@
-"""From what was played and what a denoiser makes of it to a repaired loop.
+"""Merges the call and a denoiser's output into a repaired loop.
 
-The network says which notes there should be; the hand that played them knows better how long and how loud. So a played
-note that the network confirms stays as it was, one that it moved keeps its length and loudness, and only notes that
-nobody played take everything from the network.
+The network decides which notes there should be; the player's duration and velocity are more reliable. So a note that
+the network confirms stays unchanged, a moved note keeps its duration and velocity, and only added notes come entirely
+from the network.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ MAX_STEPS = 3
 MAX_SEMITONES = 2
 """Or this far in pitch."""
 BENEFIT = 1.5
-"""How much more the odds of a played note count than those of one that nobody played: the player has the benefit of the
-doubt, so that good playing is left alone."""
+"""Factor on the odds of played notes relative to added ones: the player has the benefit of the doubt, so that good
+playing is left alone."""
 SURE_ON, SURE_OFF = 0.5, 0.2
-"""Hold probabilities beyond which the network's word on where a note ends counts more than the player's."""
+"""Hold probabilities beyond which the network overrides the player's note-off."""
 
 
 def clean(loop: Loop, roll: Roll, grid: Grid, threshold: float) -> Loop:
-    """`loop` repaired after `roll`.
+    """Repairs `loop` by a denoiser's output.
 
     Args:
-        loop: what was played.
-        roll: what a denoiser answered to it, planes of shape (pitches, steps).
+        loop: the call.
+        roll: the denoiser's output, planes of shape (pitches, steps).
         grid: of the roll.
-        threshold: onset probability from which a cell is a note.
+        threshold: onset probability from which a cell counts as a note.
 
     Returns:
-        A loop of the same length. Notes outside the grid's pitches are left as played.
+        A loop of the same length. Notes outside the grid's pitch range are left as played.
     """
     believed = decode(_in_favour_of(loop, roll, grid), grid, loop.length, bar=loop.bar, threshold=threshold)
     wanted = {(note.pitch, _column(note, grid, roll)): note for note in believed.notes}
@@ -63,7 +63,7 @@ def clean(loop: Loop, roll: Roll, grid: Grid, threshold: float) -> Loop:
 
 
 def _joined(note: Note, gone: list[Note], grid: Grid) -> Note:
-    """`note` up to the end of one that struck again where it ended, and should not have: both were one, broken."""
+    """Extends `note` over a rejected note of the same pitch that begins where it ends: one note, broken in two."""
     for rest in gone:
         if rest.pitch == note.pitch and abs(rest.onset - note.end) <= grid.step // 2:
             return replace(note, duration=rest.end - note.onset)
@@ -71,7 +71,7 @@ def _joined(note: Note, gone: list[Note], grid: Grid) -> Note:
 
 
 def _in_favour_of(loop: Loop, roll: Roll, grid: Grid) -> Roll:
-    """`roll` with the odds of what was played raised by `BENEFIT`."""
+    """Raises the odds of played notes by `BENEFIT`."""
     onset = roll.onset.copy()
     for note in loop.notes:
         if grid.pitch_low <= note.pitch <= grid.pitch_high:
@@ -86,9 +86,9 @@ def _column(note: Note, grid: Grid, roll: Roll) -> int:
 
 
 def _nearest(note: Note, wanted: dict[tuple[int, int], Note], grid: Grid, roll: Roll) -> tuple[int, int] | None:
-    """Where a note that was not confirmed was meant to be.
+    """Where a note that was not confirmed was meant to be: the nearest wanted cell.
 
-    At the same pitch a little earlier or later, or at a neighbour pitch at the same time.
+    Either the same pitch slightly earlier or later, or a neighbouring pitch at the same time.
     """
     column = _column(note, grid, roll)
     places = [(abs(s), (note.pitch, column + s)) for s in range(-MAX_STEPS, MAX_STEPS + 1) if s]
@@ -98,7 +98,7 @@ def _nearest(note: Note, wanted: dict[tuple[int, int], Note], grid: Grid, roll: 
 
 
 def _with_sure_end(note: Note, hold: Plane, grid: Grid) -> Note:
-    """`note` ended where the network is sure that it ends; as played where it is not."""
+    """Moves the end of `note` to where the network is sure of it; else leaves it as played."""
     row = hold[note.pitch - grid.pitch_low]
     column = max(round(note.onset / grid.step), 0)
     end = played = min(max(round(note.end / grid.step), column + 1), len(row))

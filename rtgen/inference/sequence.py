@@ -1,4 +1,4 @@
-"""What a sequence model plays: it is told what was played, symbol by symbol, and says what could come next."""
+"""Continuations with a symbol model: it is fed the call as symbols, then sampled one symbol at a time."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, Grid
 
 CONTEXT = 50
-"""Symbols of what was played that a continuation goes by."""
+"""Symbols of context for a continuation."""
 DENSER = 1.5
-"""A continuation may take so many times the symbols of the player's loop ..."""
+"""A continuation may use this many times as many symbols as the player's loop ..."""
 SYMBOLS_PER_BEAT = 4, 8
-"""... but as many as the first of these anyway, and no more than the second: each is a run of the model."""
+"""... but always at least the first number per beat, and never more than the second: each symbol is a run of the
+model."""
 _LEAST = 0.05
-"""A symbol that is less likely than this, in parts of the likeliest, is never drawn."""
+"""A symbol less likely than this fraction of the likeliest is never sampled."""
 _AT_ONCE = 6
-"""Most notes that are struck together."""
+"""Most simultaneous onsets."""
 _REPEATS = 4
-"""Most times that a symbol is struck in a row, unless the player did it more often."""
+"""Longest run of the same symbol, unless the player's was longer."""
 _STRIDE = 6
-"""Steps that a continuation goes on by at least when it takes too many symbols."""
+"""Minimum steps per symbol once a continuation uses too many symbols."""
 
 Flags = NDArray[np.bool_]
-"""Of the symbols, by number."""
+"""One per symbol, by index."""
 Groups = list[tuple[int, frozenset[int]]]
-"""Columns in which something is struck, in order, and the pitches."""
+"""Columns with onsets, in order, and their pitches."""
 
 
 class Book:
-    """A model's vocabulary, to be looked up in."""
+    """Lookup tables for a model's vocabulary."""
 
     def __init__(self, card: Card) -> None:
         self.steps = np.array([symbol.steps for symbol in card.vocabulary])
@@ -62,7 +63,7 @@ class Book:
         """All but padding."""
 
     def said(self, groups: Groups, length: int) -> list[int]:
-        """Music of `length` steps in symbols, as well as the vocabulary can say it."""
+        """Encodes music of `length` steps as symbols, as closely as the vocabulary allows."""
         symbols: list[int] = []
         at = 0
         for (column, pitches), (following, _) in pairwise([*groups, (length, frozenset[int]())]):
@@ -72,7 +73,7 @@ class Book:
         return symbols
 
     def latest(self, symbols: list[int], bar: int) -> list[int]:
-        """The last `CONTEXT` symbols; fewer, so that they begin as a bar of so many steps does, if one begins there."""
+        """The last `CONTEXT` symbols, or fewer to start at the beginning of a bar (`bar` in steps) if there is one."""
         ends = np.cumsum(self.steps[symbols])
         for first in range(max(len(symbols) - CONTEXT, 0), len(symbols)):
             if not first or (ends[first - 1] % bar == 0 and self.steps[symbols[first - 1]]):
@@ -88,7 +89,7 @@ class Book:
         return max(steps - left, 0)
 
     def _strike(self, pitches: frozenset[int], gap: int, symbols: list[int]) -> int:
-        """Says a chord whole, note by note, or by the chord that is most like it; returns the steps that it took."""
+        """Encodes a chord: as a whole, note by note, or by the most similar chord; returns the steps it takes."""
         if pitches not in self._by_pitches:
             singles = [self._number(frozenset((pitch,)), 0) for pitch in sorted(pitches)]
             if all(number is not None and self.steps[number] == 0 for number in singles):
@@ -103,7 +104,7 @@ class Book:
         return int(self.steps[number])
 
     def _number(self, pitches: frozenset[int], gap: int) -> int | None:
-        """The symbol that strikes these and goes on by the most that is not beyond `gap`, or else the least."""
+        """The symbol with these pitches and the most steps up to `gap`, or else the fewest steps."""
         sizes = self._by_pitches.get(pitches)
         if not sizes:
             return None
@@ -111,7 +112,7 @@ class Book:
         return max(within)[1] if within else min(sizes)[1]
 
     def _nearest(self, pitches: frozenset[int], gap: int) -> int | None:
-        """The symbol that has most of these pitches and pitch classes, and least others; None if none has any."""
+        """The symbol most similar in pitches and pitch classes; None if none is similar."""
         wanted = np.zeros(128, bool)
         wanted[list(pitches)] = True
         likeness = _likeness(self.strikes, wanted) + _likeness(self._classes, _classes(wanted))
@@ -122,13 +123,13 @@ class Book:
 
 
 def _likeness(these: Flags, one: Flags) -> NDArray[np.float64]:
-    """The Jaccard index of each row and `one`, which has at least one member."""
+    """Jaccard index of each row and `one`, which must not be empty."""
     result: NDArray[np.float64] = (these & one).sum(axis=-1) / (these | one).sum(axis=-1)
     return result
 
 
 def _classes(strikes: Flags) -> Flags:
-    """The pitch classes of pitches, (..., 128) -> (..., 12)."""
+    """Pitch classes of pitches, (..., 128) -> (..., 12)."""
     octaves = np.pad(strikes, [(0, 0)] * (strikes.ndim - 1) + [(0, 4)]).reshape(*strikes.shape[:-1], 11, 12)
     result: Flags = np.any(octaves, axis=-2)
     return result
@@ -138,10 +139,10 @@ _BOOKS: WeakKeyDictionary[Model, Book] = WeakKeyDictionary()
 
 
 def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng: np.random.Generator) -> Loop:
-    """What could come next after the past loops and this one, as long as this one.
+    """Continues the past loops and this one, for the length of this one.
 
-    The model hears what was played in one run, and is then asked for a symbol after the other until the loop is full.
-    Loudness is that of the player's notes at the same places, and notes last as the player's do.
+    The model reads what was played in one run, then symbols are sampled one at a time until the loop is full.
+    Velocities follow the player's notes at the same places, and durations the player's articulation.
     """
     scale = scale_of((note for heard in (*past, loop) for note in heard.notes), knobs)
     if not loop.notes or scale is None:
@@ -172,26 +173,26 @@ def _book(model: Model) -> Book:
 
 
 def _bias(book: Book, scale: key.Key, up: int, knobs: Knobs) -> NDArray[np.float64]:
-    """What a key takes from the logits of symbols that strike outside of it."""
+    """Logit penalties for symbols with pitches outside the key."""
     outside = np.array([not scale.contains(pitch - up) for pitch in range(128)])
     strays: Flags = np.any(book.strikes & outside, axis=1)
     return np.where(strays, -OUT_OF_KEY * knobs["key_lock"], 0.0)
 
 
 class _Pen:
-    """Writes a loop, symbol by symbol, and sees to it that it comes to an end, and is music.
+    """Writes a loop symbol by symbol, with limits so that it ends and stays musical.
 
     Args:
         book: the vocabulary.
-        loop: what was played; the player's habits bound what is drawn.
+        loop: the call; the player's habits limit what may be sampled.
         grid: of the vocabulary's steps.
-        said: the loop in symbols.
-        bias: on the logits.
+        said: the loop as symbols.
+        bias: added to the logits.
     """
 
     def __init__(self, book: Book, loop: Loop, grid: Grid, said: list[int], bias: NDArray[np.float64]) -> None:
         self.strikes: dict[int, set[int]] = {}
-        """Pitches that are struck, by step."""
+        """Struck pitches, by step."""
         self._book = book
         self._bias = bias
         self._length = grid.steps(loop.length)
@@ -207,17 +208,17 @@ class _Pen:
 
     @property
     def full(self) -> bool:
-        """Whether the loop is written, or took as many symbols as may be."""
+        """Whether the loop is written, or has used up its symbols."""
         return self._at >= self._length or self._drawn >= 2 * self._most
 
     def draw(self, logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> int:
-        """Draws the next symbol and writes it."""
+        """Samples the next symbol and writes it."""
         book = self._book
         allowed = self._allowed()
         scores = (logits + self._bias * max(temperature, 1.0)) / temperature
         scores = np.where(allowed, scores, -np.inf)
         scores[scores < scores.max() + np.log(_LEAST)] = -np.inf
-        # The largest of log-probabilities with Gumbel noise is a draw.
+        # Gumbel-max sampling.
         symbol = int(np.argmax(scores + rng.gumbel(size=len(scores))))
         steps = int(book.steps[symbol])
         if book.struck[symbol]:
@@ -256,7 +257,7 @@ def _longest_run(symbols: list[int]) -> int:
 
 
 def groups(loop: Loop, grid: Grid, up: int) -> Groups:
-    """What is struck together in a loop, some semitones up."""
+    """Simultaneous onsets of a loop, transposed by `up` semitones."""
     last = grid.steps(loop.length) - 1
     struck: dict[int, set[int]] = defaultdict(set)
     for note in loop.notes:
@@ -266,12 +267,12 @@ def groups(loop: Loop, grid: Grid, up: int) -> Groups:
 
 
 def into_c(scale: key.Key) -> int:
-    """Semitones up from a key into C major or A minor: half an octave at most."""
+    """Semitones from a key up to C major or A minor: half an octave at most either way."""
     return (5 - major_tonic(scale)) % 12 - 5
 
 
 def _played(strikes: dict[int, set[int]], loop: Loop, grid: Grid, up: int) -> Loop:
-    """Notes at the steps where something is struck, in the manner of `loop`."""
+    """Notes at the struck steps, in the manner of `loop`."""
     columns = sorted(column for column in strikes if column < grid.steps(loop.length))
     legato = _legato(loop)
     notes = []
@@ -285,7 +286,7 @@ def _played(strikes: dict[int, set[int]], loop: Loop, grid: Grid, up: int) -> Lo
 
 
 def _legato(loop: Loop) -> float:
-    """How long the player's notes last, in parts of the time until the next one (the median)."""
+    """Median of the player's durations relative to the time until the next onset, within 0.25-4."""
     onsets = sorted({n.onset for n in loop.notes})
     following = dict(pairwise([*onsets, loop.length]))
     return min(max(median(n.duration / max(following[n.onset] - n.onset, 1) for n in loop.notes), 0.25), 4.0)
@@ -300,6 +301,6 @@ def _heard(model: Model, symbols: list[int]) -> tuple[NDArray[np.float32], dict[
 
 
 def _run(model: Model, symbols: list[int], states: dict[str, Tensor]) -> tuple[NDArray[np.float32], dict[str, Tensor]]:
-    """The logits of what follows the symbols, and the states after them."""
+    """Runs the model on symbols; returns the logits of the next symbol, and the new states."""
     outputs = model.run({"symbol": np.array([symbols], np.int64), **states})
     return outputs["logits"][0, -1], {name: outputs[f"{name}_next"] for name in states}

@@ -1,4 +1,4 @@
-"""A loop while it is being changed: its notes by the sixteenth that they are struck on, and what a model believes."""
+"""A loop under edit: its notes by sixteenth column, and the model's belief."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from rtgen.music.roll import Plane
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH, Grid
 
 SHORTEST = 30
-"""Ticks; no note is made shorter."""
+"""Ticks; notes are not made shorter than this."""
 _SURE = 8.0
-"""Log-odds beyond which a model is not believed."""
+"""The model's log-odds are clipped here."""
 _LEAST = 1e-9
 
 
 class Sketch:
-    """A loop that is being changed.
+    """A loop under edit.
 
     Args:
-        loop: its notes.
+        loop: the notes.
         belief: log-odds of a note, shape (128, columns); see `by_column`.
-        held: notes that may not be moved or taken away.
-        wished: attributes that shall change; the others are only put right where they were disturbed.
+        held: notes that may not be moved or removed.
+        wished: attributes to change; the others are only corrected if disturbed.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Sketch:
         self.count = columns(loop)
         self.beats = self.count // PER_BEAT
         self.places = [c for c in range(self.count) if c * TICKS_PER_SIXTEENTH < loop.length]
-        """Columns that a note may begin in."""
+        """Columns where a note may begin."""
         self.at: dict[int, list[Note]] = {}
         self._of_pitch: list[list[Note]] = [[] for _ in range(128)]
         for note in loop.notes:
@@ -56,11 +56,11 @@ class Sketch:
 
     @cached_property
     def believed(self) -> list[list[float]]:
-        """`belief` for one cell after the other: `believed[pitch][column]`."""
+        """`belief` as nested lists for single look-ups: `believed[pitch][column]`."""
         found: list[list[float]] = self.belief.tolist()
         return found
 
-    # ---- what it is like --------------------------------------------------------------------------------------------
+    # ---- properties -------------------------------------------------------------------------------------------------
 
     def notes(self) -> Iterator[Note]:
         """All notes."""
@@ -71,15 +71,15 @@ class Sketch:
         return sum(map(len, self.at.values()))
 
     def pitches(self) -> list[int]:
-        """Of all notes."""
+        """The pitches of all notes."""
         return [note.pitch for note in self.notes()]
 
     def now(self, name: str) -> float:
-        """An attribute as it is at present; of length as it is when every note ends where its pitch begins again."""
+        """Current value of an attribute; for length, with every note cut at the next onset of its pitch."""
         return _NOW[name](self)
 
     def limits(self) -> dict[Note, int]:
-        """How long each note may last at most: until its pitch begins again, or the loop ends."""
+        """Longest duration of each note: until the next onset of its pitch, or the loop's end."""
         following: dict[int, int] = {}
         found: dict[Note, int] = {}
         for note in sorted(self.notes(), key=lambda n: -n.onset):
@@ -89,36 +89,36 @@ class Sketch:
         return found
 
     def weight(self) -> float:
-        """How far off the beat all columns are together."""
+        """Sum of the off-beat weights of all columns."""
         return sum(off_beat(c, self.at, self.count) for c in self.at)
 
     def syncopation_with(self, c: int, weight: float) -> float:
-        """The syncopation if column `c` was struck besides, or no longer, where the others weigh `weight` now."""
+        """The syncopation after adding or removing column `c`, given the current `weight`."""
         added = c not in self.at
         if c % PER_BEAT:
             change = off_beat(c, self.at, self.count)
         else:
-            # The beat is left out no more by what is struck before it.
+            # The columns before a struck beat no longer anticipate it.
             change = -0.5 * sum((c - i) % self.count in self.at for i in range(1, PER_BEAT))
         sign = 1 if added else -1
         return (weight + sign * change) / max(len(self.at) + sign, 1)
 
     def habit(self, c: int) -> float:
-        """Log of how usual it is for this loop to strike at this place in a beat."""
+        """Log share of this loop's onsets at this position in the beat."""
         return self._habit[c % PER_BEAT]
 
     def holds(self, c: int) -> bool:
-        """Whether a note of this column may not be moved."""
+        """Whether the column has a note that may not be moved."""
         return bool(self.held) and any(self.is_held(note) for note in self.at.get(c, ()))
 
     def is_held(self, note: Note) -> bool:
-        """Whether a note may not be moved or taken away."""
+        """Whether a note may not be moved or removed."""
         return (note.onset, note.pitch) in self.held
 
-    # ---- changing it ------------------------------------------------------------------------------------------------
+    # ---- changes ----------------------------------------------------------------------------------------------------
 
     def onset(self, c: int) -> int:
-        """When a note of a column begins: with the others, or as late as others are at this place of a beat."""
+        """Onset for a note in a column: that of its other notes, or with the usual delay at this place in the beat."""
         tick = c * TICKS_PER_SIXTEENTH
         for note in self.at.get(c, ()):
             if abs(note.onset - tick) <= TICKS_PER_SIXTEENTH // 2:
@@ -127,7 +127,7 @@ class Sketch:
         return min(max(tick + late, 0), self.loop.length - 1)
 
     def has_room(self, c: int, pitch: int, leaving: Note | None = None) -> bool:
-        """Whether a pitch can be struck in a column without cutting a note; `leaving` will be gone by then."""
+        """Whether a pitch can be struck in a column without cutting a note; `leaving` is ignored."""
         onset = self.onset(c)
         if any(note.pitch == pitch for note in self.at.get(c, ()) if note is not leaving):
             return False
@@ -138,32 +138,32 @@ class Sketch:
         )
 
     def put(self, c: int, pitch: int, duration: int, velocity: int) -> None:
-        """A note more."""
+        """Adds a note."""
         onset = self.onset(c)
         lasts = max(min(duration, self.loop.length - onset), 1)
         self._add(c, Note(onset, pitch, lasts, velocity))
 
     def take(self, c: int, note: Note) -> None:
-        """A note less."""
+        """Removes a note."""
         self.at[c].remove(note)
         self._of_pitch[note.pitch].remove(note)
         if not self.at[c]:
             del self.at[c]
 
     def move(self, c: int, note: Note, to: int) -> None:
-        """A note to another column."""
+        """Moves a note to another column."""
         self.take(c, note)
         self.put(to, note.pitch, note.duration, note.velocity)
 
     def transpose(self, c: int, note: Note, semitones: int) -> Note:
-        """A note to another pitch."""
+        """Moves a note to another pitch."""
         new = Note(note.onset, note.pitch + semitones, note.duration, note.velocity)
         self.take(c, note)
         self._add(c, new)
         return new
 
     def change(self, new: Callable[[Note], Note]) -> None:
-        """Every note for another of the same pitch in the same column."""
+        """Replaces every note by one of the same pitch in the same column."""
         self.at = {c: [new(note) for note in notes] for c, notes in self.at.items()}
         self._of_pitch = [[] for _ in range(128)]
         for note in self.notes():
@@ -174,7 +174,7 @@ class Sketch:
         self._of_pitch[note.pitch].append(note)
 
     def finished(self) -> Loop:
-        """The loop that came of it."""
+        """The edited loop."""
         return self.loop.with_notes(self.notes()).monophonic_by_pitch()
 
 
@@ -189,14 +189,14 @@ _NOW: Mapping[str, Callable[[Sketch], float]] = {
 
 
 def by_column(onset: Plane | None, loop: Loop, grid: Grid, scale: key.Key | None, lock: float) -> Belief:
-    """What a model believes of the sixteenths of a loop: log-odds of a note, shape (128, columns).
+    """The model's belief per sixteenth of a loop: log-odds of a note, shape (128, columns).
 
     Args:
-        onset: probabilities, shape (pitches, steps); None believes in all alike.
-        loop: which it is about.
+        onset: probabilities, shape (pitches, steps); None for a uniform belief.
+        loop: the loop it is about.
         grid: of the probabilities.
-        scale: the key that notes keep to.
-        lock: how firmly, 0-1.
+        scale: key of the notes.
+        lock: strength of the key lock, 0-1.
     """
     belief = np.zeros((128, columns(loop)))
     if onset is not None:
@@ -213,7 +213,7 @@ def by_column(onset: Plane | None, loop: Loop, grid: Grid, scale: key.Key | None
 
 @cache
 def _turns(steps: int, step: int, columns: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Steps and the columns that they belong to: the first step of every column, then the second and so on."""
+    """Steps and their columns, grouped: the first step of every column, then the second, and so on."""
     where = np.rint(np.arange(steps) * (step / TICKS_PER_SIXTEENTH)).astype(np.intp) % columns
     turn = np.array([(where[:i] == c).sum() for i, c in enumerate(where.tolist())])
     return [(np.flatnonzero(turn == i), where[turn == i]) for i in range(int(turn.max()) + 1)]

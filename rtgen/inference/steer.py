@@ -1,7 +1,7 @@
-"""The attribute knobs: a knob says how much, the network says which, and the edit keeps everything else.
+"""Attribute knobs: the knob sets the amount, the model chooses the notes, and the edit preserves everything else.
 
-A mode answers as it always does. Then, if a knob is turned, the model is asked what it believes of the answer if it had
-the attributes that are wished for, and one edit for each attribute (`edits`) moves the notes there.
+A mode first answers as usual. If a knob is turned, the model is asked for its belief in the answer given the wished
+attributes, and one edit per attribute (`edits`) moves the notes accordingly.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from rtgen.music.roll import Roll
 from rtgen.music.time import PPQN
 
 SPAN = {"density": 1.5, "register": 1.5, "polyphony": 2.0, "length": 1.5, "syncopation": 2.5, "velocity": 1.5}
-"""Standard deviations by which an attribute moves when its knob is turned all the way, if there is room."""
+"""Standard deviations by which a fully turned knob moves its attribute, if there is room."""
 DEVIATION = dict(zip(NAMES, SD, strict=True))
 _CLOSE = 0.02
-"""Standard deviations within which an attribute whose knob is turned is where it shall be."""
+"""Tolerance, in standard deviations, of an attribute whose knob is turned."""
 _LEFT_ALONE = 0.1
-"""And one whose knob is not ..."""
+"""Tolerance of one whose knob is not turned ..."""
 _COLUMNS = 3
-"""By which the polyphony knob gathers or spreads a loop at the least, if there is room: of two chords, a little more or
-less polyphony makes nothing."""
+"""Minimum number of columns by which the polyphony knob gathers or spreads a loop, if there is room: with only two
+chords a smaller change has no effect."""
 _UNMOVED = {"syncopation": 1.5, "polyphony": 1.5}
-"""... but for these, as putting one right would put the other wrong, and move notes that nobody asked to move."""
+"""... but for these two, since correcting one disturbs the other, and moves notes for no reason."""
 _FEWEST = 0.25
-"""Notes that are left at the least, of all: of fewer it could not be heard whose they were."""
+"""Smallest share of the notes to keep: with fewer, the loop would not be recognisable."""
 _LEFT = 0.25
-"""Syncopation that a column which finds no free beat keeps at the least; it has twice as much."""
+"""Syncopation that a column keeps at least if no beat is free, half of what it has."""
 _ROUNDS = 2
-"""Each edit may disturb a little what the others did."""
+"""Repeated, because each edit may slightly disturb the others."""
 Believes = Callable[[Model, Loop, Attributes, Knobs], Roll | None]
-"""What a model believes of the notes of a loop when it is wished to have some attributes."""
+"""Returns the model's belief in the notes of a loop, given wished attributes."""
 
 
 def turned(knobs: Knobs) -> list[str]:
@@ -49,13 +49,13 @@ def turned(knobs: Knobs) -> list[str]:
 
 
 def steer(model: Model, played: Loop, answered: Loop, knobs: Knobs, believes: Believes) -> Loop:
-    """`answered` with its attributes moved away from those of `played` as the knobs say; itself where none is turned.
+    """Moves the attributes of `answered` away from those of `played` by the knobs; no change if no knob is turned.
 
     Args:
-        model: whose belief is asked for.
-        played: the loop that an answer was asked to.
+        model: its belief guides the edits.
+        played: the call.
         answered: the answer.
-        knobs: by name; 0.5 is as played.
+        knobs: by name; 0.5 means as played.
         believes: asks the model.
     """
     names = turned(knobs)
@@ -73,7 +73,7 @@ def steer(model: Model, played: Loop, answered: Loop, knobs: Knobs, believes: Be
 
 
 def edited(sketch: Sketch, wanted: Attributes, names: list[str]) -> None:
-    """Moves a sketch to attributes: all of `names`, and the others where they were disturbed."""
+    """Moves a sketch to the wished attributes: those in `names`, and others only if they were disturbed."""
     for _ in range(_ROUNDS):
         for name, edit in EDITS.items():
             close = _CLOSE if name in names else _UNMOVED.get(name, _LEFT_ALONE)
@@ -82,7 +82,7 @@ def edited(sketch: Sketch, wanted: Attributes, names: list[str]) -> None:
 
 
 def _target(played: Sketch, name: str, knob: float) -> float:
-    """Where a knob wants an attribute: no farther than there is room, so that all of its way does something."""
+    """The target of an attribute knob, limited to the available room so that its whole range has an effect."""
     way = 2 * (knob - 0.5)
     room = max(_ROOM[name](played)[way > 0], 0.0)
     span = SPAN[name] * DEVIATION[name]
@@ -115,7 +115,7 @@ def _length(s: Sketch) -> tuple[float, float]:
 
 def _syncopation(s: Sketch) -> tuple[float, float]:
     beats = sum(c % PER_BEAT == 0 for c in s.at)
-    # Of what finds no free beat a part is struck with what is there; all of it would be chords instead of a rhythm.
+    # If no beat is free, only part moves onto taken beats; moving all would turn a rhythm into chords.
     crowded = max(len(s.at) - s.beats, 0)
     return s.now("syncopation") - _LEFT * crowded / len(s.at), beats / len(s.at) if beats else 1 - s.now("syncopation")
 
@@ -132,4 +132,4 @@ _ROOM: Mapping[str, Callable[[Sketch], tuple[float, float]]] = {
     "syncopation": _syncopation,
     "velocity": _velocity,
 }
-"""How far each attribute of a loop could go down and up."""
+"""How far each attribute of a loop can go down and up."""

@@ -1,4 +1,4 @@
-"""Notes as a model reads them that says one after the other: how they are spelt, and what is known beside them."""
+"""Notes as a continuer reads them: their spelling as classes, and the context beside them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
 LAGS = (1, 2, 4)
-"""Bars ago: a model is told what was struck then."""
+"""Bars ago: the model sees the onsets there."""
 WINDOW = 192
-"""Steps before a note of which a model is told what was struck in them."""
+"""Steps before a note whose onsets the model sees."""
 SIXTEENTHS, CLASSES = 16, 12
 CONTEXT = len(NAMES) + SIXTEENTHS + CLASSES + 1
-"""Numbers that tell what two bars were like: attributes, groove, pitch classes, and 1 as a sign that they are known."""
+"""Size of the context, which describes the loop before: attributes, groove, pitch classes, and 1 as a flag that it is
+known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """Which shifts, durations and velocities there are, by class; others are told by the nearest.
+    """Available shifts, durations and velocities, by class; other values are rounded to the nearest.
 
     Args:
         shifts: steps from one onset to the next, rising.
@@ -37,15 +38,15 @@ class Spelling:
     velocities: tuple[int, ...]
 
     def shift(self, steps: ArrayLike) -> NDArray[np.int64]:
-        """The classes of shifts."""
+        """Classes of shifts."""
         return _nearest(self.shifts, steps)
 
     def duration(self, steps: ArrayLike) -> NDArray[np.int64]:
-        """The classes of durations."""
+        """Classes of durations."""
         return _nearest(self.durations, steps)
 
     def velocity(self, velocity: ArrayLike) -> NDArray[np.int64]:
-        """The classes of velocities."""
+        """Classes of velocities."""
         return _nearest(self.velocities, velocity)
 
 
@@ -69,11 +70,11 @@ SPELLING = Spelling(
 
 
 def context_of(attributes: ArrayLike, groove: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:
-    """What is known of loops as a model reads it, shape (loops, `CONTEXT`).
+    """Context vectors of loops, shape (loops, `CONTEXT`).
 
     Args:
-        attributes: as `rtgen.music.attributes` has them, shape (loops, 6).
-        groove: share of the notes that each sixteenth of the bar has, shape (loops, 16).
+        attributes: as in `rtgen.music.attributes`, shape (loops, 6).
+        groove: share of the notes at each sixteenth of the bar, shape (loops, 16).
         classes: share of each pitch class, shape (loops, 12).
     """
     values = (np.asarray(attributes, np.float32) - np.array(MEAN, np.float32)) / np.array(SD, np.float32)
@@ -81,21 +82,21 @@ def context_of(attributes: ArrayLike, groove: ArrayLike, classes: ArrayLike) -> 
     return np.concatenate([np.clip(values, -4, 4), groove, classes, known], axis=1, dtype=np.float32)
 
 
-# ---- what was played, as it is told ---------------------------------------------------------------------------------
+# ---- model input ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """Loops, one after the other, as a model is told them: by onset, and a chord from below.
+    """Consecutive loops as model input: notes ordered by onset, then pitch.
 
     Args:
-        step: at which each note is struck, from the beginning of the first loop; shape (notes).
-        note: the classes of shift, pitch, duration and velocity, shape (notes, 4).
-        place: step in the bar, and steps in the bar, shape (notes, 2).
-        context: of the loop before the one that a note is in, zeros before the first; shape (notes, `CONTEXT`).
-        ahead: what is known of the last loop, for what comes after it; shape (`CONTEXT`).
-        last: how many of the notes are in the last loop.
-        end: the step at which the last loop ends.
+        step: onset of each note, from the beginning of the first loop; shape (notes).
+        note: classes of shift, pitch, duration and velocity, shape (notes, 4).
+        place: step within the bar, and steps per bar, shape (notes, 2).
+        context: context of the loop before the note's, zeros in the first; shape (notes, `CONTEXT`).
+        ahead: context of the last loop, for its continuation; shape (`CONTEXT`).
+        last: number of notes in the last loop.
+        end: step at which the last loop ends.
     """
 
     step: NDArray[np.int64]
@@ -107,13 +108,13 @@ class Told:
     end: int
 
     def rows(self) -> NDArray[np.float64]:
-        """All that is told of each note, to compare; shape (notes, numbers)."""
+        """All values of each note, for comparison; shape (notes, numbers)."""
         return np.concatenate([self.step[:, None], self.note, self.place, self.context], axis=1, dtype=np.float64)
 
     def struck(self, pitches: int, room: int = 0) -> NDArray[np.float32]:
-        """The class of the duration, plus 1, where a note is struck: shape (pitches, `WINDOW` + steps + `room`).
+        """Duration class plus 1 at each onset: shape (pitches, `WINDOW` + steps + `room`).
 
-        The columns from a step on, `WINDOW` + 1 of them, are the past of a note that is struck at that step.
+        The `WINDOW` + 1 columns from a step on are the past of a note struck at that step.
         """
         columns = np.zeros((pitches, WINDOW + self.end + room), np.float32)
         columns[self.note[:, 1], WINDOW + self.step] = self.note[:, 2] + 1
@@ -121,14 +122,14 @@ class Told:
 
 
 def tell(loops: Sequence[Loop], up: int, spelling: Spelling, grid: Grid, known: int = 2**30) -> Told:
-    """Loops as a model is told them.
+    """Encodes loops as model input.
 
     Args:
-        loops: what was played, the oldest first.
-        up: semitones from their key into C major or A minor; what would leave the grid stays within by octaves.
-        spelling: of the notes.
-        grid: of steps and pitches.
-        known: only so many notes at the end get a context; the others are not heard.
+        loops: what was played, oldest first.
+        up: semitones from their key to C major or A minor; pitches outside the grid are moved by octaves.
+        spelling: note classes.
+        grid: steps and pitches.
+        known: only this many notes at the end get a context; the others are not heard.
 
     Raises:
         ValueError: a loop is not a whole number of steps long.
@@ -142,7 +143,7 @@ def tell(loops: Sequence[Loop], up: int, spelling: Spelling, grid: Grid, known: 
     step = rows[:, 0] + (np.cumsum(lengths) - lengths)[of]
     note = np.concatenate([spelling.shift(np.diff(step, prepend=step[:1]))[:, None], rows[:, 1:]], axis=1)
     place = np.stack([rows[:, 0] % bars[of], bars[of]], axis=1).astype(np.float32)
-    # Nobody asks what was known to those that are not heard.
+    # Notes that are not heard need no context.
     heard = np.cumsum(counts[::-1])[::-1] - counts < known
     contexts = np.zeros((len(loops) + 1, CONTEXT), np.float32)
     for i in np.flatnonzero(heard).tolist():
@@ -154,7 +155,7 @@ def tell(loops: Sequence[Loop], up: int, spelling: Spelling, grid: Grid, known: 
 
 @lru_cache(maxsize=64)
 def _spelt(loop: Loop, up: int, spelling: Spelling, grid: Grid) -> NDArray[np.int64]:
-    """The notes of a loop: step, and the classes of pitch, duration and velocity; of those that coincide the first."""
+    """Notes of a loop: step, and classes of pitch, duration and velocity; the first of coinciding notes."""
     last = grid.steps(loop.length) - 1
     rows: dict[tuple[int, int], tuple[int, int]] = {}
     for n in loop.notes:
@@ -167,7 +168,7 @@ def _spelt(loop: Loop, up: int, spelling: Spelling, grid: Grid) -> NDArray[np.in
 
 @lru_cache(maxsize=64)
 def known_of(loop: Loop, up: int, grid: Grid) -> NDArray[np.float32]:
-    """What is known of a loop with notes, moved `up`: as `context_of` has it, shape (`CONTEXT`)."""
+    """Context of a loop with notes, transposed by `up`; as in `context_of`, shape (`CONTEXT`)."""
     lifted = loop.with_notes(replace(n, pitch=within(n.pitch + up, grid)) for n in loop.notes)
     groove, classes = np.zeros(SIXTEENTHS), np.zeros(CLASSES)
     for n in lifted.notes:
@@ -179,7 +180,7 @@ def known_of(loop: Loop, up: int, grid: Grid) -> NDArray[np.float32]:
 
 
 def within(pitch: int, grid: Grid) -> int:
-    """The nearest pitch of the same name that the grid has (or its end, if it has none)."""
+    """The nearest pitch of the same pitch class within the grid (or its end, if it has none)."""
     while pitch < grid.pitch_low:
         pitch += 12
     while pitch > grid.pitch_high:

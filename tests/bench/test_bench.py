@@ -149,7 +149,7 @@ def test_the_table_tells_the_same(run: Run, without_jack: None, monkeypatch: pyt
     status, out, _ = run("--quick")
     assert status == 0
     assert "pipes between processes" in out
-    assert "For times by the sample" in out
+    assert "For sample-accurate times" in out
     lines = [line.split() for line in out.splitlines()]
     header = next(line for line in lines if "p50" in line)
     assert header == ["count", "p50", "p95", "p99", "max", "p99", "calm", "xruns"]
@@ -161,11 +161,11 @@ def test_the_table_tells_the_same(run: Run, without_jack: None, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--period", "100"], "--period 100 is no period of a JACK server; take a power of two from 16 to 4096"),
-        (["--period", "8192"], "--period 8192 is no period"),
-        (["--period", "64", "--over", "pipes"], "--period is a JACK server's, and this bench runs over pipes"),
-        (["--over", "jack"], "There is no bench over JACK here: jackd and jack_midi_clock not found"),
-        (["--asynchronous"], "--asynchronous is a JACK server's, and this bench runs over pipes (jackd"),
+        (["--period", "100"], "--period 100 is not a valid JACK period; use a power of two from 16 to 4096"),
+        (["--period", "8192"], "--period 8192 is not a valid JACK period"),
+        (["--period", "64", "--over", "pipes"], "--period applies only to JACK, but this bench runs over pipes"),
+        (["--over", "jack"], "The bench cannot run over JACK here: jackd and jack_midi_clock not found"),
+        (["--asynchronous"], "--asynchronous applies only to JACK, but this bench runs over pipes (jackd"),
         (["--loops", "0"], "Invalid value for '--loops'"),
     ],
 )

@@ -66,7 +66,7 @@ def test_of_every_start_the_first_answer_counts_apart_and_what_never_came_is_lat
     assert stage.settings["preset"].endswith("vary.yaml")
     met = {t.what: t.met for t in targets(Figures("", "", None, rows=[row]))}
     assert met == {
-        "no late answer as it is played, the first ones included": False,
+        "no late answer in play, including the first ones": False,
         "vary, alone: lead of 20 ms at most": False,
     }
 

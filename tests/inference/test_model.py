@@ -89,7 +89,7 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "no grid": (lambda: with_card(lambda c: c.pop("grid")), "does not fit the contract"),
     "broken grid": (lambda: with_card(lambda c: c.update(grid={"pitch_low": 200})), "pitches 200 to 119"),
     "broken threshold": (lambda: with_card(lambda c: c.update(threshold=1)), "'threshold'"),
-    "no range of steps": (lambda: with_card(lambda c: c.update(min_steps=0)), "are no range"),
+    "no range of steps": (lambda: with_card(lambda c: c.update(min_steps=0)), "not a valid range"),
     "fewer pitches than the card says": (lambda: build(pitches=48), r"input 'roll' has the shape"),
     "no such output": (lambda: build(outputs=("onset", "hold", "velocity")), "no output 'micro'"),
     "an input too many": (lambda: with_card(lambda c: c.update(conditions=[])), "wants an input 'level'"),
@@ -113,12 +113,12 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: with_card(lambda c: c["vocabulary"].pop(), build_sequence),
         "'logits' has the shape",
     ),
-    "nothing to strike": (lambda: with_symbols([wait(1)]), "no symbol that strikes"),
-    "no way on": (lambda: with_symbols([{"pitches": [60], "steps": 0}]), "none that goes on"),
+    "nothing to strike": (lambda: with_symbols([wait(1)]), "no symbol with pitches"),
+    "no way on": (lambda: with_symbols([{"pitches": [60], "steps": 0}]), "or none with steps"),
     "a pitch too high": (lambda: with_symbols([{"pitches": [128], "steps": 1}]), "symbol 0 has pitches"),
     "a pitch that is no number": (lambda: with_symbols([{"pitches": ["c"], "steps": 1}]), "symbol 0 has pitches"),
-    "a step back": (lambda: with_symbols([wait(-1)]), "symbol 0 has pitches .* or no number of steps"),
-    "half a step": (lambda: with_symbols([wait(0.5)]), "symbol 0 has pitches .* or no number of steps"),
+    "a step back": (lambda: with_symbols([wait(-1)]), "symbol 0 has pitches .* or no valid number of steps"),
+    "half a step": (lambda: with_symbols([wait(0.5)]), "symbol 0 has pitches .* or no valid number of steps"),
     "too many symbols": (lambda: with_symbols([wait(1)] * 70_000), "70000 symbols are more than 65536"),
     "a state of any size": (lambda: with_state(shape=[1, "batch", "wide"]), "not numbers and one 'batch'"),
     "a state without batch": (lambda: with_state(shape=[1, 8]), "not numbers and one 'batch'"),
@@ -131,7 +131,7 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a spelling nobody needs": (lambda: with_card(lambda c: c.update(spelling=spelling())), "has no field 'spelling'"),
     "a spelling of words": (lambda: with_spelling(shifts=["a"]), "shifts of the field 'spelling'"),
     "a spelling that falls": (lambda: with_spelling(durations=[2, 1]), "durations of the field 'spelling'"),
-    "a spelling that stays": (lambda: with_spelling(shifts=[0]), "no shift that goes on"),
+    "a spelling that stays": (lambda: with_spelling(shifts=[0]), "no shift greater than 0"),
     "a spelling of nothing": (lambda: with_spelling(velocities=[]), "velocities of the field 'spelling'"),
     "a spelling too loud": (lambda: with_spelling(velocities=[64, 128]), "velocities .* from 1 to 127"),
     "half a class": (lambda: with_spelling(durations=[1, 1.5]), "durations of the field 'spelling'"),
@@ -247,7 +247,7 @@ def test_a_model_that_makes_no_numbers_is_found_out(tmp_path: Path) -> None:
     for tensor in model.graph.initializer:
         if tensor.name == "belief0":
             tensor.CopyFrom(onnx.helper.make_tensor("belief0", onnx.TensorProto.FLOAT, [], [float("nan")]))
-    with pytest.raises(UserError, match="no numbers"):
+    with pytest.raises(UserError, match="NaN or infinite values"):
         Model(saved(tmp_path, model))
 
 
@@ -283,5 +283,5 @@ def test_weights_outside_the_file_are_not_fetched(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_gives_way_to_the_cpu_and_says_so() -> None:
     model = Model(TINY, "directml")
     assert model.device == "cpu"
-    assert "directml is not here" in model.remark
+    assert "directml is not available" in model.remark
     assert Model(TINY, "auto").remark == ""

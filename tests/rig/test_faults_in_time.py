@@ -86,7 +86,7 @@ def test_stopped_in_mid_song(rig: Rig, start_daemon: StartDaemon, tmp_path: Path
     [
         ("never", "has not answered for 1.0 s"),
         ("slow", "has not answered for 1.0 s"),
-        ("nan", "holds values that are no numbers"),
+        ("nan", "contains NaN or infinite values"),
         ("hog", "ran out of memory"),
     ],
 )
