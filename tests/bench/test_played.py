@@ -61,7 +61,7 @@ def test_of_every_start_the_first_answer_counts_apart_and_what_never_came_is_lat
     assert steps == ["vary, alone"]
     assert row.values == [12, 9, 70, 8, 900]
     assert row.more == {"late": 3, "asked": 6, "drafts": 1, "first_ms": [12, 70, 900], "lead_ms": [20, 18, 20, 90, 20]}
-    assert "3 late of 6; a draft played for 1 of them; the first took 900.0 at most; lead 18 to 90" in row.remark
+    assert "3 late of 6; a draft played for 1 of them; first answers at most 900.0 ms; lead 18 to 90" in row.remark
     assert stage.settings["use"] == "answer"
     assert stage.settings["preset"].endswith("vary.yaml")
     met = {t.what: t.met for t in targets(Figures("", "", None, rows=[row]))}
