@@ -40,7 +40,8 @@ MIN_STEPS = 48
 class Block(nn.Module):
     """A residual block: (batch, frames, width) -> the same; circular along frames.
 
-    Its convolutions are written as matrix products, with a frame per row.
+    Dilated convolutions after Yu and Koltun (Multi-Scale Context Aggregation by Dilated Convolutions, 2016), written as
+    matrix products with a frame per row; conditioned by scale and shift (Perez et al., FiLM, 2018).
     """
 
     def __init__(self, width: int, dilation: int) -> None:
