@@ -238,7 +238,9 @@ class Nemui(Autoencoder):
         """Latent ranges of the trained codes, and the condition `place` for long songs."""
         del train, valid
         codes = (self.table.detach() * PACE).cpu().numpy()
-        description = self.description if self.reader is not None else "Generates new songs from a latent space of known ones."
+        description = (
+            self.description if self.reader is not None else "Generates new songs from a latent space of known ones."
+        )
         place = Condition("place", 1, (0.0,), f"which loop of the song, 0 to {self.places - 1}")
         return {
             "min_steps": STEPS,

@@ -151,9 +151,7 @@ class NoteLstm(Architecture):
             UserError: an augmentation other than transposition is configured.
         """
         if replace(source.augmentation or Augmentation(), transpose=False) != Augmentation():
-            raise UserError(
-                "note_lstm trains on whole songs; 'transpose' is the only augmentation it supports"
-            )
+            raise UserError("note_lstm trains on whole songs; 'transpose' is the only augmentation it supports")
         symbol = np.zeros((count, self.context + 1), np.int64)
         for row, first in zip(symbol, source.pick(count, rng), strict=True):
             up = int(rng.integers(-5, 7)) if source.augmentation and source.augmentation.transpose else 0
