@@ -284,7 +284,7 @@ def test_damaged_loops_keep_their_metre() -> None:
 def test_a_metre_that_is_none_is_a_sentence(waltzes: Path) -> None:
     with pytest.raises(UserError, match="'waltz' is no metre"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="waltz")
-    with pytest.raises(UserError, match="loops of 3 bars are not supported; choose one of 1, 2, 4, 8"):
+    with pytest.raises(UserError, match="3 bars are not supported; choose one of 1, 2, 4, 8"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="3/4", bars=3)
     with pytest.raises(UserError, match="no loops of set for 'train' with 2 bars of 4 beats"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set")

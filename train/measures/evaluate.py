@@ -108,7 +108,7 @@ def evaluate(
     except ValueError as error:
         raise UserError(str(error)) from None
     if bars not in BARS:
-        raise UserError(f"loops of {bars} bars are not supported; choose one of {', '.join(map(str, BARS))}")
+        raise UserError(f"{bars} bars are not supported; choose one of {', '.join(map(str, BARS))}")
     held_out, train = (dataset.load_bars(data, part, sets, bar, bars) for part in (split, "train"))
     library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
     if model.card.role == "sequence":
