@@ -284,14 +284,14 @@ def test_damaged_loops_keep_their_metre() -> None:
 def test_a_metre_that_is_none_is_a_sentence(waltzes: Path) -> None:
     with pytest.raises(UserError, match="'waltz' is not a valid metre"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="waltz")
-    with pytest.raises(UserError, match="3 bars are not measured; say one of 1, 2, 4, 8"):
+    with pytest.raises(UserError, match="3 bars are not supported; choose one of 1, 2, 4, 8"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set", metre="3/4", bars=3)
     with pytest.raises(UserError, match="no loops of set for 'train' with 2 bars of 4 beats"):
         evaluate.evaluate(Model(TINY), waltzes, "train", "set")
 
 
 def test_a_split_that_is_not_there_is_a_sentence(small_data: Path) -> None:
-    with pytest.raises(UserError, match="split 'dev' is not known; say one of train"):
+    with pytest.raises(UserError, match="unknown split 'dev'; choose train"):
         evaluate.evaluate(Model(TINY), small_data, "dev")
 
 

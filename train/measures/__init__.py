@@ -1,1 +1,1 @@
-"""What answers are worth, by the role of the model that gave them: one module a role, and what they share."""
+"""Evaluation measures, one module per model role, and what they share."""

@@ -1,4 +1,4 @@
-"""The roles `autoencoder` and `generator`: what comes back from a code, what lies between two, what new ones are."""
+"""Evaluation of the roles `autoencoder` and `generator`: reconstruction, blends and new loops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from train.measures.music import Library, density, in_key, onset_f1
 from train.measures.table import Scores
 
 POINTS = tuple(i / 8 for i in range(9))
-"""Of the knob `blend`."""
+"""Positions of the knob `blend`."""
 PAIRS = 60
 HELD_OUT = "held-out music"
 Blend = Callable[[Loop, Loop, float], Loop]
@@ -30,7 +30,7 @@ Values = dict[str, list[float]]
 
 
 def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
-    """All that the role is for, beside the training loop that is nearest, a cross-fade, real music and random notes."""
+    """Measure the role's modes, next to the nearest training loop, a cross-fade, real music and random notes."""
     name = model.card.name
     found = generated(model, loops, library, seed)
     if model.card.kind.encodes:
@@ -52,7 +52,7 @@ def _answer(model: Model, a: Loop, b: Loop, at: float) -> Loop:
 
 
 def reconstructed(model: Model, loop: Loop) -> Loop:
-    """What the loop's own code stands for, or those of its parts: as many notes as there were, the likeliest."""
+    """Reconstruct a loop from its own code, or from those of its parts: the likeliest notes, as many as it has."""
 
     def back(part: Loop) -> Loop:
         shown = columns(model.card, part)
@@ -75,8 +75,10 @@ def cross_fade(a: Loop, b: Loop, at: float) -> Loop:
 
 
 def blended(blend: Blend, pairs: Sequence[tuple[Loop, Loop]]) -> Values:
-    """How even the way is (`blend_step`: the largest step over the mean), whether it is in a key of either end
-    (`blend_in_key`), and whether the number of notes lies between (`blend_between`).
+    """Measure blends.
+
+    `blend_step`: the largest step over the mean step, so 1 is perfectly even. `blend_in_key`: share of notes in a key
+    of either end. `blend_between`: whether the number of notes stays between those of the ends.
     """
     step: list[float] = []
     key_share: list[float] = []
@@ -94,11 +96,11 @@ def blended(blend: Blend, pairs: Sequence[tuple[Loop, Loop]]) -> Values:
 
 
 def generated(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
-    """New loops after each of `loops`: in its key, how dense beside it, how far from it; and whether they copy."""
+    """Measure a new loop for each of `loops`: key, density and distance relative to it, and whether it copies."""
     rng = np.random.default_rng(seed)
     made = [answer(model, loop, "generate", defaults(), seed + i) for i, loop in enumerate(loops)]
     shuffled = [random_notes(loop, rng) for loop in loops]
-    # Real music after real music: another loop of the same split.
+    # Real music as a reference: another loop of the same split.
     other = [loops[i] for i in rng.permutation(len(loops))]
     return {
         model.card.name: _beside(made, loops, library),
@@ -108,7 +110,7 @@ def generated(model: Model, loops: Sequence[Loop], library: Library, seed: int) 
 
 
 def random_notes(loop: Loop, rng: np.random.Generator) -> Loop:
-    """Baseline: notes as many and as long as in the loop, in its range, anywhere."""
+    """Baseline: random notes, as many and as long as in the loop, within its pitch range."""
     low, high = min(n.pitch for n in loop.notes), max(n.pitch for n in loop.notes)
     notes = []
     for note in loop.notes:
@@ -121,7 +123,7 @@ def random_notes(loop: Loop, rng: np.random.Generator) -> Loop:
 def _beside(
     made: Sequence[Loop], meant: Sequence[Loop], library: Library, *, like: Sequence[Loop] | None = None
 ) -> Values:
-    """Measures of loops, each beside the one whose key and density it should have."""
+    """Measure loops, each relative to the one whose key and density it should have."""
     return {
         "generate_in_key": [in_key(x, key.estimate(y.notes)) for x, y in zip(made, meant, strict=True)],
         "generate_density": [density(x) / max(density(y), 1e-9) for x, y in zip(made, like or meant, strict=True)],

@@ -1,4 +1,4 @@
-"""What a continuer is held against: chances of the choices of a note, counted in music, by what came before."""
+"""N-gram baselines of the role `continuer`: probabilities of a note's choices from counts, given earlier choices."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Keys = NDArray[np.uint64]
 
 NAMES = ("shift", "pitch", "duration", "velocity")
 ORDERS = {"unigram": 0, "Markov, order 1": 1, "Markov, order 3": 3}
-"""How many notes back each knows."""
+"""Number of previous notes that each baseline knows."""
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _BEFORE = 10_000
-"""A class that stands for there being no note so far back."""
+"""Class for a note before the beginning."""
 
 Context = tuple[str, ...]
-"""What is known, the most telling first; the name of a choice and how many notes ago: `pitch1` is that of the last."""
+"""Context variables, most informative first: a choice and how many notes ago, e.g. `pitch1` for the last pitch."""
 
 
 def known(notes: Ints, there: NDArray[np.bool_], back: int = 3) -> dict[str, Ints]:
-    """What is known of every note but the first of a stream, by name as in `Context`; each flat.
+    """Collect the context variables of every note of a stream but the first, by name as in `Context`; each flat.
 
     Args:
         notes: classes, shape (streams, notes, 4).
         there: whether there is a note, shape (streams, notes).
-        back: notes.
+        back: number of previous notes.
     """
     count = notes.shape[1]
     padded = np.concatenate([np.full((len(notes), back - 1, 4), _BEFORE), notes], axis=1)
@@ -42,7 +42,7 @@ def known(notes: Ints, there: NDArray[np.bool_], back: int = 3) -> dict[str, Int
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """How often each class came after each context: sorted keys of both, and of contexts alone."""
+    """Counts of classes after each context of one length: sorted keys of pairs and of contexts."""
 
     pairs: Keys
     times: Ints
@@ -52,13 +52,13 @@ class _Level:
 
 
 class Counted:
-    """Chances of one choice by its context (Witten and Bell, The Zero-Frequency Problem, 1991).
+    """Probabilities of one choice given its context (Witten and Bell, The Zero-Frequency Problem, 1991).
 
     Args:
-        columns: of the music to count in, as `known` has them.
-        choice: of `NAMES`.
-        context: what is looked at; all of it, or if that never came all but the last, and so on.
-        classes: that there are.
+        columns: variables of the training music, as from `known`.
+        choice: one of `NAMES`.
+        context: context variables; unseen contexts back off by dropping the last one, and so on.
+        classes: number of classes of the choice.
     """
 
     def __init__(self, columns: dict[str, Ints], choice: str, context: Context, classes: int) -> None:
@@ -73,14 +73,14 @@ class Counted:
             self._levels.append(_Level(pairs, times, contexts, total, kinds))
 
     def _keys(self, columns: dict[str, Ints], length: int, count: int) -> Keys:
-        """A number for each context of so many facts; that two get the same is as good as impossible."""
+        """Hash of the first `length` context variables; collisions are practically impossible."""
         keys = np.full(count, length, np.uint64)
         for name in self._context[:length]:
             keys = (keys * _PRIME) ^ (columns[name].astype(np.uint64) + np.uint64(1))
         return keys
 
     def chances(self, columns: dict[str, Ints], classes: Ints) -> NDArray[np.float64]:
-        """Of some classes of every note, (notes, n): shape (notes, n)."""
+        """Probabilities of some classes for every note; classes and result have shape (notes, n)."""
         found = np.full(classes.shape, 1 / self._classes)
         for length, level in enumerate(self._levels):
             keys = self._keys(columns, length, len(classes))
@@ -113,9 +113,9 @@ CONTEXTS: dict[int, Sequence[Context]] = {
         ("velocity1", "velocity2", "velocity3"),
     ),
 }
-"""By order what each choice looks at: found on held-out music, fact by fact, as long as it got better by .003 bits."""
+"""Context of each choice by order: selected greedily on held-out music while the gain was at least .003 bits."""
 
 
 def contexts(order: int) -> dict[str, Context]:
-    """By choice what a model of some order looks at."""
+    """Context of each choice for a model of some order."""
     return dict(zip(NAMES, CONTEXTS[order], strict=True))

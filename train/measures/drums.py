@@ -1,4 +1,4 @@
-"""The role `drummer`: how near it comes to how beats were struck, and to beats of which only the rhythm was tapped."""
+"""Evaluation of the role `drummer`: feel of stiff beats, and beats generated from a tapped rhythm."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ from train.measures.music import onset_f1
 from train.measures.table import Scores
 
 TAPPED = 60
-"""The key that rhythms are tapped on."""
+"""Pitch that rhythms are tapped on."""
 SURE = 0.1
-"""The temperature at which the likeliest beat is played."""
+"""A low temperature, at which practically the likeliest beat is played."""
 _SNARE = 38
 Rhythm = NDArray[np.bool_]
-"""On which steps something is struck; of one loop, or of several."""
+"""Steps with an onset, of one loop or of several."""
 Place = tuple[int, int]
-"""A drum, and the step of the bar."""
+"""Drum pitch and step of the bar."""
 
 
 def scores(model: Model, loops: Sequence[Loop], train: Loops, seed: int) -> Scores:
-    """`feel_velocity` (of 127) and `feel_timing` (ticks): how far off a stiff beat is struck, with `humanise` 1.
+    """Measure feel, tapped beats and the knob `distance`.
 
-    `beat_f1`: F1 of the onsets of a beat whose rhythm was tapped on one key, and `beat_follows`: how many of its taps
-    it strikes. And how the distance of a variation follows its knob.
+    `feel_velocity` (of 127) and `feel_timing` (ticks): mean error when a stiff beat is played with `humanise` 1.
+    `beat_f1`: onset F1 of the beat generated from its rhythm tapped on one key. `beat_follows`: share of the taps that
+    the beat strikes.
 
     Args:
         model: of the role.
         loops: beats.
-        train: what it was trained on, for the baselines.
-        seed: of answers.
+        train: its training data, for the baselines.
+        seed: of the answers.
     """
     loops = [on_general_midi(loop) for loop in loops if loop.notes]
     known = [on_general_midi(loop) for loop in train.as_loops(np.arange(len(train)))]
@@ -74,18 +75,18 @@ def scores(model: Model, loops: Sequence[Loop], train: Loops, seed: int) -> Scor
 
 
 def on_general_midi(loop: Loop) -> Loop:
-    """A loop with the drums that General MIDI has."""
+    """Map the drums of a loop to those of General MIDI."""
     moved = (replace(n, pitch=GENERAL_MIDI.get(n.pitch, n.pitch)) for n in loop.notes)
     return loop.with_notes(moved).monophonic_by_pitch()
 
 
 def tapped(loop: Loop) -> Loop:
-    """The rhythm of a loop on one key."""
+    """Put the rhythm of a loop on one key."""
     return loop.with_notes(replace(n, pitch=TAPPED) for n in loop.notes).monophonic_by_pitch()
 
 
 class Usual:
-    """How drums are struck at each place of a bar, in the mean: how loud beside the others of a loop, and how late."""
+    """Baseline: mean velocity, relative to the loop's mean, and mean timing of each drum at each step of the bar."""
 
     def __init__(self, loops: Sequence[Loop], grid: Grid) -> None:
         self._grid = grid
@@ -98,7 +99,7 @@ class Usual:
         self._mean = {place: tuple(np.mean(seen, axis=0)) for place, seen in self._seen.items()}
 
     def struck(self, loop: Loop) -> Loop:
-        """A stiff loop, struck so."""
+        """Apply the mean velocity and timing to a stiff loop."""
 
         def usual(note: Note) -> Note:
             louder, later = self._mean.get(self._place(note, loop), (0.0, 0.0))
@@ -112,7 +113,7 @@ class Usual:
 
 
 def _off(made: Loop, meant: Loop) -> tuple[float, float]:
-    """By how much the velocity and the onset of notes are off, in the mean."""
+    """Mean absolute error of velocity and of onset (ticks)."""
     true = {(n.pitch, round(n.onset / GRID.step) % GRID.steps(meant.length)): n for n in meant.notes}
     pairs = [(n, true.get((n.pitch, round(n.onset / GRID.step) % GRID.steps(meant.length)))) for n in made.notes]
     off = [(abs(a.velocity - b.velocity), abs(a.onset - b.onset)) for a, b in pairs if b is not None]
@@ -121,14 +122,14 @@ def _off(made: Loop, meant: Loop) -> tuple[float, float]:
 
 
 def _steps(loop: Loop) -> Rhythm:
-    """On which steps something is struck."""
+    """Steps with an onset."""
     found = np.zeros(GRID.steps(loop.length), bool)
     found[[min(max(round(n.onset / GRID.step), 0), len(found) - 1) for n in loop.notes]] = True
     return found
 
 
 def _nearest(rhythm: Rhythm, rhythms: Rhythm) -> int:
-    """The number of the rhythm that has most in common with one, by F1."""
+    """Index of the rhythm most similar to `rhythm`, by F1."""
     return int((2 * (rhythms & rhythm).sum(axis=1) / (rhythms.sum(axis=1) + rhythm.sum()).clip(1)).argmax())
 
 

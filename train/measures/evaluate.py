@@ -1,4 +1,4 @@
-"""What a model is worth, by its role: measured on the `.onnx` as the daemon runs it, beside baselines."""
+"""Evaluation of a model by its role, on the `.onnx` as in play, next to baselines."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ WORDS = {
     "f1_exact": "note F1, damaged loops",
     "f1_near": "±1 step",
     "f1_near_and_end": "±1 step and end",
-    "as_measured_f1_exact": "damaged as where the goals come from: note F1",
+    "as_measured_f1_exact": "damaged as in the source of the goals: note F1",
     "as_measured_f1_near": "the same, ±1 step",
     "as_measured_f1_near_and_end": "the same, ±1 step and end",
     "do_no_harm": "note F1, clean loops",
     "distance_rank": "knob distance: rank correlation",
-    "distance_off": "knob distance: off by",
+    "distance_off": "knob distance: mean error",
     **{
         f"{kind}_{name}_{what}": f"{kind} {name}: {says}"
         for kind in ("knob", "latent")
@@ -36,42 +36,42 @@ WORDS = {
         for what, says in (
             ("rank", "rank correlation"),
             ("range", "range in sd of music"),
-            ("leak", "the most that another attribute moves beside it"),
+            ("leak", "largest change of another attribute, relative"),
         )
     },
-    "anchors_held": "anchors: share held",
-    "infill_f1": "in-fill, onset F1",
-    "infill_in_key": "in-fill: in key",
-    "infill_notes": "in-fill: notes / true number",
+    "anchors_held": "anchors: share kept",
+    "infill_f1": "in-filling, onset F1",
+    "infill_in_key": "in-filling: in key",
+    "infill_notes": "in-filling: notes / original",
     "reconstruction_f1": "reconstruction, onset F1",
     "blend_step": "blend: largest / mean step",
     "blend_in_key": "blend: in key",
     "blend_between": "blend: note count between",
     "generate_in_key": "generate: in key",
-    "generate_density": "generate: density / that of the call",
-    "generate_distance": "generate: distance to the call",
-    "generate_copies": "generate: holds a copied run",
-    "feel_velocity": "feel: velocity off by",
-    "feel_timing": "feel: off by, ticks",
-    "beat_f1": "beat to a tapped rhythm, onset F1",
-    "beat_follows": "beat to a tapped rhythm: taps struck",
-    "bits_a_note": "bits a note (shift, pitch, duration)",
-    "bits_velocity": "bits a velocity",
-    "next_pitch": "next pitch right",
-    "bits": "bits a symbol",
-    "accuracy": "next symbol right",
+    "generate_density": "generate: density / call",
+    "generate_distance": "generate: distance from the call",
+    "generate_copies": "generate: contains a copied run",
+    "feel_velocity": "feel: velocity error",
+    "feel_timing": "feel: timing error, ticks",
+    "beat_f1": "beat from a tapped rhythm, onset F1",
+    "beat_follows": "beat from a tapped rhythm: taps followed",
+    "bits_a_note": "bits per note (shift, pitch, duration)",
+    "bits_velocity": "bits per velocity",
+    "next_pitch": "next pitch, accuracy",
+    "bits": "bits per symbol",
+    "accuracy": "next symbol, accuracy",
     "continue_in_key": "continue: in a key",
-    "continue_in_call_key": "continue: in the key of the call",
-    "continue_density": "continue: density / that of the call",
-    "continue_copies": "continue: holds a copied run",
-    "continue_copies_call": "continue: runs of the call",
-    "continue_repeats": "continue: figures said before",
+    "continue_in_call_key": "continue: in the call's key",
+    "continue_density": "continue: density / call",
+    "continue_copies": "continue: contains a copied run",
+    "continue_copies_call": "continue: runs copied from the call",
+    "continue_repeats": "continue: repeated figures",
 }
-"""What the measures are called in a table."""
+"""Labels of the measures in a table."""
 METRE = "4/4"
-"""That loops are in unless another is named."""
+"""Default metre."""
 BARS = (1, 2, 4, 8)
-"""In loops that can be measured."""
+"""Supported loop lengths in bars."""
 
 
 def evaluate(
@@ -85,37 +85,37 @@ def evaluate(
     metre: str = METRE,
     bars: int = dataset.BARS,
 ) -> Table:
-    """The figures of a model and of the baselines of its role.
+    """Compute the figures of a model and of its role's baselines.
 
     Args:
-        model: as the daemon loads it.
-        data: what `rtgen-train prepare` wrote.
-        split: whose loops it is measured on.
-        set_name: only loops of this set; None takes those that the card names.
-        count: loops, at most.
+        model: loaded as in play.
+        data: dataset written by `rtgen-train prepare`.
+        split: split to measure on.
+        set_name: only loops of this set; None takes the sets on the model's card.
+        count: maximum number of loops.
         seed: of the choice of loops, of damage and of answers.
-        metre: of the loops.
-        bars: in a loop, 1, 2, 4 or 8.
+        metre: metre of the loops.
+        bars: bars in a loop: 1, 2, 4 or 8.
 
     Raises:
-        UserError: there are no such loops.
+        UserError: unknown options, or no such loops.
     """
     if split not in (*SPLITS, "all"):
-        raise UserError(f"split {split!r} is not known; say one of train, valid, test, all")
+        raise UserError(f"unknown split {split!r}; choose train, valid, test or all")
     sets = [set_name] if set_name else [d.name for d in model.card.data] or None
     try:
         bar = Metre.parse(metre).bar
     except ValueError as error:
         raise UserError(str(error)) from None
     if bars not in BARS:
-        raise UserError(f"{bars} bars are not measured; say one of {', '.join(map(str, BARS))}")
+        raise UserError(f"{bars} bars are not supported; choose one of {', '.join(map(str, BARS))}")
     held_out, train = (dataset.load_bars(data, part, sets, bar, bars) for part in (split, "train"))
     library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
     if model.card.kind.unit == "symbol":
         return table(sequences.scores(model, held_out, train, library, count, seed))
     if model.card.kind.listens:
         if bars == dataset.BARS:
-            # Songs as they were played, with all that comes back in them.
+            # Whole songs, with repeated loops.
             held_out, train = (
                 dataset.load(data, part, sets, length=bars * bar, bar=bar, duplicates=True) for part in (split, "train")
             )
@@ -129,12 +129,12 @@ def evaluate(
 
 
 def _learnt(data: Path | str, sets: list[str] | None, bar: int) -> Iterator[Loops]:
-    """What a model may have learnt, whatever it is measured on: two bars of the usual metre, and of this one."""
+    """Music that a model may have been trained on in any case: two bars of the default metre, and of this one."""
     for ticks in {Metre.parse(METRE).bar, bar}:
         with suppress(dataset.NoLoopsError):
             yield dataset.load_bars(data, "train", sets, ticks, dataset.BARS)
 
 
 def plain(figures: Table) -> dict[str, dict[str, dict[str, float]]]:
-    """The figures as JSON holds them: by contender and measure, `mean`, `low`, `high` and `count`."""
+    """Figures for JSON: by contender and measure, `mean`, `low`, `high` and `count`."""
     return {name: {m: asdict(figure) for m, figure in measures.items()} for name, measures in figures.items()}

@@ -1,9 +1,9 @@
-"""What the models that come with rtgen are worth, for `docs/models.md`: tables, curves, and ten loops with answers.
+"""Writes the figures, curves and examples of the shipped models for `docs/models.md`.
 
     python -m train.measures.evidence
 
-measures every shipped model on the test split and writes the tables into the page, between the lines that name them;
-beside it pictures of ten calls, chosen by a fixed seed, with their answers, and each pair as a `.mid`.
+measures every shipped model on the test split and writes the tables into the page, between the comments that name them.
+Beside the page it puts pictures of ten calls, chosen with a fixed seed, with their answers, and each as a `.mid`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PAGE = Path("docs/models.md")
 CALLS = 10
 SEED = 2026
 METRES = ("4/4", "3/4")
-"""The first is what the goals are of."""
+"""The goals refer to the first."""
 SETTINGS: dict[Mode, list[tuple[str, dict[str, float]]]] = {
     "clean": [("clean", {})],
     "vary": [("distance .35", {"distance": 0.35}), ("distance .7", {"distance": 0.7})],
@@ -49,19 +49,19 @@ SETTINGS: dict[Mode, list[tuple[str, dict[str, float]]]] = {
     "generate": [("new", {})],
     "continue": [("next", {})],
 }
-"""How each mode is shown."""
+"""Knob settings to show for each mode."""
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def main(
-    models: Annotated[list[Path] | None, typer.Argument(help="Shipped files; all of them unless named.")] = None,
-    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
-    loops: Annotated[int, typer.Option(help="How many are measured.")] = 300,
-    page: Annotated[Path, typer.Option(help="Where the tables belong.")] = PAGE,
-    pictures_only: Annotated[bool, typer.Option(help="Leave the tables as they are.")] = False,
+    models: Annotated[list[Path] | None, typer.Argument(help="Models to measure; all shipped ones by default.")] = None,
+    data: Annotated[Path, typer.Option(help="Dataset written by prepare.")] = Path("data/loops"),
+    loops: Annotated[int, typer.Option(help="Number of loops to measure.")] = 300,
+    page: Annotated[Path, typer.Option(help="Page that the tables go into.")] = PAGE,
+    pictures_only: Annotated[bool, typer.Option(help="Update only the pictures, not the tables.")] = False,
 ) -> None:
-    """Measure the shipped models on the test split, and show what they play."""
+    """Measure the shipped models on the test split, and show examples of what they play."""
     console = Console()
     for path in models or sorted(Path("models").glob("*.onnx")):
         model = Model(path)
@@ -80,14 +80,14 @@ def main(
                     continue
             text = "\n".join(lines(model.card.name, figures, metre, loops))
             page.write_text(filled(page.read_text("utf-8"), f"{model.card.name} {metre}", text), "utf-8")
-            console.print(f"{model.card.name}, {metre}: written into {page}", highlight=False)
+            console.print(f"{model.card.name}, {metre}: written to {page}", highlight=False)
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
 def lines(name: str, figures: Table, metre: str, loops: int) -> Iterator[str]:
-    """A table in Markdown: every measure of a model with its interval, what stands beside it, and the goal."""
+    """Yield the lines of a Markdown table: each measure with its interval, the other contenders, and the goal."""
     others = [contender for contender in figures if contender != name]
     yield f"`rtgen-train evaluate models/{name}.onnx{_option(metre)}`, {_date()}, {loops} loops of the test split"
     yield ""
@@ -112,7 +112,7 @@ def _mean(figure: Figure | None) -> str:
 
 
 def filled(page: str, name: str, text: str) -> str:
-    """A page with a text between the lines that name its place; at the end of the page if there is no such place."""
+    """Put a text between the comments that mark its place in a page, or append it if there are none."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     whole = f"{begin}\n{text}\n{end}"
@@ -123,7 +123,7 @@ def filled(page: str, name: str, text: str) -> str:
 
 
 def show(model: Model, data: Path | str, folder: Path) -> None:
-    """Ten calls and what a model plays to them: a picture for each mode, and a `.mid` for each answer."""
+    """Save ten calls with a model's answers: a picture for each mode, and a `.mid` for each call."""
     sets = [d.name for d in model.card.data]
     held_out = dataset.load(data, "test", sets)
     chosen = np.random.default_rng(SEED).permutation(len(held_out))[: CALLS + 1]
@@ -136,7 +136,7 @@ def show(model: Model, data: Path | str, folder: Path) -> None:
 
 
 def _row(model: Model, mode: Mode, number: int, call: Loop, other: Loop) -> list[tuple[str, Loop]]:
-    """A call, and the answers to it; of a blend the other end as well, of a repair what was meant."""
+    """A call and its answers; for a blend also the other end, for a repair also the original."""
     heard, first = call, "played"
     if mode != "vary" and not model.card.kind.pitched:
         heard, first = (stiff(call, GRID), "stiff") if mode == "clean" else (tapped(call), "tapped")
@@ -153,7 +153,7 @@ def _row(model: Model, mode: Mode, number: int, call: Loop, other: Loop) -> list
 
 
 def _keep(path: Path, row: Sequence[tuple[str, Loop]]) -> None:
-    """What is seen in a row, one after the other: what was played on the first track, what was answered on the next."""
+    """Save a row one loop after the other, calls on the first track and answers on the second."""
     notes: dict[bool, list[Note]] = {False: [], True: []}
     start = 0
     for i, (title, loop) in enumerate(row):

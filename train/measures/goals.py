@@ -1,4 +1,4 @@
-"""What a shipped model is held to: a bar for each measure, printed beside what was measured."""
+"""Target values for the shipped models, printed beside the measured figures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from train.measures.table import Figure, Table
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bar.
+    """A target value.
 
     Args:
-        side: on which side of it a figure is to lie: not below, or not above; or within so much, of another contender.
-        value: the bar, or how far within.
-        beside: the contender that is the bar, or from which it is counted; None for a bar by itself.
+        side: the figure must be at least the target, at most the target, or within `value` of another contender.
+        value: the target, or the tolerance.
+        beside: contender that gives the target or the reference; None for a fixed target.
     """
 
     side: Literal["at least", "at most", "within"]
@@ -26,7 +26,7 @@ class Goal:
     beside: str | None = None
 
     def met(self, figure: float, figures: Table, measure: str) -> bool | None:
-        """Whether a figure is on the right side; None if the contender beside was not measured."""
+        """Whether a figure meets the goal; None if the other contender was not measured."""
         bar = self.value
         if self.beside is not None:
             if self.beside not in figures or measure not in figures[self.beside]:
@@ -64,16 +64,16 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "continue_in_key": (Goal("within", 0.02, HELD_OUT),),
     "continue_copies": (Goal("at most", beside=HELD_OUT),),
 }
-"""By measure; those that only describe have none."""
+"""Goals by measure; purely descriptive measures have none."""
 
 
 def judged(own: Mapping[str, Figure], measure: str, figures: Table) -> tuple[str, str]:
-    """The goal of a measure in words, and whether it is met; nothing where there is none.
+    """Return the goal of a measure as text, and "met" or "missed"; empty strings if there is no goal.
 
     Args:
-        own: what the model was measured at.
-        measure: by name.
-        figures: of all contenders.
+        own: the model's figures.
+        measure: its name.
+        figures: figures of all contenders.
     """
     if measure not in GOALS or measure not in own:
         return "", ""

@@ -1,4 +1,4 @@
-"""Whether a knob does what it says."""
+"""Evaluation of the knobs: whether a knob changes what its name says."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from train.measures.music import spearman
 
 POSITIONS = tuple(i / 10 for i in range(1, 10))
 FEWER = 60
-"""Loops that are varied; each at all positions."""
+"""Loops to vary, each at all positions."""
 
 
 def defaults(**changed: float) -> dict[str, float]:
-    """All knobs where they stand by themselves, but for some."""
+    """Default values of all knobs, with some changed."""
     return {**{p.name: p.default for p in PARAMETERS.values()}, **changed}
 
 
 def follows(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[float]]:
-    """`distance_rank`: rank correlation of the knob and the distance of what is played; `distance_off`: how far off."""
+    """Measure the knob `distance` against the distance of the answer.
+
+    `distance_rank`: their rank correlation. `distance_off`: their mean absolute difference.
+    """
     rank: list[float] = []
     off: list[float] = []
     for number, loop in enumerate(loops[:FEWER]):
@@ -44,13 +47,13 @@ def follows(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[fl
 
 
 def steers(model: Model, loops: Sequence[Loop], seed: int, at: float = 0.0) -> dict[str, list[float]]:
-    """What each attribute knob does to the notes of a variation; see `moved`.
+    """Measure the effect of each attribute knob on the notes of a variation; see `moved`.
 
     Args:
         model: a denoiser or an autoencoder.
-        loops: what is played.
+        loops: calls.
         seed: of the answers.
-        at: distance of the variation; at 0 it is what was played, but for what the knob does.
+        at: distance of the variation; at 0 only the knob changes the call.
     """
     some = [loop for loop in loops if loop.notes][:FEWER]
     found: dict[str, list[float]] = {}
@@ -64,22 +67,22 @@ def steers(model: Model, loops: Sequence[Loop], seed: int, at: float = 0.0) -> d
 
 
 def moved(prefix: str, name: str, tried: Sequence[Sequence[Loop]]) -> dict[str, list[float]]:
-    """How the attributes of loops change along a knob that is for one of them.
+    """Measure how the attributes of loops change along the knob of one attribute.
 
-    `rank`: rank correlation of the knob and its attribute. `range`: how far that goes from the first position to the
-    last, in standard deviations of music. `leak`: how far the other attribute goes that goes farthest, from the middle
-    to either end, beside the mean of this.
+    `rank`: rank correlation of knob and attribute. `range`: change of the attribute from the first position to the
+    last, in standard deviations of music. `leak`: change of the attribute that changes most besides it, summed from the
+    middle to both ends, relative to the mean change of this one.
 
     Args:
-        prefix: of the names of the measures.
-        name: of the attribute.
+        prefix: prefix of the measures' names.
+        name: the attribute.
         tried: for each loop the answers at all positions.
     """
     values = np.array([[list(measure(loop).values()) for loop in way] for way in tried])
     values = values.reshape(len(tried), len(POSITIONS), len(NAMES))
     which = NAMES.index(name)
     far = np.abs(values[:, -1] - values[:, 0]) / np.array(SD)
-    # Of the ends alone it could not be seen that both are off to the same side.
+    # The ends alone would miss a change to the same side at both.
     middle = values[:, len(POSITIONS) // 2]
     strays = (np.abs(values[:, -1] - middle) + np.abs(middle - values[:, 0])) / np.array(SD)
     others = [i for i in range(len(NAMES)) if i != which]
@@ -93,9 +96,9 @@ def moved(prefix: str, name: str, tried: Sequence[Sequence[Loop]]) -> dict[str, 
 
 
 def pure(model: Model, loops: Sequence[Loop]) -> dict[str, list[float]]:
-    """As `moved`, of what an autoencoder decodes when the latent with an attribute's name goes over its range.
+    """Same as `moved`, for loops that an autoencoder decodes as an attribute's latent sweeps its range.
 
-    As many notes are taken as it expects: the sum of the onset probabilities.
+    The number of notes is the expected one: the sum of the onset probabilities.
     """
     named = {x.name: i for i, x in enumerate(model.card.latents) if x.name in NAMES}
     found: dict[str, list[float]] = {}
@@ -120,7 +123,7 @@ def _decoded(model: Model, codes: latent.Code) -> list[Loop]:
 
 
 def anchored(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[float]]:
-    """`anchors_held`: share of the downbeats and bass notes that a far variation keeps, turned knobs and all."""
+    """`anchors_held`: share of downbeats and bass notes kept in a far variation with attribute knobs turned."""
     share: list[float] = []
     for i, loop in enumerate([loop for loop in loops if loop.notes][:FEWER]):
         turned = {NAMES[i % len(NAMES)]: 0.2 if i % 2 else 0.8}

@@ -1,7 +1,7 @@
-"""How like real music invented loops are: what is measured of each loop, and how far the distributions overlap.
+"""Similarity of generated loops to real music: overlap of the distributions of features.
 
-After Yang and Lerch, On the Evaluation of Generative Models in Music, 2020: a model that has no one right answer is
-held against the music that it learnt from by what can be counted in both.
+After Yang and Lerch, On the Evaluation of Generative Models in Music, 2020: where there is no single right answer, a
+model is compared with its training music in features that can be computed of both.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rtgen.music.note import Loop
 from train.loops.sample import GRID
 
 Measures = dict[str, NDArray[np.float64]]
-"""A number for each loop, by the name of what is measured."""
+"""A value per loop, by feature."""
 _BINS = 20
 
 
 def measures(loops: Sequence[Loop]) -> Measures:
-    """What is counted of loops: of a silent one, 0 each.
+    """Compute the features of loops; all 0 for a silent loop.
 
-    notes: how many; in_key: share of them in the loop's likeliest key; pitch, beats: their mean pitch and length;
-    classes: how many different pitch classes; apart: one minus the Jaccard index with the next of the loops, which is
-    0 throughout where a model has collapsed and says the same again and again.
+    notes: number of notes; in_key: share of them in the loop's likeliest key; pitch, beats: mean pitch and length;
+    classes: number of pitch classes; apart: one minus the Jaccard index with the next loop, which is 0 throughout if a
+    model has collapsed to a single output.
     """
     rows = [_of_one(loop) for loop in loops]
     names = ("notes", "in_key", "pitch", "beats", "classes")
@@ -51,7 +51,7 @@ def _of_one(loop: Loop) -> tuple[float, ...]:
 
 
 def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """The area that two distributions have in common, 0-1, of histograms over the range of both."""
+    """Overlapping area of two distributions, 0-1, from histograms over their joint range."""
     low, high = min(a.min(), b.min()), max(a.max(), b.max())
     if low == high:
         return 1.0
@@ -60,5 +60,5 @@ def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def likeness(made: Measures, real: Measures) -> float:
-    """The mean overlap of everything that is measured, 0-1. Two draws of the same music have about .9."""
+    """Mean overlap over all features, 0-1. Two samples of the same music have about .9."""
     return float(np.mean([overlap(made[name], real[name]) for name in made]))

@@ -1,4 +1,4 @@
-"""Measures of music by itself, and of music beside the music that a model was trained on."""
+"""Measures of loops, alone and relative to the training music."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from train.loops.sample import GRID
 from train.measures.score import note_f1
 
 RUN = 8
-"""Notes in a row that are a copy when the training set has them, too."""
+"""Consecutive notes that count as a copy if the training set has them too."""
 _CHUNK = 2048
 
 
 def in_key(loop: Loop, scale: Key | None = None) -> float:
-    """Share of the notes that are in a key; in the loop's own where none is given. Not a number for silence."""
+    """Share of notes in a key, by default the loop's own estimated key; NaN for silence."""
     scale = scale or key.estimate(loop.notes)
     return float(np.mean([scale.contains(n.pitch) for n in loop.notes])) if scale and loop.notes else float("nan")
 
 
 def density(loop: Loop) -> float:
-    """Notes a beat."""
+    """Notes per beat."""
     return len(loop) * PPQN / loop.length
 
 
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    """The rank of each value from 0 up; equal values share the mean of theirs."""
+    """Ranks from 0; ties share their mean rank."""
     array = np.asarray(values, float)
     below = (array[None] < array[:, None]).sum(axis=1)
     alike = (array[None] == array[:, None]).sum(axis=1)
@@ -41,7 +41,7 @@ def ranks(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Spearman's rank correlation; 0 where one of them does not change."""
+    """Spearman's rank correlation; 0 if either is constant."""
     a, b = ranks(xs), ranks(ys)
     if not a.std() or not b.std():
         return 0.0
@@ -52,16 +52,16 @@ def spearman(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 def runs(notes: Notes, run: int = RUN) -> NDArray[np.uint64]:
-    """A hash of every `run` notes in a row, by how pitch and step change from one to the next: the same in any key.
+    """Hash every run of `run` consecutive notes by its changes of pitch and step, so that transposed runs are equal.
 
     Args:
-        notes: flat; rows by loop, then onset and pitch.
-        run: notes.
+        notes: flat array, in any order.
+        run: number of notes.
     """
     order = np.lexsort((notes[:, 2], notes[:, 1], notes[:, 0]))
     loop, onset, pitch = (notes[order, i].astype(np.int64) for i in range(3))
     step = np.rint(onset / GRID.step).astype(np.int64)
-    # One number for each change; a modest prime keeps changes of time and of pitch apart.
+    # One number per change; the prime keeps changes of time and pitch apart.
     change = ((step[1:] - step[:-1]) * 257 + (pitch[1:] - pitch[:-1]) + 128).astype(np.uint64)
     count = len(change) - run + 2
     if count < 1:
@@ -74,11 +74,11 @@ def runs(notes: Notes, run: int = RUN) -> NDArray[np.uint64]:
 
 
 class Library:
-    """The music a model was trained on, to look copies and likenesses up in.
+    """The training music of a model, to search for copies and similar loops.
 
     Args:
-        loops: of the training split.
-        more: of other metres; copies are looked up in these, too.
+        loops: training split.
+        more: loops of other metres, also searched for copies.
     """
 
     def __init__(self, loops: Loops, *more: Loops) -> None:
@@ -86,15 +86,15 @@ class Library:
         self._runs = np.unique(np.concatenate([runs(some.notes) for some in (loops, *more)]))
 
     def copies(self, loop: Loop) -> float:
-        """1 if `loop` holds a run of `RUN` notes that the training set holds in some key, else 0."""
+        """Return 1 if `loop` has a run of `RUN` notes that the training set has in any key, else 0."""
         rows = np.array([(0, n.onset, n.pitch, n.duration, n.velocity) for n in loop.notes], np.int32).reshape(-1, 5)
         own = runs(rows)
-        # The library is sorted once: looked up by halves it need not be gone through for every loop.
+        # Binary search in the sorted library avoids a full scan for every loop.
         at = np.minimum(np.searchsorted(self._runs, own), len(self._runs) - 1)
         return float(len(self._runs) > 0 and bool((self._runs[at] == own).any()))
 
     def nearest(self, loops: Sequence[Loop], most: int = 20_000) -> list[Loop]:
-        """For each loop the training loop with the most notes of it (by the note F1 of their cells), of `most`."""
+        """Find for each loop the training loop with the highest onset F1, among at most `most` random ones."""
         chosen = np.random.default_rng(0).permutation(len(self._loops))[:most]
         wanted = _cells(from_loops(loops), len(loops), self._loops.length)
         sizes = wanted.sum(axis=1)
@@ -112,7 +112,7 @@ class Library:
 
 
 def _cells(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
-    """Where notes begin, shape (count, pitches * steps)."""
+    """Onset cells, shape (count, pitches * steps)."""
     steps = GRID.steps(length)
     cells = np.zeros((count, GRID.pitches, steps), np.float32)
     row = notes[:, 2] - GRID.pitch_low
@@ -123,5 +123,5 @@ def _cells(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
 
 
 def onset_f1(made: Loop, meant: Loop) -> float:
-    """Note F1 by pitch and step of the onset."""
+    """Note F1 by pitch and onset step."""
     return note_f1(made, meant, GRID)

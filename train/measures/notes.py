@@ -1,4 +1,4 @@
-"""The role `continuer`: how well it foretells held-out music, note by note, and what its continuations are."""
+"""Evaluation of the role `continuer`: prediction of held-out music note by note, and continuations."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from train.models import streams
 from train.models.streams import Streams
 
 LONGEST = 320
-"""Notes of a stretch of a song that are told."""
+"""Maximum number of notes of a stretch."""
 AT_ONCE = 64
-"""Stretches that are told at once."""
+"""Batch size, in stretches."""
 LIKELIEST = 1e-3
-"""A temperature at which nothing is left to chance."""
+"""A temperature near 0, which always gives the likeliest class."""
 Floats = NDArray[np.float64]
 
 
 def scores(model: Model, held_out: Loops, train: Loops, library: Library, count: int, seed: int) -> Scores:
-    """`bits_a_note` (shift, pitch and duration), `bits_velocity` where it was played, and `next_pitch`: how often the
-    likeliest, once the shift is known, is right; means over all notes. And what is played in mode `continue`.
+    """Measure prediction, averaged over all notes, and continuations in mode `continue`.
+
+    `bits_a_note`: bits for shift, pitch and duration. `bits_velocity`: bits for the velocity, where it was played.
+    `next_pitch`: accuracy of the likeliest pitch, given the shift.
 
     Args:
         model: of the role.
-        held_out: songs, with all that comes back in them.
-        train: the same of what it was trained on, for the baselines to count.
-        library: of that, too.
-        count: loops that are continued, at most; a quarter as many stretches of songs are foretold.
-        seed: of the choice of songs, and of answers.
+        held_out: songs, with repeated loops.
+        train: its training songs likewise, for the baselines.
+        library: its training music, to search for copies.
+        count: maximum number of loops to continue; a quarter as many stretches of songs are predicted.
+        seed: of the choice of songs and of the answers.
     """
     firsts = _stretches(held_out)
     chosen = np.sort(np.random.default_rng(seed).permutation(firsts)[: max(count // 4, 1)])
@@ -61,7 +63,7 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
 
 
 def _stretches(loops: Loops) -> NDArray[np.int64]:
-    """Where stretches of songs begin."""
+    """Start of each stretch of songs."""
     firsts, first = [], 0
     while first < len(loops):
         firsts.append(first)
@@ -75,9 +77,9 @@ def _told(loops: Loops, firsts: NDArray[np.int64]) -> Iterator[Streams]:
 
 
 def _a_note(parts: list[Values]) -> Values:
-    """Means over all notes: of each stretch its sum, in parts of the notes that a stretch has in the mean.
+    """Scale the sums of each stretch so that their mean is the mean over all notes.
 
-    So that the mean of these is the mean over notes, and a stretch is still what is drawn again for the interval.
+    The stretch remains the unit of resampling for the confidence interval.
     """
     joined = {name: np.array([value for part in parts for value in part[name]]) for name in parts[0]}
     notes, played = joined.pop("notes").mean(), joined.pop("played").mean()
@@ -89,7 +91,7 @@ def _a_note(parts: list[Values]) -> Values:
 
 
 def foretold(model: Model, told: Streams) -> Values:
-    """How a model foretells stretches, hearing their notes one by one."""
+    """Score a model's predictions, feeding it the notes of stretches one by one."""
     count, length = told.there.shape
     bits = np.zeros((count, length - 1, len(NAMES)))
     right = np.zeros((count, length - 1))
@@ -112,7 +114,7 @@ def foretold(model: Model, told: Streams) -> Values:
             **memory,
         }
         true = told.note[:, i + 1]
-        # Once with all that was chosen, to hear its chances; and once with the shift, to hear what is likeliest.
+        # Given all choices, for their probabilities; and given only the shift, for the likeliest pitch.
         guess = np.where(np.arange(len(NAMES)) == 0, true, -1)
         both = {n: np.concatenate([x, x]) for n, x in feed.items()} | _plain(model, 2 * count)
         outputs = model.run(both | {"given": np.concatenate([true, guess])})
@@ -123,7 +125,7 @@ def foretold(model: Model, told: Streams) -> Values:
 
 
 def _plain(model: Model, count: int) -> dict[str, Tensor]:
-    """Inputs that take nothing from the chances, and leave nothing to chance."""
+    """Inputs that leave the probabilities unchanged and make sampling deterministic."""
     return {
         "noise": np.zeros((count, sum(model.card.classes())), np.float32),
         "temperature": np.full((count, 1), LIKELIEST, np.float32),
@@ -134,7 +136,7 @@ def _plain(model: Model, count: int) -> dict[str, Tensor]:
 
 
 def _counted(counted: dict[str, Counted], told: Streams, pitches: int) -> Values:
-    """How what was counted foretells stretches."""
+    """Score the predictions of the n-gram baseline."""
     there = told.there > 0
     columns = known(told.note, there)
     bits = np.zeros((*there[:, 1:].shape, len(NAMES)))
@@ -149,7 +151,7 @@ def _counted(counted: dict[str, Counted], told: Streams, pitches: int) -> Values
 
 
 def _by_stretch(told: Streams, bits: Floats, right: Floats) -> Values:
-    """Sums over the notes of each stretch but the first; how many these are, and of how many the loudness counts."""
+    """Sums over the notes of each stretch but the first, with the numbers of notes and of played velocities."""
     there, loud = told.there[:, 1:], told.loud[:, 1:]
     sums = {
         "bits_a_note": bits[..., :3].sum(axis=2) * there,

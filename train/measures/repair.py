@@ -1,4 +1,4 @@
-"""The role `denoiser`: held-out loops are damaged, repaired as the daemon would repair them, and compared."""
+"""Evaluation of the role `denoiser`: held-out loops are damaged, repaired as in play, and compared."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from train.measures.table import Scores
 
 Repair = Callable[[Loop], Loop]
 MEASURES: dict[str, tuple[int, bool]] = {"f1_exact": (0, False), "f1_near": (1, False), "f1_near_and_end": (1, True)}
-"""Steps that an onset may be off, and whether the end counts."""
+"""Onset tolerance in steps, and whether the end counts."""
 AS_MEASURED, AS_MEASURED_DAMAGE = corrupt.Rates(length=0.035), 0.515
-"""Damage that leaves untouched loops with a note F1 of .687, .737 and .668, as `MEASURES` has it. Where the goals come
-from these were .688, .738 and .670; the usual damage is harder on ends."""
+"""Damage rates and strength at which unrepaired loops have a note F1 of .687, .737 and .668, by the three `MEASURES`.
+
+The goals come from an evaluation where these were .688, .738 and .670; the usual damage is harder on note ends.
+"""
 
 
 def nearest_sixteenth(loop: Loop) -> Loop:
-    """Baseline: every onset on the nearest sixteenth."""
+    """Baseline: quantise every onset to the nearest sixteenth."""
     notes = (
         replace(n, onset=min(round(n.onset / TICKS_PER_SIXTEENTH) * TICKS_PER_SIXTEENTH, loop.length - 1))
         for n in loop.notes
@@ -38,7 +40,7 @@ def nearest_sixteenth(loop: Loop) -> Loop:
 
 
 def in_scale(loop: Loop) -> Loop:
-    """Baseline: without the notes that are not in the key that the loop seems to be in."""
+    """Baseline: drop the notes outside the loop's estimated key."""
     found = key.estimate(loop.notes)
     return loop if found is None else loop.with_notes(n for n in loop.notes if found.contains(n.pitch))
 
@@ -56,7 +58,7 @@ def damaged(
     damage: float = corrupt.EVALUATION_DAMAGE,
     rates: corrupt.Rates = corrupt.EVALUATION,
 ) -> list[Loop]:
-    """Loops of one length as hands and cables damage them, with the strength of every evaluation unless told so."""
+    """Damage loops of one length as playing and MIDI cables do; the default strength is that of the evaluation."""
     rng = np.random.default_rng(seed)
     length, bar = loops[0].length, loops[0].bar
     heard = corrupt.corrupt(from_loops(loops), np.full(len(loops), damage), length, rng, rates)
@@ -64,9 +66,9 @@ def damaged(
 
 
 def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
-    """Note F1 of repaired loops by each of `MEASURES`; `as_measured_` of loops damaged as where the goals come from.
+    """Note F1 of repaired loops by each of `MEASURES`, `do_no_harm` of undamaged ones, in-filling and knobs.
 
-    Further `do_no_harm`, that of undamaged ones; gaps and knobs.
+    The measures with `as_measured_` use the damage of the evaluation that the goals come from.
     """
     del library
     heard = {
@@ -92,14 +94,14 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
     return found
 
 
-# ---- gaps -----------------------------------------------------------------------------------------------------------
+# ---- in-filling -----------------------------------------------------------------------------------------------------
 
 
 def filled_in(model: Model, loops: Sequence[Loop], seed: int) -> Scores:
-    """Half a bar is hidden and filled in, beside a copy of the other bar and notes by chance.
+    """Hide and fill half a bar, compared with a copy of the other bar and with random notes.
 
-    `infill_f1`: onset F1 of the notes in the gap, of which only one true answer counts, so that a good one may be
-    wrong. `infill_in_key`: their share in the loop's key. `infill_notes`: how many, beside the true number.
+    `infill_f1`: onset F1 of the notes in the gap; only the original counts as right, so good answers may score low.
+    `infill_in_key`: share of them in the loop's key. `infill_notes`: their number relative to the original.
     """
     rng = np.random.default_rng(seed)
     contenders: dict[str, Callable[[Loop, int, int], Loop]] = {
@@ -129,14 +131,14 @@ def _within(loop: Loop, begin: int, end: int) -> Loop:
 
 
 def copied(loop: Loop, begin: int, end: int) -> Loop:
-    """Baseline: what stands in the same place of the other of two bars."""
+    """Baseline: the same place of the other of two bars."""
     away = loop.bar if begin < loop.bar else -loop.bar
     there = _within(loop, begin + away, end + away)
     return loop.with_notes([*loop.notes, *(replace(n, onset=n.onset - away) for n in there.notes)])
 
 
 def by_chance(loop: Loop, begin: int, end: int, rng: np.random.Generator) -> Loop:
-    """Baseline: notes as dense as in the rest of the loop and in its range, on any sixteenth."""
+    """Baseline: random notes on sixteenths, with the density and pitch range of the rest of the loop."""
     count = max(round(len(loop) * (end - begin) / (loop.length - end + begin)), 1)
     low, high = min(n.pitch for n in loop.notes), max(n.pitch for n in loop.notes)
     columns = rng.integers((end - begin) // TICKS_PER_SIXTEENTH, size=count)

@@ -1,6 +1,7 @@
-"""Note F1: how many notes of one loop are those of another.
+"""Note F1 between two loops, and bootstrap confidence intervals.
 
-The measure of mir_eval's transcription scores (Raffel et al., 2014), counted in steps of a roll instead of seconds.
+The F1 is that of mir_eval's transcription scores (Raffel et al., mir_eval, 2014), in steps of the roll instead of
+seconds.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from rtgen.music.note import Loop
 from rtgen.music.time import Grid
 
 Span = tuple[int, int]
-"""First step of a note, and the one after its last."""
+"""First step of a note, and the step after its last."""
 
 
 def note_f1(estimate: Loop, reference: Loop, grid: Grid, *, tolerance: int = 0, offsets: bool = False) -> float:
-    """F1 of the notes of `estimate`, 0-1; two empty loops agree.
+    """F1 of the notes of `estimate`, 0-1; two empty loops score 1.
 
     Args:
-        estimate: what was made.
-        reference: what was meant.
-        grid: in whose steps onsets are compared.
-        tolerance: steps that an onset may be off.
-        offsets: whether the end counts, too: up to `tolerance` steps off, or a fifth of the note.
+        estimate: loop to score.
+        reference: target loop.
+        grid: grid on which onsets are compared.
+        tolerance: onset tolerance in steps.
+        offsets: also compare the ends, with a tolerance of `tolerance` steps or a fifth of the note.
     """
     if not len(estimate) and not len(reference):
         return 1.0
@@ -65,7 +66,7 @@ def _matches(made: list[Span], meant: list[Span], tolerance: int, offsets: bool)
 
 
 def bootstrap(values: NDArray[np.float64], seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """The 95 % interval of the mean of `values` (shape (loops)), by resampling loops."""
+    """The 95 % confidence interval of the mean of `values` (one per loop), by the bootstrap (Efron, 1979)."""
     rng = np.random.default_rng(seed)
     means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])

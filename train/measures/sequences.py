@@ -1,4 +1,4 @@
-"""The role `sequence`: how well it foretells held-out music, and what its continuations are."""
+"""Evaluation of the role `sequence`: prediction of held-out music, and continuations."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from train.measures.table import Scores
 
 ORDERS = {"unigram": 0, "Markov, order 1": 1, "Markov, order 3": 3}
 LEARNT = 6000
-"""Training loops that the baselines count."""
+"""Training loops counted for the baselines."""
 LONGEST = 600
-"""Symbols of a song that the model hears."""
+"""Maximum number of symbols of a song."""
 Values = dict[str, list[float]]
 
 
 class Streams:
-    """Songs as symbols: the loops of each track one after the other.
+    """Songs as symbols: the loops of each track in order.
 
     Args:
-        loops: of a split.
-        card: whose vocabulary says them.
-        most: loops, at most.
+        loops: loops of a split.
+        card: card with the vocabulary.
+        most: maximum number of loops.
     """
 
     def __init__(self, loops: Loops, card: Card, most: int) -> None:
@@ -57,13 +57,12 @@ class Streams:
 
 
 class BackOff:
-    """A Markov model of some order that falls back on shorter contexts (Witten and Bell, The Zero-Frequency Problem,
-    1991).
+    """An n-gram model with back-off to shorter contexts (Witten and Bell, The Zero-Frequency Problem, 1991).
 
     Args:
-        songs: to count.
+        songs: training songs.
         order: symbols of context.
-        symbols: in the vocabulary.
+        symbols: size of the vocabulary.
     """
 
     def __init__(self, songs: Sequence[Sequence[int]], order: int, symbols: int) -> None:
@@ -75,7 +74,7 @@ class BackOff:
                     self._counts[tuple(song[i - length : i])][symbol] += 1
 
     def probabilities(self, context: Sequence[int]) -> NDArray[np.float64]:
-        """Of every symbol after a context."""
+        """Probability of every symbol after a context."""
         p = np.full(self._symbols, 1 / self._symbols)
         for length in range(min(self._order, len(context)) + 1):
             counts = self._counts.get(tuple(context[len(context) - length :]))
@@ -88,7 +87,10 @@ class BackOff:
 
 
 def scores(model: Model, held_out: Loops, train: Loops, library: Library, count: int, seed: int) -> Scores:
-    """`bits`: bits a symbol; `accuracy`: of the likeliest; both by song. And what is played in mode `continue`."""
+    """Measure prediction and continuations in mode `continue`.
+
+    `bits`: bits per symbol; `accuracy`: of the likeliest symbol; both per song.
+    """
     card = model.card
     learnt, heard = Streams(train, card, LEARNT), Streams(held_out, card, 4 * count)
     chosen = np.random.default_rng(seed).permutation(len(heard.songs))[: max(count // 4, 1)]
@@ -106,7 +108,7 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
 
 
 def _model_probabilities(model: Model, song: Sequence[int]) -> NDArray[np.float64]:
-    """Of every symbol after each symbol but the last, shape (symbols - 1, vocabulary)."""
+    """Probability of every symbol after each symbol but the last, shape (symbols - 1, vocabulary)."""
     states = {s.name: np.zeros([1 if d == "batch" else int(d) for d in s.shape], np.float32) for s in model.card.states}
     logits = model.run({"symbol": np.array([song[:-1]], np.int64), **states})["logits"][0].astype(np.float64)
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -115,7 +117,7 @@ def _model_probabilities(model: Model, song: Sequence[int]) -> NDArray[np.float6
 
 
 def foretold(probabilities: Sequence[NDArray[np.float64]], songs: Sequence[Sequence[int]]) -> Values:
-    """Bits a symbol and how often the likeliest symbol came, by song."""
+    """Bits per symbol and accuracy of the likeliest symbol, per song."""
     bits: list[float] = []
     accuracy: list[float] = []
     for p, song in zip(probabilities, songs, strict=True):
@@ -126,7 +128,7 @@ def foretold(probabilities: Sequence[NDArray[np.float64]], songs: Sequence[Seque
 
 
 def continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[Loop, Loop, Loop]]:
-    """Up to four times: a loop of a song, the model's continuation, and what came next in truth."""
+    """Up to four triples of a loop of a song, the model's continuation and the true next loop."""
     found = []
     for i in range(min(len(song) - 1, 4)):
         if song[i].notes and song[i + 1].notes:
@@ -136,7 +138,7 @@ def continuations(model: Model, song: Sequence[Loop], seed: int) -> list[tuple[L
 
 
 def measured(made: Sequence[Loop], calls: Sequence[Loop], library: Library) -> Values:
-    """What continuations are like, beside the calls and the music that the model was trained on."""
+    """Features of continuations, relative to the calls and the training music."""
     return {
         "continue_in_key": [in_key(x) for x in made],
         "continue_in_call_key": [in_key(x, key.estimate(call.notes)) for x, call in zip(made, calls, strict=True)],
@@ -148,12 +150,12 @@ def measured(made: Sequence[Loop], calls: Sequence[Loop], library: Library) -> V
 
 
 def _again(made: Loop, call: Loop) -> float:
-    """Share of the runs of `RUN` notes that the call has, too, in whatever key; not a number if there are none."""
+    """Share of runs of `RUN` notes that the call has too, in any key; NaN if there are no runs."""
     own, heard = (runs(from_loops([loop])) for loop in (made, call))
     return float(np.isin(own, heard).mean()) if len(own) else float("nan")
 
 
 def _repeats(made: Loop) -> float:
-    """Share of the runs of `FIGURE` notes that came before in the same loop; not a number if there are none."""
+    """Share of runs of `FIGURE` notes that came before in the same loop; NaN if there are no runs."""
     own = runs(from_loops([made]), FIGURE)
     return 1 - len(np.unique(own)) / len(own) if len(own) else float("nan")

@@ -1,4 +1,4 @@
-"""Scores of several contenders as a table, with intervals."""
+"""Tables of the scores of several contenders, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from train.measures.score import bootstrap
 
 Scores = dict[str, dict[str, list[float]]]
-"""By contender and measure a value for each loop; values that are no number do not count."""
+"""Values per loop, by contender and measure; NaN values are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A mean over loops and its 95 % interval."""
+    """A mean over loops with its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -24,7 +24,7 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
-        """The mean of those `values` that are numbers, and its interval."""
+        """Mean and interval of the finite `values`."""
         array = np.array([v for v in values if np.isfinite(v)])
         if not len(array):
             return cls(float("nan"), float("nan"), float("nan"), 0)
@@ -35,16 +35,16 @@ class Figure:
 
 
 Table = Mapping[str, Mapping[str, Figure]]
-"""By contender and measure."""
+"""Figures by contender and measure."""
 
 
 def table(scores: Scores) -> Table:
-    """The figures of scores."""
+    """Summarise scores as figures."""
     return {name: {m: Figure.of(values) for m, values in measures.items()} for name, measures in scores.items()}
 
 
 def flat(figures: Table, model: str) -> dict[str, float]:
-    """`figures` as a card keeps them: the model's own with their intervals, and the means of the others."""
+    """Flatten `figures` for a card: the model's own with their intervals, and the means of the other contenders."""
     metrics: dict[str, float] = {}
     for contender, measures in figures.items():
         for measure, figure in measures.items():

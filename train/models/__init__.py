@@ -1,4 +1,4 @@
-"""One architecture per file; `NAMES` says which there are."""
+"""Model architectures, one per file, looked up by name in `NAMES`."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ NAMES: Mapping[str, str] = {
     "note_lstm": "NoteLstm",
     "music_vae": "MusicVae",
 }
-"""The class of every architecture, in the file of its name."""
+"""Class name of each architecture; the class is in the file of the architecture's name."""
 
 
 def kind(name: str) -> type[Architecture]:
-    """The architecture of a name.
+    """Return the architecture class of a name.
 
     Raises:
-        UserError: there is none.
+        UserError: no such architecture.
     """
     if name not in NAMES:
-        raise UserError(f"there is no architecture {name!r}{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
+        raise UserError(f"no architecture {name!r}{did_you_mean(name, NAMES)}; known are {', '.join(NAMES)}")
     found: type[Architecture] = getattr(import_module(f"train.models.{name}"), NAMES[name])
     return found
 
 
 def build(name: str, settings: Mapping[str, Any]) -> Architecture:
-    """An architecture with its settings.
+    """Build an architecture from its settings.
 
     Raises:
-        UserError: there is none of that name, or it has no such settings.
+        UserError: no such architecture or setting, or the values do not work.
     """
     found = kind(name)
     known = list(signature(found).parameters)
@@ -53,4 +53,4 @@ def build(name: str, settings: Mapping[str, Any]) -> Architecture:
     try:
         return found(**settings)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"architecture {name} cannot be built ({error}); correct its settings") from error
+        raise UserError(f"architecture {name} cannot be built: {error}; check its settings") from error

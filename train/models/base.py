@@ -1,7 +1,7 @@
-"""What every architecture is to the workshop: how it makes a task of loops, what it wants smaller, and how it plays.
+"""Base class of all architectures: the training task, the losses and the exported module.
 
-An architecture is one file beside this one. `train.fit` trains it, `train.export` writes it as an `.onnx` that keeps
-the contract of its role, and neither knows more of it than what stands here.
+Each architecture is one file beside this one. `train.fit` trains it and `train.export` writes it as an `.onnx` that
+follows the contract of its role; both use only the interface defined here.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from train.loops.dataset import Loops
 from train.loops.sample import Sample
 
 Task = dict[str, Tensor]
-"""What an architecture learns from in one step: tensors by name, all with the same batch size."""
+"""Input of one training step: tensors by name, all with the same batch size."""
 JUDGED = 256
-"""Loops that a validation looks at."""
+"""Loops used in one validation."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """Something to be made smaller.
+    """A loss to minimise.
 
     Args:
-        loss: a scalar.
-        part: whose weights are to change for it; a key of `Architecture.parts`.
-        log: further scalars for the log, by name.
+        loss: scalar.
+        part: the weights to update; a key of `Architecture.parts`.
+        log: further scalars to log, by name.
     """
 
     loss: Tensor
@@ -42,51 +42,51 @@ class Aim:
 
 
 class Architecture(nn.Module, ABC):
-    """A network with its task and its losses.
+    """A network with its training task and its losses.
 
-    The arguments of a subclass's constructor are the settings under `architecture` in its YAML, and those that
-    `settings_from` finds in the music.
+    The constructor's arguments are the settings under `architecture` in the YAML, and those that `settings_from`
+    derives from the music.
     """
 
     role: ClassVar[str]
     """A key of `rtgen.inference.card.ROLES`."""
     better: ClassVar[tuple[str, str]] = ("loss", "min")
-    """The figure of `judge` that says which checkpoint is the best, and whether it is to be small or large."""
+    """The figure of `judge` that selects the best checkpoint, and whether to minimise or maximise it."""
     repeats: ClassVar[bool] = False
-    """Whether it is shown a loop again each time that it comes back: who follows a song needs all of it."""
+    """Whether repeated loops are kept in the training data. Models that follow a whole song need them."""
 
     @classmethod
     def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
-        """Arguments of the constructor that follow from the training loops: a pitch range, a vocabulary.
+        """Derive constructor arguments from the training loops, such as a pitch range or a vocabulary.
 
         Args:
-            loops: of the training split.
-            settings: what the configuration says of the architecture.
+            loops: training split.
+            settings: architecture settings from the configuration.
         """
         return {}
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
-        """Weights that are trained apart, each by an optimiser of its own."""
+        """Groups of weights by name, each trained by its own optimiser."""
         return {"all": self.parameters()}
 
     @abstractmethod
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """What is to be learnt from some loops that have been varied already."""
+        """Make a training task from loops that are already augmented."""
 
     @abstractmethod
     def aims(self, task: Task) -> Iterator[Aim]:
-        """The losses of a task, one after the other; between two of them the weights change."""
+        """Yield the losses of a task one by one; the weights are updated after each."""
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
-        """A task of `count` loops. Who needs more than loops one by one draws otherwise."""
+        """Make a task from `count` loops. Override it if single loops are not enough."""
         return self.task(source.draw(count, rng), rng)
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """Figures on validation loops, the same loops each time; `loss` and whatever else a log should show.
+        """Compute figures on validation loops, the same ones each time: `loss` and anything else worth logging.
 
         Args:
-            source: of the validation split, without augmentation.
+            source: validation split, without augmentation.
         """
         rng = np.random.default_rng(0)
         losses: dict[str, list[float]] = {}
@@ -100,36 +100,35 @@ class Architecture(nn.Module, ABC):
 
     @abstractmethod
     def player(self) -> nn.Module:
-        """The network as its role wants it: the role's inputs in order, then the conditions; the outputs in order.
+        """Return the module to export, which shares this network's weights.
 
-        It shares the weights with this one.
+        Its inputs are those of the role in order, then the conditions; its outputs are those of the role in order.
         """
 
     @abstractmethod
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Fields of `rtgen.inference.card.Card` that only the architecture knows: description, latents, steps ...
+        """Fields of `rtgen.inference.card.Card` that depend on the architecture: description, latents, steps ...
 
         Args:
-            train: loops without augmentation, to find ranges in.
-            valid: likewise, to tune thresholds on.
+            train: training loops without augmentation, to find ranges.
+            valid: validation loops without augmentation, to tune thresholds.
         """
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
 
 class Source:
-    """Draws loops of a split, varied, so that every set has its share.
+    """Samples augmented loops from a split, with a fixed share of each set.
 
     Args:
-        loops: all there are.
-        shares: of each set in what is drawn; sets that are not named are not drawn. Without any, every loop is as
-            likely as another.
-        augmentation: how they are varied; None leaves them as they are.
-        others: sources of loops in other metres, and the share of the draws that each has, below 1 in all. A draw is of
-            one metre, since loops of several lengths do not make an array.
+        loops: loops to sample from.
+        shares: share of each set in the samples; sets not named are not used. None samples all loops uniformly.
+        augmentation: random augmentation; None leaves loops unchanged.
+        others: sources of loops in other metres with their shares of the draws, which sum to less than 1. Each draw is
+            of one metre, since loops of different lengths do not fit in one array.
     """
 
     def __init__(
@@ -152,16 +151,16 @@ class Source:
         self._weights = weights / weights.sum()
 
     def __len__(self) -> int:
-        """Loops that can be drawn, of any metre."""
+        """Number of loops to sample from, in all metres."""
         return sum(len(found) for found, _ in self._members) + sum(len(other) for other, _ in self.others)
 
     def draw(self, count: int, rng: Generator) -> Sample:
-        """`count` loops of one metre, with replacement."""
+        """Sample `count` loops of one metre, with replacement."""
         some = self.of_a_metre(rng)
         return some.take(some.pick(count, rng), rng)
 
     def of_a_metre(self, rng: Generator) -> Source:
-        """This one, or another, by their shares."""
+        """Choose this source or one of `others`, by their shares."""
         at = rng.random() if self.others else 1.0
         for other, share in self.others:
             if at < share:
@@ -170,11 +169,11 @@ class Source:
         return self
 
     def pick(self, count: int, rng: Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The numbers of `count` loops of this one's metre, with replacement."""
+        """Sample the indices of `count` loops of this source's own metre, with replacement."""
         sets = rng.choice(len(self._members), count, p=self._weights)
         return np.array([rng.choice(self._members[i][0]) for i in sets])
 
     def take(self, indices: np.ndarray[Any, np.dtype[np.int64]], rng: Generator) -> Sample:
-        """Some loops, varied."""
+        """Return the augmented loops of some indices."""
         sample = Sample.of(self.loops, indices)
         return sample if self.augmentation is None else self.augmentation.apply(sample, rng)

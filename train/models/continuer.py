@@ -1,9 +1,9 @@
-"""A recurrent network that says one note after the other, and by which the daemon continues what was played.
+"""A recurrent network (GRU; Cho et al., 2014) that predicts one note at a time, to continue what was played.
 
-A step hears a note and says four things of the next one, each knowing those before it: how much later it is struck, its
-pitch, how long it sounds, how loud it is. What its forerunners' authors missed is told to it: the place in the bar, the
-key (all is in C major or A minor), what the bars before were like, and, as music comes back to what it said, what was
-struck one, two and four bars ago. The draws are made within the graph, so that a note is one run.
+Each step reads a note and makes four choices for the next one, each conditioned on those before it: time shift, pitch,
+duration, velocity. Further inputs are what earlier systems of this kind lacked: the position in the bar, the key (all
+music is in C major or A minor), a summary of the bars before, and, since music repeats itself, what was struck one, two
+and four bars ago. Sampling is part of the graph, so that a note takes one run.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from train.models.recurrent import PERIODS, clocks
 from train.models.streams import RHYTHM
 
 SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLING.velocities))
-"""Classes of the four choices."""
+"""Number of classes of each of the four choices."""
 NAMES = ("shift", "pitch", "duration", "velocity")
 WIDTHS = (24, 48, 16, 8)
-"""Numbers that stand for a class of each."""
+"""Embedding size of each."""
 _BELOW = 60.0
-"""What is taken from the log-odds of a pitch that lies below what is struck already."""
+"""Subtracted from the logits of pitches below the notes of the chord so far."""
 CLOSE, CLOSE_BY = 24, 2
-"""Channels in which what is known of every pitch is looked at, and semitones on either side that are seen with it."""
+"""Channels of the convolution over the features of each pitch, and its reach in semitones to either side."""
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
 
@@ -41,11 +41,11 @@ class Continuer(Architecture):
     """The role `continuer` of `rtgen.inference.card`.
 
     Args:
-        units: of the recurrent layer.
+        units: units of the GRU.
         hidden: units of the layer before each choice.
-        notes: in a stretch that it learns from.
-        dropout: share of what it remembers that it does not see in training.
-        silent: share of the stretches in which it is not told what was struck some bars ago.
+        notes: notes in a training sequence.
+        dropout: dropout rate of the GRU's output.
+        silent: share of training sequences without the input of what was struck some bars ago.
     """
 
     role: ClassVar[str] = "continuer"
@@ -68,7 +68,7 @@ class Continuer(Architecture):
         self.lengths = nn.Embedding(SIZES[2] + 1, 8)
         self.to_duration = _choice(units + sum(WIDTHS[:2]) + hands + 8 * lags, hidden, SIZES[2])
         self.to_velocity = _choice(units + sum(WIDTHS[:3]) + hands, hidden // 2, SIZES[3])
-        # What is known of each pitch, looked at with the same eyes at all of them.
+        # Features of each pitch, with weights shared by all pitches.
         self.look = nn.Sequential(
             nn.Conv1d(2 * lags + 2, CLOSE, 2 * CLOSE_BY + 1, padding=CLOSE_BY), nn.ReLU(), nn.Conv1d(CLOSE, CLOSE, 1)
         )
@@ -77,47 +77,47 @@ class Continuer(Architecture):
     # ---- the network ------------------------------------------------------------------------------------------------
 
     def heard(self, note: Tensor, place: Tensor, context: Tensor) -> Tensor:
-        """What the recurrent layer hears of notes: (..., 4), (..., 2), (..., numbers) -> (..., units)."""
+        """Input of the GRU for notes: (..., 4), (..., 2), (..., numbers) -> (..., units)."""
         said = [spell(note[..., i]) for i, spell in enumerate(self.spell)]
         return F.relu(self.enter(torch.cat([*said, _clocks(place), context], dim=-1)))
 
     def shift_logits(self, state: Tensor, place: Tensor, rhythm: Tensor) -> Tensor:
-        """Of how much later the next note is struck.
+        """Logits of the time until the next note.
 
         Args:
-            state: of the recurrent layer, shape (..., units).
-            place: of the note before, shape (..., 2).
-            rhythm: what was struck, so many bars ago, at the steps that follow, shape (..., lags * 25).
+            state: output of the GRU, shape (..., units).
+            place: position of the last note, shape (..., 2).
+            rhythm: what was struck each number of bars ago at the following steps, shape (..., lags * 25).
         """
         found: Tensor = self.to_shift(torch.cat([state, _clocks(place), rhythm], dim=-1))
         return found
 
     def pitch_logits(self, state: Tensor, shift: Tensor, place: Tensor, struck: Tensor) -> Tensor:
-        """Of the pitch of the next note.
+        """Logits of the next pitch.
 
         Args:
-            state: of the recurrent layer, shape (..., units).
-            shift: the choice that was made, shape (...).
-            place: where the next note is struck, shape (..., 2).
-            struck: what is known of each pitch there, shape (..., 8, pitches): for every lag whether it was struck and
-                how long it was to last; whether it is struck already; whether it lies below what is.
+            state: output of the GRU, shape (..., units).
+            shift: the chosen shift, shape (...).
+            place: position of the next note, shape (..., 2).
+            struck: features of each pitch there, shape (..., 8, pitches): for each lag whether it was struck, then its
+                duration; whether it is in the chord so far; whether it is at or below the chord's last note.
         """
         known = torch.cat([state, self.spell[0](shift), _clocks(place)], dim=-1)
         flat = struck.reshape(-1, *struck.shape[-2:])
         seen = self.look(flat).reshape(*struck.shape[:-2], CLOSE, SIZES[1])
         near = (self.weigh(known).unsqueeze(-1) * seen).sum(dim=-2)
         found: Tensor = self.to_pitch(known) + near
-        # A chord is told from below, so nothing below its last note is left.
+        # Chords are spelt from the bottom up, so nothing may follow below the chord's last note.
         return found.masked_fill(struck[..., -1, :] > 0, -30.0)
 
     def duration_logits(self, state: Tensor, shift: Tensor, pitch: Tensor, place: Tensor, before: Tensor) -> Tensor:
-        """Of how long the next note sounds; `before`: the classes, plus 1, that the same pitch had (..., lags)."""
+        """Logits of the duration; `before`: duration class plus 1 of the same pitch at each lag, shape (..., lags)."""
         known = [self.spell[0](shift), self.spell[1](pitch), _clocks(place), self.lengths(before).flatten(-2)]
         found: Tensor = self.to_duration(torch.cat([state, *known], dim=-1))
         return found
 
     def velocity_logits(self, state: Tensor, shift: Tensor, pitch: Tensor, duration: Tensor, place: Tensor) -> Tensor:
-        """Of how loud the next note is."""
+        """Logits of the velocity."""
         known = [self.spell[0](shift), self.spell[1](pitch), self.spell[2](duration), _clocks(place)]
         found: Tensor = self.to_velocity(torch.cat([state, *known], dim=-1))
         return found
@@ -125,15 +125,15 @@ class Continuer(Architecture):
     # ---- the task ---------------------------------------------------------------------------------------------------
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Not to be had: single loops are no songs.
+        """Not supported: it needs songs, not single loops.
 
         Raises:
-            NotImplementedError: always; `draw` has songs.
+            NotImplementedError: always; use `draw`.
         """
         raise NotImplementedError
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
-        """Stretches of songs from `count` loops on."""
+        """Make training sequences that start at `count` random loops and follow their songs."""
         varied = rng if source.augmentation else None
         some = source.of_a_metre(rng)
         told = streams.told(some.loops, some.pick(count, rng), self.notes + 1, varied)
@@ -141,7 +141,7 @@ class Continuer(Architecture):
         return {name: torch.from_numpy(x) for name, x in streams.lesson(told, echo).items()}
 
     def logits(self, task: Task) -> list[Tensor]:
-        """Of each choice of every note but the first of a stretch, each (streams, notes, classes)."""
+        """Logits of each choice for every note of a sequence but the first, each (streams, notes, classes)."""
         note, place = task["note"], task["place"]
         heard = self.heard(note[:, :-1], place[:, :-1], task["context"][:, :-1])
         state, _ = self.memory(heard)
@@ -159,7 +159,7 @@ class Continuer(Architecture):
         ]
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """One: the nats of a note; those of loudness count where it was played."""
+        """One loss: nats per note; velocity counts only where it was played."""
         there, loud = task["there"][:, 1:], task["loud"][:, 1:]
         weights = [there, there, there, loud]
         each = [
@@ -169,7 +169,7 @@ class Continuer(Architecture):
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """Bits of a note but for its loudness, and of each choice; how often the likeliest pitch is right."""
+        """Bits per note without velocity, bits of each choice, and the accuracy of the likeliest pitch."""
         rng = np.random.default_rng(0)
         totals: dict[str, float] = {}
         for _ in range(4):
@@ -193,14 +193,14 @@ class Continuer(Architecture):
         }
 
     def player(self) -> nn.Module:
-        """One step, with the draws."""
+        """One step, including the sampling."""
         return _Player(self)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Its memory."""
+        """State, spelling and description."""
         del train, valid
         return {
-            "description": "Continues what was played, note by note, in its key, its groove and its manner.",
+            "description": "Continues what was played, note by note, in its key, groove and style.",
             "states": (State("memory", ("batch", self.units)),),
             "spelling": SPELLING,
             "in_key": True,
@@ -208,7 +208,7 @@ class Continuer(Architecture):
 
 
 def losses(logits: Sequence[Tensor], task: Task) -> list[Tensor]:
-    """Nats of each choice of every note but the first of a stretch, each (streams, notes)."""
+    """Nats of each choice for every note of a sequence but the first, each (streams, notes)."""
     return [
         F.cross_entropy(x.float().flatten(0, 1), y.flatten(), reduction="none").reshape(y.shape)
         for x, y in zip(logits, task["note"][:, 1:].unbind(-1), strict=True)
@@ -216,12 +216,12 @@ def losses(logits: Sequence[Tensor], task: Task) -> list[Tensor]:
 
 
 class _Player(nn.Module):
-    """A step: a note is heard, and the next one drawn, each choice by those before it.
+    """A single step: reads a note and samples the next one, each choice conditioned on those before it.
 
-    It says what the network says in fewer and larger products. A node of a graph takes about as long as a product of a
-    hundred thousand, and there would be two hundred of them: so an embedding and the layer after it are one table, what
-    several layers want of the same thing is one product, and the draws share what they can. The tables and products of
-    weights are made when the file is loaded.
+    It computes the same as the network, in fewer and larger products. A node of the graph costs about as much as a
+    product of a hundred thousand multiplications, and a direct export would have two hundred nodes. So an embedding and
+    the layer after it become one table, layers with the same input share one product, and the draws share what they
+    can. The tables and products of weights are computed when the file is loaded.
     """
 
     def __init__(self, net: Continuer) -> None:
@@ -242,7 +242,7 @@ class _Player(nn.Module):
         echo: Tensor,
         memory: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The choices (batch, 4), the logarithms of their chances, and the memory; inputs as the contract has them."""
+        """Return the choices (batch, 4), their log-probabilities and the new state; inputs as in the model contract."""
         at, bar = torch.split(place, 1, dim=1)
         hands = _hands(at / bar)
         after = self._remember(self._heard(note, hands, context), memory)
@@ -258,7 +258,7 @@ class _Player(nn.Module):
             after, shift, _hands(torch.fmod(at + steps[:, 0], bar) / bar)
         )
         before = self._before(past, bar[:, None], steps, echo[:, None])
-        # A chord is told from below: what of it is struck already, and what lies below that.
+        # The chord so far, and the pitches at or below its last note.
         chord = torch.cat([there[:, :, WINDOW:].transpose(1, 2), of_note[:, 2:]], dim=1) * (steps == 0).to(past.dtype)
         pitch, of_pitch = draw(1, self._pitch(for_pitch, near, before.transpose(1, 2), chord), bias)
 
@@ -269,7 +269,7 @@ class _Player(nn.Module):
         return torch.cat([shift, pitch, duration, velocity], dim=1), chances, after
 
     def _heard(self, note: Tensor, hands: Tensor, context: Tensor) -> Tensor:
-        """`Continuer.heard`."""
+        """Same as `Continuer.heard`."""
         layer = self.net.enter
         parts = torch.split(layer.weight[:, : sum(WIDTHS)], list(WIDTHS), dim=1)
         tables = [spelt @ part.T for spelt, part in zip(self.net.spell.parameters(), parts, strict=True)]
@@ -277,7 +277,7 @@ class _Player(nn.Module):
         return F.relu(torch.addmm(said, torch.cat([hands, context], dim=1), layer.weight[:, sum(WIDTHS) :].T))
 
     def _remember(self, heard: Tensor, memory: Tensor) -> Tensor:
-        """A step of the recurrent layer, written out: exporters have not always had its reset gate right."""
+        """A GRU step, written out: some exporters have had its reset gate wrong."""
         weights, gates = dict(self.net.memory.named_parameters()), 2 * self.net.units
         of_heard = F.linear(heard, weights["weight_ih_l0"], weights["bias_ih_l0"])
         of_memory = F.linear(memory, weights["weight_hh_l0"], weights["bias_hh_l0"])
@@ -289,12 +289,12 @@ class _Player(nn.Module):
 
     @staticmethod
     def _rhythm(counts: Tensor, bar: Tensor, echo: Tensor) -> Tensor:
-        """How much was struck some bars ago: here above the note, and whether anything was at the steps that follow.
+        """For each lag, the number of notes above this one at its step, and whether any was struck at each later step.
 
         Args:
-            counts: of what was struck at each step, in all and above the note, shape (batch, 3, columns of the past).
-            bar: steps in it.
-            echo: whether it is told.
+            counts: notes struck at each step, in all and above the note, shape (batch, 3, columns of the past).
+            bar: steps in the bar.
+            echo: 1 to use this input, 0 to leave it out.
         """
         steps = torch.arange(RHYTHM + 1).repeat(len(LAGS))
         lags = torch.tensor(LAGS).repeat_interleave(RHYTHM + 1)
@@ -305,7 +305,7 @@ class _Player(nn.Module):
         return torch.minimum(found, torch.where(steps > 0, 1.0, float(SIZES[1])))
 
     def _shift(self, state: Tensor, hands: Tensor, rhythm: Tensor) -> Tensor:
-        """`Continuer.shift_logits`; of each bar, what is here comes first, and is not yet halved."""
+        """Same as `Continuer.shift_logits`; for each lag the current step comes first and is not halved yet."""
         inner, last = _ends(self.net.to_shift, nn.Linear)
         begin = self.net.units + hands.shape[1]
         order = torch.arange(rhythm.shape[1]).reshape(len(LAGS), -1).roll(1, dims=1).flatten()
@@ -316,14 +316,14 @@ class _Player(nn.Module):
         return found
 
     def _wanted(self, state: Tensor, shift: Tensor, hands: Tensor) -> tuple[Tensor, ...]:
-        """What the layers of neighbours, of a pitch, a duration and a velocity make of what all of them know."""
+        """The products with the inputs that the pitch features and the pitch, duration and velocity layers share."""
         net = self.net
         near = _ends(net.look, nn.Conv1d)[1].weight[:, :, 0].T
         layers = [(near @ net.weigh.weight, net.weigh.bias @ near.T)]
         for choice in (net.to_pitch, net.to_duration, net.to_velocity):
             inner, _ = _ends(choice, nn.Linear)
             layers.append((inner.weight, inner.bias))
-        # Between the shift and the clocks stands what has been said besides.
+        # Earlier choices lie between the shift and the clocks in the input.
         clocks_at = (net.units + sum(WIDTHS[:n]) for n in (1, 1, 2, 3))
         of_shift = slice(net.units, net.units + WIDTHS[0])
         spelt = next(net.spell.parameters())
@@ -338,14 +338,14 @@ class _Player(nn.Module):
 
     @staticmethod
     def _before(past: Tensor, bar: Tensor, steps: Tensor, echo: Tensor) -> Tensor:
-        """What was struck some bars before the next note: (batch, pitches, lags); all but `past` (batch, 1, 1)."""
+        """What was struck some bars before the next note: (batch, pitches, lags); other inputs are (batch, 1, 1)."""
         at = WINDOW + steps - bar * bar.new_tensor(LAGS)
         inside = at.clamp(0, WINDOW)
         index = inside.long() + torch.zeros(1, past.shape[1], 1, dtype=torch.long)
         return past.gather(2, index) * torch.where(inside == at, echo, 0.0)
 
     def _pitch(self, wanted: Tensor, near: Tensor, ago: Tensor, chord: Tensor) -> Tensor:
-        """`Continuer.pitch_logits`; what the narrow layer adds to every pitch alike changes no chance."""
+        """Same as `Continuer.pitch_logits`, without the narrow layer's bias, which is the same for all pitches."""
         wide, _ = _ends(self.net.look, nn.Conv1d)
         _, last = _ends(self.net.to_pitch, nn.Linear)
         scales = ago.new_tensor([1] * len(LAGS) + [SIZES[2]] * len(LAGS) + [1, _BELOW])
@@ -355,7 +355,7 @@ class _Player(nn.Module):
         return found
 
     def _duration(self, wanted: Tensor, pitch: Tensor, lasted: Tensor) -> Tensor:
-        """`Continuer.duration_logits`."""
+        """Same as `Continuer.duration_logits`."""
         net, (inner, last) = self.net, _ends(self.net.to_duration, nn.Linear)
         begin = net.units + WIDTHS[0]
         of_pitch = list(net.spell.parameters())[1] @ inner.weight[:, begin : begin + WIDTHS[1]].T
@@ -367,7 +367,7 @@ class _Player(nn.Module):
         return found
 
     def _velocity(self, wanted: Tensor, pitch: Tensor, duration: Tensor) -> Tensor:
-        """`Continuer.velocity_logits`."""
+        """Same as `Continuer.velocity_logits`."""
         net, (inner, last) = self.net, _ends(self.net.to_velocity, nn.Linear)
         begin = net.units + WIDTHS[0]
         parts = torch.split(inner.weight[:, begin : begin + sum(WIDTHS[1:3])], list(WIDTHS[1:3]), dim=1)
@@ -377,7 +377,7 @@ class _Player(nn.Module):
 
 
 class _Draw:
-    """Draws choices, or takes those that are given."""
+    """Samples the choices, or takes those that are given."""
 
     def __init__(self, given: Tensor, noise: Tensor, temperature: Tensor, least: Tensor) -> None:
         self._given = torch.split(given, 1, dim=1)
@@ -387,9 +387,9 @@ class _Draw:
         self._more = temperature.clamp(min=1)
 
     def __call__(self, i: int, logits: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The choice, and the logarithm of its chance, both (batch, 1)."""
+        """Return the choice and its log-probability, both (batch, 1)."""
         score = logits if extra is None else logits + extra * self._more
-        # Gumbel noise on what is likely enough is a draw of it (Nguyen and others, Min-p Sampling, 2024).
+        # Gumbel-max sampling; min-p removes unlikely classes (Nguyen et al., Min-p Sampling, 2024).
         rare = score < score.amax(dim=1, keepdim=True) + self._rare
         choice = (score + self._noise[i]).masked_fill(rare, -1e9).argmax(dim=1, keepdim=True)
         choice = torch.where(self._is_given[i], self._given[i], choice)
@@ -397,14 +397,14 @@ class _Draw:
 
 
 def _beside(like: Tensor) -> Tensor:
-    """Of every pitch: all pitches, those above it, and by how much the others are to be less likely: (96, 3, 96)."""
+    """Rows for each pitch: ones, 1 at pitches above it, the penalty of the other pitches; shape (96, 3, 96)."""
     rows = torch.arange(SIZES[1])
     above = (rows > rows[:, None]).to(like.dtype)
     return torch.stack([torch.ones_like(above), above, _BELOW * (1 - above)], dim=1)
 
 
 def _ends(chain: nn.Sequential, kind: type[_Layer]) -> tuple[_Layer, _Layer]:
-    """The first layer of some, and the last."""
+    """First and last layer of a chain."""
     first, last = chain[0], chain[-1]
     assert isinstance(first, kind)
     assert isinstance(last, kind)
@@ -412,20 +412,20 @@ def _ends(chain: nn.Sequential, kind: type[_Layer]) -> tuple[_Layer, _Layer]:
 
 
 def _looked_up(classes: Tensor, tables: Sequence[Tensor]) -> Tensor:
-    """The sum of what each table has at a class of its own: classes (batch, tables) -> (batch, numbers)."""
+    """Look up one class per table and add up the rows: classes (batch, tables) -> (batch, numbers)."""
     begins = np.cumsum([0, *(len(table) for table in tables[:-1])])
     return F.embedding(classes + classes.new_tensor(begins), torch.cat(list(tables))).sum(dim=1)
 
 
 def _hands(turn: Tensor) -> Tensor:
-    """`clocks` of (batch, 1), with sines alone."""
+    """`clocks` of shape (batch, 1), using only sines."""
     turns = 2 * torch.pi * turn.new_tensor(PERIODS)
     quarter = torch.cat([torch.zeros_like(turns), torch.full_like(turns, torch.pi / 2)])
     return torch.sin(turn * turns.repeat(2) + quarter)
 
 
 def _clocks(place: Tensor) -> Tensor:
-    """Where in the bar a place (..., 2) is: (..., 16)."""
+    """Clock features of positions in the bar: (..., 2) -> (..., 16)."""
     return clocks(place[..., 0] / place[..., 1])
 
 

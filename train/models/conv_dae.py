@@ -1,17 +1,19 @@
-"""A denoising autoencoder of pictures of loops: narrowing convolutions, then widening ones, and the noise is gone.
+"""Convolutional denoising autoencoder on pictures of loops.
 
-The first of the systems that this project began from. A loop is a grey picture, as bright as it is loud, cut to the
-pitches that the music uses. Snow is laid over it, and the network is to give back the picture without the snow.
+The method is that of Vincent et al. (Extracting and Composing Robust Features with Denoising Autoencoders, 2008). This
+is the first of the systems that this project started from. A loop is a grey picture, with velocity as brightness,
+cropped to the pitches that the music uses. Noise is added to it, and the network has to restore the picture.
 
-What is known to fail, and what a switch puts right:
+Known failures, each repaired by a switch:
 
-- `mask_padding`: the padding of loops that are not full does not count, or the network learns that loops end early.
-- `onset`: a second picture says where notes begin. Without it, what is struck again is one long note.
-- `notes`: beside the snow, notes are damaged and hidden as in the evaluation, and the network sees what is hidden. No
-  player makes snow, and a network that only knows snow has nothing to say about a wrong note.
-- `phase`: the network sees where in the bar and the beat it is.
-- `skip`: the input is added to the output as logits and seen again by the last layers, so that the network has only to
-  learn what to change. Without it, whatever does not fit through the narrow part is lost.
+- `mask_padding`: padding of partly filled loops is left out of the loss; otherwise the network learns that loops end
+  early.
+- `onset`: a second plane holds the onsets. Without it, repeated notes merge into one long note.
+- `notes`: besides pixel noise, notes are damaged and hidden as in the evaluation, and the network sees the mask.
+  Players do not produce pixel noise, and a network that knows nothing else cannot handle a wrong note.
+- `phase`: the network sees the position in the bar and the beat.
+- `skip`: the input is added to the output as logits and seen again by the last layers, so that the network only has to
+  learn the changes. Without it, whatever does not fit through the bottleneck is lost.
 """
 
 from __future__ import annotations
@@ -34,31 +36,31 @@ from train.models.base import Aim, Architecture, Source, Task
 from train.models.images import Planes
 
 CLOSE = 12
-"""Channels of the last layers, which see every pixel."""
+"""Channels of the last layers, which work at full resolution."""
 PHASE = 4
-"""Numbers that say where in the bar and the beat a step is."""
+"""Features of a step's position in the bar and the beat."""
 SNOW = 0.5
-"""Share of the loops that lie under snow, where notes are damaged as well."""
+"""Share of loops with pixel noise where notes are damaged as well."""
 THRESHOLDS = tuple(round(0.04 * i, 2) for i in range(1, 17))
-"""Onset thresholds to choose from."""
+"""Candidate onset thresholds."""
 QUICK = (0.1, 0.25, 0.4, 0.55)
-"""Onset thresholds of which the best is taken during training."""
+"""Candidate onset thresholds during training."""
 MIN_STEPS = 48
 
 
 class ConvDae(Architecture):
-    """The network; of any number of steps that its narrowing can halve.
+    """The role `denoiser`; takes any number of steps that the encoder can halve.
 
     Args:
         low: lowest pitch of the pictures.
-        high: highest. Pitches beyond are passed on as they come.
-        channels: of each narrowing layer, each of which halves pitches and steps.
-        noise_factor: what is added to a pixel is a normal deviate times this; then all is clipped to 0-1.
-        mask_padding: whether padding is left out of the loss.
-        onset: whether there is a picture of onsets.
-        notes: whether notes are damaged and hidden, too.
-        phase: whether it sees where in the bar it is.
-        skip: whether it begins as pass-through.
+        high: highest pitch. Pitches outside the range pass through unchanged.
+        channels: channels of the encoder layers, each of which halves pitches and steps.
+        noise_factor: scale of the normal noise added to each pixel; the result is clipped to 0-1.
+        mask_padding: leave padding out of the loss.
+        onset: add an onset plane.
+        notes: also damage and hide notes.
+        phase: add the position in the bar as input.
+        skip: start as the identity.
     """
 
     role: ClassVar[str] = "denoiser"
@@ -78,7 +80,7 @@ class ConvDae(Architecture):
     ) -> None:
         super().__init__()
         if not GRID.pitch_low <= low <= high <= GRID.pitch_high:
-            raise ValueError(f"pitches {low} to {high} are no range of {GRID.pitch_low} to {GRID.pitch_high}")
+            raise ValueError(f"pitches {low} to {high} are not a range within {GRID.pitch_low} to {GRID.pitch_high}")
         self.rows = slice(low - GRID.pitch_low, high - GRID.pitch_low + 1)
         self.noise_factor = noise_factor
         self.mask_padding, self.onset, self.notes, self.phase, self.skip = mask_padding, onset, notes, phase, skip
@@ -90,16 +92,16 @@ class ConvDae(Architecture):
         if skip:
             self.look = nn.Conv2d(CLOSE + seen, CLOSE, 3, padding=1)
             self.leave = nn.Conv2d(CLOSE, planes, 3, padding=1)
-            # What goes out is at first what comes in, and what the layers make of it is nothing yet.
+            # The output starts as the input, and the layers contribute nothing.
             self.gain = nn.Parameter(torch.ones(planes, 1, 1))
             for weights in self.leave.parameters():
                 nn.init.zeros_(weights)
-        # A third faster on processors.
+        # A third faster on CPUs.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The range of the pitches in the music, as far as rolls go."""
+        """The pitch range of the music, within the range of the roll."""
         pitches = np.clip(loops.notes[:, PITCH], GRID.pitch_low, GRID.pitch_high)
         found = {"low": int(pitches.min()), "high": int(pitches.max())}
         return {name: value for name, value in found.items() if name not in settings}
@@ -107,14 +109,14 @@ class ConvDae(Architecture):
     # ---- the network ------------------------------------------------------------------------------------------------
 
     def forward(self, picture: Tensor, mask: Tensor, phase: Tensor) -> Tensor:
-        """The pictures without noise: grey, not yet clipped to 0-1, and the logits of onsets; shape of `picture`.
+        """Denoised pictures: grey values not yet clipped to 0-1, and onset logits; shape of `picture`.
 
-        Without a skip, a sigmoid over the grey would hold it for ever where it is soon, at silence: so few pixels are
-        not black.
+        Without a skip there is no sigmoid on the grey values: as nearly all pixels are black, it would soon saturate at
+        silence and stay there.
 
         Args:
-            picture: with noise, shape (batch, planes, rows, steps).
-            mask: 1 where it is hidden, shape (batch, rows, steps).
+            picture: noisy picture, shape (batch, planes, rows, steps).
+            mask: 1 where hidden, shape (batch, rows, steps).
             phase: `bar_phase`, shape (batch, 4, steps).
         """
         seen = [picture]
@@ -139,13 +141,13 @@ class ConvDae(Architecture):
         return torch.cat([torch.sigmoid(logits[:, :1]), logits[:, 1:]], dim=1)
 
     def pictures(self, roll: Tensor) -> Tensor:
-        """Rolls of shape (batch, 4, pitches, steps) as this network sees them: (batch, planes, rows, steps)."""
+        """Convert rolls (batch, 4, pitches, steps) to input pictures (batch, planes, rows, steps)."""
         return images.from_roll(roll[:, :, self.rows], velocity=True, onset=self.onset)
 
-    # ---- learning ---------------------------------------------------------------------------------------------------
+    # ---- training ---------------------------------------------------------------------------------------------------
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Pictures under snow, of notes that may be damaged and hidden; and the pictures that were meant."""
+        """Noisy pictures, possibly with damaged and hidden notes, and the clean pictures as targets."""
         if self.notes:
             made = batch.repair_task(sample, rng)
             heard, target, mask, phase = made.roll, made.target, made.mask, made.phase
@@ -164,7 +166,7 @@ class ConvDae(Architecture):
         }
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """One: `loss`, the squared error of a pixel; and of onsets the cross-entropy."""
+        """One loss: the squared error per pixel, plus the cross-entropy of onsets."""
         found = self(task["picture"], task["mask"], task["phase"]).float()
         target = task["target"]
         counts = task["filled"][:, 0].expand_as(target[:, 0]) if self.mask_padding else torch.ones_like(target[:, 0])
@@ -176,13 +178,13 @@ class ConvDae(Architecture):
         onset = (each * counts).sum() / counts.sum()
         yield Aim(squared + onset, log={"squared_error": squared.detach(), "onset_entropy": onset.detach()})
 
-    # ---- what it is worth, and how it plays -------------------------------------------------------------------------
+    # ---- evaluation and playing -------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """The loss; and the note F1 of loops that are damaged as in the evaluation, and repaired.
+        """Compute the loss, and the note F1 of loops that are damaged as in the evaluation, then repaired.
 
-        Beside it stands what these loops are worth as they are, and what undamaged ones are once they were "repaired".
+        For comparison: the F1 of the damaged loops as they are, and that of undamaged loops after "repair".
         """
         heard, meant = repairs.validation(source)
         player = self.player()
@@ -196,17 +198,17 @@ class ConvDae(Architecture):
         }
 
     def player(self) -> nn.Module:
-        """Roll, mask and phase to the planes of a roll."""
+        """Return a module from roll, mask and phase to the planes of a roll."""
         return _Player(self)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Its shape, and the threshold that suits it."""
+        """Shapes, description and the tuned threshold."""
         del train
         return {
             "threshold": repairs.tune(self.player(), valid, self.device, THRESHOLDS),
             "min_steps": MIN_STEPS,
             "step_multiple": 2 ** len(self.narrow),
-            "description": "Takes noise from the picture of a loop, and with it notes that do not belong there.",
+            "description": "Removes noise from the picture of a loop, and with it wrong notes.",
         }
 
 
@@ -219,7 +221,7 @@ def _doubling(before: int, after: int) -> nn.Module:
 
 
 class _Player(nn.Module):
-    """The network within all the pitches of a roll."""
+    """The network applied to the full pitch range of a roll."""
 
     def __init__(self, net: ConvDae) -> None:
         super().__init__()

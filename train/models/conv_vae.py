@@ -1,12 +1,12 @@
-"""A convolutional variational autoencoder of loops: pictures of 96 pitches by 96 steps through a few numbers.
+"""Convolutional variational autoencoder on piano rolls of 96 pitches by 96 steps.
 
-Strided convolutions make a picture smaller and smaller, a dense layer makes a code of what is left, and transposed
-convolutions lead back. Of the thesis that it rebuilds only drawings of the layers are known, so the sizes of
-`conv_vae_as_described` are what is usual for such a network.
+Strided convolutions shrink the picture, a dense layer turns the rest into a code, and transposed convolutions decode
+it. Only drawings of the layers are known of the thesis that it reproduces, so the sizes in `conv_vae_as_described` are
+the usual ones for such a network.
 
-The repaired one begins with windows of an octave and a beat, laid side by side: what is in a window becomes channels,
-so that all further layers see pitch classes and places in the beat, and are cheap. In the same time of training it
-brought back more notes than with windows of half a beat.
+The repaired version starts with adjacent windows of an octave by a beat. The content of a window becomes channels, so
+that all later layers see pitch classes and places in the beat, and are cheap. At equal training time it reconstructed
+more notes than windows of half a beat.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from train.loops.sample import GRID
 from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
 
 Layer = Sequence[int]
-"""Channels, and the stride in pitches and in steps."""
+"""Channels, stride in pitches and stride in steps."""
 
 
 class Block(nn.Module):
-    """A residual block, (batch, channels, rows, columns) -> the same; it starts as pass-through.
+    """A residual block, (batch, channels, rows, columns) -> the same; starts as the identity.
 
-    Within, it has half as many channels.
+    The bottleneck has half as many channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -39,22 +39,22 @@ class Block(nn.Module):
         nn.init.zeros_(self.within.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What it adds to `x`, added."""
+        """Apply the residual block."""
         result: Tensor = x + self.within(F.silu(self.around(F.silu(self.norm(x)))))
         return result
 
 
 class ConvVae(Vae):
-    """The role `autoencoder`; arguments besides these as in `train.models.vae.Repairs`.
+    """The role `autoencoder`; other arguments as in `train.models.vae.Repairs`.
 
     Args:
-        latents: numbers in a code.
-        layers: of the encoder; the decoder has them the other way round.
-        hidden: units between the convolutions and the code, on either side; 0 for none.
+        latents: size of a code.
+        layers: encoder layers; the decoder mirrors them.
+        hidden: units of the dense layer between convolutions and code, in encoder and decoder; 0 for none.
         blocks: residual blocks after each layer.
     """
 
-    description: ClassVar[str] = "Varies, blends and draws loops of two bars by a code; convolutional."
+    description: ClassVar[str] = "Varies, blends and generates two-bar loops; convolutional autoencoder."
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ConvVae(Vae):
         rows, columns = prod(p for p, _ in strides), prod(s for _, s in strides)
         if GRID.pitches % rows or STEPS % columns:
             raise ValueError(
-                f"strides of {rows} pitches and {columns} steps in all do not divide {GRID.pitches}, {STEPS}"
+                f"total strides of {rows} pitches and {columns} steps do not divide {GRID.pitches} and {STEPS}"
             )
         self.shape = (channels[-1], GRID.pitches // rows, STEPS // columns)
         size = prod(self.shape)
@@ -122,7 +122,7 @@ def _dense(size: int, hidden: int) -> list[nn.Module]:
 
 
 def _kernel(stride: int) -> tuple[int, int]:
-    """Width and padding: three cells, or, where the stride is as wide, windows side by side."""
+    """Kernel size and padding: 3 and 1, or non-overlapping windows for strides above 2."""
     return (stride, 0) if stride > 2 else (3, 1)
 
 
@@ -133,6 +133,6 @@ def _down(a: int, b: int, stride: tuple[int, int]) -> nn.Conv2d:
 
 def _up(a: int, b: int, stride: tuple[int, int]) -> nn.ConvTranspose2d:
     (rows, above), (columns, before) = map(_kernel, stride)
-    # Of three cells at a stride of two, one more is needed to come back to the size that there was.
+    # A kernel of 3 with stride 2 needs output padding of 1 to restore the size.
     more = (int(stride[0] == 2), int(stride[1] == 2))
     return nn.ConvTranspose2d(a, b, (rows, columns), stride, (above, before), more)

@@ -1,13 +1,13 @@
-"""Two networks against each other: one draws pictures of loops from noise, the other tells them from real ones.
+"""A GAN on piano rolls: a generator draws loops from noise, a discriminator tells them from real ones.
 
-The system that it rebuilds drew 96 x 96 pictures of what sounds, by a dense layer and transposed convolutions, and
-judged them by strided ones. Its layers' sizes are not told; here they are those of Radford, Metz and Chintala
-(Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016), narrower. On its
-two smaller corpora it saw the discriminator win for good.
+The original drew 96 x 96 pictures of sounding notes with a dense layer and transposed convolutions, and judged them
+with strided convolutions. Its layer sizes are not documented; here they are those of Radford, Metz and Chintala
+(Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016), but narrower. On
+its two smaller corpora the discriminator won for good.
 
-So it is here, on all three (`python -m train.compare.corpora`). Against it stand `gradient_penalty` and `binary`, which
-need each other: the penalty alone calms the losses, but what is drawn is silence, or always the same; binary pictures
-alone are still told apart at once.
+It does so here on all three (`python -m train.compare.corpora`). The remedies `gradient_penalty` and `binary` need each
+other: with the penalty alone losses are stable, but the output is silence or always the same loop; with binary pictures
+alone the discriminator still wins at once.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from train.models.images import Planes
 
 STEPS = GRID.steps(LENGTH)
 SIDE = 6
-"""Rows and columns of the smallest picture; it is doubled four times."""
+"""Rows and columns of the smallest feature map, which is doubled four times."""
 USED = 2.0
-"""Standard deviations to either side of 0 within which nearly every code lies."""
+"""Range of the code in standard deviations around 0, which covers nearly all codes."""
 PRIOR = (-3.2, -5.5)
-"""Log-odds that a cell of music sounds, or that a note begins in it."""
+"""Log-odds that a cell of real music sounds and that a note starts in it."""
 
 
 class Dcgan(Architecture):
     """The role `generator` of `rtgen.inference.card`.
 
     Args:
-        latents: numbers in a code.
-        width: channels of the largest pictures within; the smallest have eight times as many.
-        gradient_penalty: how much the discriminator's slope at real loops costs, gamma of R1 (Mescheder, Geiger and
-            Nowozin, Which Training Methods for GANs do actually Converge?, 2018); 0 is none. With it the discriminator
-            has no batch norm, for then its slope at one loop would depend on the others.
-        onset: whether there is a plane of onsets beside what sounds, so that repeated notes stay apart.
-        in_key: whether it learns and draws music as if all of it were in C major or A minor.
-        binary: whether the discriminator is shown notes or no notes, as in real loops, and the gradient passes as if
-            it had been shown probabilities (Dong and Yang, Convolutional Generative Adversarial Networks with Binary
-            Neurons, 2018). Otherwise it can tell a drawn loop by grey cells alone.
-        prior_bias: whether the generator begins at music's own density.
+        latents: size of a code.
+        width: channels of the largest feature maps; the smallest have eight times as many.
+        gradient_penalty: weight gamma of the R1 penalty on the discriminator's gradient at real loops (Mescheder,
+            Geiger and Nowozin, Which Training Methods for GANs do actually Converge?, 2018); 0 for none. With it the
+            discriminator has no batch norm, which would make its gradient at one loop depend on the others.
+        onset: add an onset plane beside the hold plane, so that repeated notes stay apart.
+        in_key: learn and generate music in C major or A minor.
+        binary: show the discriminator binary pictures, as real loops are, and pass the gradient as if they were
+            probabilities (Dong and Yang, Convolutional Generative Adversarial Networks with Binary Neurons, 2018).
+            Otherwise grey cells alone give a generated loop away.
+        prior_bias: initialise the generator's output biases to the note density of real music.
     """
 
     role: ClassVar[str] = "generator"
@@ -90,28 +90,28 @@ class Dcgan(Architecture):
         return {"discriminator": self.discriminator.parameters(), "generator": self.generator.parameters()}
 
     def chances(self, code: Tensor) -> Tensor:
-        """The pictures (batch, planes, pitches, steps) of codes (batch, latents), values 0-1."""
+        """Generate pictures (batch, planes, pitches, steps), values 0-1, from codes (batch, latents)."""
         return torch.sigmoid(self.generator(code).float())
 
     def planes(self, code: Tensor) -> Planes:
-        """What codes stand for."""
+        """Decode codes."""
         return images.to_planes(self.chances(code), velocity=False)
 
     def shown(self, chances: Tensor) -> Tensor:
-        """What the discriminator sees of such pictures."""
+        """The pictures as the discriminator sees them, with a straight-through gradient if binary."""
         return chances + ((chances > 0.5).float() - chances).detach() if self.binary else chances
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Pictures of real loops, and the codes of as many to be drawn."""
+        """Pictures of real loops, and as many random codes."""
         if self.in_key:
             sample = in_c(sample)
         noise = rng.standard_normal((sample.count, self.latents), np.float32)
         return {"picture": images.draw(sample, onset=self.onset), "noise": torch.from_numpy(noise)}
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """Two: the discriminator is to tell drawn loops from real ones, then the generator is to deceive it.
+        """Two losses: first the discriminator's, then the generator's.
 
-        The generator's is the loss that does not saturate (Goodfellow et al., Generative Adversarial Nets, 2014).
+        The generator has the non-saturating loss (Goodfellow et al., Generative Adversarial Nets, 2014).
         """
         real, drawn = task["picture"], self.shown(self.chances(task["noise"]))
         if self.gradient_penalty:
@@ -128,10 +128,10 @@ class Dcgan(Architecture):
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """How like held-out loops drawn ones are, and whether the discriminator tells them apart.
+        """Similarity of generated to held-out loops, and accuracy of the discriminator.
 
-        `likeness` is the mean overlap of six distributions (`train.measures.likeness`); the means of
-        three of them stand beside it, those of the real loops as `real_...`.
+        `likeness` is the mean overlap of six distributions (`train.measures.likeness`); the means of three of them are
+        listed too, those of real loops as `real_...`.
         """
         rng = np.random.default_rng(0)
         sample = source.draw(JUDGED, rng)
@@ -152,12 +152,12 @@ class Dcgan(Architecture):
         return _Player(self)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """The one length that it knows, and its codes, which are as they are drawn."""
+        """Loop length, description and latent ranges; codes are standard normal."""
         del train, valid
         return {
             "min_steps": STEPS,
             "max_steps": STEPS,
-            "description": "Draws new loops from noise; an adversary that tells them from music has taught it.",
+            "description": "Generates new loops from noise; trained against a discriminator.",
             "latents": tuple(Latent(f"z{i + 1}", -USED, USED) for i in range(self.latents)),
             "in_key": self.in_key,
         }
@@ -169,22 +169,22 @@ class _Player(nn.Module):
         self.net = net
 
     def forward(self, code: Tensor) -> Planes:
-        """The planes onset, hold, velocity and micro of `code`."""
+        """Return the planes onset, hold, velocity and micro of `code`."""
         return self.net.planes(code)
 
 
 def slope(judged: Tensor, at: Tensor) -> Tensor:
-    """The mean squared norm of the gradient of what was judged (batch, 1), at what was judged (batch, ...)."""
+    """Mean squared gradient norm of the scores `judged` (batch, 1) with respect to the inputs `at` (batch, ...)."""
     (gradient,) = torch.autograd.grad(judged.sum(), at, create_graph=True)
     return gradient.float().square().flatten(1).sum(1).mean()
 
 
 def loops_of(planes: Planes, counts: Sequence[int | None] | None = None) -> list[Loop]:
-    """The loops that planes of probabilities describe.
+    """Decode planes of probabilities as loops.
 
     Args:
         planes: of one loop or more.
-        counts: notes of each, the likeliest, as the daemon plays them; None takes every note that is likelier than not.
+        counts: notes of each loop, the likeliest, as in play; None takes every note with a probability above one half.
     """
     rolls = list(zip(*(p.float().cpu().numpy() for p in planes), strict=True))
     wanted = counts or [None] * len(rolls)
@@ -208,12 +208,12 @@ def _generator(latents: int, width: int, planes: int) -> nn.Sequential:
 
 
 def _discriminator(width: int, planes: int, batch_norm: bool) -> nn.Sequential:
-    """One number a picture, above 0 if it is more likely real."""
+    """One number per picture, above 0 if more likely real."""
     layers: list[nn.Module] = [nn.Conv2d(planes, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
     for channels in (2 * width, 4 * width, 8 * width):
         layers.append(nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1))
         if batch_norm:
-            # By the batch at hand always: real and drawn loops come in batches apart, and have no common statistics.
+            # Batch statistics always: real and generated loops come in separate batches, whose statistics differ.
             layers.append(nn.BatchNorm2d(channels, track_running_stats=False))
         layers.append(nn.LeakyReLU(0.2))
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width * SIDE * SIDE, 1))

@@ -1,4 +1,4 @@
-"""A drummer: the network of `loop_denoiser`, told of beats."""
+"""A drummer: the network of `loop_denoiser`, trained on drum beats."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from train.models.base import JUDGED, Aim, Source, Task
 from train.models.loop_denoiser import INPUTS, LoopDenoiser, loss
 
 TOUCH = 8.0
-"""How much velocity and timing count, beside what a denoiser learns of them."""
+"""Weight of velocity and timing in the loss, relative to `loop_denoiser`."""
 
 
 class Drummer(LoopDenoiser):
-    """The role `drummer` of `rtgen.inference.card`; as `LoopDenoiser`.
+    """The role `drummer` of `rtgen.inference.card`; a `LoopDenoiser` for drums.
 
     Args:
         width: channels of the blocks.
         dilations: of each block, in frames.
         lens: channels of the lens.
-        looks: dilation in frames and kernel in pitches of each of the lens's layers.
+        looks: dilation in frames and kernel in pitches of each lens layer.
         pitches: rows of the roll.
     """
 
@@ -47,18 +47,20 @@ class Drummer(LoopDenoiser):
         super().__init__(width, dilations, lens, looks, pitches, corrupt=False, humanise=False, in_key=False)
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Beats that are stiff, tapped, worn or partly hidden, and what they were."""
+        """Beats that are stiff, tapped, damaged or partly hidden, with the originals as targets."""
         b = beats.beat_task(sample, rng)
         return {name: torch.from_numpy(getattr(b, name)) for name in (*INPUTS, "target")}
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """One: `loss`."""
+        """One loss: `loss`."""
         yield Aim(loss(self.logits(*(task[name] for name in INPUTS)).float(), task["target"], touch=TOUCH))
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """Of validation loops: onset F1 of beats made of their tapped rhythms, and how much of velocity and timing is
-        explained in stiff ones (one minus the squared error beside that of what is stiff).
+        """Compute figures on validation loops.
+
+        `beat_f1`: onset F1 of beats generated from their tapped rhythms. `velocity` and `timing`: one minus the squared
+        error on stiff beats, relative to that of the stiff beats themselves.
         """
         rng = np.random.default_rng(0)
         meant = on_general_midi(source.take(rng.permutation(len(source.loops))[:JUDGED], rng))
@@ -81,7 +83,7 @@ class Drummer(LoopDenoiser):
         }
 
     def _answers(self, heard: Sample, hidden: bool) -> list[Any]:
-        """What it makes of loops, of which only the row of taps is heard if `hidden`."""
+        """Output rolls of loops; with `hidden` the model sees only the row of taps."""
 
         def denoise(roll: torch.Tensor, mask: torch.Tensor, phase: torch.Tensor) -> Any:
             if hidden:
@@ -92,17 +94,17 @@ class Drummer(LoopDenoiser):
         return repairs.answers(denoise, heard, self.device)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Its shape."""
+        """Fields of a denoiser, changed for drums."""
         found = super().card(train, valid)
         return found | {
             "threshold": 0.5,
             "in_key": False,
-            "description": "Strikes a stiff beat as a drummer would, varies beats, and makes one of a tapped rhythm.",
+            "description": "Gives a stiff beat a drummer's feel, varies beats, and turns a tapped rhythm into a beat.",
         }
 
 
 def _struck(sample: Sample) -> list[set[tuple[int, int]]]:
-    """The cells, row and column, in which the notes of each loop begin."""
+    """Onset cells (row, column) of each loop."""
     found: list[set[tuple[int, int]]] = [set() for _ in range(sample.count)]
     column = np.clip(np.rint(sample.notes[:, ONSET] / GRID.step), 0, GRID.steps(sample.length) - 1).astype(int)
     for note, at in zip(sample.notes, column.tolist(), strict=True):
@@ -112,7 +114,7 @@ def _struck(sample: Sample) -> list[set[tuple[int, int]]]:
 
 
 def _f1(onset: Any, goal: set[tuple[int, int]]) -> float:
-    """F1 of the likeliest cells, as many as the model expects."""
+    """Onset F1 of the likeliest cells, as many as the probabilities add up to."""
     onset = onset.copy()
     onset[TAP - GRID.pitch_low] = 0
     rows, columns = pick_onsets(onset, max(round(float(onset.sum())), 1))

@@ -1,7 +1,7 @@
-"""Loops as pictures, as the systems that this project began from saw them, and what such a picture is as a roll.
+"""Loops as pictures, as in the systems that this project started from, and back to rolls.
 
-A picture has pitches for rows and steps for columns. Where a note sounds it is 1, or the note's velocity (0-1). Such a
-picture cannot tell a long note from the same pitch struck again; a second plane with the onsets can.
+Rows of a picture are pitches, columns are steps. A cell with a sounding note is 1, or the note's velocity (0-1). Such a
+picture cannot tell a long note from the same pitch struck again; a second plane with onsets can.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from train.loops.batch import in_slots
 from train.loops.sample import GRID, Sample
 
 VELOCITY = 0.63
-"""Of notes from a picture without velocities: 80 of 127."""
+"""Velocity of notes from pictures without velocities: 80 of 127."""
 SOUNDS = 0.15
-"""Velocity in a picture from which a note is more likely there than not."""
+"""Velocity in a picture above which a note is likelier there than not."""
 LONGEST = 2**11 - 1
-"""Steps that a note may sound."""
+"""Longest note, in steps."""
 Planes = tuple[Tensor, Tensor, Tensor, Tensor]
 """Onset and hold probabilities, velocity (0-1) and micro-timing (steps); each of shape (batch, pitches, steps)."""
 
 
 def draw(sample: Sample, *, velocity: bool = False, onset: bool = False) -> Tensor:
-    """The pictures of some loops, shape (loops, planes, pitches, 96); those of other metres in slots.
+    """Pictures of loops, shape (loops, planes, pitches, 96); bars of other metres are laid into slots.
 
     Args:
         sample: the loops.
-        velocity: whether a note is as bright as it is loud.
-        onset: whether there is a second plane, 1 where a note begins.
+        velocity: use the velocity as brightness.
+        onset: add a plane that is 1 at onsets.
     """
     return from_roll(torch.from_numpy(in_slots(sample)), velocity, onset)
 
 
 def from_roll(roll: Tensor, velocity: bool, onset: bool) -> Tensor:
-    """The pictures of rolls of shape (batch, 4, pitches, steps): onset, hold, velocity at onsets, micro."""
+    """Pictures of rolls (batch, 4, pitches, steps) with the planes onset, hold, velocity at onsets and micro."""
     starts, hold, loud, _ = roll.unbind(1)
     first = _carried(starts, hold, loud) if velocity else hold
     return torch.stack([first, starts], dim=1) if onset else first.unsqueeze(1)
 
 
 def _carried(starts: Tensor, hold: Tensor, loud: Tensor) -> Tensor:
-    """The velocity of each onset for as long as its note sounds.
+    """Spread the velocity of each onset over the whole note.
 
-    Every column looks up the onset that was last before it. How far back that is doubles from turn to turn, since an
-    `.onnx` knows neither a cumulative maximum nor a loop over a number of steps that is left free.
+    Every column looks up the last onset before it. The distance doubles in each turn, since ONNX has neither a
+    cumulative maximum nor a loop over a variable number of steps.
     """
     columns = torch.arange(hold.shape[2], device=hold.device).expand_as(hold)
     last = torch.where(starts > 0, columns, torch.zeros_like(columns))
@@ -55,15 +55,15 @@ def _carried(starts: Tensor, hold: Tensor, loud: Tensor) -> Tensor:
 
 
 def filled(sample: Sample) -> Tensor:
-    """1 where a column is music and 0 where it is padding, shape (loops, 1, 1, steps)."""
+    """1 in columns of music and 0 in padding, shape (loops, 1, 1, steps)."""
     steps = torch.arange(GRID.steps(sample.length)) * GRID.step
     return (steps < torch.from_numpy(sample.filled)[:, None]).float()[:, None, None]
 
 
 def to_planes(picture: Tensor, velocity: bool) -> Planes:
-    """What a picture with values of 0-1 is as a roll; shape of the picture (batch, planes, pitches, steps).
+    """Convert pictures with values 0-1, shape (batch, planes, pitches, steps), to planes of a roll.
 
-    Without a plane of onsets, a note begins where it was not there a step before.
+    Without an onset plane, a note starts where it did not sound a step before.
     """
     first = picture[:, 0]
     hold = (first / (2 * SOUNDS)).clamp(0, 1) if velocity else first

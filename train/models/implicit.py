@@ -1,4 +1,4 @@
-"""What a function of a code and the time is made of: its layers, the clocks that tell it the time, and a reader."""
+"""Building blocks of an implicit function of code and time: layers, positional encoding and reader."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from train.loops.sample import GRID
 from train.models.vae import STEPS
 
 OCTAVES = 6
-"""Frequencies of time in fractions of the song: once to 32 times in it, which tells the steps of two bars apart."""
+"""Frequencies of time as a fraction of the song: 1 to 32 per song, enough to tell apart the steps of two bars."""
 PERIODS = (1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
-"""Beats after which a moment is alike: two steps, a sixteenth, a triplet, an eighth, a quarter. Then they double."""
+"""Periods in beats: two steps, a sixteenth, a triplet, an eighth, a quarter. Longer ones double."""
 
 
 class Function(nn.Module):
-    """A code and moments in, a number for each cell of a column out: linear layers with LeakyReLU between them.
+    """An MLP from a code and points in time to the cells of a column, with LeakyReLU between the layers.
 
     Args:
-        latents: numbers in a code.
-        features: numbers that tell a moment.
+        latents: size of a code.
+        features: features of a point in time.
         width: units of each layer.
-        layers: before the last.
-        out: numbers a column.
+        layers: layers before the last.
+        out: outputs per column.
     """
 
     def __init__(self, latents: int, features: int, width: int, layers: int, out: int) -> None:
         super().__init__()
-        # One layer that sees both is the sum of one for each, and a code is looked at once for all moments.
+        # Equal to a layer on the concatenated inputs, but computes the code's part once for all moments.
         self.code = nn.Linear(latents, width)
         self.time = nn.Linear(features, width, bias=False)
         self.within = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
@@ -47,7 +47,7 @@ class Function(nn.Module):
 
 
 class Reader(nn.Module):
-    """A loop's onsets and what sounds (batch, 2, pitches, steps) in, its code (batch, latents) out."""
+    """Predicts the code (batch, latents) of a loop from its onset and hold planes (batch, 2, pitches, steps)."""
 
     def __init__(self, latents: int, width: int = 256) -> None:
         super().__init__()
@@ -63,16 +63,16 @@ class Reader(nn.Module):
         )
 
     def forward(self, seen: Tensor) -> Tensor:
-        """The code."""
+        """Predict the code."""
         found: Tensor = self.layers(seen.flatten(1, 2))
         return found
 
 
 def rates(bars: int, beats: bool) -> Tensor:
-    """By how much (radians a step) each clock of the positional encoding goes on.
+    """Frequencies of the positional encoding (Mildenhall et al., NeRF, 2020), in radians per step.
 
-    In beats they are the same in every song, and its length adds slower ones. In fractions of the song all of them are
-    slower in a longer one, until none tells a step from the next.
+    With `beats` they are the same for every song, and longer songs add lower ones. As fractions of the song they all
+    get lower with its length, until they no longer tell one step from the next.
     """
     steps = bars // BARS * STEPS
     if not beats:

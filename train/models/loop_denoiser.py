@@ -1,8 +1,8 @@
-"""A denoiser of loops: a masked, conditioned, convolutional network that starts as pass-through.
+"""A masked, conditioned convolutional denoiser of loops that starts as the identity.
 
-Three steps of the roll are folded into channels, so a bar is 16 frames. Residual blocks of dilated convolutions run
-along time and wrap round, as a loop does; the widest looks one bar to either side. A lens then looks at every cell more
-closely. The input is added to the output as logits, so the network has only to learn what to change.
+Three steps of the roll are folded into channels, so a bar of 4/4 has 16 frames. Residual blocks of dilated convolutions
+run along time and wrap around, as a loop does; the widest reaches one bar to either side. A lens then looks at every
+cell more closely. The input is added to the output as logits, so the network only has to learn what to change.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ PLANES = 4
 INPUTS = ("roll", "mask", "phase", "damage", "wish")
 VALID_THRESHOLD = 0.4
 FOLD = 3
-"""Steps in a frame."""
+"""Steps per frame."""
 CONDITION = 32
-"""Numbers that tell the blocks how damaged the loop is, and what is wished of it."""
+"""Size of the conditioning vector (damage and wish) that the blocks receive."""
 WISH = 2 * len(NAMES)
 HOLD = 0.2
-"""How much a cell that sounds counts, beside one in which a note begins."""
+"""Loss weight of hold cells relative to onset cells."""
 MIN_STEPS = 48
-"""A bar of 4/4, as far as the widest block looks. A circular network cannot tell a loop from the same twice."""
+"""A bar of 4/4, the reach of the widest block. A circular network cannot tell a loop from its repetition."""
 
 
 class Block(nn.Module):
     """A residual block: (batch, frames, width) -> the same; circular along frames.
 
-    Its convolutions are written as products of matrices, a frame a row.
+    Dilated convolutions after Yu and Koltun (Multi-Scale Context Aggregation by Dilated Convolutions, 2016), written as
+    matrix products with a frame per row; conditioned by scale and shift (Perez et al., FiLM, 2018).
     """
 
     def __init__(self, width: int, dilation: int) -> None:
@@ -51,14 +52,14 @@ class Block(nn.Module):
         self.condition = nn.Linear(CONDITION, 2 * width)
         self.across = nn.Linear(3 * width, width)
         self.within = nn.Linear(width, width)
-        # Zero at first: every block starts as pass-through.
+        # Zero at first, so that every block starts as the identity.
         nn.init.zeros_(self.within.weight)
         nn.init.zeros_(self.within.bias)
         nn.init.zeros_(self.condition.weight)
         nn.init.zeros_(self.condition.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """`condition`: (batch, 32)."""
+        """Apply the block; `condition` has shape (batch, 32)."""
         scale, shift = self.condition(condition).unsqueeze(1).chunk(2, dim=2)
         h = F.silu(self.norm(x) * (1 + scale) + shift)
         d = self.dilation
@@ -68,12 +69,12 @@ class Block(nn.Module):
 
 
 def later(x: Tensor, frames: int) -> Tensor:
-    """`x` of shape (batch, frames, width) moved round the loop by so many frames; earlier if they are negative."""
+    """Rotate `x` (batch, frames, width) around the loop by so many frames; earlier if negative."""
     return torch.cat([x[:, -frames:], x[:, :-frames]], dim=1)
 
 
 class _Wrap(torch.autograd.Function):
-    """`wrap` with a faster way back: with autograd's own, through three slices, a step takes a tenth longer."""
+    """`wrap` with a faster backward pass: through autograd's three slices a training step takes a tenth longer."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, margin: int) -> Tensor:
@@ -90,7 +91,7 @@ class _Wrap(torch.autograd.Function):
 
 
 def wrap(x: Tensor, margin: int) -> Tensor:
-    """`x` with `margin` frames of its other end at either end, along its third dimension; there must be as many."""
+    """Circular padding of `margin` frames on both sides of the third dimension, which must have at least as many."""
     if torch.is_grad_enabled() and x.requires_grad:
         found: Tensor = _Wrap.apply(x, margin)  # type: ignore[no-untyped-call]
         return found
@@ -102,14 +103,14 @@ def _wrapped(x: Tensor, margin: int) -> Tensor:
 
 
 class Lens(nn.Module):
-    """Looks at every cell closely, with the same eyes at every pitch: (batch, channels, frames, pitches) -> the same.
+    """Circular 2D convolutions over time and pitch, shared by all pitches; the output has 4 planes times 3 steps.
 
-    The trunk knows the loop as a whole but sees it through few channels. What stood in this very cell a bar, a beat or
-    a step ago, or at the pitches beside it, is seen here, by two-dimensional convolutions.
+    The trunk knows the whole loop but through few channels. The lens sees what was in this cell a bar, a beat or a step
+    ago, and at neighbouring pitches.
 
     Args:
-        channels: of what is looked at.
-        width: channels within.
+        channels: input channels.
+        width: inner channels.
         looks: dilation in frames and kernel in pitches of each layer.
     """
 
@@ -128,7 +129,7 @@ class Lens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, frames, pitches) -> (batch, planes * 3, frames, pitches)."""
-        # Convolutions of few channels are learnt half as fast again in this layout.
+        # Convolutions with few channels train 1.5 times as fast in this layout.
         x = F.silu(self.enter(x.contiguous(memory_format=torch.channels_last)))
         for dilation, layer in zip(self.dilations, self.layers, strict=True):
             x = x + F.silu(layer(wrap(x, dilation)))
@@ -143,11 +144,11 @@ class LoopDenoiser(Architecture):
         width: channels of the blocks.
         dilations: of each block, in frames.
         lens: channels of the lens.
-        looks: dilation in frames and kernel in pitches of each of the lens's layers.
+        looks: dilation in frames and kernel in pitches of each lens layer.
         pitches: rows of the roll.
-        corrupt: whether it learns to put damaged notes right.
-        humanise: whether it learns to put loose timing right.
-        in_key: whether it is told music as if it were in C major or A minor.
+        corrupt: learn to repair damaged notes.
+        humanise: learn to repair loose timing.
+        in_key: transpose music to C major or A minor.
     """
 
     role: ClassVar[str] = "denoiser"
@@ -173,24 +174,24 @@ class LoopDenoiser(Architecture):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, PLANES * pitches * FOLD)
         self.lens = Lens((2 * PLANES + 1) * FOLD, lens, looks)
-        # Before any learning: logits of a cell with and without a note, about as the training data have it, and
-        # velocity and micro-timing about as they are heard.
+        # Initial logits of cells with and without a note are about those of the training data; velocity and
+        # micro-timing pass through roughly unchanged.
         self.gain = nn.Parameter(torch.tensor([8.0, 8.0, 4.0, 2.0]))
         self.bias = nn.Parameter(torch.tensor([-5.0, -4.0, -2.0, 0.0]))
 
     def logits(self, roll: Tensor, mask: Tensor, phase: Tensor, damage: Tensor, wish: Tensor) -> Tensor:
-        """What `forward` turns into probabilities; shape (batch, 4, pitches, steps).
+        """Logits of the output planes before `forward` turns them into probabilities; shape (batch, 4, pitches, steps).
 
         Args:
             roll: onset, hold, velocity, micro; shape (batch, 4, pitches, steps).
             mask: 1 where hidden, shape (batch, pitches, steps).
             phase: `bar_phase`, shape (batch, 4, steps).
-            damage: 0 (trust) to 1, or -1 (judge), shape (batch, 1).
-            wish: attributes in standard deviations, and which of them are known, shape (batch, 12).
+            damage: from 0 (trust the input) to 1, or -1 (let the model judge); shape (batch, 1).
+            wish: attributes in standard deviations, then flags for those that are known; shape (batch, 12).
         """
         count, planes, pitches, steps = roll.shape
         frames = steps // FOLD
-        # A step a row, so that to fold three into a frame, and to unfold them, moves nothing.
+        # With a step per row, folding and unfolding three steps into a frame copies nothing.
         heard = torch.cat([roll.flatten(1, 2), mask, phase], dim=1).transpose(1, 2)
         x = self.enter(heard.reshape(count, frames, -1))
         unknown = (damage < 0).to(damage.dtype)
@@ -211,57 +212,57 @@ class LoopDenoiser(Architecture):
         return torch.sigmoid(onset), torch.sigmoid(hold), torch.sigmoid(velocity), 0.5 * torch.tanh(micro)
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops that are damaged and partly hidden, and what they were."""
+        """Damaged and partly hidden loops, with the originals as targets."""
         b = batch.repair_task(sample, rng, corrupted=self.corrupt, humanised=self.humanise, in_key=self.in_key)
         return {name: torch.from_numpy(getattr(b, name)) for name in (*INPUTS, "target")}
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """One: `loss`."""
+        """One loss: `loss`."""
         yield Aim(loss(self.logits(*(task[name] for name in INPUTS)).float(), task["target"]))
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """Exact note F1 of validation loops, damaged as in the evaluation and repaired."""
+        """Exact note F1 of validation loops that are damaged as in the evaluation, then repaired."""
         heard, meant = repairs.validation(source, in_key=self.in_key)
         found = repairs.answers(self.judging, heard, self.device)
         return {"note_f1": repairs.repaired_f1(found, heard, meant, VALID_THRESHOLD)}
 
     def judging(self, roll: Tensor, mask: Tensor, phase: Tensor) -> Planes:
-        """Its answer when it is to judge the damage for itself."""
+        """Output planes with `damage` set to -1, so that the model judges the damage itself."""
         count = len(roll)
         damage = torch.full((count, 1), UNKNOWN, device=self.device)
         found: Planes = self(roll, mask, phase, damage, torch.zeros(count, WISH, device=self.device))
         return found
 
     def player(self) -> nn.Module:
-        """Itself."""
+        """The network itself."""
         return self
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Its shape, and the threshold that suits it."""
+        """Shapes, conditions and the tuned threshold."""
         del train
         return {
             "threshold": repairs.tune(self.judging, valid, self.device, in_key=self.in_key),
             "in_key": self.in_key,
             "min_steps": MIN_STEPS,
             "step_multiple": FOLD,
-            "description": "Repairs wrong, missing, misplaced and broken notes of a loop, and fills in what is hidden.",
+            "description": "Repairs wrong, missing, misplaced and broken notes of a loop, and fills in hidden parts.",
             "conditions": (
                 Condition(
-                    "damage", 1, (UNKNOWN,), "how much to repair: 0 trusts what is played, 1 little of it, -1 judges"
+                    "damage", 1, (UNKNOWN,), "how much to repair: 0 trusts the input, 1 hardly, -1 lets the model judge"
                 ),
-                Condition("wish", WISH, (0.0,) * WISH, "attributes that the loop should have, and which are known"),
+                Condition("wish", WISH, (0.0,) * WISH, "target attributes, and flags for those that are set"),
             ),
         }
 
 
 def loss(logits: Tensor, target: Tensor, touch: float = 1.0) -> Tensor:
-    """Mean over loops of: cross-entropy of onset and hold, squared error of velocity and micro at onsets.
+    """Cross-entropy of onset and hold, squared error of velocity and micro at onsets; averaged over loops.
 
     Args:
         logits: shape (batch, 4, pitches, steps).
-        target: likewise, as planes.
-        touch: how much velocity and micro count.
+        target: planes of the same shape.
+        touch: weight of velocity and micro.
     """
     onset = F.binary_cross_entropy_with_logits(logits[:, 0], target[:, 0], reduction="sum")
     hold = F.binary_cross_entropy_with_logits(logits[:, 1], target[:, 1], reduction="sum")

@@ -1,10 +1,10 @@
-"""The autoencoder that ships: `conv_vae` told in one key, with attributes for its first numbers, and a learned prior.
+"""The shipped autoencoder: `conv_vae` in one key, with attributes as its first latent dimensions and a learned prior.
 
-The first numbers of a code are the attributes of the loop (`rtgen.music.attributes`), in standard deviations: the
-encoder is taught to say them, and the decoder that what it draws has them, whatever the other numbers are. The plain
-VAE would leave it to chance what turning a number does (the idea of Pati and Lerch, Attribute-based Regularization of
-Latent Spaces, 2021; here on attributes of what is drawn, as far as these have a slope). New codes come from a prior
-that is learnt beside (`train.models.prior`), given the attributes that they shall have.
+The first latent dimensions are the attributes of the loop (`rtgen.music.attributes`), in standard deviations. The
+encoder is trained to predict them and the decoder to produce them whatever the other dimensions are. In a plain VAE
+chance decides what a dimension controls. The idea is that of Pati and Lerch (Attribute-based Regularization of Latent
+Spaces, 2021); here it acts on differentiable attributes of the decoded picture. New codes come from a prior trained
+alongside (`train.models.prior`), conditioned on the desired attributes.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from train.models.prior import Flow
 from train.models.vae import divergence, reparameterise
 
 SIXTEENTH = GRID.steps_per_beat // 4
-"""Steps in a column of an attribute."""
+"""Steps in a column of the attributes."""
 
 
 class LoopVae(ConvVae):
-    """The role `autoencoder`, with a prior; arguments besides these as of `ConvVae`.
+    """The role `autoencoder` with a learned prior; other arguments as in `ConvVae`.
 
     Args:
-        told: how much it counts that the first numbers of a code are the attributes.
-        drawn: how much it counts that what is drawn has the attributes that the code says.
+        told: weight of the encoder's attribute loss.
+        drawn: weight of the attribute loss on the decoded picture.
     """
 
-    description: ClassVar[str] = "Varies, blends and draws loops of two bars; its first dimensions are the attributes."
+    description: ClassVar[str] = "Varies, blends and generates two-bar loops; its first latents are musical attributes."
 
     def __init__(
         self,
@@ -55,17 +55,17 @@ class LoopVae(ConvVae):
     ) -> None:
         super().__init__(latents, layers, 0, blocks, free_bits=free_bits, beta=beta, anneal=anneal)
         if latents <= len(NAMES):
-            raise ValueError(f"{latents} latents are too few for {len(NAMES)} attributes and more")
+            raise ValueError(f"{latents} latents are too few: {len(NAMES)} attributes and at least one more")
         self.told, self.drawn = told, drawn
         self.prior = Flow(latents - len(NAMES), len(NAMES))
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
-        """The autoencoder, and the prior, which learns from its codes."""
+        """The autoencoder, and the prior, which is trained on its codes."""
         prior = set(self.prior.parameters())
         return {"all": [p for p in self.parameters() if p not in prior], "prior": list(prior)}
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops in one key, their attributes, and which attribute is to be turned how far."""
+        """Loops in one key, their attributes, and for each loop an attribute to change and its new value."""
         sample = in_c(sample)
         what = attributes.standard(attributes.measured(sample.notes, sample.count, sample.length))
         turned = np.clip(rng.standard_normal(sample.count), -2, 2).astype(np.float32)
@@ -77,7 +77,7 @@ class LoopVae(ConvVae):
         }
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """The bound of a VAE and the two losses of the attributes; then that of the prior."""
+        """The VAE loss with both attribute losses, then the loss of the prior."""
         picture, what = self.see(task["roll"]), task["attributes"]
         mean, log_var = (x.float() for x in self.encode(picture))
         code = reparameterise(mean, log_var, task["noise"])
@@ -85,7 +85,7 @@ class LoopVae(ConvVae):
         nats = divergence(mean, log_var).mean(dim=0)
         told = ((mean[:, : len(NAMES)] - what) ** 2).sum(dim=1).mean()
         which = F.one_hot(task["which"], len(NAMES)).float()
-        # The attribute that is turned goes where it is turned to, and the others stay.
+        # The chosen attribute has to reach its new value, and the others have to stay.
         change = which * (task["turned"][:, None] - what)
         moved = torch.cat(
             [code[:, : len(NAMES)] * (1 - which) + which * task["turned"][:, None], code[:, len(NAMES) :]], 1
@@ -103,21 +103,21 @@ class LoopVae(ConvVae):
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """As of every autoencoder, in one key."""
+        """As in every autoencoder, with all loops in one key."""
         return super().judge(_InKey(source))
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Its codes, the first of them by name."""
+        """Latent ranges, the first ones named after attributes."""
         fields = super().card(_InKey(train), valid)
         named = [replace(x, name=name) for x, name in zip(fields["latents"], NAMES, strict=False)]
         return {**fields, "latents": (*named, *fields["latents"][len(NAMES) :]), "in_key": True, "prior": True}
 
     def of_noise(self, noise: Tensor, attributes: Tensor) -> Tensor:
-        """A code (batch, latents) of normal noise (batch, latents), with attributes (batch, 6)."""
+        """Sample codes (batch, latents) from normal noise (batch, latents) and attributes (batch, 6)."""
         return torch.cat([attributes, self.prior(noise[:, len(NAMES) :], attributes)], dim=1)
 
     def player(self) -> nn.Module:
-        """Both ways, and the prior."""
+        """Encoder, decoder and prior."""
         return _Player(self)
 
 
@@ -127,12 +127,12 @@ class _Player(nn.Module):
         self.net = net
 
     def forward(self, roll: Tensor, code: Tensor, noise: Tensor, attributes: Tensor) -> tuple[Tensor, ...]:
-        """The code of `roll`, the planes of `code`, and the code that the prior makes of `noise`."""
+        """Return the code of `roll`, the planes of `code`, and the code that the prior makes of `noise`."""
         return (self.net.mean(roll), *self.net.planes(code), self.net.of_noise(noise, attributes))
 
 
 class _InKey(Source):
-    """A source whose loops are all in C major or A minor."""
+    """A source with all loops transposed to C major or A minor."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source.loops, source.shares, source.augmentation)
@@ -142,10 +142,10 @@ class _InKey(Source):
 
 
 def soft(picture: Tensor) -> Tensor:
-    """The attributes of pictures, in standard deviations, as far as they have a slope; shape (batch, 6).
+    """Differentiable attributes of pictures, in standard deviations; shape (batch, 6).
 
     Args:
-        picture: chances that a cell sounds, that a note begins in it, and how loud; (batch, 3, pitches, steps).
+        picture: probabilities of hold and onset, and velocity; (batch, 3, pitches, steps).
     """
     hold, onset, velocity = picture.unbind(1)
     batch, pitches, steps = onset.shape
@@ -155,7 +155,7 @@ def soft(picture: Tensor) -> Tensor:
     register = (onset.sum(dim=2) * height).sum(dim=1) / notes
     length = torch.log2((hold.sum(dim=(1, 2)) / notes / GRID.steps_per_beat).clamp(min=0.02))
     loud = (onset * velocity).sum(dim=(1, 2)) / notes * 127
-    # The chance that nothing is struck: by column, a sixteenth and the steps beside it.
+    # Probability that no onset falls in a column, i.e. a sixteenth and the steps around it.
     nothing = torch.log1p(-onset.clamp(max=0.999)).sum(dim=1).roll(SIXTEENTH // 2, dims=1)
     by_column = nothing.reshape(batch, -1, 4, SIXTEENTH).sum(dim=3)
     struck = 1 - by_column.exp()

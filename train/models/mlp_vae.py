@@ -1,8 +1,8 @@
-"""A fully connected variational autoencoder of loops: the picture of a loop, laid out in a row, through 16 numbers.
+"""Fully connected variational autoencoder: the flattened piano roll through 16 latent dimensions.
 
-The system that it rebuilds laid out one plane of what sounds, and wanted the plain sum of cross-entropy and
-divergence. Two of its habits are kept: the sizes of its layers, and that every cell has weights of its own, so nothing
-that is learnt at one pitch is known at the next.
+The original has one plane (hold), and its loss is the plain sum of cross-entropy and KL divergence. Two of its traits
+are kept: the layer sizes, and separate weights for every cell, so that nothing learnt at one pitch carries over to the
+next.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
 
 
 class MlpVae(Vae):
-    """The role `autoencoder`; arguments besides these as in `train.models.vae.Repairs`.
+    """The role `autoencoder`; other arguments as in `train.models.vae.Repairs`.
 
     Args:
-        latents: numbers in a code.
-        hidden: units of the encoder's layers; the decoder has them the other way round.
+        latents: size of a code.
+        hidden: units of the encoder's layers; the decoder mirrors them.
     """
 
-    description: ClassVar[str] = "Varies, blends and draws loops by a code of 16 numbers; fully connected."
+    description: ClassVar[str] = "Varies, blends and generates loops; fully connected autoencoder with 16 latents."
 
     def __init__(
         self,
@@ -63,5 +63,5 @@ class MlpVae(Vae):
 
 
 def _layers(sizes: Sequence[int]) -> nn.Sequential:
-    """Fully connected layers, a rectifier after each."""
+    """Linear layers, each followed by a ReLU."""
     return nn.Sequential(*(part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())))

@@ -1,14 +1,14 @@
-"""A recurrent variational autoencoder of loops with a hierarchical decoder (Roberts and others, A Hierarchical Latent
-Vector Model for Learning Long-Term Structure in Music, 2018), for two bars.
+"""A recurrent VAE of two-bar loops with a hierarchical decoder, after MusicVAE.
 
-An LSTM reads a loop forwards, another backwards; what both end with is the code. From the code a conductor says
-something for every beat, and another LSTM makes the beat's sixteenths of that. As their authors used it, it knows
-melodies: one of all pitches, a rest or no change at each sixteenth. Repaired, it knows all notes, their onsets and
-velocities, three steps a sixteenth.
+The paper is Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music, 2018. One
+LSTM reads a loop forwards and another backwards; their final states give the code. From the code a conductor LSTM
+produces a vector for every beat, and another LSTM decodes it into the beat's sixteenths. As its authors used it, it
+models melodies: one of all pitches, a rest or no change at each sixteenth. Repaired, it models all notes with onsets
+and velocities, at three steps per sixteenth.
 
-One thing differs from the paper: the LSTM of a beat does not hear what was chosen before, only the conductor. So the
-code has to say it all, which a decoder that hears the right answer in training soon leaves off; and all beats are made
-at once, in one graph without choices in it, which is as an `.onnx` has to be.
+One difference from the paper: the LSTM of a beat receives only the conductor's vector, not its own previous output. A
+decoder with teacher forcing soon ignores the code. And all beats are decoded at once in a graph without sampling, as an
+`.onnx` needs.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
 
 FRAMES_PER_BEAT = 4
 FOLD = GRID.steps_per_beat // FRAMES_PER_BEAT
-"""Steps in a frame, which is a sixteenth."""
+"""Steps per frame; a frame is a sixteenth."""
 FRAMES = STEPS // FOLD
 BEATS = FRAMES // FRAMES_PER_BEAT
 HELD, REST = GRID.pitches, GRID.pitches + 1
-"""What a melody does in a frame if it strikes no pitch: it holds the one before, or rests."""
+"""Events of a melody besides a new pitch: hold the last one, or rest."""
 
 
 class MusicVae(Vae):
-    """The role `autoencoder`; arguments besides these as in `train.models.vae.Repairs`.
+    """The role `autoencoder`; other arguments as in `train.models.vae.Repairs`.
 
     Args:
-        latents: numbers in a code.
-        units: of each LSTM.
-        frame: numbers that a frame is made smaller to before it is read.
-        melody: whether it knows the highest notes alone; then neither onsets nor velocities are planes of their own.
+        latents: size of a code.
+        units: units of each LSTM.
+        frame: size that a frame is projected to before the encoder.
+        melody: model only the highest notes, without onset and velocity planes.
     """
 
-    description: ClassVar[str] = "Varies, blends and draws loops by a code; recurrent, beat by beat."
+    description: ClassVar[str] = "Varies, blends and generates loops; recurrent autoencoder, beat by beat."
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class MusicVae(Vae):
         repairs = Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked)
         super().__init__(latents, repairs)
         if melody and (repairs.planes > 1 or prior_bias or positive != 1):
-            raise ValueError("'melody' goes with neither 'onset', 'velocity', 'prior_bias' nor 'positive'")
+            raise ValueError("'melody' excludes 'onset', 'velocity', 'prior_bias' and 'positive'")
         self.melody = melody
         self.units = units
         cells = REST + 1 if melody else repairs.planes * FOLD * GRID.pitches
@@ -79,10 +79,10 @@ class MusicVae(Vae):
         if prior_bias:
             begin_at_prior(self.leave.bias.view(repairs.planes, -1), positive)
 
-    # ---- a loop and its code ----------------------------------------------------------------------------------------
+    # ---- encoder and decoder ----------------------------------------------------------------------------------------
 
     def see(self, roll: Tensor) -> Tensor:
-        """The picture of a roll; a melody is one of (batch, 1, pitches + 2, frames), 1 for what it does in a frame."""
+        """Convert a roll to a picture; a melody is one-hot events (batch, 1, pitches + 2, frames)."""
         return melody_of(roll) if self.melody else super().see(roll)
 
     def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,13 +106,13 @@ class MusicVae(Vae):
         return self._picture(self.leave(made).reshape(-1, FRAMES, self.leave.out_features))
 
     def _frames(self, picture: Tensor) -> Tensor:
-        """(batch, planes, pitches, steps) -> (batch, frames, planes * pitches * 3); of a melody, (.., pitches + 2)."""
+        """(batch, planes, pitches, steps) -> (batch, frames, planes * pitches * 3); for a melody (..., pitches + 2)."""
         if self.melody:
             return picture[:, 0].transpose(1, 2)
         return _folded(picture).permute(0, 3, 1, 2, 4).flatten(2)
 
     def _picture(self, frames: Tensor) -> Tensor:
-        """The other way round."""
+        """The inverse of `_frames`."""
         if self.melody:
             return frames.transpose(1, 2).unsqueeze(1)
         cells = frames.reshape(-1, FRAMES, self.repairs.planes, GRID.pitches, FOLD)
@@ -121,11 +121,11 @@ class MusicVae(Vae):
     # ---- melodies ---------------------------------------------------------------------------------------------------
 
     def planes(self, code: Tensor) -> Planes:
-        """What a code stands for."""
+        """Decode a code."""
         return planes_of(self.decode(code).float()) if self.melody else super().planes(code)
 
     def lost(self, logits: Tensor, picture: Tensor, filled: Tensor | None) -> Tensor:
-        """What of a picture did not come through; of a melody, the cross-entropy of all its frames."""
+        """Reconstruction loss; for a melody the cross-entropy of all frames."""
         if not self.melody:
             return super().lost(logits, picture, filled)
         each = F.cross_entropy(logits[:, 0], picture[:, 0].argmax(dim=1), reduction="none")
@@ -140,12 +140,12 @@ def _folded(planes: Tensor) -> Tensor:
 
 
 def melody_of(roll: Tensor) -> Tensor:
-    """The highest notes of rolls (batch, 4, pitches, steps), as (batch, 1, pitches + 2, frames).
+    """Extract the top line of rolls (batch, 4, pitches, steps) as one-hot events (batch, 1, pitches + 2, frames).
 
-    In each frame one is 1: the pitch that is struck, or `HELD`, or `REST`.
+    Each frame is the pitch that is struck, or `HELD`, or `REST`.
     """
     onset, hold = _folded(roll[:, :2]).amax(dim=4).unbind(1)
-    # The later in this order the higher.
+    # Increases with the pitch.
     order = torch.arange(1, GRID.pitches + 1, device=roll.device, dtype=roll.dtype)[None, :, None]
     highest = (hold * order).amax(dim=1)
     before = F.pad(highest, (1, 0))[:, :-1]
@@ -158,7 +158,7 @@ def melody_of(roll: Tensor) -> Tensor:
 
 
 def planes_of(logits: Tensor) -> Planes:
-    """The roll of what melodies do, by logits of (batch, 1, pitches + 2, frames)."""
+    """Convert the logits of melodies (batch, 1, pitches + 2, frames) to planes of a roll."""
     chances = torch.softmax(logits[:, 0], dim=1)
     struck, goes_on = chances[:, : GRID.pitches], chances[:, HELD]
     sounds: list[Tensor] = []

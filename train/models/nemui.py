@@ -1,8 +1,8 @@
-"""Songs as one function: a song's code and a moment in, the pitches that sound then out.
+"""Songs as one implicit function: from a song's code and a point in time to the notes that sound then.
 
-An implicit representation. There is no encoder: the code of every training song is a parameter, random at first, and is
-learnt together with the function, as an auto-decoder (Park et al., DeepSDF, 2019). What lies between two codes, or near
-one, or elsewhere, is new music. A reader, trained beside without a say in either, tells the code of what is played.
+There is no encoder: the code of every training song is a parameter, random at first, and is trained together with the
+function, as in an auto-decoder (Park et al., DeepSDF, 2019). Codes between or near known ones, or elsewhere, give new
+music. A reader, trained alongside without affecting either, predicts the code of what is played.
 """
 
 from __future__ import annotations
@@ -29,33 +29,34 @@ from train.models.implicit import Function, Reader, rates
 from train.models.vae import STEPS, Autoencoder, begin_at_prior, latents_of, reconstruction_f1, reconstruction_loss
 
 PACE = 10.0
-"""How many times faster a code learns than a weight, as it is met that much less often."""
+"""Learning rate of a code relative to a weight; a code is updated that much less often."""
 KNOWN = 64
-"""Training songs that a validation looks at."""
+"""Training songs used in a validation."""
 
 
 class Nemui(Autoencoder):
     """The role `autoencoder` with a reader, and `generator` without.
 
     Args:
-        songs: how many stretches of music get a code, chosen by chance.
-        bars: of each; whole loops. Of more than one loop the player hears the one at the condition `place`.
-        latents: numbers in a code.
+        songs: how many stretches of music get a code, chosen at random.
+        bars: length of each, in whole loops. If it is more than one loop, the condition `place` selects the loop to
+            play.
+        latents: size of a code.
         width: units of each layer.
-        layers: of the function, besides the last.
-        moments: how many steps of each loop a task looks at; 0 for all.
-        beats: whether time is counted in beats, and not in fractions of the song.
-        onset: whether there are planes of onsets and velocities beside what sounds.
-        prior: whether codes are held near zero, and learnt with noise on them, so that what lies between them is music.
-        noise: its standard deviation.
-        beta: what a nat of the code costs, in nats of the loss; with `prior`.
-        reader: whether something is trained that tells the code of a loop.
-        firsts: the loop with which each song begins, by its number among the training loops.
+        layers: layers of the function, not counting the last.
+        moments: steps sampled from each loop for a task; 0 for all.
+        beats: count time in beats, not in fractions of the song.
+        onset: add planes of onsets and velocities beside hold.
+        prior: keep codes near zero and train them with noise, so that codes in between give music too.
+        noise: standard deviation of that noise.
+        beta: weight of the prior in the loss, per nat; with `prior`.
+        reader: train a network that predicts the code of a loop.
+        firsts: first loop of each song, as an index into the training loops.
     """
 
     role = "autoencoder"
     repeats: ClassVar[bool] = True
-    description: ClassVar[str] = "Songs as points: finds what is played among them, varies it, blends it, draws new."
+    description: ClassVar[str] = "Songs as points in a latent space: varies and blends loops, and generates new ones."
     rates: Tensor
     known: Tensor
 
@@ -77,11 +78,11 @@ class Nemui(Autoencoder):
     ) -> None:
         super().__init__()
         if bars < BARS or bars % BARS:
-            raise ValueError(f"'bars' is {bars}, not a multiple of {BARS}")
+            raise ValueError(f"'bars' is {bars}, which is not a multiple of {BARS}")
         if min(songs, latents, width, layers) < 1 or moments < 0:
-            raise ValueError("'songs', 'latents', 'width' and 'layers' have to be above 0, 'moments' not below")
+            raise ValueError("'songs', 'latents', 'width' and 'layers' must be above 0, and 'moments' at least 0")
         if reader and bars > BARS:
-            raise ValueError(f"a 'reader' hears {BARS} bars, and songs have {bars}")
+            raise ValueError(f"a 'reader' needs songs of {BARS} bars, not {bars}")
         self.places = bars // BARS
         self.moments = min(moments, STEPS) or STEPS
         self.onset, self.prior, self.noise, self.beta = onset, prior, noise, beta
@@ -89,33 +90,33 @@ class Nemui(Autoencoder):
             self.role = "generator"  # type: ignore[misc]
         self.firsts = np.array(firsts, np.int64)
         count = len(firsts) or songs
-        # Small where they are held near zero, so that songs that are alike stay together while they part.
+        # Small with `prior`, so that similar songs stay together while the codes spread out.
         self.table = nn.Parameter(torch.randn(count, latents) * ((0.1 if prior else 1.0) / PACE))
         self.register_buffer("rates", rates(bars, beats), persistent=False)
         self.function = Function(latents, 2 * len(self.rates), width, layers, (3 if onset else 1) * GRID.pitches)
         self.reader = Reader(latents) if reader else None
         if prior or onset:
             begin_at_prior(self.function.leave.bias.view(-1, GRID.pitches), 1.0)
-        # What the first songs are, for who judges; their onsets.
+        # Onsets of the first songs, for validation.
         known = torch.zeros(min(KNOWN, count), GRID.pitches, STEPS, dtype=torch.bool)
         self.register_buffer("known", known, persistent=False)
 
     @classmethod
     def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Which stretches of the music are the songs.
+        """Choose the stretches of music that are the songs.
 
         Raises:
-            UserError: there is no stretch so long.
+            UserError: no stretch is long enough.
         """
         bars = settings.get("bars", BARS)
         found = stretches(loops, max(bars // BARS, 1))
         if not len(found):
-            raise UserError(f"there are no {bars} bars on end in the training loops; set 'bars' to less")
+            raise UserError(f"the training loops have no {bars} consecutive bars; set 'bars' lower")
         chosen = np.random.default_rng(0).permutation(found)[: settings.get("songs", 2000)]
         return {"firsts": chosen.tolist()}
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
-        """The function with the codes, and the reader, which has no say in them."""
+        """The function with the codes, and the reader, which does not influence them."""
         if self.reader is None:
             return {"all": self.parameters()}
         return {"all": [self.table, *self.function.parameters()], "reader": self.reader.parameters()}
@@ -123,40 +124,40 @@ class Nemui(Autoencoder):
     # ---- the function ---------------------------------------------------------------------------------------------
 
     def codes_of(self, songs: Tensor) -> Tensor:
-        """The codes (batch, latents) of songs by their number (batch)."""
+        """The codes (batch, latents) of songs given by index (batch)."""
         found: Tensor = self.table[songs] * PACE
         return found
 
     def logits(self, code: Tensor, time: Tensor) -> Tensor:
-        """The logits of pictures, shape (batch, planes, pitches, moments).
+        """Logits of pictures, shape (batch, planes, pitches, moments).
 
         Args:
             code: shape (batch, latents).
-            time: steps from the beginning of the song, shape (batch, moments), or (1, moments).
+            time: steps since the beginning of the song, shape (batch, moments) or (1, moments).
         """
         angles = time[:, :, None] * self.rates
         found: Tensor = self.function(code, torch.cat([torch.sin(angles), torch.cos(angles)], dim=2))
         return found.reshape(*found.shape[:2], -1, GRID.pitches).permute(0, 2, 3, 1).float()
 
     def mean(self, roll: Tensor) -> Tensor:
-        """The codes that the reader finds."""
+        """Codes predicted by the reader."""
         assert self.reader is not None
         found: Tensor = self.reader(roll[:, :2]).float()
         return found
 
     def planes(self, code: Tensor, place: Tensor | None = None) -> Planes:
-        """What codes stand for, at the loops `place` (batch, 1) of their songs, or the first."""
+        """Decode codes, at loop `place` (batch, 1) of their songs; the first by default."""
         time = torch.arange(STEPS, device=code.device, dtype=torch.float32)[None]
         logits = self.logits(code, time if place is None else time + place * STEPS)
         onset, hold, velocity, micro = images.to_planes(torch.sigmoid(logits[:, :2]), velocity=False)
         return onset, hold, torch.sigmoid(logits[:, 2]) if self.onset else velocity, micro
 
-    # ---- learning -------------------------------------------------------------------------------------------------
+    # ---- training -------------------------------------------------------------------------------------------------
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
-        """Loops of known songs, with the number of the song and the place in it; and beside them any, for the reader.
+        """Loops of known songs with song index and place, and for the reader also arbitrary loops.
 
-        A known song is as it is, for a song that is varied is another.
+        Known songs are not augmented, since an augmented song would be a different one.
         """
         if not self.known.any():
             begun = Sample.of(source.loops, self.firsts[: len(self.known)])
@@ -172,13 +173,13 @@ class Nemui(Autoencoder):
         return task
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops, and the moments of them to look at."""
+        """Loops, and the steps to evaluate."""
         moments = rng.permuted(np.tile(np.arange(STEPS), (sample.count, 1)), axis=1)[:, : self.moments]
         roll = torch.from_numpy(in_slots(sample))
         return {"roll": roll, "moments": torch.from_numpy(moments)}
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """The function and the codes by what they make of the known songs; the reader by what its codes stand for."""
+        """Two losses: reconstruction of known songs for function and codes, and of what is read for the reader."""
         if "song" in task:
             code = self.codes_of(task["song"])
             cost = self.cost(code) / self.places
@@ -192,11 +193,11 @@ class Nemui(Autoencoder):
             yield Aim(lost + self.cost(code), part="reader")
 
     def cost(self, code: Tensor) -> Tensor:
-        """Nats of codes under a standard normal prior: what keeps them near zero, and near each other."""
+        """Nats of codes under a standard normal prior; keeps them near zero and near each other."""
         return self.beta / 2 * (code**2).sum(dim=1).mean() if self.prior else code.new_zeros(())
 
     def lost(self, code: Tensor, task: Task, roll: Tensor, place: Tensor) -> Tensor:
-        """What codes do not tell of rolls; of whole loops, reckoned from some moments of them."""
+        """Reconstruction loss of rolls given their codes, extrapolated from the sampled steps to whole loops."""
         moments = task["moments"]
         logits = self.logits(code, (moments + place * STEPS).float())
         starts, hold, loud, _ = roll.unbind(1)
@@ -204,15 +205,15 @@ class Nemui(Autoencoder):
         seen = picture.gather(3, moments[:, None, None].expand(-1, *picture.shape[1:3], -1))
         return reconstruction_loss(logits, seen) * (STEPS / self.moments)
 
-    # ---- what it is worth -----------------------------------------------------------------------------------------
+    # ---- evaluation -----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """What became of the known songs, and of loops that it does not know.
+        """Compute figures on known songs and on unknown loops.
 
-        `onset_f1`: notes of known songs that come back from their codes, decoded by count. `heldout_f1`: likewise of
-        validation loops, by way of the reader. `blend_notes`: notes halfway between two songs, as a share of those of
-        the two, decoded at one half; 0 is silence. `drawn_notes`: likewise of new codes.
+        `onset_f1`: F1 of known songs decoded from their codes, with the true number of notes. `heldout_f1`: the same
+        for validation loops, through the reader. `blend_notes`: notes halfway between two songs at a threshold of one
+        half, relative to those of known songs; 0 is silence. `drawn_notes`: the same for random codes.
         """
         codes = self.table[: len(self.known)] * PACE
         mean, sd = codes.mean(dim=0), codes.std(dim=0)
@@ -230,14 +231,16 @@ class Nemui(Autoencoder):
         return figures
 
     def player(self) -> nn.Module:
-        """The reader and the function side by side; or the function alone."""
+        """The reader and the function side by side, or the function alone."""
         return super().player() if self.reader is not None else _Player(self)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """The codes that it has learnt, and the places of a long song."""
+        """Latent ranges of the trained codes, and the condition `place` for long songs."""
         del train, valid
         codes = (self.table.detach() * PACE).cpu().numpy()
-        description = self.description if self.reader is not None else "Draws new songs from what it knows of others."
+        description = (
+            self.description if self.reader is not None else "Generates new songs from a latent space of known ones."
+        )
         place = Condition("place", 1, (0.0,), f"which loop of the song, 0 to {self.places - 1}")
         return {
             "min_steps": STEPS,
@@ -249,7 +252,7 @@ class Nemui(Autoencoder):
 
 
 def stretches(loops: Loops, count: int) -> NDArray[np.int64]:
-    """The first loop of every stretch of `count` loops that follow each other in a track; none overlaps another."""
+    """First loop of every stretch of `count` consecutive loops of a track; stretches do not overlap."""
     same = (loops.songs[1:] == loops.songs[:-1]) & (loops.tracks[1:] == loops.tracks[:-1])
     follows = np.concatenate([[False], same & (np.diff(loops.starts) == loops.length)])
     begins = np.flatnonzero(~follows)
@@ -265,17 +268,17 @@ class _Player(nn.Module):
         self.net = net
 
     def forward(self, code: Tensor, place: Tensor | None = None) -> Planes:
-        """The planes onset, hold, velocity and micro of `code`, at a place of a long song."""
+        """Return the planes onset, hold, velocity and micro of `code`, at a place of a long song."""
         return self.net.planes(code, place)
 
 
 def _f1(made: NDArray[np.float32], meant: NDArray[np.bool_]) -> float:
-    """F1 of as many of the likeliest onsets as were meant."""
+    """F1 of the likeliest onsets, as many as in the target."""
     found = np.zeros_like(meant)
     found[pick_onsets(made, int(meant.sum()))] = True
     return 2 * float((found & meant).sum()) / max(int(found.sum() + meant.sum()), 1)
 
 
 def _notes(onset: NDArray[np.float32]) -> int:
-    """Onsets of one half and more, in planes of shape (loops, pitches, steps)."""
+    """Number of onsets above one half, in planes of shape (loops, pitches, steps)."""
     return sum(len(pick_onsets(plane)[0]) for plane in onset)

@@ -1,9 +1,9 @@
-"""An LSTM that says which note or chord comes next, after those that came before.
+"""An LSTM that predicts the next note or chord from those before it.
 
-The system that it rebuilds was told the notes and chords of all its music in a row, each as a number, and said the one
-after fifty of them; every one lasted half a beat. Its authors heard no sense of key and no rhythm. Each of the repairs
-is a switch: a chord keeps its pitches, time is told as well, music is told in one key, the place in the bar is known, a
-symbol is a point among others instead of a number, every symbol is learnt from, and music ends where its song does.
+The original read the notes and chords of all its music in one sequence, each as a number, and predicted the next one
+from the last fifty; every one lasted half a beat. Its authors found no sense of key and no rhythm. Each repair is a
+switch: a chord keeps its pitches, time is encoded, music is transposed to one key, the position in the bar is an input,
+a symbol has an embedding instead of a number, every symbol contributes to the loss, and sequences end with their song.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from train.prepare.sources.piece import BAR
 
 BAR_STEPS = GRID.steps(BAR)
 MEMORY = "memory"
-"""The card's one state: for each layer what it says and what it keeps, and then the steps since a bar began."""
+"""The card's only state: hidden and cell state of each layer, then the steps since the bar began."""
 
 
 class NoteLstm(Architecture):
     """The role `sequence` of `rtgen.inference.card`.
 
     Args:
-        vocabulary: the symbols, the first of which is padding; found in the music.
-        symbols: most symbols; rarer chords are told by others.
-        units: of each layer of LSTM.
+        vocabulary: the symbols, the first of which is padding; derived from the music.
+        symbols: maximum size of the vocabulary; rarer chords are spelt with other symbols.
+        units: units of each LSTM layer.
         dense: units of the layer after them.
-        dropout: share of the units that are left out in training.
-        context: symbols in a row that it learns from.
-        embedding: numbers that stand for a symbol; 0: its own number alone, in parts of all.
-        voiced: whether a chord is its pitches, or its pitch classes alone.
-        rhythm: whether time is told, or each note and chord lasts half a beat.
-        in_key: whether music is told in C major or A minor.
-        beat: whether it knows the place in the bar; needs `rhythm`.
-        every: whether it learns to say every symbol, or the last alone.
-        apart: whether what it learns from ends with the song.
+        dropout: dropout rate.
+        context: symbols in a training sequence.
+        embedding: embedding size; 0 uses the symbol's number divided by the size of the vocabulary.
+        voiced: whether a chord is its pitches, or only its pitch classes.
+        rhythm: encode time; otherwise each note or chord lasts half a beat.
+        in_key: transpose music to C major or A minor.
+        beat: add the position in the bar as input; needs `rhythm`.
+        every: compute the loss on every symbol, not only on the last.
+        apart: end training sequences with their song.
     """
 
     role: ClassVar[str] = "sequence"
@@ -86,14 +86,14 @@ class NoteLstm(Architecture):
         self.units = list(units)
         self.embedding = nn.Embedding(len(vocabulary), embedding) if embedding else None
         inputs = [(embedding or 1) + 2 * len(PERIODS) * beat, *units]
-        # The last layer always hears itself.
+        # No recurrent dropout in the last layer.
         drops = [dropout] * (len(units) - 1) + [0.0]
         self.layers = nn.ModuleList(Lstm(*sizes) for sizes in zip(inputs, units, drops, strict=False))
         self.dense = nn.Linear(units[-1], dense)
         self.dropout = nn.Dropout(dropout)
         self.leave = nn.Linear(dense, len(vocabulary))
         self.register_buffer("steps", torch.tensor([float(s) for _, s in vocabulary]), persistent=False)
-        # How often each symbol came after each in training: what the guesses without learning go by.
+        # Bigram counts of the training data, for the baselines.
         self.register_buffer("pairs", torch.zeros(len(vocabulary), len(vocabulary), dtype=torch.int32))
 
     @classmethod
@@ -105,9 +105,9 @@ class NoteLstm(Architecture):
     # ---- the network ------------------------------------------------------------------------------------------------
 
     def forward(self, symbol: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits (batch, time, symbols) of what follows each symbol (batch, time), and the memory after them.
+        """Logits (batch, time, symbols) after each symbol (batch, time), and the final state.
 
-        A song begins with a memory of zeros, shape (batch, numbers).
+        A song starts with a state of zeros, shape (batch, numbers).
         """
         *states, at = torch.split(memory, [*(u for u in self.units for _ in range(2)), 1], dim=1)
         if self.embedding is not None:
@@ -126,34 +126,32 @@ class NoteLstm(Architecture):
         return logits, torch.cat([*after, at], dim=1)
 
     def nothing(self, count: int) -> Tensor:
-        """The memory before anything was heard."""
+        """The initial state."""
         return torch.zeros(count, self.remembered, device=self.device)
 
     @property
     def remembered(self) -> int:
-        """Numbers in the memory."""
+        """Size of the state."""
         return 2 * sum(self.units) + 1
 
     # ---- the task ---------------------------------------------------------------------------------------------------
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Not to be had: single loops are no songs.
+        """Not supported: it needs songs, not single loops.
 
         Raises:
-            NotImplementedError: always; `draw` has songs.
+            NotImplementedError: always; use `draw`.
         """
         raise NotImplementedError
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
-        """Music from `count` loops on: `symbol`, one more than the context, with padding after the end.
+        """Make sequences that start at `count` random loops: `symbol`, one longer than the context, padded at the end.
 
         Raises:
-            UserError: the loops are to be varied, other than by transposition.
+            UserError: an augmentation other than transposition is configured.
         """
         if replace(source.augmentation or Augmentation(), transpose=False) != Augmentation():
-            raise UserError(
-                "note_lstm follows songs and cannot vary their loops; leave 'transpose' alone as augmentation"
-            )
+            raise UserError("note_lstm trains on whole songs; 'transpose' is the only augmentation it supports")
         symbol = np.zeros((count, self.context + 1), np.int64)
         for row, first in zip(symbol, source.pick(count, rng), strict=True):
             up = int(rng.integers(-5, 7)) if source.augmentation and source.augmentation.transpose else 0
@@ -164,7 +162,7 @@ class NoteLstm(Architecture):
         return {"symbol": torch.from_numpy(symbol)}
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """One: the cross-entropy of what comes next."""
+        """One loss: the cross-entropy of the next symbol."""
         heard, wanted = self._split(task)
         logits, _ = self(heard, self.nothing(len(heard)))
         if self.training:
@@ -172,7 +170,7 @@ class NoteLstm(Architecture):
         yield Aim(F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), ignore_index=0))
 
     def _split(self, task: Task) -> tuple[Tensor, Tensor]:
-        """What is heard, and what is wanted after each symbol of it, 0 where nothing is."""
+        """Split into inputs and targets; a target of 0 is not counted."""
         heard, wanted = task["symbol"][:, :-1], task["symbol"][:, 1:]
         if not self.every:
             later = F.pad(wanted[:, 1:], (0, 1))
@@ -185,13 +183,13 @@ class NoteLstm(Architecture):
         one = torch.ones_like(before[there], dtype=torch.int32)
         self.pairs.index_put_((before[there], after[there]), one, accumulate=True)
 
-    # ---- what it is worth -------------------------------------------------------------------------------------------
+    # ---- evaluation -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """Bits that a symbol takes, and how often the likeliest is right; beside guesses from the same training music.
+        """Bits per symbol and accuracy, of the model and of baselines counted in the same training music.
 
-        `bits_a_note` counts the symbols of a note and of the wait before it together, so it compares vocabularies.
+        `bits_a_note` counts a note together with the wait before it, so it can be compared across vocabularies.
         """
         rng = np.random.default_rng(0)
         found: dict[str, list[Tensor]] = {}
@@ -218,15 +216,15 @@ class NoteLstm(Architecture):
         return {"loss": figures["bits"] * float(np.log(2)), **figures, **per_note}
 
     def _notes(self, symbol: Tensor) -> Tensor:
-        """How many notes each symbol strikes."""
+        """Number of notes that each symbol strikes."""
         return torch.tensor([len(pitches) for pitches, _ in self.vocabulary], device=symbol.device)[symbol]
 
     def player(self) -> nn.Module:
-        """Itself."""
+        """The network itself."""
         return self
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Its vocabulary, its memory and its figures."""
+        """Vocabulary, state and metrics."""
         del train
         return {
             "description": "Continues what was played, note by note and chord by chord.",

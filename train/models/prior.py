@@ -1,8 +1,7 @@
-"""Which codes there are, given some attributes: what new loops are drawn from.
+"""A learned prior of latent codes, conditioned on attributes (Dinh et al., Density Estimation Using Real NVP, 2017).
 
-The codes of real loops are no normal distribution, so most of what is drawn from one is unlike any music. A chain of
-invertible layers is taught to turn the codes into normal noise (Dinh and others, Density Estimation Using Real NVP,
-2017); turned round, it makes codes of noise.
+The codes of real loops are not normally distributed, so most samples of a normal distribution are unlike any music. A
+chain of invertible layers learns to map the codes to normal noise; inverted, it maps noise to codes.
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 STEEP = 2.0
-"""Largest logarithm of a scale in a layer."""
+"""Largest log-scale of a layer."""
 
 
 class Flow(nn.Module):
-    """Invertible layers; each changes every other number by what the rest and the attributes say.
+    """A normalising flow; each layer changes half of the numbers, given the other half and the attributes.
 
     Args:
-        size: numbers of what is drawn.
-        known: numbers that it depends on.
+        size: size of a sample.
+        known: size of the condition.
         hidden: units within a layer.
-        layers: how many, of which each second one changes the same numbers.
+        layers: number of layers; the changed half alternates.
     """
 
     def __init__(self, size: int, known: int, hidden: int = 192, layers: int = 6) -> None:
@@ -36,7 +35,7 @@ class Flow(nn.Module):
             nn.init.zeros_(weights)
 
     def nats(self, x: Tensor, known: Tensor) -> Tensor:
-        """How unlikely codes (batch, size) are, given attributes (batch, known); shape (batch), up to a constant."""
+        """Negative log-likelihood (batch) of codes (batch, size), given attributes (batch, known), up to a constant."""
         z = (x - self.mean(known)) * torch.exp(-self.scale)
         log_slope = -self.scale.sum().expand(len(x))
         for i, layer in enumerate(self.layers):
@@ -48,7 +47,7 @@ class Flow(nn.Module):
         return found
 
     def forward(self, noise: Tensor, known: Tensor) -> Tensor:
-        """Codes (batch, size) of normal noise (batch, size), given attributes (batch, known)."""
+        """Codes (batch, size) from normal noise (batch, size), given attributes (batch, known)."""
         z = noise
         for i in reversed(range(len(self.layers))):
             kept, changed = self._split(z, i)
@@ -73,7 +72,7 @@ class Flow(nn.Module):
 
 def _layer(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     last = nn.Linear(hidden, outputs)
-    # At first nothing is changed.
+    # Starts as the identity.
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last)

@@ -1,7 +1,7 @@
-"""What recurrent networks share: LSTM layers that can also be exported at any length, and clocks of the bar.
+"""LSTM layers (Hochreiter and Schmidhuber, 1997) that can be exported at any length, and clock features of the bar.
 
-torch's exporter writes the number of steps that it was shown into the graph of an `nn.LSTM`. So in an export the layer
-says itself which ONNX operator it is.
+torch's exporter fixes the number of time steps in the graph of an `nn.LSTM`, so in an export the layer emits the ONNX
+operator itself.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 PERIODS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""How often the clocks that tell the place in the bar go round in it: the bar down to sixteenths and triplets."""
+"""Turns per bar of the clocks that encode the position: from the whole bar down to sixteenths and triplets."""
 _GATES = (0, 3, 1, 2)
-"""ONNX's order of the gates (input, output, forget, cell), in torch's (input, forget, cell, output)."""
+"""ONNX's order of the gates (input, output, forget, cell), as indices into torch's (input, forget, cell, output)."""
 
 
 class Lstm(nn.Module):
-    """A layer: (batch, time, inputs) -> (batch, time, units).
+    """An LSTM layer: (batch, time, inputs) -> (batch, time, units).
 
     Args:
-        inputs: numbers in a step.
-        units: of the layer.
-        dropout: share of the units that do not hear themselves again in a step of training, the same for a whole batch
-            (Gal and Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks, 2016).
+        inputs: numbers per step.
+        units: units of the layer.
+        dropout: rate of recurrent dropout in training, with one mask for a whole batch and all steps (Gal and
+            Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks, 2016).
     """
 
     def __init__(self, inputs: int, units: int, dropout: float = 0.0) -> None:
@@ -32,16 +32,16 @@ class Lstm(nn.Module):
         self.dropout = dropout
         self.layer = nn.LSTM(inputs, units, batch_first=True)
         with torch.no_grad():
-            # At first it forgets little (Jozefowicz and others, An Empirical Exploration of Recurrent Networks, 2015).
+            # A forget bias of 1 (Jozefowicz et al., An Empirical Exploration of Recurrent Network Architectures, 2015).
             self._weights()["bias_ih_l0"][units : 2 * units] = 1
 
     def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What it says at each step, and its two states afterwards; a state has the shape (batch, units)."""
+        """Return the outputs of all steps and the two final states; a state has shape (batch, units)."""
         if torch.onnx.is_in_onnx_export():
             return self._operator(x, hidden, cell)
         state = hidden[None], cell[None]
         if self.training and self.dropout:
-            # Who is not heard by any unit has a column of zeros.
+            # A dropped unit has a column of zeros.
             kept = nn.functional.dropout(torch.ones(self.units, device=x.device), self.dropout)
             weights = {"weight_hh_l0": self._weights()["weight_hh_l0"] * kept}
             y, (hidden, cell) = functional_call(self.layer, weights, (x, state))
@@ -69,16 +69,16 @@ class Lstm(nn.Module):
 
 
 def _in_order(weights: Tensor) -> Tensor:
-    """Weights of torch's gates in the order that ONNX has them in."""
+    """Reorder weights from torch's gate order to ONNX's."""
     ordered: Tensor = weights.reshape(4, -1)[list(_GATES)].reshape(weights.shape)
     return ordered
 
 
 def clocks(turn: Tensor) -> Tensor:
-    """The place in a bar as hands of clocks that go round in it once, twice and so on: (...) -> (..., 2 clocks).
+    """Position in the bar as sine and cosine of clocks with the turns of `PERIODS`: (...) -> (..., 2 * clocks).
 
     Args:
-        turn: what share of the bar is over.
+        turn: position as a fraction of the bar.
     """
     turns = 2 * torch.pi * turn.unsqueeze(-1) * turn.new_tensor(PERIODS)
     return torch.cat([torch.sin(turns), torch.cos(turns)], dim=-1)

@@ -1,4 +1,4 @@
-"""What a denoiser is worth while it is trained: how much nearer damaged loops come to what was meant."""
+"""Validation of denoisers during training: note F1 of damaged loops after repair, and threshold tuning."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from train.models.base import JUDGED, Source
 from train.models.images import Planes
 
 THRESHOLDS = tuple(round(0.3 + 0.02 * i, 2) for i in range(18))
-"""Onset thresholds to choose from."""
+"""Candidate onset thresholds."""
 TUNED = 800
-"""Loops that a threshold is chosen by: of fewer it would be chosen by chance."""
+"""Loops used to tune a threshold; with fewer the choice would be noise."""
 HARMLESS = 0.98
 """Note F1 that undamaged loops must keep."""
 Denoise = Callable[[Tensor, Tensor, Tensor], Planes]
-"""Roll, mask and phase, as the role wants them, to the planes of a roll."""
+"""Maps roll, mask and phase, as defined by the role, to the planes of a roll."""
 
 
 def validation(source: Source, most: int = JUDGED, *, in_key: bool = False) -> tuple[Sample, Sample]:
-    """A fixed draw of loops, `most` at most: damaged as in the evaluation, and as meant.
+    """A fixed sample of at most `most` loops: damaged as in the evaluation, and the originals.
 
-    With `in_key` all is moved from the key that the damaged loop seems to be in to C major or A minor.
+    With `in_key` both are transposed to C major or A minor from the estimated key of the damaged loop.
     """
     rng = np.random.default_rng(0)
     meant = source.take(rng.permutation(len(source.loops))[:most], rng)
@@ -44,7 +44,7 @@ def validation(source: Source, most: int = JUDGED, *, in_key: bool = False) -> t
 
 @torch.no_grad()
 def answers(denoise: Denoise, heard: Sample, device: torch.device) -> list[Roll]:
-    """What a denoiser makes of whole loops."""
+    """Run a denoiser on whole loops, with nothing hidden."""
     rolls = torch.from_numpy(batch.rasterise(heard.notes, heard.count, heard.length)).to(device)
     found: list[Roll] = []
     for roll in torch.split(rolls, 64):
@@ -55,13 +55,13 @@ def answers(denoise: Denoise, heard: Sample, device: torch.device) -> list[Roll]
 
 
 def repaired_f1(rolls: Sequence[Roll], heard: Sample, meant: Sample, threshold: float) -> float:
-    """Mean exact note F1 of the loops `heard`, repaired after `rolls`, against `meant`."""
+    """Mean exact note F1 of the loops `heard`, repaired with `rolls`, against `meant`."""
     pairs = zip(heard.loops(), meant.loops(), rolls, strict=True)
     return float(np.mean([note_f1(clean(played, roll, GRID, threshold), goal, GRID) for played, goal, roll in pairs]))
 
 
 def played_f1(heard: Sample, meant: Sample) -> float:
-    """Mean exact note F1 of the loops `heard` as they are, against `meant`."""
+    """Mean exact note F1 of the loops `heard`, unrepaired, against `meant`."""
     pairs = zip(heard.loops(), meant.loops(), strict=True)
     return float(np.mean([note_f1(played, goal, GRID) for played, goal in pairs]))
 
@@ -74,7 +74,7 @@ def tune(
     *,
     in_key: bool = False,
 ) -> float:
-    """The onset threshold with the best note F1 on damaged loops, of those that leave undamaged ones alone."""
+    """Find the onset threshold with the best note F1 on damaged loops among those that leave undamaged loops alone."""
     heard, meant = validation(valid, TUNED, in_key=in_key)
     of_heard, of_meant = (answers(denoise, sample, device) for sample in (heard, meant))
     harmless = [t for t in thresholds if repaired_f1(of_meant, meant, meant, t) >= HARMLESS]

@@ -1,7 +1,7 @@
-"""Songs as streams of notes, for a model that says one note after the other.
+"""Songs as streams of notes, for a model that predicts one note at a time.
 
-A note is four choices: how long after the one before it is struck, its pitch, how long it sounds and how loud it is.
-Beside them a model is told what was struck a few bars ago, and what the two bars before these were like.
+A note is four choices: time since the last note, pitch, duration and velocity. Further inputs are what was struck a few
+bars ago and a summary of the two bars before the current ones.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from train.loops.keys import lifted, lifts
 from train.loops.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY
 
 AHEAD = 12
-"""Most loops in a row that are told at once."""
+"""Maximum number of consecutive loops in a stretch."""
 RHYTHM = 24
-"""Steps ahead of which a model is told whether anything was struck then, so many bars ago."""
+"""Steps of rhythmic look-ahead into what was struck some bars ago."""
 CHORD = 9
-"""Notes of a chord that are looked back at."""
+"""Limit on the notes of a chord that are tracked."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Some stretches of songs, padded behind to the same number of notes.
+    """Stretches of songs, padded at the end to the same number of notes.
 
     Args:
-        note: the classes of shift, pitch, duration and velocity, shape (streams, notes, 4).
-        place: step in the bar at which each is struck, and steps in the bar; shape (streams, notes, 2).
-        step: at which each is struck, from the beginning of the stretch, shape (streams, notes).
-        struck: the class of the duration, plus 1, where a note is struck; shape (streams, pitches, steps).
-        context: what is known of the two bars before those that a note is in, shape (streams, notes, numbers).
+        note: classes of shift, pitch, duration and velocity, shape (streams, notes, 4).
+        place: step in the bar of each onset, and steps in the bar; shape (streams, notes, 2).
+        step: step of each onset from the beginning of the stretch, shape (streams, notes).
+        struck: duration class plus 1 where a note is struck, else 0; shape (streams, pitches, steps).
+        context: summary of the two bars before those of the note, shape (streams, notes, numbers).
         there: 1 where there is a note, shape (streams, notes).
-        loud: 1 where its loudness was played by somebody, shape (streams, notes).
+        loud: 1 where the velocity was actually played, shape (streams, notes).
     """
 
     note: Ints
@@ -53,7 +53,7 @@ class Streams:
 
 
 def stretch(loops: Loops, first: int, most: int) -> int:
-    """The loop after the last of those from `first` on that follow each other in a track; `most` at most."""
+    """End index of the run of consecutive loops of a track that starts at `first`; at most `most` loops."""
     some = slice(first, first + most)
     same = [x[some] == x[first] for x in (loops.sets, loops.songs, loops.tracks, loops.bars)]
     other = np.flatnonzero(~np.all(same, axis=0))
@@ -61,21 +61,21 @@ def stretch(loops: Loops, first: int, most: int) -> int:
 
 
 def told(loops: Loops, firsts: Ints, notes: int, rng: Generator | None = None, most: int = AHEAD) -> Streams:
-    """Stretches from loops on, each moved into C major or A minor.
+    """Encode stretches that start at given loops, each transposed to C major or A minor.
 
     Args:
-        loops: of songs, in order, with all that comes back.
-        firsts: where the stretches begin.
-        notes: how many of each are told.
-        rng: what moves some stretches by an octave; None moves none.
-        most: loops in a row.
+        loops: songs in order, with repeated loops.
+        firsts: first loop of each stretch.
+        notes: number of notes of each.
+        rng: shifts some stretches by an octave; None shifts none.
+        most: maximum number of consecutive loops.
     """
     ends = [stretch(loops, int(first), most) for first in firsts]
     counts = np.array([end - first for first, end in zip(firsts, ends, strict=True)])
     indices = np.concatenate([np.arange(first, end) for first, end in zip(firsts, ends, strict=True)])
     flat = loops.take(indices)
     stream = np.repeat(np.arange(len(firsts)), counts)
-    # Each stretch has one key.
+    # One key per stretch.
     whole = flat.copy()
     whole[:, LOOP] = stream[flat[:, LOOP]]
     up = lifts(whole, len(firsts))
@@ -87,7 +87,7 @@ def told(loops: Loops, firsts: Ints, notes: int, rng: Generator | None = None, m
 
 
 def _habits(flat: NDArray[np.int32], count: int, loops: Loops) -> tuple[Floats, Floats]:
-    """How often each sixteenth of the bar is struck, and each pitch class; rows add up to 1; by loop."""
+    """Share of notes on each sixteenth of the bar, and share of time of each pitch class; a row per loop, sum 1."""
     bar = loops.bars[0]
     sixteenth = np.rint((flat[:, ONSET] % bar) / GRID.step / 3).astype(int) % 16
     groove = np.bincount(flat[:, LOOP] * 16 + sixteenth, minlength=count * 16)
@@ -133,7 +133,7 @@ def _streams(loops: Loops, indices: Ints, stream: Ints, flat: NDArray[np.int32],
     struck[row, pitch, step] = duration + 1
     context = np.zeros((count, notes, CONTEXT), np.float32)
     loop = flat[:, LOOP]
-    # What came two bars before: the loop before in the stretch, if it ends where this one begins.
+    # The two bars before: the previous loop of the stretch, if it ends where this one begins.
     follows = ~firsts & (begins == np.concatenate([[0], begins[:-1]]) + length)
     context[row, nth] = np.where(follows[loop, None], known[loop - 1], 0)
     there = np.zeros((count, notes), np.float32)
@@ -144,13 +144,13 @@ def _streams(loops: Loops, indices: Ints, stream: Ints, flat: NDArray[np.int32],
 
 
 def lag_steps(place: Floats) -> Ints:
-    """Steps back to what came so many bars before, shape (..., lags), of places (..., 2)."""
+    """Steps back by each number of bars, shape (..., lags), from positions (..., 2)."""
     found: Ints = (place[..., 1:] * np.array(LAGS)).astype(np.int64)
     return found
 
 
 def lesson(told: Streams, echo: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-    """What is heard, and what follows; with what was struck some bars ago in those streams that `echo` names."""
+    """Make inputs and targets; only the streams marked in `echo` get what was struck some bars ago."""
     struck = told.struck * echo[:, None, None]
     lags = lag_steps(told.place[:, :-1])
     now, following = told.step[:, :-1], told.step[:, 1:]
@@ -158,14 +158,14 @@ def lesson(told: Streams, echo: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
     steps = struck.shape[2]
 
     def ago(at: Ints) -> NDArray[np.uint8]:
-        """The columns at steps (streams, notes, ...), nothing where there are none: (streams, notes, ..., p)."""
+        """The columns at steps (streams, notes, ...), empty out of range: (streams, notes, ..., pitches)."""
         inside = (at >= 0) & (at < steps)
         rows = row.reshape(-1, *[1] * (at.ndim - 1))
         found = struck[rows, :, np.clip(at, 0, steps - 1)]
         kept: NDArray[np.uint8] = found * inside[..., None]
         return kept
 
-    # What comes after now must not be seen, even if the lag is short.
+    # Steps after the current note must not leak, even if the lag is short.
     ahead = np.arange(1, RHYTHM + 1)
     anything = np.any(struck, axis=1)
     at = now[:, :, None, None] - lags[..., None] + ahead

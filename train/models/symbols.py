@@ -1,6 +1,6 @@
-"""Music as symbols: which there are, how a song is told in them, and what guesses without learning are worth.
+"""Songs as symbols: vocabularies, encoding and baseline predictors.
 
-How notes become symbols stands in `rtgen.inference.sequence`, because what plays has to tell music as it was told here.
+The conversion from notes to symbols is in `rtgen.inference.sequence`, since training and playing must agree on it.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from train.loops.dataset import Loops
 from train.loops.sample import DURATION, GRID, PITCH
 
 WAITS = (*range(1, 13), 18, 24, 36, 48)
-"""Steps that can be waited at once."""
+"""Available waits, in steps."""
 HALF_BEAT = GRID.steps_per_beat // 2
 MIDDLE_C = 60
 AHEAD = 12
-"""Most loops in a row that are told at once."""
+"""Maximum number of consecutive loops in a sequence."""
 COUNTED = 10_000
-"""Loops that the vocabulary is counted in."""
+"""Maximum number of loops counted for the vocabulary."""
 Vocabulary = Sequence[tuple[Sequence[int], int]]
-"""Pitches and steps of each symbol, by number; as lists, they can stand in a checkpoint."""
+"""Pitches and steps of each symbol, by number; lists, so that they can be stored in a checkpoint."""
 
 
 def book_of(vocabulary: Vocabulary) -> Book:
-    """A vocabulary to look up in."""
+    """Look-up tables of a vocabulary."""
     return Book(Card("", "sequence", vocabulary=symbols_of(vocabulary)))
 
 
 def symbols_of(vocabulary: Vocabulary) -> tuple[Symbol, ...]:
-    """A vocabulary as it stands on a card."""
+    """A vocabulary in the form of the card."""
     return tuple(Symbol(tuple(pitches), steps) for pitches, steps in vocabulary)
 
 
 def count(loops: Loops, size: int, *, voiced: bool, rhythm: bool, in_key: bool) -> list[tuple[list[int], int]]:
-    """The vocabulary that tells some music best; symbol 0 is padding.
+    """Choose the vocabulary for some music by frequency; symbol 0 is padding.
 
     Args:
         loops: the music.
-        size: symbols, if there are so many; with `rhythm` all waits and all single notes are among them.
+        size: maximum number of symbols; with `rhythm` all waits and all single notes are always included.
         voiced: whether a chord is its pitches, or its pitch classes in the octave of middle C.
-        rhythm: whether time is told by waits, or not at all: each strike lasts half a beat.
-        in_key: whether music is told in C major or A minor.
+        rhythm: encode time as waits; otherwise each strike lasts half a beat.
+        in_key: transpose to C major or A minor.
     """
     found: Counter[tuple[int, ...]] = Counter()
     for i in np.unique(np.linspace(0, len(loops) - 1, min(len(loops), COUNTED)).astype(int)):
@@ -58,7 +58,7 @@ def count(loops: Loops, size: int, *, voiced: bool, rhythm: bool, in_key: bool) 
     padding: list[tuple[list[int], int]] = [([], 0)]
     if not rhythm:
         return padding + [(list(pitches), HALF_BEAT) for pitches, _ in found.most_common(size - 1)]
-    # Any note can be told, so any chord can.
+    # With all single notes, any chord can be spelt.
     fixed: list[tuple[list[int], int]] = [([], steps) for steps in WAITS]
     fixed += [([pitch], 0) for pitch in range(GRID.pitch_low, GRID.pitch_high + 1)]
     chords = [(list(pitches), 0) for pitches, _ in found.most_common() if len(pitches) > 1]
@@ -72,16 +72,16 @@ def _named(pitches: frozenset[int], voiced: bool) -> tuple[int, ...]:
 
 
 def told(loops: Loops, first: int, symbols: int, book: Book, *, in_key: bool, apart: bool, up: int = 0) -> list[int]:
-    """Music from loop `first` on, in up to so many symbols.
+    """Encode music from loop `first` on, in at most so many symbols.
 
     Args:
         loops: the music.
-        first: where to begin.
-        symbols: most.
+        first: first loop.
+        symbols: maximum number of symbols.
         book: the vocabulary.
-        in_key: whether it is moved into C major or A minor.
-        apart: whether it ends with the song.
-        up: semitones to move it by, if not into a key.
+        in_key: transpose to C major or A minor.
+        apart: end with the song.
+        up: semitones to transpose by, without `in_key`.
     """
     end = first + in_a_row(loops, first) if apart else min(first + AHEAD, len(loops))
     up = lift(loops, first, end) if in_key else up
@@ -93,13 +93,13 @@ def told(loops: Loops, first: int, symbols: int, book: Book, *, in_key: bool, ap
 
 
 def loop_at(loops: Loops, number: int) -> Loop:
-    """One of the loops."""
+    """A single loop by index."""
     rows = loops.notes[loops.offsets[number] : loops.offsets[number + 1], 1:]
     return Loop(loops.length, tuple(Note(*row) for row in rows.tolist()), int(loops.bars[number]))
 
 
 def in_a_row(loops: Loops, first: int) -> int:
-    """How many of the loops from `first` on are of the same track of the same song; `AHEAD` at most."""
+    """Number of loops from `first` on in the same track of the same song; at most `AHEAD`."""
     some = slice(first, first + AHEAD)
     same = [x[some] == x[first] for x in (loops.sets, loops.songs, loops.tracks)]
     other = np.flatnonzero(~np.all(same, axis=0))
@@ -107,21 +107,21 @@ def in_a_row(loops: Loops, first: int) -> int:
 
 
 def lift(loops: Loops, first: int, end: int) -> int:
-    """Semitones from the key of some loops in a row to C major or A minor."""
+    """Semitones from the key of consecutive loops to C major or A minor."""
     notes = loops.notes[loops.offsets[first] : loops.offsets[end]]
     weights = np.bincount(notes[:, PITCH] % 12, weights=notes[:, DURATION], minlength=12)
     scale = key.estimate(Note(0, i, max(int(weight), 1), 1) for i, weight in enumerate(weights))
     return into_c(scale) if scale else 0
 
 
-# ---- guesses without learning ---------------------------------------------------------------------------------------
+# ---- baselines ------------------------------------------------------------------------------------------------------
 
 
 def unigram(pairs: Tensor) -> Tensor:
-    """How likely each symbol is, if nothing is known of the one before; (symbols).
+    """Unigram probabilities of the symbols; shape (symbols).
 
     Args:
-        pairs: how often each symbol came after each, (symbols, symbols); the later one is the column.
+        pairs: bigram counts, (symbols, symbols); the column is the later symbol.
     """
     counts = pairs.sum(dim=0).double() + 1
     counts[0] = 0
@@ -129,10 +129,9 @@ def unigram(pairs: Tensor) -> Tensor:
 
 
 def markov(pairs: Tensor, before: Tensor) -> Tensor:
-    """How likely each symbol is after those `before` (any shape), by the counts of pairs; (..., symbols).
+    """Bigram probabilities after the symbols `before` (any shape); shape (..., symbols).
 
-    Smoothed with the unigram by as much as new symbols came after the one before (Witten and Bell, The Zero-Frequency
-    Problem, 1991).
+    Backs off to the unigram with Witten-Bell smoothing (Witten and Bell, The Zero-Frequency Problem, 1991).
     """
     rows = pairs[before].double()
     seen, kinds = rows.sum(dim=-1, keepdim=True), (rows > 0).sum(dim=-1, keepdim=True)

@@ -1,8 +1,8 @@
-"""What all models with a code share: how they play, are judged, and say on the card which codes there are.
+"""Base classes of models with a latent code: `Autoencoder` (playing, validation, card) and `Vae` (training).
 
-`Autoencoder` asks for two ways, from a loop to its code and from a code to a loop. `Vae` learns both by the evidence
-lower bound (Kingma and Welling, Auto-Encoding Variational Bayes, 2014), with what is known to keep it from its two
-failures: to answer silence, which is right in 99.6 % of all cells, and to ignore its code.
+`Vae` maximises the evidence lower bound (Kingma and Welling, Auto-Encoding Variational Bayes, 2014). Its options
+counter two known failures: predicting silence, which is right in 99.6 % of all cells, and ignoring the code (posterior
+collapse).
 """
 
 from __future__ import annotations
@@ -32,48 +32,48 @@ from train.models.images import Planes
 
 STEPS = GRID.steps(LENGTH)
 CODED = 4096
-"""Training loops that the card's ranges are taken from."""
+"""Training loops from which the card's latent ranges are taken."""
 ACTIVE = 0.02
-"""Divergence (nats) from which a dimension of the code says something."""
+"""KL divergence (nats) above which a latent dimension counts as active."""
 PRIOR = (-3.2, -5.5, 0.3)
-"""Log-odds that a cell of music sounds, or that a note begins in it; and of the usual velocity."""
+"""Log-odds that a cell of real music sounds and that a note starts in it; logit of the usual velocity."""
 SOUNDING = 0.2
-"""How much a cell that sounds counts, where the onsets are told apart from it."""
+"""Loss weight of sounding cells where onsets have a plane of their own."""
 LOUDNESS = 2.0
-"""How much the squared error of a velocity (0-1) counts beside the cross-entropy of the onsets."""
+"""Loss weight of the squared velocity error (0-1), relative to the cross-entropy of the onsets."""
 
 
 class Autoencoder(Architecture):
-    """A network with a code: the role `autoencoder` of `rtgen.inference.card`."""
+    """A network with a latent code, for the role `autoencoder` of `rtgen.inference.card`."""
 
     role: ClassVar[str] = "autoencoder"
     better: ClassVar[tuple[str, str]] = ("onset_f1", "max")
-    description: ClassVar[str] = "Varies loops, blends them and draws new ones, by a code of a few numbers."
+    description: ClassVar[str] = "Varies loops, blends them and generates new ones from a latent code."
 
     @abstractmethod
     def mean(self, roll: Tensor) -> Tensor:
-        """The codes (batch, latents) of rolls (batch, 4, pitches, steps)."""
+        """Encode rolls (batch, 4, pitches, steps) as codes (batch, latents)."""
 
     @abstractmethod
     def planes(self, code: Tensor) -> Planes:
-        """What codes (batch, latents) stand for."""
+        """Decode codes (batch, latents)."""
 
     def player(self) -> nn.Module:
-        """Both ways side by side."""
+        """Encoder and decoder side by side."""
         return _Player(self)
 
     @torch.no_grad()
     def judge(self, source: Source) -> dict[str, float]:
-        """The losses, and `onset_f1`: how many notes of a loop come back from its code.
+        """Compute the losses, and `onset_f1`: note F1 of loops against their reconstructions.
 
-        They are decoded as the daemon decodes them: as many as were played, the likeliest.
+        Reconstructions are decoded as in play: the likeliest notes, as many as the loop has.
         """
         rng = np.random.default_rng(0)
         heard = source.take(rng.permutation(len(source.loops))[:JUDGED], rng)
         return {**super().judge(source), "onset_f1": reconstruction_f1(self, heard)}
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """The one length that it knows, and its codes."""
+        """Loop length, description and latent ranges."""
         del valid
         chosen = np.random.default_rng(0).permutation(len(train.loops))[:CODED]
         codes = self.codes(Sample.of(train.loops, chosen))
@@ -86,7 +86,7 @@ class Autoencoder(Architecture):
 
     @torch.no_grad()
     def codes(self, sample: Sample) -> NDArray[np.float32]:
-        """The codes of loops, shape (loops, latents)."""
+        """Encode loops; shape (loops, latents)."""
         rolls = torch.from_numpy(in_slots(sample))
         return np.concatenate([self.mean(some.to(self.device)).cpu().numpy() for some in torch.split(rolls, 256)])
 
@@ -97,14 +97,14 @@ class _Player(nn.Module):
         self.net = net
 
     def forward(self, roll: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The code of `roll`, and the planes onset, hold, velocity and micro of `code`."""
+        """Return the code of `roll`, and the planes onset, hold, velocity and micro of `code`."""
         return (self.net.mean(roll), *self.net.planes(code))
 
 
 def latents_of(codes: NDArray[np.float32]) -> tuple[Latent, ...]:
-    """The dimensions of a code, as loops (shape (loops, latents)) use them: from the 2nd to the 98th percentile."""
+    """Latent dimensions for the card; ranges from the 2nd to the 98th percentile of `codes` (loops, latents)."""
     low, high = np.quantile(codes, [0.02, 0.98], axis=0)
-    # A dimension that says nothing is still a range.
+    # A collapsed dimension still needs a non-empty range.
     high = np.maximum(high, low + 1e-3)
     mean, sd = codes.mean(axis=0), np.maximum(codes.std(axis=0), 1e-3)
     values = np.stack([low, high, mean, sd], axis=1).astype(float).round(5)
@@ -113,7 +113,7 @@ def latents_of(codes: NDArray[np.float32]) -> tuple[Latent, ...]:
 
 @torch.no_grad()
 def reconstruction_f1(net: Autoencoder, heard: Sample) -> float:
-    """Mean note F1 (pitch and onset to the step) of loops against what their own codes stand for."""
+    """Mean note F1 (pitch, and onset to the step) of loops against their reconstructions."""
     rolls, loops, columns = torch.from_numpy(in_slots(heard)), heard.loops(), slotted(heard)
     scores: list[float] = []
     for first in range(0, heard.count, 64):
@@ -131,19 +131,19 @@ def reconstruction_f1(net: Autoencoder, heard: Sample) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """What a VAE sees and wants; the defaults are the plain one, without any repair.
+    """Inputs and loss terms of a VAE; the defaults are the plain VAE without any repair.
 
     Args:
-        onset: whether there is a plane of onsets beside what sounds, so that repeated notes stay apart.
-        velocity: whether it learns how loud each onset is; needs `onset`.
-        prior_bias: whether it begins by answering music's own density in every cell.
-        positive: how many times a cell with a note counts as much as one without. The player takes it out again.
-        free_bits: nats that each dimension of the code may say at no cost (Kingma et al., Improved Variational
-            Inference with Inverse Autoregressive Flow, 2016).
-        beta: what a nat of the code costs, in nats of the loss (Higgins et al., beta-VAE, 2017).
-        anneal: steps in which that cost grows from nothing (Bowman et al., Generating Sentences from a Continuous
-            Space, 2016).
-        masked: whether what is padding is left out of the loss.
+        onset: add an onset plane beside the hold plane, so that repeated notes stay apart.
+        velocity: predict the velocity at each onset; needs `onset`.
+        prior_bias: initialise the output biases to the note density of real music.
+        positive: loss weight of cells with a note relative to cells without; undone when playing.
+        free_bits: nats per latent dimension that cost nothing (Kingma et al., Improved Variational Inference with
+            Inverse Autoregressive Flow, 2016).
+        beta: weight of the KL divergence (Higgins et al., beta-VAE, 2017).
+        anneal: steps over which that weight grows from 0 (Bowman et al., Generating Sentences from a Continuous Space,
+            2016).
+        masked: leave padding out of the loss.
     """
 
     onset: bool = False
@@ -156,24 +156,24 @@ class Repairs:
     masked: bool = False
 
     def __post_init__(self) -> None:
-        """Checks that they go together."""
+        """Check that the options are consistent."""
         if self.velocity and not self.onset:
             raise ValueError("'velocity' needs 'onset'")
         if self.positive <= 0 or min(self.free_bits, self.beta, self.anneal) < 0:
-            raise ValueError("'positive' has to be above 0, 'free_bits', 'beta' and 'anneal' not below")
+            raise ValueError("'positive' must be above 0, and 'free_bits', 'beta' and 'anneal' at least 0")
 
     @property
     def planes(self) -> int:
-        """Planes of what it sees and draws: what sounds, onsets, velocities."""
+        """Planes of input and output: hold, onset, velocity."""
         return 1 + self.onset + self.velocity
 
 
 class Vae(Autoencoder):
-    """A variational autoencoder: a subclass brings `encode` and `decode`.
+    """A variational autoencoder; subclasses define `encode` and `decode`.
 
     Args:
-        latents: numbers in a code.
-        repairs: what it sees and wants.
+        latents: size of a code.
+        repairs: inputs and loss terms.
     """
 
     steps: Tensor
@@ -182,28 +182,28 @@ class Vae(Autoencoder):
         super().__init__()
         self.latents = latents
         self.repairs = repairs
-        # Counted here, and not by the loop that trains, because the weights' average and the checkpoint keep it so.
+        # A buffer, not the trainer's step counter, so that weight averages and checkpoints keep it.
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     @abstractmethod
     def encode(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, each (batch, latents), of what a picture (batch, planes, pitches, steps) may mean."""
+        """Mean and log-variance (batch, latents) of the code of pictures (batch, planes, pitches, steps)."""
 
     @abstractmethod
     def decode(self, code: Tensor) -> Tensor:
-        """The logits of a picture, shape (batch, planes, pitches, steps), of codes (batch, latents)."""
+        """Logits of pictures (batch, planes, pitches, steps) from codes (batch, latents)."""
 
     def see(self, roll: Tensor) -> Tensor:
-        """The picture of a roll: what sounds, and if it is to know them, onsets and velocities."""
+        """Convert a roll into input planes: hold and, if enabled, onset and velocity."""
         seen = images.from_roll(roll, velocity=False, onset=self.repairs.onset)
         return torch.cat([seen, roll[:, 2:3]], dim=1) if self.repairs.velocity else seen
 
     def mean(self, roll: Tensor) -> Tensor:
-        """The likeliest code of a roll."""
+        """Posterior mean of a roll's code."""
         return self.encode(self.see(roll))[0].float()
 
     def planes(self, code: Tensor) -> Planes:
-        """What a code stands for. A weight on notes has made them likelier than they are; that is taken back."""
+        """Decode a code. The loss weight `positive` inflates note probabilities; it is divided out of the odds here."""
         logits = self.decode(code).float()
         chances = torch.sigmoid(logits[:, :2] - float(np.log(self.repairs.positive)))
         onset, hold, velocity, micro = images.to_planes(chances, velocity=False)
@@ -212,9 +212,9 @@ class Vae(Autoencoder):
         return onset, hold, velocity, micro
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops, where they are music, and the chance that their codes are drawn by.
+        """Loops with a mask of their padding, and noise to sample their codes.
 
-        Bars of other metres stand in slots, as in play, and the silence that is left of these is to be learnt, too.
+        Bars of other metres are laid into slots, as in play; the silence left in a slot is to be learnt too.
         """
         columns = slotted(sample)
         filled = images.filled(sample)[..., columns]
@@ -226,7 +226,7 @@ class Vae(Autoencoder):
         }
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """One: the reconstruction, and what the code costs beyond the bits that are free."""
+        """One loss: reconstruction, plus the KL divergence beyond the free bits."""
         picture = self.see(task["roll"])
         mean, log_var = (x.float() for x in self.encode(picture))
         logits = self.decode(reparameterise(mean, log_var, task["noise"])).float()
@@ -239,34 +239,33 @@ class Vae(Autoencoder):
         yield Aim(loss, log={"reconstruction": lost.detach(), "kl": said.sum(), "active": (said > ACTIVE).sum()})
 
     def lost(self, logits: Tensor, picture: Tensor, filled: Tensor | None) -> Tensor:
-        """What of a picture did not come through its code; arguments as of `reconstruction_loss`."""
+        """Reconstruction loss; arguments as in `reconstruction_loss`."""
         return reconstruction_loss(logits, picture, filled, self.repairs.positive)
 
     def beta(self) -> float:
-        """What a nat costs at this step of the training; afterwards, in full."""
+        """KL weight at this training step; the full weight outside training."""
         grown = int(self.steps) / self.repairs.anneal if self.training and self.repairs.anneal else 1.0
         return self.repairs.beta * min(grown, 1.0)
 
 
 def reparameterise(mean: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
-    """A draw from a normal distribution, by standard normal noise, that the gradient passes through."""
+    """Sample a normal distribution from standard normal noise, differentiably (the reparameterisation trick)."""
     return mean + torch.exp(0.5 * log_var) * noise
 
 
 def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Nats by which a normal distribution says more than the standard one, in each dimension; shape of `mean`."""
+    """KL divergence (nats) of a normal distribution from the standard normal, per dimension; shape of `mean`."""
     return 0.5 * (mean**2 + log_var.exp() - 1 - log_var)
 
 
 def reconstruction_loss(logits: Tensor, picture: Tensor, filled: Tensor | None = None, positive: float = 1.0) -> Tensor:
-    """Mean over loops of the cross-entropy of every cell, and of the squared error of velocities at onsets.
+    """Cross-entropy of every cell plus squared velocity error at onsets, summed per loop and averaged over loops.
 
     Args:
-        logits: of the planes what sounds, onsets, velocities, or the first of these alone; (batch, planes, pitches,
-            steps).
-        picture: what they should be.
-        filled: 0 where nothing counts, shape (batch, 1, 1, steps).
-        positive: how many times a cell with a note counts.
+        logits: planes hold, onset and velocity, or the first of these; (batch, planes, pitches, steps).
+        picture: target planes.
+        filled: 0 at padding, which is not counted; shape (batch, 1, 1, steps).
+        positive: loss weight of cells with a note.
     """
     counts = torch.ones_like(logits[:, :1]) if filled is None else filled.expand_as(logits[:, :1])
     each = F.binary_cross_entropy_with_logits(
@@ -283,9 +282,9 @@ def reconstruction_loss(logits: Tensor, picture: Tensor, filled: Tensor | None =
 
 
 def begin_at_prior(bias: Tensor, positive: float) -> None:
-    """Sets the biases of the layer that makes logits, shape (planes), or (planes, cells), to music's own density.
+    """Initialise the biases of the output layer, shape (planes) or (planes, cells), to the note density of real music.
 
-    So that learning does not begin with thousands of steps in which notes are unlearnt.
+    Otherwise training starts with thousands of steps that only unlearn notes.
     """
     for plane, odds in zip(bias.detach(), PRIOR, strict=False):
         plane.fill_(odds + (float(np.log(positive)) if odds < 0 else 0.0))

@@ -96,7 +96,7 @@ def test_rows_that_the_music_does_not_use_are_cut_off_and_played_as_they_come(sm
         assert torch.equal(played[:, :low], given[:, :low])
         assert torch.equal(played[:, high:], given[:, high:])
         assert not torch.equal(played[:, low:high], given[:, low:high])
-    with pytest.raises(UserError, match="no range of 24 to 119"):
+    with pytest.raises(UserError, match="not a range within 24 to 119"):
         build("conv_dae", {"low": 10})
 
 

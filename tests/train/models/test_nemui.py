@@ -77,7 +77,7 @@ def test_songs_are_chosen_from_the_music(small_data: Path) -> None:
     assert len(set(found)) == 5
     assert set(found) <= set(stretches(loops, 2).tolist())
     assert found == Nemui.settings_from(loops, {"songs": 5, "bars": 4})["firsts"]
-    with pytest.raises(UserError, match="no 64 bars on end"):
+    with pytest.raises(UserError, match="no 64 consecutive bars"):
         Nemui.settings_from(loops, {"bars": 64})
 
 
@@ -86,7 +86,7 @@ def test_settings_that_do_not_go_together_are_sentences() -> None:
         build("nemui", {"bars": 3})
     with pytest.raises(UserError, match=r"'songs'.* above 0"):
         build("nemui", {"songs": 0})
-    with pytest.raises(UserError, match="'reader' hears 2 bars"):
+    with pytest.raises(UserError, match="'reader' needs songs of 2 bars"):
         build("nemui", {"bars": 16})
 
 

@@ -154,7 +154,7 @@ def test_ranges_of_codes_are_those_of_the_music_and_idle_dimensions_have_some() 
 def test_repairs_that_do_not_go_together_are_a_sentence() -> None:
     with pytest.raises(UserError, match="'velocity' needs 'onset'"):
         build("mlp_vae", {"onset": False, "velocity": True})
-    with pytest.raises(UserError, match="'positive' has to be above 0"):
+    with pytest.raises(UserError, match="'positive' must be above 0"):
         build("mlp_vae", {"positive": 0})
     assert Repairs().planes == 1
     assert replace(Repairs(), onset=True, velocity=True).planes == 3
