@@ -1,4 +1,4 @@
-"""Commands that play: in time, to a port, or to a file."""
+"""Commands that play: live, as a demo, or from a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rtgen.panel import PORT
 
 app = typer.Typer()
 _LONGEST = 40
-"""Bytes of a name; JACK takes 63 with what we add."""
+"""Bytes of a port name; JACK allows 63 with what rtgen adds."""
 
 
 @app.command()
@@ -36,18 +36,18 @@ def run(
     model: ModelOption = None,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--in", help="Input to listen to, by part of its name; may be given again.", metavar="PORT"),
+        typer.Option("--in", help="Input port, by part of its name; repeat for more inputs.", metavar="PORT"),
     ] = None,
-    output: Annotated[str | None, typer.Option("--out", help="Output to play to.", metavar="PORT")] = None,
+    output: Annotated[str | None, typer.Option("--out", help="Output port.", metavar="PORT")] = None,
     shown: Annotated[
         list[str] | None,
-        typer.Option("--show", help="Output to the controller at the nth --in: its rings and lights.", metavar="PORT"),
+        typer.Option("--show", help="Output to the controller of the nth --in, for its LEDs.", metavar="PORT"),
     ] = None,
-    api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="The MIDI system.")] = "auto",
-    name: Annotated[str, typer.Option(help="What other programs see the ports as.")] = "rtgen",
+    api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="MIDI system.")] = "auto",
+    name: Annotated[str, typer.Option(help="Name of the ports, as other programs show them.")] = "rtgen",
     clock: Annotated[
         Literal["midi", "internal", "link"],
-        typer.Option(help="Follow the input's MIDI clock, keep our own, or follow Ableton Link (extra 'link')."),
+        typer.Option(help="Follow MIDI clock, run an internal clock, or follow Ableton Link (extra 'link')."),
     ] = "midi",
     tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
     bars: BarsOption = None,
@@ -60,59 +60,56 @@ def run(
         bool | None,
         typer.Option(
             "--thru/--no-thru",
-            help="Send on what is played. By default so where named ports are used and in and out are not the same.",
+            help="Pass input on to the output. On by default if --in and --out name different ports.",
         ),
     ] = None,
     clock_offset_ms: Annotated[
         float | None,
-        typer.Option(min=-500, max=500, help="The clock comes this much late (early, if negative).", metavar="X"),
+        typer.Option(min=-500, max=500, help="The clock arrives this late (early, if negative).", metavar="X"),
     ] = None,
     output_offset_ms: Annotated[
         float | None, typer.Option(min=-500, max=500, help="Play this much earlier (later, if negative).", metavar="X")
     ] = None,
     send_clock: Annotated[
-        bool, typer.Option("--send-clock", help="With the internal clock: send it on, with Start, Stop and position.")
+        bool,
+        typer.Option("--send-clock", help="Send the internal clock to the output."),
     ] = False,
-    log: Annotated[Path | None, typer.Option(help="Write what happens to a file as well.", metavar="FILE")] = None,
+    log: Annotated[Path | None, typer.Option(help="Also write messages to a file.", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Settings of this machine: ports, offsets, what was learned from controllers. Options go before.",
+            help="Settings of this machine: ports, offsets, learned controls. Options override them.",
             metavar="FILE",
         ),
     ] = None,
     clips: Annotated[
-        Path | None, typer.Option(help="Folder for answers that are kept; your music folder's rtgen.", metavar="DIR")
+        Path | None, typer.Option(help="Folder for kept answers; in your music folder by default.", metavar="DIR")
     ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for named ports that are not there, as a keyboard not plugged in yet.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for named ports that are not there yet.")] = False,
     sessions: Annotated[
         str | None,
-        typer.Option(help="Folder for logs and music of sessions, or off; your music folder's rtgen.", metavar="DIR"),
+        typer.Option(help="Folder for session logs, or off; in your music folder by default.", metavar="DIR"),
     ] = None,
     osc: Annotated[
         str | None,
-        typer.Option(
-            help="Where OSC is listened to: off, a port, or ADDRESS:PORT; 7770 unless taken.", metavar="WHERE"
-        ),
+        typer.Option(help="OSC: off, a port, or ADDRESS:PORT; 7770 unless taken.", metavar="WHERE"),
     ] = None,
     panel: Annotated[
-        bool, typer.Option("--panel", help="Serve a web page with its rolls, knobs and buttons (extra 'panel').")
+        bool, typer.Option("--panel", help="Serve the control panel as a web page (extra 'panel').")
     ] = False,
     panel_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help=f"Port of that page; {PORT}.", metavar="N")
+        int | None, typer.Option(min=1, max=65535, help=f"Port of the panel; {PORT} by default.", metavar="N")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="End after this time; else at Ctrl-C.", metavar="N")
+        float | None, typer.Option(min=0, help="Stop after this time, not at Ctrl-C.", metavar="N")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, for programs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
-    """Listen, and answer in tempo, until Ctrl-C.
+    """Play live until Ctrl-C: listen, and answer in tempo.
 
-    Without --in and --out it makes ports of its own, which your DAW then shows: send it a track and the clock, and
-    take a track's input from it. With an internal clock no DAW is needed.
+    Without --in and --out rtgen creates virtual ports. In your DAW, send a track and the clock to one, and take a
+    track's input from the other. With an internal clock you need no DAW.
 
     **Example:** rtgen run --in keystation --out fluid --clock internal --tempo 96 --use follow
     """
@@ -123,12 +120,12 @@ def run(
     from rtgen.rig.kept.journal import folder as session_folder
 
     if send_clock and clock != "internal":
-        raise UserError("--send-clock sends our own clock; add --clock internal, or leave it out")
+        raise UserError("--send-clock sends the internal clock; add --clock internal, or remove it")
     if not name.strip() or len(name.encode()) > _LONGEST or any(c in "/\\:" for c in name):
-        raise UserError(f"--name {name!r} cannot be what ports are called; take letters, {_LONGEST} at most")
+        raise UserError(f"--name {name!r} cannot name ports; use up to {_LONGEST} letters")
     page = panel_port or (PORT if panel else None)
     if page and osc == "off":
-        raise UserError("the panel speaks with rtgen by OSC; leave out --osc off, or --panel")
+        raise UserError("the panel needs OSC; remove --osc off, or --panel")
     chosen = preset_of(preset, model=model, tempo=tempo, bars=bars, mode=mode, use=use, distance=distance)
     path = config or configs.usual_path()
     machine = configs.load(path)
@@ -174,19 +171,19 @@ def run(
 
 @app.command()
 def demo(
-    bars: Annotated[int, typer.Option(min=1, max=256, help="How long it plays, in bars.", metavar="N")] = 16,
+    bars: Annotated[int, typer.Option(min=1, max=256, help="Length in bars.", metavar="N")] = 16,
     preset: PresetOption = "vary",
     model: ModelOption = None,
     out: Annotated[Path, typer.Option(help="Folder for demo.mid and demo.png.", metavar="DIR")] = Path(),
-    fast: Annotated[bool, typer.Option("--fast", help="In simulated time: at once, and to no port.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Render at once, without a MIDI output.")] = False,
     seed: SeedOption = 1,
     device: DeviceOption = "auto",
 ) -> None:
-    """Hear what it does, with no MIDI device: a bundled performance is played to it.
+    """Hear what rtgen does, without a MIDI device: it answers a bundled performance.
 
-    The performance goes through the same session, worker and scheduler as live playing. It writes **demo.mid** (what
-    was played and what answered) and **demo.png** (both as piano rolls, loop by loop). Where a MIDI system is running
-    it also opens an output, so that the answer can be heard.
+    The performance goes through the same session, worker and scheduler as live playing. It writes **demo.mid** (the
+    performance and the answers) and **demo.png** (both as piano rolls, loop by loop). If a MIDI system is running, it
+    also plays the answers to an output.
     """
     from rtgen.rig.demo import demo as play
 
@@ -196,8 +193,8 @@ def demo(
 
 @app.command()
 def render(
-    source: Annotated[Path, typer.Argument(metavar="IN.mid", help="What is played.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.mid", help="What is played, and a track with the answers.")],
+    source: Annotated[Path, typer.Argument(metavar="IN.mid", help="The performance.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.mid", help="The performance, with a track of answers.")],
     preset: PresetOption = "vary",
     model: ModelOption = None,
     bars: BarsOption = None,
@@ -207,9 +204,9 @@ def render(
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Play a file to it, faster than real time.
+    """Answer a MIDI file, faster than real time.
 
-    The same session as live, offline: the same file, preset and seed give the same bytes.
+    It uses the same session as live playing. The same file, preset and seed give the same bytes.
     """
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""Commands that speak with a running rtgen, or look at what earlier ones left."""
+"""Commands that control a running rtgen or read what earlier sessions left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
-    """Show what a running daemon is at."""
+    """Show the state of every running rtgen."""
     from rtgen.rig.told.remote import NOBODY, running
 
     found = running(osc)
@@ -40,11 +40,11 @@ def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
 
 @app.command(name="set")
 def set_parameter(
-    name: Annotated[str, typer.Argument(help="A parameter; 'preset' and 'use' can be set, too.")],
-    value: Annotated[str, typer.Argument(help="Its value.")],
+    name: Annotated[str, typer.Argument(help="A parameter, or 'preset' or 'use'.")],
+    value: Annotated[str, typer.Argument(help="The new value.")],
     osc: OscOption = None,
 ) -> None:
-    """Turn a knob of a running daemon, or choose another preset."""
+    """Set a parameter of a running rtgen, or load another preset."""
     from rtgen.rig.told.remote import tell
 
     number: float | str = value
@@ -58,7 +58,7 @@ def press(
     button: Annotated[str, typer.Argument(help="freeze, store_a, store_b, regenerate, back, keep, clear, mute ...")],
     osc: OscOption = None,
 ) -> None:
-    """Press a button of a running daemon."""
+    """Press a button of a running rtgen."""
     from rtgen.rig.told.remote import tell
 
     tell(osc, f"/rtgen/{button}")
@@ -68,32 +68,32 @@ def press(
 def learn(
     name: Annotated[str, typer.Argument(help="A parameter or a button.")],
     over: Annotated[
-        bool, typer.Option("--over", help="What was moved last is for this, though it was for something else.")
+        bool, typer.Option("--over", help="Reassign the control that moved last, even though it is taken.")
     ] = False,
     osc: OscOption = None,
 ) -> None:
-    """Say what the next knob that you move, or button or key that you press, shall be for."""
+    """MIDI learn: assign the next control you move."""
     from rtgen.rig.told.remote import tell
 
     tell(osc, "/rtgen/learn/over" if over else "/rtgen/learn", *([] if over else [name]))
     if not over:
-        say(f"Move a knob (an endless one to the right), or press: it is for {name} from then on.")
+        say(f"Move a knob (turn an endless encoder to the right) or press a button: it will be {name}.")
 
 
 @app.command()
 def panel(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine need a --token.")
+        str, typer.Option(help="Address to listen on; any but this machine needs a --token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = PORT,
     token: Annotated[
-        str | None, typer.Option(help="What browsers must know; 'new' makes one.", metavar="WORD|new")
+        str | None, typer.Option(help="Password for browsers; 'new' makes one.", metavar="WORD|new")
     ] = None,
-    osc: Annotated[int, typer.Option(help="Port of the daemon.", metavar="PORT")] = 7770,
+    osc: Annotated[int, typer.Option(help="OSC port of the running rtgen.", metavar="PORT")] = 7770,
 ) -> None:
-    """Serve a web page with the rolls, knobs and buttons of a running daemon (extra 'panel').
+    """Serve the control panel of a running rtgen as a web page (extra 'panel').
 
-    For a phone beside the keyboard: rtgen panel --host 0.0.0.0 --token new, and open the address that it prints there.
+    For a phone: rtgen panel --host 0.0.0.0 --token new, then open the address it prints.
     """
     import secrets
 
@@ -105,16 +105,16 @@ def panel(
 
 @app.command(name="sessions")
 def list_sessions(
-    where: Annotated[Path | None, typer.Argument(help="Folder; your music folder's rtgen/sessions.")] = None,
+    where: Annotated[Path | None, typer.Argument(help="Folder; in your music folder by default.")] = None,
 ) -> None:
-    """List the sessions that were logged."""
+    """List the logged sessions."""
     from rtgen.rig.kept.journal import SUFFIX
     from rtgen.rig.kept.journal import folder as session_folder
 
     folder = where or session_folder()
     logs = sorted(folder.glob(f"*{SUFFIX}"))
     if not logs:
-        say(f"No sessions in {folder}; 'rtgen run' logs them there.")
+        say(f"No sessions in {folder}; 'rtgen run' logs sessions there.")
         return
     table = Table("Session", "Size", "Music", box=None, header_style="bold")
     for log in logs:
@@ -125,10 +125,10 @@ def list_sessions(
 
 @app.command()
 def replay(
-    log: Annotated[Path, typer.Argument(metavar="LOG", help="As 'rtgen sessions' lists it.")],
-    out: Annotated[Path | None, typer.Option(help="Write its music to a .mid.", metavar="FILE")] = None,
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="A log listed by 'rtgen sessions'.")],
+    out: Annotated[Path | None, typer.Option(help="Also write its music to a .mid file.", metavar="FILE")] = None,
 ) -> None:
-    """Play a session again from its log, and see whether the same bytes come out."""
+    """Replay a session from its log, and check that it sends the same bytes."""
     from rich.console import Console
     from rich.progress import track
 
@@ -140,10 +140,8 @@ def replay(
     found = again(log, lambda steps: track(steps, "", console=console, transient=True, disable=hidden))
     if out is not None:
         files.write(out, found.score)
-    bytes_are = "the same bytes" if found.different is None else f"other bytes from step {found.different + 1} on"
-    end = (
-        "" if found.ended else "; the log has no end: rtgen was killed, runs still, or the rest of the file is missing"
-    )
+    bytes_are = "the same bytes" if found.different is None else f"different bytes from step {found.different + 1} on"
+    end = "" if found.ended else "; the log has no end: rtgen was killed or is still running, or the file was cut off"
     say(f"{found.steps} steps, {found.seconds:.0f} s, {found.answers} answers: {bytes_are}{end}")
     if found.different is not None:
         raise typer.Exit(1)
@@ -152,17 +150,17 @@ def replay(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def service(
     context: typer.Context,
-    what: Annotated[Literal["install", "status", "logs", "uninstall"], typer.Argument(help="What to do with it.")],
+    what: Annotated[Literal["install", "status", "logs", "uninstall"], typer.Argument(help="What to do.")],
 ) -> None:
-    """Have rtgen run whenever you are logged in, with no terminal.
+    """Run rtgen as a service whenever you are logged in, without a terminal.
 
-    What follows **install** goes to 'rtgen run': rtgen service install --in keystation --preset shadow. Ports that are
-    not there yet are waited for.
+    Options after **install** go to 'rtgen run': rtgen service install --in keystation --preset shadow. It waits for
+    ports that are not there yet.
     """
     from rtgen.rig import service as services
 
     if context.args and what != "install":
-        raise UserError(f"'rtgen service {what}' takes nothing else; you said {' '.join(context.args)}")
+        raise UserError(f"'rtgen service {what}' takes no other options; remove {' '.join(context.args)}")
     match what:
         case "install":
             said = services.install(context.args)

@@ -1,4 +1,4 @@
-"""The daemon: wires ports, session and worker together, and owns the real-time loop."""
+"""The daemon: connects ports, session and worker, and runs the real-time loop."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
 _OVERDUE_S, _DELIVERY_S = 0.1, 0.005
-"""What is overdue by more than this waits for what came in before it: this process stood still, and the threads that
-bring what came in need a moment, too."""
+"""A step overdue by more than the first stands behind pending input, for which it waits up to the second: this process
+stood still, and so did the threads that deliver input."""
 _VIEW_S = 0.05
-"""How often the state is shown to whoever looks on."""
+"""How often `Daemon.view` is refreshed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The state of the music at a moment, for display.
+    """The state of a session, for display.
 
     Args:
         tempo: BPM.
         tick: position; None unless rolling.
         played: what has been captured of the present loop.
         answer: the present answer.
-        preset: which plays.
+        preset: the current preset.
         use: when answers are heard.
         knobs: the value of every parameter.
-        muted: whether the answer is.
+        muted: whether answers are muted.
         lead_s: how long before its boundary a loop goes to the model.
-        at: what the instrument is at.
-        dimensions: what the model tells places by.
-        health: of the clock that is followed.
-        placed: where the last loop that was answered and its answer lie; None before there is one.
+        at: the current activity.
+        dimensions: names of the axes of the map of loops.
+        health: of the external clock.
+        placed: the last call and its answer on the map; None before there is one.
     """
 
     tempo: float
@@ -73,11 +73,11 @@ class Daemon:
 
     Args:
         session: the instrument; only the thread that calls `run` touches it.
-        ports: where MIDI comes from and goes to.
-        model: the `.onnx` file that the worker loads.
-        device: what runs it.
-        tell: called from the real-time loop with what is worth telling; it must not wait for anything.
-        note: likewise with every step: when, what happened, and what was sent.
+        ports: MIDI in and out.
+        model: the `.onnx` file for the worker.
+        device: that runs it.
+        tell: called from the real-time loop with news for the player; must not block.
+        note: called with every step (time, event, messages sent); must not block.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Daemon:
         self._dimensions: tuple[str, ...] = ()
         self._placed: Placed | None = None
         self.view = self._seen(None)
-        """The state of late; replaced whole, so that any thread may read it."""
+        """The latest state; replaced whole, so that any thread may read it."""
         self.chosen = session.preset
         """The preset that plays, or the one that will when its model is loaded; any thread may read it."""
         self._plays = Wanted(session.preset, model)
@@ -108,26 +108,26 @@ class Daemon:
         self._stopping = False
 
     def open(self) -> None:
-        """Opens the ports and starts the worker; the music need not wait for the model."""
+        """Open the ports and start the worker; playing does not wait for the model."""
         self._ports.open(self._inbox.receive, self.hear)
         self._worker.start()
 
     def hear(self, event: Event) -> None:
-        """Takes in what happened elsewhere than at a port, just now; from any thread."""
+        """Queue an event that did not come from a port; from any thread."""
         self._inbox.put(perf_counter(), event)
 
     def choose(self, preset: Preset, model: Path) -> None:
-        """Has another preset played as soon as its model is ready, and until then the present one; from any thread."""
+        """Switch to another preset once its model is loaded; from any thread."""
         self.chosen = preset
         self._inbox.put(perf_counter(), Wanted(preset, model))
 
     def stop(self) -> None:
-        """Asks `run` to return; safe in a signal handler and from any thread."""
+        """Make `run` return; safe in a signal handler and from any thread."""
         self._stopping = True
         self._inbox.put(perf_counter(), None)
 
     def run(self, seconds: float | None = None) -> None:
-        """The real-time loop, until `stop`, or for so many seconds.
+        """Run the real-time loop until `stop`, or for `seconds`.
 
         Every sounding note is ended before the ports close, whatever happens.
 
@@ -160,8 +160,8 @@ class Daemon:
             if now >= end:
                 return
             if wake_at is not None and wake_at <= now < wake_at + _OVERDUE_S:
-                wake_at = self._step(now, None)  # what is due goes before what waits
-            # What happened last is seen, too, when nothing follows on it.
+                wake_at = self._step(now, None)  # what is due comes before pending input
+            # The last event must show in the view even if nothing follows it.
             timeout = min(end, wake_at if wake_at is not None else end, view_at if stale else end) - now
             self._housekeeping.idle(timeout, now)
             if wake_at is not None and now >= wake_at + _OVERDUE_S:
@@ -207,10 +207,10 @@ class Daemon:
         return out.wake_at
 
     def _take_ready(self, ready: Ready) -> None:
-        """A model is ready, and may not be one for the preset.
+        """Handle a loaded model, which may not suit the preset.
 
         Raises:
-            UserError: it does not play the preset's mode, and there was none before.
+            UserError: the first model does not play the preset's mode.
         """
         first, self._ready = self._ready is None, ready
         self._dimensions, self._placed = ready.dimensions, None
@@ -226,14 +226,14 @@ class Daemon:
             self._tell(Failed(mismatch))
 
     def _want(self, wanted: Wanted) -> None:
-        """Another preset is wanted: its model is made ready, if it is not that which answers."""
+        """Load the model of another preset, unless it is loaded already."""
         self._coming = wanted
         self._worker.use(wanted.model)
         if self._ready is not None and self._ready.file == wanted.model:
             self._begin(self._ready)
 
     def _begin(self, ready: Ready) -> None:
-        """The preset that was wanted is played, if its model, which is ready, can play it."""
+        """Switch to the coming preset, whose model is loaded, if the model can play it."""
         assert self._coming is not None
         wanted, self._coming = self._coming, None
         mismatch = wanted.preset.mismatch(ready.model, ready.role, ready.modes)

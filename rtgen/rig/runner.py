@@ -1,4 +1,4 @@
-"""`rtgen run`: builds the daemon from a set-up, and ends it cleanly."""
+"""`rtgen run`: builds the daemon and everything around it, and shuts it down cleanly."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from rtgen.rig.worker.worker import Failed
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What belongs to the machine and the moment, not to the music.
+    """Everything `rtgen run` needs besides the preset.
 
     Args:
-        inputs: names of the inputs; none for a virtual one.
+        inputs: names of the inputs; empty for a virtual one.
         output: name of the output; None for a virtual one.
         api: the MIDI system.
-        name: what other programs see the ports as.
-        options: of the session, but for the bindings.
-        controllers: what was learned from controllers, by the name of their input.
+        name: of the ports, as other programs show them.
+        options: of the session, without bindings.
+        controllers: learned bindings, by the name of the input.
         device: what runs the model.
-        log: a file for what happens.
+        log: a file for messages.
         config_path: the file with the settings of this machine.
-        clips: the folder for answers that are kept.
-        shown: names of the outputs that lead to the controllers at the inputs, in their order.
-        wait: whether ports that are not there are waited for.
+        clips: the folder for kept answers.
+        shown: names of the outputs to the controllers of the inputs, in the same order.
+        wait: whether to wait for ports that are not there.
         sessions: folder for session logs; None keeps none.
-        osc: `off`, or where OSC is listened to: a port of this machine, or an address and a port; None for the usual.
-        panel: port of a page with rolls, knobs and buttons; None serves none.
-        form: whether the terminal gets sentences, or JSON for programs.
+        osc: `off`, a port of this machine, or an address and a port; None for the default.
+        panel: port of the control panel; None serves none.
+        form: of the messages on the terminal: sentences, or JSON.
     """
 
     inputs: tuple[str, ...]
@@ -79,10 +79,10 @@ class Setup:
 
 
 def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
-    """Plays until SIGINT, SIGTERM, or for so many seconds.
+    """Play until SIGINT or SIGTERM, or for `seconds`.
 
     Raises:
-        UserError: the ports, the model or Link's library are not there, or the log cannot be written.
+        UserError: a port, the model or the Link library is missing, or the log cannot be written.
     """
     log = Log(setup.log) if setup.log else None
     console = Console(stderr=True, highlight=False)
@@ -101,12 +101,12 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips)
     known = dict(setup.controllers)
     if (usual := f"{setup.name} in") in known:
-        known.setdefault(f"{name} in", known[usual])  # a second rtgen begins with what the first was taught
+        known.setdefault(f"{name} in", known[usual])  # a second rtgen starts with what the first has learned
     bindings = {number: known[each] for number, each in enumerate(house.inputs) if each in known}
     options = replace(setup.options, bindings=bindings)
     session = Session(preset, options)
     for number in range(len(house.inputs)):
-        session.controls(number)  # they are shown what is turned before they turn anything
+        session.controls(number)  # so that their LEDs show the parameters from the start
     news: SimpleQueue[News | None] = SimpleQueue()
     journal = _journal(setup.sessions, name, Opening(preset, options), partial(_complain, news))
     note = journal.note if journal is not None else lambda *_: None
@@ -126,9 +126,9 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
                 teller.say(f"OSC on {remote.host}, port {remote.port}")
             teller.say(f"ports open: {ports.title}; seed {options.seed}; Ctrl-C ends")
             if name != setup.name:
-                teller.say(f"there is another {setup.name}: this one and its ports are {name}, unless --name says else")
+                teller.say(f"another {setup.name} is running: this one is called {name}; choose a name with --name")
             for port in ports.awaited:
-                teller.say(f"{port} is not there yet; it is waited for")
+                teller.say(f"waiting for {port}")
             with _page(setup.panel, remote, teller.say):
                 daemon.run(seconds)
     if journal is not None and not journal.silent:
@@ -136,14 +136,14 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
 
 
 def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
-    # Only whoever asks for it has the library.
+    # An optional library.
     from rtgen.rig.link import LinkPeer
 
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
 
 
 def _journal(folder: Path | None, name: str, opening: Opening, complain: Callable[[str], None]) -> Journal | None:
-    """The log of this session; of earlier ones that were killed the music is written meanwhile, by another process."""
+    """Start the session log; another process writes the music of earlier sessions that were killed."""
     if folder is None:
         return None
     if left := unfinished(folder):
@@ -157,8 +157,8 @@ def _journal(folder: Path | None, name: str, opening: Opening, complain: Callabl
 
 
 def _close(journal: Journal, console: Console, quiet: bool) -> None:
-    """Writes the music of a session that has ended, if there was any."""
-    from rich.progress import track  # not while it opens its ports
+    """Write the music of a session that has ended."""
+    from rich.progress import track  # imported late: starting up comes first
 
     if not quiet:
         console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
@@ -169,16 +169,16 @@ def _close(journal: Journal, console: Console, quiet: bool) -> None:
 def _remote(
     osc: str | None, about: Mapping[str, str], daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]
 ) -> Remote | None:
-    """What takes OSC in.
+    """Start listening to OSC.
 
     Raises:
-        UserError: it cannot be listened to where it shall be.
+        UserError: the address given cannot be used.
     """
     if osc == "off":
         return None
     host, _, port = (osc or "").rpartition(":")
     if port and not port.isdigit():
-        raise UserError(f"--osc is {osc!r}; say off, a port, or an address and a port, as 127.0.0.1:{PORT}")
+        raise UserError(f"--osc is {osc!r}; use off, a port, or an address and a port such as 127.0.0.1:{PORT}")
     complain = partial(_complain, news)
     where = host or "127.0.0.1", int(port) if port else None
     try:
@@ -186,17 +186,17 @@ def _remote(
     except UserError as error:
         if osc is not None:
             raise
-        # Nobody asked for it: the music goes on without.
+        # It was not asked for: go on without.
         complain(str(error))
         return None
 
 
 def _page(port: int | None, remote: Remote | None, say: Callable[[str], None]) -> AbstractContextManager[object]:
-    """The panel, where it is wanted and can speak with us."""
+    """Serve the panel, if it was asked for and can reach this daemon."""
     if port is None:
         return nullcontext()
     if remote is None or remote.host not in ("127.0.0.1", "0.0.0.0"):
-        say("there is no panel, as OSC does not listen on this machine; say --osc PORT, with a port that is free")
+        say("no panel: OSC is not listening on this machine; choose a free port with --osc PORT")
         return nullcontext()
     return Page(port, remote.port, say)
 

@@ -144,12 +144,12 @@ def test_no_bytes_are_more_than_a_sentence(tmp_path: Path, data: bytes, magic: b
 
 def test_what_is_no_log_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.rtlog").write_text("hello")
-    with pytest.raises(UserError, match="is no session log of rtgen"):
+    with pytest.raises(UserError, match="is not a session log of rtgen"):
         read(tmp_path / "x.rtlog")
     with pytest.raises(UserError, match="cannot be read"):
         read(tmp_path / "y.rtlog")
     (tmp_path / "z.rtlog").write_bytes(journal._MAGIC + b"H" + struct.pack("<I", 2**31))
-    with pytest.raises(UserError, match="no readable beginning"):
+    with pytest.raises(UserError, match="no readable start"):
         read(tmp_path / "z.rtlog")
 
 
@@ -177,7 +177,7 @@ def test_a_disk_that_fails_ends_the_log_and_not_the_music(tmp_path: Path) -> Non
         for i in range(100):
             log.note(float(i), None, [])
     assert len(said) == 1
-    assert "cannot be written any more (No space left on device); the music goes on" in said[0]
+    assert "can no longer be written (No space left on device); the music goes on" in said[0]
 
 
 # ---- played again ---------------------------------------------------------------------------------------------------

@@ -115,12 +115,12 @@ def test_presets_uses_and_learning(desk: Desk, client: Client) -> None:
         ("/rtgen/distance", (True,), "takes a number, not True"),
         ("/rtgen/distance", (), "takes a number, not None"),
         ("/rtgen/distanze", (0.5,), "there is no /rtgen/distanze; did you mean 'distance'"),
-        ("/rtgen/freeze", ("on",), "takes nothing, or a number"),
+        ("/rtgen/freeze", ("on",), "takes no value, or a number"),
         ("/rtgen/use", ("never",), "/rtgen/use cannot be 'never'"),
         ("/rtgen/learn", ("distanze",), "/rtgen/learn cannot be 'distanze'"),
         ("/rtgen/preset", ("nix",), "there is no preset called nix"),
         ("/rtgen/subscribe", (-3,), "cannot be -3"),
-        ("/live/tempo", (120.0,), "/live/tempo is not an address of ours"),
+        ("/live/tempo", (120.0,), "/live/tempo is not an rtgen address"),
     ],
 )
 def test_what_cannot_be_is_answered_and_told_once(desk: Desk, client: Client, address, values, said) -> None:  # type: ignore[no-untyped-def]
@@ -218,7 +218,7 @@ def test_no_more_listen_than_may(desk: Desk) -> None:
         each.send("/rtgen/subscribe")
         time.sleep(0.01)
     words = dict(clients[-1].hear(0.3))
-    assert "listen already" in words["/rtgen/error"][0]
+    assert "subscriptions are the most" in words["/rtgen/error"][0]
     for each in clients:
         each.__exit__(None, None, None)
 
@@ -233,7 +233,7 @@ def test_a_long_loop_fits_into_a_datagram() -> None:
 
 
 def test_a_port_that_is_taken_is_a_sentence(desk: Desk) -> None:
-    with pytest.raises(UserError, match=rf"OSC port {desk.remote.port} of 127.0.0.1 is not to be had .*--osc off"):
+    with pytest.raises(UserError, match=rf"OSC port {desk.remote.port} of 127.0.0.1 is already in use .*--osc off"):
         Remote(desk.heard.append, lambda: VIEW, desk.choose, desk.said.append, {}, port=desk.remote.port)
 
 
@@ -250,7 +250,7 @@ def test_a_running_daemon_is_found_and_told(desk: Desk) -> None:
 def test_none_running_is_a_sentence() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as shut:
         shut.bind(("127.0.0.1", 0))
-        with pytest.raises(UserError, match="no rtgen is running"):
+        with pytest.raises(UserError, match="no running rtgen answers"):
             remote.tell(shut.getsockname()[1], "/rtgen/panic")
 
 

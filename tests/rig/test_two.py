@@ -49,11 +49,11 @@ def test_the_second_has_a_name_of_its_own_and_knows_what_the_first_was_taught(
     second = start_daemon(*flags, connect=False)
     ours = {port for port in rig.probe.ports() if "rtgen" in port}
     assert ours == {f"{n}-{way}:{n} {way}" for n in ("rtgen", "rtgen 2") for way in ("in", "out")}
-    assert "there is another rtgen: this one and its ports are rtgen 2, unless --name says else" in second.said
+    assert "another rtgen is running: this one is called rtgen 2; choose a name with --name" in second.said
     assert "another" not in first.said
     assert [value(each, "/rtgen/state/name") for each in (first, second)] == ["rtgen", "rtgen 2"]
     # Another terminal can tell them apart.
-    with pytest.raises(remote.UserError, match=r"several are running, on the ports .*\(rtgen\), .*\(rtgen 2\); say"):
+    with pytest.raises(remote.UserError, match=r"several rtgens are running, on ports .*\(rtgen\), .*\(rtgen 2\); choose"):
         remote.the_one(None)
     # What was learned turns the second, too.
     second.input, second.output = SECOND

@@ -34,5 +34,5 @@ def test_a_session_in_which_nothing_was_played_is_a_sentence(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"a.rtlog: nothing was played in this session"):
         read(source)
     log.write_bytes(b"no log")
-    with pytest.raises(UserError, match="is no session log"):
+    with pytest.raises(UserError, match="is not a session log"):
         read(source)

@@ -1,12 +1,12 @@
-"""The session log: all that happened to the instrument and all that it sent, so that it can be played again.
+"""The session log (journal): every event and every message sent, so that a session can be replayed.
 
-A file that is only ever added to. What was written survives the death of the process; at most what happened in the last
-half second is lost. The records, after `_MAGIC`, each begin with a letter:
+The file is append-only and survives the death of the process; at most the last half second is lost. After `_MAGIC` come
+records that each start with a letter:
 
-    H u32 JSON              the settings of the session; once, at the beginning
+    H u32 JSON              the settings of the session; once, at the start
     N f64                   time passed, up to then (seconds of a steady clock)
     R f64 u8 u16 bytes      bytes arrived at an input
-    E f64 u32 JSON          something else happened
+    E f64 u32 JSON          another event
     S u16 bytes             a message was sent
 """
 
@@ -49,7 +49,7 @@ from rtgen.rig.worker import wire
 
 SUFFIX = ".rtlog"
 MAX_BYTES = 2**30
-"""Larger logs are refused; two hours are about ten megabytes."""
+"""Larger logs are refused; two hours take about ten megabytes."""
 _MAGIC = b"rtgen session 1\n"
 _FLUSH_S = 0.4
 _MOST_JSON = 2**22
@@ -59,7 +59,7 @@ _PLAIN: Mapping[str, type[Any]] = {
 
 
 def folder() -> Path:
-    """Where logs are kept unless another folder is named."""
+    """Return the default folder for session logs."""
     return platformdirs.user_music_path() / "rtgen" / "sessions"
 
 
@@ -81,8 +81,8 @@ class Step:
 
     Args:
         now: seconds of a steady clock.
-        event: what happened; None if time passed.
-        sent: the messages that were sent.
+        event: None if only time passed.
+        sent: the messages sent.
     """
 
     now: float
@@ -91,12 +91,12 @@ class Step:
 
 
 class Journal:
-    """Writes a log, from a thread of its own: neither a slow disk nor a full one holds up the music.
+    """Writes a log from a thread of its own, so that neither a slow nor a full disk holds up the music.
 
     Args:
-        path: of the log; its folder is made.
-        opening: what the session begins with.
-        complain: told, once, when nothing can be written any more.
+        path: of the log; its folder is created.
+        opening: what the session starts with.
+        complain: called once if the log can no longer be written.
 
     Raises:
         UserError: it cannot be written.
@@ -108,9 +108,9 @@ class Journal:
         self._broken = False
         self._steps: deque[Step] = deque()
         self.count = 0
-        """Steps that are written."""
+        """Number of steps written."""
         self.silent = True
-        """Whether nothing came in and nothing went out; there will then be no log."""
+        """Whether there was no input and no output; then no log is left."""
         self._closing = threading.Event()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,19 +131,19 @@ class Journal:
         self._closing.set()
         self._thread.join(5.0)
         if self.silent:
-            # As when rtgen cannot start; whatever starts it again and again would fill the folder.
+            # rtgen could not start; a service that restarts it would fill the folder.
             with suppress(OSError):
                 self.path.unlink()
 
     def note(self, now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
-        """A step was taken; from the real-time loop, which does not wait."""
+        """Queue a step; called from the real-time loop, never blocks."""
         if not self._broken:
             self._steps.append(Step(now, event, tuple(sent)))
 
     def _run(self) -> None:
         try:
             with self._file as file:
-                # In the pace of its own: to be woken by every step would hold up the next.
+                # At its own pace: waking up at every step would delay the next one.
                 while not self._closing.wait(_FLUSH_S):
                     self._write(file)
                 self._write(file)
@@ -151,7 +151,7 @@ class Journal:
             self._broken = True
             self._steps.clear()
             self._complain(
-                f"the session log {self.path} cannot be written any more ({error.strerror}); the music goes on"
+                f"the session log {self.path} can no longer be written ({error.strerror}); the music goes on"
             )
 
     def _write(self, file: BinaryIO) -> None:
@@ -164,7 +164,7 @@ class Journal:
 
 
 def encoded(step: Step) -> bytes:
-    """A step as it is written."""
+    """Return the bytes of a step."""
     match step.event:
         case None:
             head = b"N" + struct.pack("<d", step.now)
@@ -187,16 +187,14 @@ def _json(value: Any) -> bytes:
 
 
 def read(path: Path) -> tuple[Opening, Iterator[Step]]:
-    """A log: what the session began with, and its steps.
-
-    A log whose end is missing is read up to there.
+    """Read a log: what the session started with, and its steps. A log that was cut off is read as far as it goes.
 
     Raises:
-        UserError: it is no log, or cannot be read.
+        UserError: it is not a log, or cannot be read.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB, which no session is")
+            raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; session logs are never that large")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(
@@ -206,22 +204,20 @@ def read(path: Path) -> tuple[Opening, Iterator[Step]]:
 
 
 def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
-    """As `read`, of what is in a log that errors call `name`.
+    """Parse the bytes of a log, as `read`; error messages call it `name`.
 
     Raises:
-        UserError: it is no log.
+        UserError: it is not a log.
     """
     if not data.startswith(_MAGIC):
-        raise UserError(f"{name} is no session log of rtgen; 'rtgen sessions' lists them")
+        raise UserError(f"{name} is not a session log of rtgen; 'rtgen sessions' lists them")
     reader = _Reader(data, len(_MAGIC))
     try:
         if reader.take("<c")[0] != b"H":
             raise ValueError
         opening = _to_opening(reader.json())
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"The session log {name} has no readable beginning: nothing of it can be played; delete it"
-        ) from error
+        raise UserError(f"The session log {name} has no readable start, so it cannot be replayed; delete it") from error
     return opening, _steps(reader)
 
 
@@ -248,7 +244,7 @@ class _Reader:
 
 
 def _steps(reader: _Reader) -> Iterator[Step]:
-    """The steps up to the first that is not whole."""
+    """Yield the steps up to the first incomplete one."""
     step: tuple[float, Event | Ended | None] | None = None
     sent: list[bytes] = []
     while True:
@@ -283,7 +279,7 @@ def _step(letter: bytes, reader: _Reader) -> tuple[float, Event | Ended | None]:
 
 
 def of_event(event: Event | Ended) -> list[Any]:
-    """An event as JSON holds it: its kind, and what it says."""
+    """Return an event as JSON: its type, and its fields."""
     match event:
         case Answer():
             return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft]
@@ -293,7 +289,7 @@ def of_event(event: Event | Ended) -> list[Any]:
 
 
 def to_event(said: list[Any]) -> Event | Ended:
-    """The other way."""
+    """Return the event that `of_event` made JSON of."""
     match said:
         case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
             return Answer(wire.to_loop(loop), target, epoch, *draft)

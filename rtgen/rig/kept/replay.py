@@ -1,4 +1,4 @@
-"""A session once more, from its log: the same bytes, and the music of it as a `.mid`."""
+"""Replays a session from its log: checks that it sends the same bytes, and writes its music as a `.mid`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from rtgen.rig.kept import journal
 from rtgen.rig.kept.journal import Opening, Step
 
 _TEMPO_MOVES = 0.005
-"""Of a tempo: what is less is a measure's uncertainty, and not written down."""
+"""Smaller relative changes of tempo are measurement noise."""
 
 
 @dataclass(slots=True)
 class Replayed:
-    """What came of a log.
+    """The result of a replay.
 
     Args:
-        score: what was played and what answered, with tempos and markers.
-        steps: that it had.
-        seconds: that it lasted.
-        different: the first step of which the session now sends other bytes than it did; None if all are the same.
-        answers: how many there were.
-        ended: whether the log has an end; without one rtgen was killed, runs still, or the rest is missing.
+        score: input and answers, with tempos and markers.
+        steps: number of steps.
+        seconds: duration.
+        different: the first step whose bytes differ from the log; None if none do.
+        answers: number of answers.
+        ended: whether the log is complete; if not, rtgen was killed or is still running, or the file was cut off.
     """
 
     score: files.Score
@@ -43,21 +43,21 @@ class Replayed:
 
 
 Follow = Callable[[Iterable[Step]], Iterable[Step]]
-"""Looks on while steps go by: a long session takes a while."""
+"""Wraps an iterable of steps, for a progress bar."""
 
 
 def replay(path: Path, follow: Follow = iter) -> Replayed:
-    """Plays a log to a fresh session.
+    """Play a log to a fresh session.
 
     Raises:
-        UserError: it is no log, or cannot be read.
+        UserError: it is not a log, or cannot be read.
     """
     opening, steps = journal.read(path)
     return of(opening, follow(steps))
 
 
 def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
-    """What comes of what is in a log."""
+    """Play the steps of a log to a fresh session."""
     session = opening.session()
     scribe = _Scribe(session)
     scribe.mark(opening.preset.name)
@@ -81,7 +81,7 @@ def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
             different, less = count, tuple(again[: len(step.sent)]) == step.sent
         count += 1
     if now is not None and not ended:
-        # It was killed; what sounded then is ended here. Of the last step not all that was sent need be there.
+        # It was killed: end what still sounds. The messages of the last step may be incomplete.
         scribe.write(now, None, tuple(session.end()))
         if less and different == count - 1:
             different = None
@@ -90,7 +90,7 @@ def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
 
 @dataclass(slots=True)
 class _Scribe:
-    """Writes down in ticks what is played and what is sent. Wherever the song is located, what follows comes after."""
+    """Writes input and output on one timeline of ticks that never goes back, wherever the song is moved."""
 
     session: Session
     position: int = 0
@@ -104,7 +104,7 @@ class _Scribe:
     _markers: list[tuple[int, str]] = field(default_factory=list)
 
     def write(self, now: float, event: object, sent: tuple[bytes, ...]) -> None:
-        """What came in and went out in a step that was just taken."""
+        """Add the input and output of the step that was just taken."""
         self._move(now)
         if isinstance(event, Received):
             for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
@@ -113,7 +113,7 @@ class _Scribe:
         self._sent += [files.Event(self.position, message) for message in sent if _is_music(message)]
 
     def mark(self, text: str) -> None:
-        """A marker, here."""
+        """Add a marker here."""
         self._markers.append((self.position, text))
 
     def _move(self, now: float) -> None:
@@ -123,7 +123,7 @@ class _Scribe:
         if rolls:
             tick = max(transport.tick_at(now), 0)
             if not self._rolls or abs(tick + self._offset - self.position) > 4 * bar:
-                # It begins here, or elsewhere: in the same place of a bar, after all that was.
+                # The song started or moved: go on after everything so far, at the same place in the bar.
                 self._offset = -(-self.position // bar) * bar - tick // bar * bar
             self.position = max(self.position, tick + self._offset)
             if self._is_news(transport.tempo):
@@ -139,7 +139,7 @@ class _Scribe:
         return abs(tempo / before - 1) > _TEMPO_MOVES and self.position >= then + PPQN
 
     def score(self) -> files.Score:
-        """All of it."""
+        """Return everything written so far."""
         tracks = tuple(
             files.Track(name, tuple(events)) for name, events in (("played", self._played), ("answered", self._sent))
         )
@@ -149,15 +149,15 @@ class _Scribe:
 
 
 def _is_music(message: bytes) -> bool:
-    """Notes and the pedal."""
+    """Return whether a message is a note or the pedal."""
     return midi.is_note(message) or (message[0] & 0xF0 == 0xB0 and message[1] == midi.SUSTAIN)
 
 
 def write(path: Path, follow: Follow = iter) -> Path:
-    """Writes the `.mid` of a log beside it.
+    """Write the `.mid` of a log next to it.
 
     Raises:
-        UserError: the log cannot be read, or the `.mid` not be written.
+        UserError: the log cannot be read, or the `.mid` cannot be written.
     """
     target = path.with_suffix(".mid")
     files.write(target, replay(path, follow).score)
@@ -165,7 +165,7 @@ def write(path: Path, follow: Follow = iter) -> Path:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """The logs of sessions that never wrote their `.mid`, or went on after somebody else did."""
+    """Return the logs without a `.mid`, or with one that is older than the log."""
 
     def written(log: Path) -> bool:
         music = log.with_suffix(".mid")

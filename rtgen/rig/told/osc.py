@@ -1,13 +1,13 @@
-"""Open Sound Control: every knob and button of a running daemon, and its state for whoever asks (OSC 1.0, over UDP).
+"""Remote control over Open Sound Control (OSC 1.0, UDP): parameters and buttons in, state out.
 
-    /rtgen/<parameter> f       turns it            /rtgen/<button> [f]      presses it; 0 lets it go
-    /rtgen/preset s|i          a name, `next`, `previous`, or a program
+    /rtgen/<parameter> f       set a parameter     /rtgen/<button> [f]      press a button; 0 releases it
+    /rtgen/preset s|i          a name, `next`, `previous`, or a program number
     /rtgen/use s               answer, follow or hold
-    /rtgen/learn s             what the next knob that is moved is for; `/rtgen/learn/over`: though it is for something
-    /rtgen/subscribe [i]       the state from now on, to this port of the sender; `/rtgen/unsubscribe`
+    /rtgen/learn s             MIDI learn; `/rtgen/learn/over` reassigns a control that is taken
+    /rtgen/subscribe [i]       send the state to this port of the sender; `/rtgen/unsubscribe`
 
-What is subscribed to comes under the same addresses, so that faders follow, and under `/rtgen/state/...`. A
-subscription that is not renewed ends by itself.
+The state arrives under the same addresses, so that faders follow, and under `/rtgen/state/...`. A subscription ends
+unless it is renewed.
 """
 
 from __future__ import annotations
@@ -37,49 +37,49 @@ from rtgen.music.time import PPQN
 from rtgen.rig.daemon import View
 
 PORT = 7770
-"""Where a daemon listens unless told otherwise, or if that is taken at one of the nine after it."""
+"""Default port; if it is taken, one of the next nine."""
 PORTS = range(PORT, PORT + 10)
 LEASE_S = 30.0
-"""How long a subscription lasts if it is not renewed."""
+"""How long a subscription lasts, in seconds."""
 MOST = 64
-"""Messages that are taken in a round of `_ROUND_S`; what comes beyond is dropped, and said so."""
+"""Messages accepted per `_ROUND_S`; the rest are dropped and reported."""
 LISTENERS = 16
-"""Subscriptions at a time."""
+"""Most subscriptions at a time."""
 COMPLETE = "/rtgen/state/complete"
-"""Comes last in the state that a new subscriber gets."""
+"""Ends the full state that a new subscriber receives."""
 NOTES = 256
-"""Notes of a loop that are told; a datagram has its limits."""
+"""Most notes of a loop that are sent: a datagram has its limits."""
 _ROUND_S = 0.05
 _IDLE_S = 0.5
 _COMPLAIN_S = 1.0
 _BYTES = 65_536
 Address = tuple[str, int]
 Said = tuple[str, tuple[Any, ...]]
-"""An address, and what is said under it."""
+"""An OSC address and its values."""
 
 
 @dataclass(slots=True)
 class _Listener:
-    """Who has subscribed: until when, and what it was told last."""
+    """A subscriber: until when, and the last state sent."""
 
     until: float
     told: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 class Remote:
-    """A thread that takes OSC in, and tells what there is to tell.
+    """An OSC server in a thread of its own.
 
     Args:
-        hear: takes an event to the instrument.
-        view: the state of late.
-        choose: has another preset played; returns why it cannot be.
-        complain: says a sentence to the player.
-        about: what never changes, by name: `name`, and whatever else a client should know.
-        host: address that is listened on.
-        port: likewise; None takes a free one of the usual.
+        hear: hands an event to the instrument.
+        view: returns the current state.
+        choose: loads another preset; returns why it cannot, or None.
+        complain: shows a sentence to the player.
+        about: constant facts by name: `name`, and what else a client should know.
+        host: address to listen on.
+        port: to listen on; None takes a free one of `PORTS`.
 
     Raises:
-        UserError: the port is taken, or the address is not this machine's.
+        UserError: the port is taken, or the address is not one of this machine.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Remote:
         self._socket = _bound(host, port)
         self._socket.settimeout(_ROUND_S)
         self.host, self.port = self._socket.getsockname()[:2]
-        """Where it listens."""
+        """The address it listens on."""
         self._listeners: dict[Address, _Listener] = {}
         self._news: SimpleQueue[Said] = SimpleQueue()
         self._dropped = 0
@@ -115,11 +115,11 @@ class Remote:
         self._socket.close()
 
     def tell(self, address: str, *values: Any) -> None:
-        """Tells something that happened to all who have subscribed; from any thread."""
+        """Send a message to all subscribers; from any thread."""
         self._news.put((address, values))
 
     def heard(self, item: object, line: str) -> None:
-        """Tells what happens, in words; and of an answer how long it took, of how much time there was, in ms."""
+        """Send news: a sentence, and values for answers (ms taken, ms of lead), learned controls and kept clips."""
         if isinstance(item, Answered):
             self.tell("/rtgen/state/took", round(1e3 * item.seconds, 2), round(1e3 * item.lead_s, 2), item.outcome)
         elif isinstance(item, SaveBindings):
@@ -134,7 +134,7 @@ class Remote:
 
     def _run(self) -> None:
         while not self._closing:
-            # With nobody to tell anything it sleeps until something comes.
+            # Without subscribers it sleeps until something arrives.
             round_ends = perf_counter() + (_ROUND_S if self._listeners else _IDLE_S)
             taken = 0
             while (left := round_ends - perf_counter()) > 0:
@@ -144,7 +144,7 @@ class Remote:
                 except TimeoutError:
                     break
                 except OSError:
-                    continue  # somebody who subscribed is gone, and the system says so here
+                    continue  # a subscriber is gone, which the system reports here
                 taken += 1
                 round_ends = min(round_ends, perf_counter() + _ROUND_S) if taken == 1 else round_ends
                 if taken <= MOST:
@@ -157,7 +157,7 @@ class Remote:
         try:
             messages = [timed.message for timed in OscPacket(data).messages][:MOST]
         except (ParseError, ValueError, IndexError, RecursionError):
-            self._refuse(sender, "that is no OSC message")
+            self._refuse(sender, "not an OSC message")
             return
         for message in messages:
             wrong = self._do(message, sender)
@@ -172,17 +172,17 @@ class Remote:
             self._complain(f"OSC from {sender[0]}: {why}")
 
     def _do(self, message: OscMessage, sender: Address) -> str | None:
-        """Does what a message says; returns why it cannot."""
+        """Carry out a message; return why it cannot be, or None."""
         address, values = message.address, list(message.params)
         name = address.removeprefix("/rtgen/")
         first = values[0] if values else None
         if name == address:
-            return f"{address} is not an address of ours; all begin with /rtgen/"
+            return f"{address} is not an rtgen address; they all start with /rtgen/"
         if name in PARAMETERS:
             return self._turn(name, first)
         if name in BUTTONS:
             if first is not None and not isinstance(first, int | float):
-                return f"/rtgen/{name} takes nothing, or a number, not {first!r}"
+                return f"/rtgen/{name} takes no value, or a number, not {first!r}"
             stays = BUTTONS[name].stays and first is None
             self._hear(Pressed(name, None if stays else first is None or first > 0))
             return None
@@ -217,7 +217,7 @@ class Remote:
 
     def _subscribe(self, listener: Address) -> str | None:
         if listener not in self._listeners and len(self._listeners) >= LISTENERS:
-            return f"{LISTENERS} listen already; /rtgen/unsubscribe one"
+            return f"{LISTENERS} subscriptions are the most; /rtgen/unsubscribe one"
         told = self._listeners.pop(listener, _Listener(0.0)).told
         self._listeners[listener] = _Listener(perf_counter() + LEASE_S, told)
         self._send(listener, ("/rtgen/state/alive", (1,)))
@@ -262,11 +262,11 @@ def _bound(host: str, port: int | None) -> socket.socket:
         else:
             return found
     which = f"ports {PORTS[0]} to {PORTS[-1]} of {host} are" if port is None else f"port {port} of {host} is"
-    raise UserError(f"OSC {which} not to be had ({reason}); choose another with --osc, or --osc off")
+    raise UserError(f"OSC {which} already in use ({reason}); choose another with --osc, or --osc off")
 
 
 def told(view: View) -> Iterator[Said]:
-    """The state, as it is told: addresses and values."""
+    """Yield the state as OSC addresses and values."""
     for name, value in view.knobs.items():
         yield f"/rtgen/{name}", (float(value),)
     yield "/rtgen/freeze", (float(view.use == "hold"),)
@@ -299,12 +299,12 @@ def told(view: View) -> Iterator[Said]:
 
 
 def flat(notes: tuple[Note, ...], length: int) -> tuple[int, ...]:
-    """Notes as they are told: the loop's length, then onset, pitch, duration and velocity of each, in ticks."""
+    """Return notes as OSC values in ticks: the loop's length, then onset, pitch, duration, velocity of each."""
     return (length, *(value for n in notes[:NOTES] for value in (n.onset, n.pitch, n.duration, n.velocity)))
 
 
 def datagram(address: str, values: tuple[Any, ...]) -> bytes:
-    """A message as it goes over the wire."""
+    """Return the bytes of a message."""
     builder = OscMessageBuilder(address)
     for value in values:
         builder.add_arg(value)
@@ -313,11 +313,11 @@ def datagram(address: str, values: tuple[Any, ...]) -> bytes:
 
 
 class Client:
-    """Speaks with a daemon by OSC.
+    """An OSC client of a daemon.
 
     Args:
-        port: where it listens.
-        host: likewise.
+        port: of the daemon.
+        host: of the daemon.
     """
 
     def __init__(self, port: int = PORT, host: str = "127.0.0.1") -> None:
@@ -331,12 +331,12 @@ class Client:
         self._socket.close()
 
     def send(self, address: str, *values: Any) -> None:
-        """Sends a message; where nobody listens it is lost."""
+        """Send a message; it is lost if nobody listens."""
         with suppress(OSError):
             self._socket.send(datagram(address, values))
 
     def hear(self, seconds: float) -> Iterator[Said]:
-        """What comes in within so many seconds, as it comes."""
+        """Yield what arrives within `seconds`."""
         ends = perf_counter() + seconds
         while (left := ends - perf_counter()) > 0:
             self._socket.settimeout(left)

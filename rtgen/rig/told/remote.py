@@ -1,4 +1,4 @@
-"""Running daemons on this machine, asked and told by OSC from another terminal."""
+"""Control of running daemons on this machine over OSC, for commands in another terminal."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rtgen.instrument.preset import Preset
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 from rtgen.rig.told.osc import COMPLETE, PORTS, Client
 
-NOBODY = "no rtgen is running that listens to OSC; start one with 'rtgen run', or name its --osc port"
+NOBODY = "no running rtgen answers over OSC; start one with 'rtgen run', or give its port with --osc"
 _WAIT_S = 0.3
 State = dict[str, tuple[Any, ...]]
-"""What a daemon tells, by address."""
+"""The state of a daemon: values by OSC address."""
 
 
 def running(port: int | None = None) -> dict[int, State]:
-    """The daemons that answer, by port, with their states."""
+    """Return the states of all daemons that answer, by port."""
     numbers = PORTS if port is None else (port,)
-    # All at once: of those that nobody listens on each takes its time.
+    # In parallel: every port without a daemon takes the whole timeout.
     with ThreadPoolExecutor(len(numbers)) as asking:
         states = asking.map(_state, numbers)
         return {number: state for number, state in zip(numbers, states, strict=True) if state}
 
 
 def _state(port: int) -> State:
-    """The state as a daemon tells it first, to its end; nothing if nobody answers."""
+    """Return the full state of a daemon; empty if none answers."""
     heard: State = {}
     with Client(port) as client:
         client.send("/rtgen/subscribe")
@@ -41,25 +41,25 @@ def _state(port: int) -> State:
 
 
 def the_one(port: int | None) -> int:
-    """The port of the one daemon that runs, or the one that is named.
+    """Return the port of the only running daemon, or check the given one.
 
     Raises:
-        UserError: there is none, or there are several.
+        UserError: no daemon runs, or several do.
     """
     there = running(port)
     if not there:
         raise UserError(NOBODY)
     if len(there) > 1:
         which = ", ".join(f"{number} ({state['/rtgen/state/name'][0]})" for number, state in there.items())
-        raise UserError(f"several are running, on the ports {which}; say which by --osc")
+        raise UserError(f"several rtgens are running, on ports {which}; choose one with --osc")
     return next(iter(there))
 
 
 def present(port: int | None) -> Preset:
-    """The preset of a running daemon, with its knobs as they are now.
+    """Return the preset of a running daemon, with its current parameters.
 
     Raises:
-        UserError: as `the_one`, or what it tells makes no preset.
+        UserError: as `the_one`, or its state is not a valid preset.
     """
     number = the_one(port)
     state = running(number)[number]
@@ -71,14 +71,14 @@ def present(port: int | None) -> Preset:
         now = {**knobs, "use": state["/rtgen/state/use"][0], "tempo": tempo}
         return Preset(name=name).changed(**{**settings, **now})
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"what listens on port {number} does not tell its preset; is it another rtgen?") from error
+        raise UserError(f"the program on port {number} did not send its preset; is it an older rtgen?") from error
 
 
 def tell(port: int | None, address: str, *values: Any) -> None:
-    """Tells the one daemon that runs, or the one that listens on a port.
+    """Send a message to the only running daemon, or to the one at a port.
 
     Raises:
-        UserError: there is none, there are several, or it does not take this.
+        UserError: as `the_one`, or the daemon refuses the message.
     """
     with Client(the_one(port)) as client:
         client.send(address, *values)
