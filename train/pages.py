@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_group
 
 from rtgen import cli
 from rtgen.inference.card import ROLES, Card, Data, modes_of
@@ -41,12 +42,17 @@ def main(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a page is stale.")] = False,
 ) -> None:
     """Rewrite the generated parts of the pages."""
-    stale = [page for page in pages() if page.read_text("utf-8") != filled(page.read_text("utf-8"))]
-    for page in stale:
-        print(f"{'stale' if check else 'written'}: {page.relative_to(ROOT)}")
-        if not check:
-            page.write_text(filled(page.read_text("utf-8")), "utf-8")
+    stale = False
+    for page in pages():
+        old = page.read_text("utf-8")
+        new = filled(old)
+        if new != old:
+            stale = True
+            print(f"{'stale' if check else 'written'}: {page.relative_to(ROOT)}")
+            if not check:
+                page.write_text(new, "utf-8")
     sys.exit(1 if check and stale else 0)
+
 
 
 def pages() -> list[Path]:
@@ -57,6 +63,11 @@ def pages() -> list[Path]:
 def filled(text: str) -> str:
     """The text of a page with its generated parts made anew."""
     return _PART.sub(lambda m: f"<!-- begin {m[1]} -->\n{PARTS[m[1]]()}\n<!-- end {m[1]} -->", text)
+
+
+def names(text: str) -> list[str]:
+    """The names of the generated parts in the text of a page."""
+    return _PART.findall(text)
 
 
 @cache
@@ -125,15 +136,9 @@ def _architectures() -> Iterator[Sequence[str]]:
         yield f"`{name}`", what, role, ", ".join(ROLES[role].modes), "yes" if name in shipped else ""
 
 
-def _roles() -> Iterator[Sequence[str]]:
-    yield "role", "modes that it plays"
-    for name, role in ROLES.items():
-        yield f"`{name}`", ", ".join(role.modes)
-
-
 def _commands(program: str, commands: typer.Typer) -> Iterator[Sequence[str]]:
     yield "command", "what it does"
-    for name, command in typer.main.get_group(commands).commands.items():
+    for name, command in get_group(commands).commands.items():
         yield f"`{program} {name}`", _first(command.help)
 
 
@@ -148,13 +153,12 @@ def table(rows: Iterator[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *others))
 
 
-PARTS: Mapping[str, Callable[[], str]] = {
+PARTS: dict[str, Callable[[], str]] = {
     "counts": _counts,
     "presets": lambda: table(_presets()),
     "models": lambda: table(_models()),
     "credits": lambda: table(_credits()),
     "architectures": lambda: table(_architectures()),
-    "roles": lambda: table(_roles()),
     "controls": lambda: table(parameters.listed()),
     "commands": lambda: table(_commands("rtgen", cli.app)),
     "workshop-commands": lambda: table(_commands("rtgen-train", workshop.app)),
