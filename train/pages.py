@@ -54,7 +54,6 @@ def main(
     sys.exit(1 if check and stale else 0)
 
 
-
 def pages() -> list[Path]:
     """The pages that may have generated parts."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
