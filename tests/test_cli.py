@@ -395,7 +395,7 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
     status, out, _ = run("controls", "--markdown")
     assert status == 0
     page = Path(__file__).parents[1] / "docs" / "controls.md"
-    assert out.strip() in page.read_text("utf-8"), "run 'rtgen controls --markdown' and put its table into the page"
+    assert out.strip() in page.read_text("utf-8"), "run 'python -m train.pages'"
 
 
 @pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])

@@ -1,0 +1,169 @@
+"""The generated parts of README.md and docs/*.md: `python -m train.pages` rewrites them, `--check` names stale pages.
+
+What stands between `<!-- begin NAME -->` and `<!-- end NAME -->` is made by `PARTS[NAME]` from the cards of the shipped
+models, the presets, the commands and the code.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.main import get_group
+
+from rtgen import cli
+from rtgen.inference.card import ROLES, Card, Data, modes_of
+from rtgen.inference.model import Model
+from rtgen.instrument import parameters, preset
+from train import __main__ as workshop
+from train.measures.evaluate import WORDS
+from train.models import NAMES, kind
+
+ROOT = Path(__file__).parents[1]
+HEADLINES: Mapping[str, tuple[str, str, str]] = {
+    "denoiser": ("f1_exact", "higher", "nearest sixteenth"),
+    "autoencoder": ("reconstruction_f1", "higher", "nearest training loop"),
+    "continuer": ("bits_a_note", "lower", "Markov, order 3"),
+    "drummer": ("feel_velocity", "lower", "usual for its place"),
+}
+"""By role: the measure that sums a model up, which way is better, and its strongest simple baseline."""
+_PART = re.compile(r"<!-- begin ([\w-]+) -->\n.*?<!-- end \1 -->", re.DOTALL)
+_LICENCE = "https://spdx.org/licenses/{}.html"
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a page is stale.")] = False,
+) -> None:
+    """Rewrite the generated parts of the pages."""
+    stale = False
+    for page in pages():
+        old = page.read_text("utf-8")
+        new = filled(old)
+        if new != old:
+            stale = True
+            print(f"{'stale' if check else 'written'}: {page.relative_to(ROOT)}")
+            if not check:
+                page.write_text(new, "utf-8")
+    sys.exit(1 if check and stale else 0)
+
+
+def pages() -> list[Path]:
+    """The pages that may have generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """The text of a page with its generated parts made anew."""
+    return _PART.sub(lambda m: f"<!-- begin {m[1]} -->\n{PARTS[m[1]]()}\n<!-- end {m[1]} -->", text)
+
+
+def names(text: str) -> list[str]:
+    """The names of the generated parts in the text of a page."""
+    return _PART.findall(text)
+
+
+@cache
+def cards() -> tuple[Card, ...]:
+    """The cards of the shipped models, by name."""
+    return tuple(Model(path).card for path in sorted((ROOT / "models").glob("*.onnx")))
+
+
+@cache
+def presets() -> tuple[preset.Preset, ...]:
+    """The shipped presets, by program number."""
+    return tuple(sorted(map(preset.load, (ROOT / "presets").glob("*.yaml")), key=lambda p: p.program))
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _counts() -> str:
+    return (
+        f"{len(cards())} trained models and {len(presets())} presets come with rtgen; "
+        f"{len(NAMES)} architectures can be trained."
+    )
+
+
+def _presets() -> Iterator[Sequence[str]]:
+    yield "program", "preset", "what you get", "mode", "use", "model"
+    for p in presets():
+        yield str(p.program), f"`{p.name}`", p.description, p.mode, p.use, f"`{p.model}`"
+
+
+def _models() -> Iterator[Sequence[str]]:
+    yield "model", "role", "modes", "parameters", "trained for", "measure", "model", "baseline"
+    for card in cards():
+        measure, better, baseline = HEADLINES[card.role]
+        own, low, high = (card.metrics[f"{measure}{end}"] for end in ("", "_low", "_high"))
+        beside = card.metrics[f"{measure}_{baseline.replace(' ', '_')}"]
+        yield (
+            f"`{card.name}`",
+            card.role,
+            ", ".join(modes_of(card)),
+            f"{card.training['parameters']:,}",
+            f"{card.training['wall_s'] / 60:.0f} min ({card.training['machine'].split(',')[0]})",
+            f"{WORDS[measure]} ({better} is better)",
+            f"{own:.2f} ({low:.2f}-{high:.2f})",
+            f"{beside:.2f} ({baseline})",
+        )
+
+
+def _credits() -> Iterator[Sequence[str]]:
+    yield "set", "credit", "licence", "models trained on it"
+    users: dict[Data, list[str]] = {}
+    for card in cards():
+        for data in card.data:
+            users.setdefault(data, []).append(f"`{card.name}`")
+    for data, names in sorted(users.items(), key=lambda item: item[0].name):
+        yield data.name, data.credit, f"[{data.licence}]({_LICENCE.format(data.licence)})", ", ".join(names)
+
+
+def _architectures() -> Iterator[Sequence[str]]:
+    yield "architecture", "what it is", "role", "modes", "comes with rtgen"
+    shipped = {card.name for card in cards()}
+    for name in NAMES:
+        network = kind(name)
+        role = network.role
+        what = _first(sys.modules[network.__module__].__doc__)
+        yield f"`{name}`", what, role, ", ".join(ROLES[role].modes), "yes" if name in shipped else ""
+
+
+def _commands(program: str, commands: typer.Typer) -> Iterator[Sequence[str]]:
+    yield "command", "what it does"
+    for name, command in get_group(commands).commands.items():
+        yield f"`{program} {name}`", _first(command.help)
+
+
+def _first(doc: str | None) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((doc or "").strip().split("\n\n")[0].split())
+
+
+def table(rows: Iterator[Sequence[str]]) -> str:
+    """Rows as a table in Markdown; the first is the heading."""
+    heading, *others = rows
+    return "\n".join("| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *others))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "counts": _counts,
+    "presets": lambda: table(_presets()),
+    "models": lambda: table(_models()),
+    "credits": lambda: table(_credits()),
+    "architectures": lambda: table(_architectures()),
+    "controls": lambda: table(parameters.listed()),
+    "commands": lambda: table(_commands("rtgen", cli.app)),
+    "workshop-commands": lambda: table(_commands("rtgen-train", workshop.app)),
+}
+"""What makes each generated part, by name."""
+
+
+if __name__ == "__main__":
+    app()
