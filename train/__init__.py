@@ -1,7 +1,6 @@
-"""The workshop: music in, `.onnx` out. Nothing in `rtgen` imports from here.
+"""Training: music files in, `.onnx` models out. Nothing in `rtgen` imports this package.
 
-The way of a note: `sources` (a file becomes a `Piece`), `cut` and `prepare` (pieces become loops on disk), `dataset`
-(loops in memory), `augment` and `corrupt` (loops are varied, and damaged), `models` (a task and its losses) and `fit`
-(losses become weights), `export` (weights become an `.onnx` with a card), `evaluate` and `report` (what it is worth, as
-rtgen plays it).
+Pipeline: `sources` (files to pieces), `cut` and `prepare` (pieces to loops on disk), `dataset` (loops in memory),
+`augment` and `corrupt` (augmentation, damage), `models` (tasks and losses), `fit` (training), `export` (`.onnx` with a
+card), `evaluate` and `report` (evaluation of the model as rtgen plays it).
 """

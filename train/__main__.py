@@ -1,4 +1,4 @@
-"""The command line of the workshop: prepare, fit, export, evaluate."""
+"""Command line `rtgen-train`: prepare, preview, fit, export, evaluate, report, personal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Turns MIDI files into models that rtgen plays. The order of work: prepare, fit, export, evaluate.",
+    help="Trains models for rtgen from MIDI files. Usual order: prepare, fit, export, evaluate.",
 )
-Engine = Annotated[str, typer.Option(help="local, or ray: on a cluster.")]
+Engine = Annotated[str, typer.Option(help="Where to run: local, or ray for a Ray cluster.")]
 Address = Annotated[
-    str | None, typer.Option(help="Of ray's cluster, HOST:PORT or auto; without one ray starts on this machine.")
+    str | None, typer.Option(help="Address of the Ray cluster: HOST:PORT or auto; by default Ray starts here.")
 ]
-# A file or a pipe is as wide as it takes.
+# Files and pipes have no width of their own; 160 columns fit the tables.
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 
@@ -50,25 +50,25 @@ def prepare(
         typer.Argument(metavar="SRC...", help="Folders, .zip archives, .mid or .als files, globs, or URLs of these."),
     ],
     out: Annotated[str, typer.Option(help="Folder or URL for the dataset.")] = "data/loops",
-    bars: Annotated[int, typer.Option(min=1, max=64, help="In a loop.")] = 2,
-    keep_last: Annotated[bool, typer.Option("--keep-last", help="Keep last loops that are partly empty.")] = False,
-    metres: Annotated[str, typer.Option(help="all: with bars of their own length; 4/4: leave out the others.")] = "all",
-    drums: Annotated[bool, typer.Option("--drums", help="Keep files of nothing but drums, too.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for as many as there are cores.")] = 0,
+    bars: Annotated[int, typer.Option(min=1, max=64, help="Bars per loop.")] = 2,
+    keep_last: Annotated[bool, typer.Option("--keep-last", help="Keep a partly empty last loop.")] = False,
+    metres: Annotated[str, typer.Option(help="all: each with bars of its own length; 4/4: only this.")] = "all",
+    drums: Annotated[bool, typer.Option("--drums", help="Keep files that contain only drums.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes; 0: one per core.")] = 0,
     engine: Engine = "local",
     address: Address = None,
 ) -> None:
     """Cut music into loops and split them into train, valid and test.
 
-    A file that cannot be read is skipped and listed with the reason. Drums (channel 10) are left out. The name of each
-    folder or archive becomes the name of its set. What was killed goes on where it was when it is run again.
+    Unreadable files are skipped and listed with the reason. Drum tracks (channel 10) are left out. Each folder or
+    archive becomes a set of that name. An interrupted run resumes when you repeat the command.
 
-    With --engine ray the machines of a cluster share the work, and it survives the loss of any but the one that began.
-    All of them have to find SRC and the dataset under the same path or URL.
+    With --engine ray, the machines of a cluster share the work, and any may fail except the one that started it. All
+    of them must reach SRC and the dataset under the same path or URL.
 
-    Of a Live set every MIDI clip is cut from its first note on, of a .mid every stretch in one metre from its first
-    bar. A song and its transposed copies always go to the same split; a loop that occurs in two splits, in whatever
-    key, stays in the most held-out one. Of POP909, songs 651-700 are for validation and 701 upwards for testing.
+    A MIDI clip of a Live set is cut from its first note; a .mid file from the first bar of each stretch in one metre. A
+    song and its transpositions always go to the same split. A loop that occurs in two splits, in any key, is kept only
+    in the more held-out one. In POP909, songs 651-700 are for validation and songs from 701 on for testing.
 
     Example: rtgen-train prepare pop909.zip my-project/ "more/*.mid" --out data/loops
     """
@@ -82,7 +82,7 @@ def prepare(
     from train.prepare.sources.find import find
 
     if metres not in ("all", "4/4"):
-        raise UserError(f"--metres {metres} is not known; say all or 4/4")
+        raise UserError(f"--metres {metres} is invalid; use all or 4/4")
     cluster.check(engine, address)
     run = partial(pool.run, workers=workers)
     if engine == "ray":
@@ -103,56 +103,56 @@ def prepare(
 
 @app.command()
 def preview(
-    config: Annotated[str | None, typer.Argument(help="A configuration, to see what its network learns from.")] = None,
-    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
-    out: Annotated[Path, typer.Option(help="The picture.")] = Path("preview.png"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of loops and of what is done to them.")] = 0,
+    config: Annotated[str | None, typer.Argument(help="Configuration whose training tasks to draw.")] = None,
+    data: Annotated[Path, typer.Option(help="Dataset written by prepare.")] = Path("data/loops"),
+    out: Annotated[Path, typer.Option(help="Output image (PNG).")] = Path("preview.png"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the choice of loops and the augmentation.")] = 0,
 ) -> None:
-    """Draw what is done to loops before they are learnt.
+    """Draw loops as they are augmented and damaged for training.
 
-    Without a configuration, every augmentation is shown on one loop: before it and after it, beside the line of YAML
-    that switches it on. With one, some of its tasks: what the network hears, and below it what was meant.
+    Without a configuration, every augmentation is shown on one loop, before and after, beside the line of YAML that
+    enables it. With one, some of its training tasks are shown: the network's input, and the target below it.
 
     Example: rtgen-train preview conv_dae --data data/loops --out conv_dae.png
     """
     from train.loops import dataset
 
-    dataset.manifest(data)  # before torch is loaded, which takes its time
+    dataset.manifest(data)  # fail early: importing torch is slow
     from train import preview as previewing
 
     if config is None:
         previewing.draw(dataset.load(data, "train"), out, seed)
     else:
         previewing.draw_tasks(config, data, out, seed)
-    console.print(f"{out} is written")
+    console.print(f"{out} written")
 
 
 @app.command()
 def fit(
-    config: Annotated[str, typer.Argument(help="A configuration that comes with rtgen, or a .yaml file.")],
-    data: Annotated[str, typer.Option(help="What prepare wrote.")] = "data/loops",
-    out: Annotated[str | None, typer.Option(help="Folder or URL of the run; runs/CONFIG by default.")] = None,
-    budget: Annotated[str | None, typer.Option(help="How long to train: 90s, 40m or 1h.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the loops instead.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run, up to the budget in all.")] = False,
+    config: Annotated[str, typer.Argument(help="Configuration that comes with rtgen, or a .yaml file.")],
+    data: Annotated[str, typer.Option(help="Dataset written by prepare.")] = "data/loops",
+    out: Annotated[str | None, typer.Option(help="Folder or URL of the run; default: runs/CONFIG.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Training time: 90s, 40m or 1h.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the loops, if no --budget.")] = None,
+    resume: Annotated[bool, typer.Option(help="Resume the run; the budget includes earlier training.")] = False,
     base: Annotated[
-        str | None, typer.Option("--from", help="A model whose weights to begin with, by name or path.")
+        str | None, typer.Option("--from", help="Model to initialise the weights from: a name or path.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many devices, each in a process of its own.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0 for as many as there are cores.")] = 0,
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices, one process each.")] = 1,
+    threads: Annotated[int, typer.Option(help="Torch threads per process; 0: share all cores.")] = 0,
     engine: Engine = "local",
     address: Address = None,
 ) -> None:
     """Train a model.
 
-    Without a budget the epochs of the configuration are trained. The learning rate follows the elapsed share. After
-    every epoch, or every three minutes of a budget, the model is judged on validation loops and the run is saved:
-    last.ckpt to go on from, best.ckpt to export, log/ and tensorboard/ to look at. SIGTERM or Ctrl-C save, too; what
-    has been trained is resumed with --resume.
+    Without --budget, trains for the configuration's number of epochs. The learning rate follows the share of time or
+    epochs used. After every epoch, or every three minutes of a budget, the model is validated and the run is saved:
+    last.ckpt to resume from, best.ckpt to export, logs in log/ and tensorboard/. SIGTERM and Ctrl-C also save; continue
+    with --resume.
 
-    With --engine ray the devices are those of a cluster, --threads are the cores of each (one by default), and when
-    some are lost the others go on from last.ckpt. All of them have to find DATA and RUN under the same path or URL.
+    With --engine ray, the devices are those of a cluster and --threads is the number of cores of each (default 1). If
+    some are lost, the rest continue from last.ckpt. All machines must reach DATA and RUN under the same path or URL.
 
     Example: rtgen-train fit conv_vae --data data/loops --budget 40m
     """
@@ -170,7 +170,7 @@ def fit(
     settings = configuration.read(config)
     budget_s = configuration.parse_time(budget) if budget else None
     if device not in training.DEVICES:
-        raise UserError(f"--device {device} is not known; say one of {', '.join(training.DEVICES)}")
+        raise UserError(f"--device {device} is invalid; use one of {', '.join(training.DEVICES)}")
     folder = out or f"runs/{Path(config).stem}"
     torch.set_num_threads(threads or max((os.cpu_count() or 1) // devices, 1))
     with _progress() as bar:
@@ -199,7 +199,7 @@ def fit(
         more += f" --engine ray --devices {devices}" if engine == "ray" else ""
         more += f" --address {address}" if address else ""
         again = f"rtgen-train fit {config} --data {data} --out {folder}{more} --resume"
-        console.print(f"Stopped by {state.stopped} and saved; go on with: {again}", soft_wrap=True)
+        console.print(f"Stopped by {state.stopped} and saved; resume with: {again}", soft_wrap=True)
     table = Table("steps", "time", *(f"{name} (validation)" for name in state.valid), title=str(folder))
     table.add_row(
         str(state.step), f"{state.elapsed_s / 60:.1f} min", *(f"{value:.4g}" for value in state.valid.values())
@@ -209,16 +209,16 @@ def fit(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    data: Annotated[Path, typer.Option(help="What it was trained on, for thresholds and ranges.")] = Path("data/loops"),
-    out: Annotated[Path | None, typer.Option(help="The .onnx file; models/NAME.onnx by default.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model; the architecture's by default.")] = None,
-    last: Annotated[bool, typer.Option(help="Take the last weights, not the best.")] = False,
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    data: Annotated[Path, typer.Option(help="Training dataset, for thresholds and ranges.")] = Path("data/loops"),
+    out: Annotated[Path | None, typer.Option(help="Output .onnx file; default: models/NAME.onnx.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the architecture's.")] = None,
+    last: Annotated[bool, typer.Option(help="Export the last weights instead of the best.")] = False,
 ) -> None:
-    """Write a trained model as an .onnx file that rtgen plays.
+    """Export a trained model as an .onnx file for rtgen.
 
-    What was written is read again as the daemon would read it, compared with the trained model and timed on one thread;
-    the command fails unless the card, the answers and the speed are right.
+    The file is loaded again as the daemon would load it, compared with the trained model and timed on one thread; the
+    command fails if its card, outputs or speed are wrong.
 
     Example: rtgen-train export runs/conv_vae --out models/conv_vae.onnx
     """
@@ -229,8 +229,8 @@ def export(
     card = exporting.card_of(trained, trained.average, data, name)
     path = out or Path("models") / f"{card.name}.onnx"
     found = exporting.write(trained.average.player(), card, path)
-    unit = f"ms a {card.kind.unit}"
-    table = Table("parameters", "differs from torch by", f"{unit}, one thread", "MB", title=str(path))
+    unit = f"ms per {card.kind.unit}"
+    table = Table("parameters", "difference from torch", f"{unit}, one thread", "MB", title=str(path))
     table.add_row(
         f"{card.training['parameters']:,}",
         f"{found.difference:.1e}",
@@ -240,28 +240,28 @@ def export(
     console.print(table)
     if not exporting.may_ship(card):
         sets = ", ".join(d.name for d in card.data)
-        console.print(f"For yourself: it was trained on {sets}, not all of which may be given away.", soft_wrap=True)
+        console.print(f"For your own use only: trained on {sets}, not all of which may be shared.", soft_wrap=True)
 
 
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")] = Path("models/loop_denoiser.onnx"),
-    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
+    data: Annotated[Path, typer.Option(help="Dataset written by prepare.")] = Path("data/loops"),
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     set_name: Annotated[str | None, typer.Option("--set", help="Only loops of this set.")] = None,
-    metre: Annotated[str, typer.Option(help="Of the loops; 3/4 and 6/8 are one, for their bars are as long.")] = "4/4",
-    bars: Annotated[int, typer.Option(help="In a loop: 1, 2, 4 or 8.")] = 2,
-    loops: Annotated[int, typer.Option(min=2, help="How many.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the choice of loops, of damage and of answers.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    card: Annotated[bool, typer.Option(help="Write the figures into the model's card.")] = False,
+    metre: Annotated[str, typer.Option(help="Metre of the loops; 3/4 and 6/8 are the same, by bar length.")] = "4/4",
+    bars: Annotated[int, typer.Option(help="Bars per loop: 1, 2, 4 or 8.")] = 2,
+    loops: Annotated[int, typer.Option(min=2, help="Number of loops.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of loops, the damage and the answers.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    card: Annotated[bool, typer.Option(help="Write the results into the model's card.")] = False,
 ) -> None:
-    """Measure what a model is worth, on loops that it has never seen, played as the daemon plays it.
+    """Evaluate a model on held-out loops, played as the daemon plays it.
 
-    What is measured follows from the role: how well a denoiser repairs loops that were damaged note by note, and leaves
-    others alone; what comes back from an autoencoder's code, what lies between two loops, and what new ones are; how
-    well a sequence model foretells music. Beside every figure stand its 95 % interval (bootstrap over loops) and what
-    simple means would give, and what the models that come with rtgen are held to.
+    The measures depend on the role. For a denoiser: how well it repairs note-level damage and leaves good loops alone.
+    For an autoencoder: reconstruction, interpolation between two loops, and generated loops. For a sequence model: how
+    well it predicts music. Each result comes with its 95 % confidence interval (bootstrap over loops), simple baselines
+    and the goals set for models that come with rtgen.
 
     Example: rtgen-train evaluate models/loop_denoiser.onnx --set pop909 --loops 1000
     Example: rtgen-train evaluate models/loop_denoiser.onnx --metre 3/4 --bars 4
@@ -273,7 +273,7 @@ def evaluate(
     from train.measures.table import flat
 
     if card and (metre, bars) != (evaluation.METRE, 2):
-        raise UserError("--card keeps what a model is worth on two bars of 4/4; leave out --metre and --bars")
+        raise UserError("--card stores results for two bars of 4/4 only; omit --metre and --bars")
     played = Model(model)
     with console.status("measuring"):
         figures = evaluation.evaluate(played, data, split, set_name, loops, seed, metre=metre, bars=bars)
@@ -294,14 +294,14 @@ def evaluate(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    data: Annotated[Path, typer.Option(help="What it was trained on.")] = Path("data/loops"),
-    loops: Annotated[int, typer.Option(min=2, help="How many are measured.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the choice of loops and of the answers.")] = 0,
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    data: Annotated[Path, typer.Option(help="Training dataset.")] = Path("data/loops"),
+    loops: Annotated[int, typer.Option(min=2, help="Number of loops to measure.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of loops and the answers.")] = 0,
 ) -> None:
-    """Make a page of a run: what was learnt, what comes back when one plays, and what it is worth.
+    """Write an HTML report of a run: training curves, example answers and measures.
 
-    RUN/report.html needs no other file; its pictures also lie beside it, and ten .mid files to listen to in RUN/music.
+    RUN/report.html is self-contained; its pictures are also saved beside it, and ten .mid files to hear in RUN/music.
 
     Example: rtgen-train report runs/conv_vae
     """
@@ -315,17 +315,17 @@ def report(
 @app.command()
 def personal(
     sources: Annotated[list[str], typer.Argument(help="Your music: MIDI files, Live sets, folders, .zip archives.")],
-    base: Annotated[str, typer.Option(help="The model to begin with, by name or path.")] = "loop_denoiser",
-    name: Annotated[str, typer.Option(help="What yours is called.")] = "personal",
-    budget: Annotated[str, typer.Option(help="How long to train: 90s, 5m.")] = "3m",
-    data: Annotated[Path | None, typer.Option(help="Other music that must not be forgotten: a dataset.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; yours by default, where rtgen looks.")] = None,
+    base: Annotated[str, typer.Option(help="Model to start from: a name or path.")] = "loop_denoiser",
+    name: Annotated[str, typer.Option(help="Name of your model.")] = "personal",
+    budget: Annotated[str, typer.Option(help="Training time: 90s, 5m.")] = "3m",
+    data: Annotated[Path | None, typer.Option(help="Dataset of other music that must not be forgotten.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default: your models folder.")] = None,
 ) -> None:
-    """Make a model of your own from one that came with rtgen: it learns from your music, and forgets nothing.
+    """Fine-tune a model that comes with rtgen on your own music, without forgetting the rest.
 
-    As much of what is new is taken as leaves good playing alone and repairs other music as well as before; without
-    --data the other music are exercises written by a rule. What the base and yours are worth on loops that neither has
-    learnt from is printed beside each other.
+    The new weights are mixed with the old, as far as the model still leaves good playing alone and repairs other music
+    as well as before. Without --data, the other music is generated exercises. Prints a comparison of the base and your
+    model on held-out loops.
 
     Example: rtgen-train personal my-songs/ --name mine, and then: rtgen run --model mine
     """
@@ -350,21 +350,21 @@ def personal(
             other=data,
             progress=show,
         )
-    title = f"note F1; learnt from {found.loops} loops, judged by {found.held_out}"
+    title = f"note F1; trained on {found.loops} loops, tested on {found.held_out}"
     table = Table("", "your loops, damaged", "your loops, clean", "other music, damaged", title=title)
     for row, worth in (base, found.base), (name, found.own):
         table.add_row(row, f"{worth.yours:.3f}", f"{worth.clean:.3f}", f"{worth.other:.3f}")
     console.print(table)
     if found.share:
         console.print(
-            f"{found.share:.0%} of what was learnt is in {found.path}; play it with: rtgen run --model {name}"
+            f"{found.share:.0%} of the new weights went into {found.path}; play it with: rtgen run --model {name}"
         )
     else:
-        console.print(f"Nothing could be learnt without forgetting; {found.path} is {base} as it was", soft_wrap=True)
+        console.print(f"Nothing could be learnt without forgetting; {found.path} is {base}, unchanged", soft_wrap=True)
 
 
 def main() -> None:
-    """Runs the command line; a `UserError` is one sentence on stderr and exit status 2."""
+    """Runs the command line; prints a `UserError` to stderr and exits with status 2."""
     try:
         app()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""From a checkpoint to an `.onnx` that has shown to be what its card says."""
+"""Exports a checkpoint to an `.onnx` file with a card, and verifies that file."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from train.models.base import Architecture, Source
 
 OPSET = 18
 PARITY = 1e-5
-"""Largest difference between torch and onnxruntime, of outputs that go to 1 or so."""
+"""Largest allowed difference between torch and onnxruntime, relative to outputs of magnitude 1."""
 MAX_MS = 50.0
-"""Slowest a run may be (`Model.seconds`), at the median on one thread."""
+"""Longest allowed run in milliseconds (`Model.seconds`), median on one thread."""
 Feed = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `write` found.
+    """Result of `write`.
 
     Args:
-        difference: the largest between the answers of the file and of the network that it was made from.
-        ms: of a run on a loop of two bars, on a symbol or on a note; the median on one thread.
+        difference: largest difference between the outputs of the file and of the torch network.
+        ms: median time of a run on one thread: a loop of two bars, a symbol or a note.
     """
 
     difference: float
@@ -49,13 +49,13 @@ class Report:
 
 
 def card_of(training: fit.Training, net: Architecture, data: Path | str, name: str | None = None) -> Card:
-    """The card of a run, as yet without metrics.
+    """Creates the card of a run, without metrics.
 
     Args:
         training: the run.
         net: its averaged weights.
-        data: what it was trained on, to find the ranges of its code in.
-        name: of the model; None takes the architecture's.
+        data: training dataset, on which the ranges of the latent code are measured.
+        name: of the model; None uses the architecture's name.
     """
     config = training.config
     plain = replace(config, augmentation={})
@@ -96,20 +96,20 @@ def _sets(source: Source) -> list[str]:
 
 
 def _short(settings: dict[str, Any]) -> dict[str, Any]:
-    """What a reader wants to know; a vocabulary stands on the card already."""
+    """Settings without long lists; a vocabulary is on the card already."""
     return {name: value for name, value in settings.items() if not isinstance(value, list | tuple) or len(value) < 20}
 
 
 def may_ship(card: Card) -> bool:
-    """Whether weights trained on its sets may be given away."""
+    """Whether weights trained on the card's sets may be redistributed."""
     return all(dataset.about(d.name).ship for d in card.data)
 
 
-# ---- inputs to try --------------------------------------------------------------------------------------------------
+# ---- test inputs ----------------------------------------------------------------------------------------------------
 
 
 def probe(card: Card, count: int, steps: int, seed: int = 0) -> Feed:
-    """Random inputs of the right kinds, `count` of them, `steps` long (or so many symbols)."""
+    """Random valid inputs of a model: a batch of `count`, each of `steps` steps or symbols."""
     rng = np.random.default_rng(seed)
     sizes = {"batch": count, "steps": steps, "time": steps}
     latents = np.array([(x.mean, x.sd) for x in card.latents]).reshape(-1, 2)
@@ -139,7 +139,7 @@ def probe(card: Card, count: int, steps: int, seed: int = 0) -> Feed:
 
 
 def _of_note(name: str, shape: Sequence[int], card: Card, rng: np.random.Generator) -> NDArray[Any]:
-    """An input of a continuer. Without noise the likeliest is chosen, and nothing hangs on a draw."""
+    """Random input of a continuer; zero noise makes it choose the likeliest note, so its outputs are deterministic."""
     classes = np.array(card.classes())
     if name in INTEGERS:
         some = rng.integers(0, classes, shape)
@@ -158,7 +158,7 @@ def _of_note(name: str, shape: Sequence[int], card: Card, rng: np.random.Generat
 
 
 def _lengths(card: Card) -> list[int]:
-    """Steps, or symbols, to try a model with; of a continuer, which hears one note at a time, nothing hangs on it."""
+    """Steps or symbols to test a model with; a continuer takes one note at a time, so the length does not matter."""
     if card.kind.unit != "loop":
         return [1] if card.kind.listens else [1, 2, 50]
     return sorted({min(max(n, card.min_steps), card.max_steps) for n in (48, 96, 192)})
@@ -168,20 +168,20 @@ def _lengths(card: Card) -> list[int]:
 
 
 def write(net: nn.Module, card: Card, path: Path) -> Report:
-    """Writes one `.onnx` file with its card, and checks what was written.
+    """Writes an `.onnx` file with its card and verifies it.
 
     Args:
-        net: from `Architecture.player`: the card's inputs in order, its outputs in order.
+        net: from `Architecture.player`; takes the card's inputs and returns its outputs, both in the card's order.
         card: of the model.
         path: of the file.
 
     Raises:
-        UserError: it cannot be written, or its card does not hold.
-        RuntimeError: what was written does not answer as the network does, or is too slow.
+        UserError: the file cannot be written, or its card is invalid.
+        RuntimeError: the file's outputs differ from the network's, or it is too slow.
     """
     net.eval()
     inputs = probe(card, 2, _lengths(card)[-1])
-    # The exporter's notices (packages that it could use, how it names dimensions) are of no use to whoever reads this.
+    # The exporter's notices (optional packages, names of dimensions) do not concern the user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,7 +197,7 @@ def write(net: nn.Module, card: Card, path: Path) -> Report:
             verbose=False,
         )
         assert program is not None
-        # What is made of weights is left to onnxruntime, so that the file has them under their names.
+        # Leave constants computed from weights to onnxruntime, so that the file keeps the weights under their names.
         weights = {name for name, _ in net.named_parameters()}
         optimize_ir(program.model, should_fold=lambda node: _needs(node, weights))
     proto = program.model_proto
@@ -209,12 +209,12 @@ def write(net: nn.Module, card: Card, path: Path) -> Report:
 
 
 def _needs(node: Any, names: Container[str]) -> bool | None:
-    """False of a node that is not to be folded, as it needs one of these; None of others."""
+    """False (do not fold) if the node reads one of these names, else None (no preference)."""
     return False if any(value is not None and value.name in names for value in node.inputs) else None
 
 
 def _free(shape: Shape, card: Card) -> dict[int, Any]:
-    """The dimensions that the exporter is to leave free."""
+    """Dynamic dimensions of an input, for the exporter."""
     few = -(-card.min_steps // card.step_multiple)
     dimensions = {
         "batch": torch.export.Dim("batch", min=1, max=4096),
@@ -227,7 +227,7 @@ def _free(shape: Shape, card: Card) -> dict[int, Any]:
 
 
 def _forget_origin(proto: onnx.ModelProto) -> None:
-    """Takes out the stack traces that the exporter leaves at every node, with paths of the machine that it ran on."""
+    """Removes the exporter's stack traces, which contain paths of the exporting machine, from all nodes."""
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer, *proto.functions):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -240,7 +240,7 @@ def _name_free_dimensions(value: onnx.ValueInfoProto, shape: Sequence[int | str]
 
 
 def save(proto: onnx.ModelProto, card: Card, path: Path) -> None:
-    """Writes a graph with a card, whole or not at all.
+    """Writes a graph with a card, atomically.
 
     Raises:
         UserError: `path` cannot be written.
@@ -252,7 +252,7 @@ def save(proto: onnx.ModelProto, card: Card, path: Path) -> None:
 
 
 def rewrite_card(path: Path, **changes: Any) -> None:
-    """Changes fields of the card in an `.onnx` file."""
+    """Updates fields of the card in an `.onnx` file."""
     proto = onnx.load(path)
     properties = {p.key: p.value for p in proto.metadata_props}
     card = replace(Card.from_metadata({METADATA_KEY: properties[METADATA_KEY]}, str(path)), **changes)
@@ -260,11 +260,11 @@ def rewrite_card(path: Path, **changes: Any) -> None:
 
 
 def check(net: nn.Module, path: Path) -> Report:
-    """Reloads an export as the daemon would, and compares it with the network.
+    """Loads an export as the daemon would and compares it with the network.
 
     Raises:
-        UserError: its card does not hold.
-        RuntimeError: it answers differently, or is too slow.
+        UserError: its card is invalid.
+        RuntimeError: its outputs differ, or it is too slow.
     """
     played = Model(path)
     card = played.card
@@ -277,12 +277,12 @@ def check(net: nn.Module, path: Path) -> Report:
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             found = played.run({name: x.numpy() for name, x in feed.items()})
             for name, wanted in zip(card.outputs(), outputs, strict=True):
-                # Probabilities go to 1; logits and codes go further, and so does their rounding.
+                # Logits and codes exceed 1, unlike probabilities, and their rounding errors grow with them.
                 scale = max(1.0, float(wanted.abs().max()))
                 worst = max(worst, float(np.abs(found[name] - wanted.numpy()).max()) / scale)
     if not worst < PARITY:
         raise RuntimeError(f"{path} differs from its torch model by {worst:.1e}, more than {PARITY:.0e}")
     took_ms = played.seconds(21) * 1e3
     if took_ms > MAX_MS:
-        raise RuntimeError(f"{path} takes {took_ms:.1f} ms a run, more than {MAX_MS:.0f}")
+        raise RuntimeError(f"{path} takes {took_ms:.1f} ms per run, more than {MAX_MS:.0f}")
     return Report(worst, took_ms)

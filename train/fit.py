@@ -1,6 +1,6 @@
-"""The training loop: tasks drawn by their number, an optimiser for each part, an average of the weights.
+"""The training loop: reproducible tasks, an optimiser per part, averaged weights, resumable runs.
 
-Lightning brings the devices, the checkpoints and the logs; what is learnt stands in `train.models`.
+Lightning provides devices, checkpoints and logs; the architectures and their losses are in `train.models`.
 """
 
 from __future__ import annotations
@@ -41,33 +41,33 @@ from train.models.base import Architecture, Source, Task
 from train.prepare.sources.find import open_file
 
 WARMUP = 0.02
-"""Share of the time in which the learning rate rises to its peak."""
+"""Share of the budget over which the learning rate rises to its peak."""
 CHECK_EVERY_S = 180.0
-"""Seconds between validations and checkpoints, if the budget is a time."""
+"""Seconds between validations and checkpoints under a time budget."""
 CHECK_AFTER = 50
-"""Steps between them at the least, where epochs are counted: a pass over a few loops is over at once."""
+"""Fewest steps between them when counting epochs, since an epoch of few loops is very short."""
 LAST, BEST = "last.ckpt", "best.ckpt"
 BEGINNING = ("commands", "config", "loops_seen", "wall_s")
-"""What is told of how a model was trained that a run began with."""
+"""Training facts of the base model that are kept on the card of a run initialised from it."""
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
 
 class Stop(Exception):  # noqa: N818
-    """What `progress` raises to have a run saved and ended, and why."""
+    """Raised by `progress` to save and end a run; its message is the reason."""
 
 
 @dataclass(slots=True)
 class State:
-    """Where a run is.
+    """Progress of a run.
 
     Args:
-        step: batches seen.
-        elapsed_s: seconds of training, those before a resumption included.
-        share: of the budget that has gone by, 0-1.
+        step: batches so far.
+        elapsed_s: seconds of training, including those before a resumption.
+        share: of the budget used so far, 0-1.
         loss: of the last step.
-        valid: figures of the last validation.
-        stopped: why it ended before its budget did; nothing if it did not.
+        valid: metrics of the last validation.
+        stopped: why the run ended before its budget; empty if it did not.
     """
 
     step: int
@@ -79,7 +79,7 @@ class State:
 
 
 def learning_rate(share: float, config: Config) -> float:
-    """The rate after `share` (0-1) of the budget: up quickly, then down along a cosine to a hundredth."""
+    """Learning rate after `share` (0-1) of the budget: linear warm-up, then cosine decay to 1 % of the peak."""
     if config.schedule == "constant":
         return config.learning_rate
     if share < WARMUP:
@@ -89,14 +89,14 @@ def learning_rate(share: float, config: Config) -> float:
 
 
 class Training(LightningModule):
-    """An architecture under training.
+    """Lightning module that trains an architecture.
 
     Args:
-        config: as read.
-        settings: of the architecture, those that follow from the music included.
-        train: what it learns from; None to look at a run that has been.
-        valid: what it is judged by.
-        begun_with: what the card of the model told, whose weights it began with.
+        config: the configuration.
+        settings: of the architecture, including those derived from the music.
+        train: training loops; None to inspect a finished run.
+        valid: validation loops.
+        begun_with: training facts (`BEGINNING`) of the model that the weights were initialised from.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Training(LightningModule):
         begun_with: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False  # an architecture may have parts that are trained in turn
+        self.automatic_optimization = False  # an architecture may train its parts in turn
         self.save_hyperparameters(
             {"config": asdict(config), "settings": dict(settings), "begun_with": dict(begun_with or {})}
         )
@@ -118,7 +118,7 @@ class Training(LightningModule):
         self.seen: Tensor
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.batch = config.batch
-        """Loops in a step, over all processes."""
+        """Loops per step, over all processes."""
         self.share = 0.0
         self.elapsed_s = 0.0
         self.loss = float("nan")
@@ -126,17 +126,17 @@ class Training(LightningModule):
     # ---- data -----------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> DataLoader[Task]:
-        """Tasks without end."""
+        """An endless stream of tasks."""
         return DataLoader(_Tasks(self), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[int]:
-        """One validation, whatever it looks at."""
+        """One dummy batch: `Architecture.judge` draws its own loops."""
         return DataLoader([0], batch_size=None)  # type: ignore[arg-type]
 
     # ---- learning -------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """One for each part; two for each with Muon, which is for matrices alone."""
+        """One optimiser per part, or two with Muon, which handles only matrices."""
         self._of_part: dict[str, slice] = {}
         every: list[torch.optim.Optimizer] = []
         for part, own in self.net.parts().items():
@@ -166,10 +166,10 @@ class Training(LightningModule):
         return found
 
     def training_step(self, task: Task, _number: int) -> None:
-        """Makes every aim of the architecture a little smaller.
+        """Takes an optimiser step on every loss of the architecture.
 
         Raises:
-            UserError: a loss is no number.
+            UserError: a loss is not finite.
         """
         found: Any = self.optimizers()
         every = found if isinstance(found, list) else [found]
@@ -180,7 +180,7 @@ class Training(LightningModule):
             if not np.isfinite(value):
                 raise UserError(
                     f"the loss ({aim.part}) became {value} at step {int(self.seen)}; the last good weights are in "
-                    f"{LAST}: go on from there with --resume and a smaller learning_rate"
+                    f"{LAST}: continue from there with --resume and a smaller learning_rate"
                 )
             optimisers = every[self._of_part[aim.part]]
             for optimiser in optimisers:
@@ -202,16 +202,16 @@ class Training(LightningModule):
 
     @torch.no_grad()
     def _move_average(self) -> None:
-        # A short memory at first, so that the average does not drag the untrained weights along.
+        # The memory is short at first, so that the untrained weights are soon forgotten.
         step, over = int(self.seen), self.config.average_over
         keep = min(1 - 1 / over, step / (step + 10)) if over else 0.0
         for kept, fresh in zip(self.average.parameters(), self.net.parameters(), strict=True):
             kept.lerp_(fresh, 1 - keep)
         for old, new in zip(self.average.buffers(), self.net.buffers(), strict=True):
-            old.copy_(new)  # what a batch norm has counted
+            old.copy_(new)  # running statistics of batch norms
 
     def validation_step(self, *_: object) -> None:
-        """Judges the averaged weights."""
+        """Validates the averaged weights."""
         assert self.valid_source is not None
         self.average.eval()
         figures = self.average.judge(self.valid_source)
@@ -219,7 +219,7 @@ class Training(LightningModule):
 
 
 class _Tasks(IterableDataset[Task]):
-    """Task number n of a run is the same whenever it is drawn, so a resumed run goes on as an unbroken one."""
+    """Endless tasks; task n depends only on seed, n and rank, so a resumed run equals an uninterrupted one."""
 
     def __init__(self, training: Training) -> None:
         self._training = training
@@ -235,11 +235,11 @@ class _Tasks(IterableDataset[Task]):
 
 
 class Budget(Callback):
-    """Counts the time, says how much of the budget has gone by, and ends the run in good order.
+    """Callback that measures training time, reports progress and ends the run at the end of its budget.
 
     Args:
-        seconds: of training in all; None: epochs alone end it.
-        steps: of all epochs.
+        seconds: total training time; None: the epochs end the run.
+        steps: total steps of all epochs.
         progress: called after each step.
     """
 
@@ -251,15 +251,15 @@ class Budget(Callback):
         self._before: dict[int, Any] = {}
 
     def state_dict(self) -> dict[str, float]:
-        """What a checkpoint keeps of it."""
+        """State for the checkpoint."""
         return {"elapsed_s": self.elapsed_s}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Goes on counting."""
+        """Restores the elapsed time."""
         self.elapsed_s = state_dict["elapsed_s"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes SIGTERM and Ctrl-C for a wish to save and stop."""
+        """Makes SIGTERM and Ctrl-C save and stop the run."""
         del trainer, pl_module
 
         def stop(number: int, _frame: FrameType | None) -> None:
@@ -271,18 +271,18 @@ class Budget(Callback):
         self._last = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives the signals back."""
+        """Restores the signal handlers."""
         del trainer, pl_module
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training's time is without validation."""
+        """Excludes validation from the training time."""
         del trainer, pl_module
         self._last = time.monotonic()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Says how far the run is."""
+        """Passes the used share of the budget to the module."""
         del trainer, batch, batch_idx
         assert isinstance(pl_module, Training)
         pl_module.share = self._share(pl_module)
@@ -291,12 +291,12 @@ class Budget(Callback):
         return min(self.elapsed_s / self._seconds if self._seconds else int(training.seen) / self._steps, 1.0)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Counts, and asks for an end when it is time."""
+        """Adds the step's time, reports progress and stops the run when it is due."""
         assert isinstance(pl_module, Training)
         now = time.monotonic()
         self.elapsed_s, self._last = self.elapsed_s + now - self._last, now
         over = self._share(pl_module) >= 1 or bool(self.stopped)
-        # All devices stop at the same step, or those that go on would wait for the others.
+        # All devices must stop at the same step, or the remaining ones would wait for the others forever.
         if trainer.strategy.reduce_boolean_decision(over, all=False):
             trainer.should_stop = True
         if trainer.is_global_zero:
@@ -307,7 +307,7 @@ class Budget(Callback):
 
 
 def state_of(trainer: Trainer, training: Training, budget: Budget) -> State:
-    """Where a run is."""
+    """Progress of a run."""
     figures = {k.removeprefix("valid/"): float(v) for k, v in trainer.callback_metrics.items() if "valid/" in k}
     share = budget._share(training)
     return State(int(training.seen), budget.elapsed_s, share, training.loss, figures, budget.stopped)
@@ -317,10 +317,10 @@ def state_of(trainer: Trainer, training: Training, budget: Budget) -> State:
 
 
 def source(data: Path | str, split: str, config: Config) -> Source:
-    """Loops of two bars of a split; those for training are varied, and of several metres, as the configuration says.
+    """Loads the two-bar loops of a split; those of `train` are augmented and in several metres, as configured.
 
     Raises:
-        UserError: there are none of the first metre.
+        UserError: there are no loops in the first metre.
     """
     mix = shares(config, dataset.sets_of(data))
     whole = sum(config.metres.values())
@@ -347,13 +347,13 @@ def source(data: Path | str, split: str, config: Config) -> Source:
 
 
 def shares(config: Config, there: Sequence[str]) -> dict[str, float] | None:
-    """The share of each set in a batch.
+    """Share of each set in a batch; None if all loops have equal weight.
 
-    Those are what the configuration says of the sets that there are, and of the player's own music, of which no
-    configuration knows, as much as of these together.
+    Configured sets that exist keep their shares; the player's own sets, which no configuration names, together get as
+    much as these.
 
     Args:
-        config: what is to be trained.
+        config: the configuration.
         there: names of the sets in the dataset.
     """
     if config.sets is None:
@@ -365,10 +365,10 @@ def shares(config: Config, there: Sequence[str]) -> dict[str, float] | None:
 
 
 def load(path: Path | str) -> Training:
-    """The training that a checkpoint was saved from, without its data.
+    """Loads a run from a checkpoint, without its data.
 
     Raises:
-        UserError: there is none, it is damaged, or of another rtgen.
+        UserError: the checkpoint is missing, damaged, or from an incompatible version of rtgen.
     """
     try:
         with open_file(str(path)) as file:
@@ -392,18 +392,18 @@ def accelerator(device: Device) -> str:
     """Lightning's name of a device.
 
     Raises:
-        UserError: it is not there.
+        UserError: the device is not available.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device, True):
-        raise UserError(f"device {device} is not there; say --device cpu, or auto for the best there is")
+        raise UserError(f"device {device} is not available; use --device cpu, or auto for the best available")
     if device == "auto":
         return next((name for name, here in there.items() if here), "cpu")
     return device
 
 
 def precision(name: str) -> Literal["bf16-mixed", "32-true"]:
-    """bfloat16 where the processor computes in it, which is two to three times as fast; losses stay in float32."""
+    """bfloat16 where the hardware computes in it, which is two to three times as fast; losses stay in float32."""
     fast = torch.cuda.is_bf16_supported() if name == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if name in ("cpu", "cuda") and fast else "32-true"
 
@@ -422,23 +422,23 @@ def fit(
     place: Mapping[str, Any] | None = None,
     progress: Callable[[State], None] = lambda _state: None,
 ) -> State:
-    """Trains until the budget or the epochs are over, or SIGTERM or SIGINT asks for an end; saves either way.
+    """Trains until the budget or the epochs are used up, or SIGTERM or SIGINT arrives; saves in any case.
 
     Args:
-        config: what to train.
-        data: what `rtgen-train prepare` wrote; or the loops to learn from, and those to be judged by.
-        folder: of the run: `last.ckpt`, `best.ckpt`, logs; a path, or a URL that fsspec knows.
-        base: the `.onnx` whose weights to begin with; None begins with chance. A run that goes on has begun.
-        budget_s: seconds, those before a resumption included; None counts epochs.
-        epochs: passes over the loops; None takes the configuration's.
-        resume: whether to go on with the run in `folder`.
+        config: the configuration.
+        data: dataset written by `rtgen-train prepare`; or the training and the validation loops.
+        folder: of the run (`last.ckpt`, `best.ckpt`, logs); a path, or a URL that fsspec supports.
+        base: `.onnx` file to initialise the weights from; None: random weights. Ignored on resumption.
+        budget_s: seconds of training, including those before a resumption; None counts epochs.
+        epochs: passes over the loops; None uses the configuration's.
+        resume: whether to continue the run in `folder`.
         device: to train on.
-        devices: how many, each in a process of its own. There may be fewer in the end; a step is of as many loops.
-        place: what Lightning's trainer is told where this is one of several processes that something else started.
+        devices: number of devices, one process each. If some are lost, a step still has as many loops.
+        place: Lightning trainer arguments if this is one of several processes started elsewhere; None: this machine.
         progress: called after each step; may raise `Stop`.
 
     Raises:
-        UserError: the data or the run do not fit.
+        UserError: the data or the run do not match the configuration.
     """
     train, valid = data if isinstance(data, tuple) else (source(data, split, config) for split in ("train", "valid"))
     per_epoch = max(ceil(len(train) / (config.batch * devices)), 1)
@@ -463,38 +463,38 @@ def fit(
         trainer.fit(training, ckpt_path=last if resume else None, weights_only=True)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); make room there, then go on with --resume: the "
-            "last checkpoint is whole"
+            f"{folder} cannot be written ({error.strerror or error}); free some space, then continue with --resume: "
+            "the last checkpoint is intact"
         ) from error
     return state_of(trainer, training, budget)
 
 
 def unused(folder: Path | str) -> None:
-    """Whether a run may begin in a folder.
+    """Checks that a folder contains no run yet.
 
     Raises:
-        UserError: there is one in it.
+        UserError: it contains one.
     """
     if Folder(folder).has(LAST):
-        raise UserError(f"{folder}/{LAST} exists; go on with --resume, or name another folder with --out")
+        raise UserError(f"{folder}/{LAST} exists; continue with --resume, or choose another folder with --out")
 
 
 def on_this_machine(devices: int) -> dict[str, Any]:
-    """What Lightning's trainer is told of where it is: several processes are started by itself."""
+    """Lightning trainer arguments for devices of this machine; Lightning itself starts the processes."""
     return {"devices": devices, "strategy": "ddp_find_unused_parameters_true" if devices > 1 else "auto"}
 
 
 def _gone_on_with(config: Config, last: str) -> Training:
-    """The run that goes on."""
+    """Loads the run to resume and checks that its configuration is the same."""
     before = load(last)
     if before.config != config:
         what = "architecture" if before.config.model != config.model else "configuration"
-        raise UserError(f"{last} was made with another {what} ({before.config.model}); name another folder with --out")
+        raise UserError(f"{last} has another {what} ({before.config.model}); choose another folder with --out")
     return before
 
 
 def _settings(config: Config, train: Source) -> dict[str, Any]:
-    """Settings of the architecture, those that follow from the music included."""
+    """Settings of the architecture, including those derived from the music."""
     return {**config.architecture, **kind(config.model).settings_from(train.loops, config.architecture)}
 
 
@@ -510,7 +510,7 @@ def _trainer(
     logs: list[Logger] = [CSVLogger(folder, name="log", flush_logs_every_n_steps=10)]
     if "://" not in str(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        logs.append(TensorBoardLogger(folder, name="tensorboard"))  # appends, which object storage does not
+        logs.append(TensorBoardLogger(folder, name="tensorboard"))  # appends, which object storage cannot do
     better, mode = kind(config.model).better
     saved: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
     callbacks: list[Callback] = [
@@ -540,7 +540,7 @@ def _trainer(
 
 
 def _be_quiet() -> None:
-    """Lightning's hints (more workers, what it found) are of no use to whoever trains a loop model."""
+    """Silences Lightning's hints (number of workers, devices found), which do not concern the user."""
     for name in "lightning.pytorch", "lightning.fabric":
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

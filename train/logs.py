@@ -1,4 +1,4 @@
-"""What a run logged, over all its starts."""
+"""Reads the metrics that a run logged, over all its resumptions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rtgen.errors import UserError
 
 
 def read(run: Path) -> dict[str, dict[int, float]]:
-    """The values of each figure by step.
+    """Values of each metric by step.
 
     Raises:
         UserError: there is no log.
     """
     values: dict[str, dict[int, float]] = defaultdict(dict)
-    # A run that is resumed logs into a folder of its own.
+    # Each resumption logs into a folder of its own.
     for path in sorted(run.glob("log/version_*/metrics.csv"), key=lambda p: int(p.parent.name.split("_")[1])):
         with path.open(newline="") as file:
             for row in csv.DictReader(file):

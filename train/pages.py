@@ -20,6 +20,7 @@ from rtgen import cli
 from rtgen.inference.card import ROLES, Card, Data, modes_of
 from rtgen.inference.model import Model
 from rtgen.instrument import parameters, preset
+from rtgen.rig.kept import presets as presets_on_disk
 from train import __main__ as workshop
 from train.measures.evaluate import WORDS
 from train.models import NAMES, kind
@@ -78,7 +79,7 @@ def cards() -> tuple[Card, ...]:
 @cache
 def presets() -> tuple[preset.Preset, ...]:
     """The shipped presets, by program number."""
-    return tuple(sorted(map(preset.load, (ROOT / "presets").glob("*.yaml")), key=lambda p: p.program))
+    return tuple(sorted(map(presets_on_disk.load, (ROOT / "presets").glob("*.yaml")), key=lambda p: p.program))
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------

@@ -239,7 +239,7 @@ def test_a_run_lies_wherever_fsspec_reaches(small_data: Path, tmp_path: Path) ->
         with pytest.raises(UserError, match="does not exist"):
             fit.fit(TINY, data, folder, epochs=1, resume=True)
         fit.fit(TINY, data, folder, epochs=1)
-        with pytest.raises(UserError, match="exists; go on with --resume"):
+        with pytest.raises(UserError, match="exists; continue with --resume"):
             fit.fit(TINY, data, folder, epochs=1)
         fit.fit(TINY, data, folder, epochs=2, resume=True)
     far = fit.load(f"memory://runs/tiny/{fit.LAST}").net

@@ -98,7 +98,7 @@ def test_an_export_answers_as_its_model(exported: tuple[LoopDenoiser, Path]) -> 
 
 def test_an_export_that_is_too_slow_fails(exported: tuple[LoopDenoiser, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "MAX_MS", 1e-6)
-    with pytest.raises(RuntimeError, match="ms a run"):
+    with pytest.raises(RuntimeError, match="ms per run"):
         export.check(exported[0].player(), exported[1])
 
 

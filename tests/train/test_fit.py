@@ -203,7 +203,7 @@ def test_two_processes_train_as_one(small_data: Path, tmp_path: Path, yaml: Path
 def test_a_device_that_is_not_there_is_a_sentence(small_data: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(UserError, match="device cuda is not there; say --device cpu"):
+    with pytest.raises(UserError, match="device cuda is not available; use --device cpu"):
         fit.fit(TINY, small_data, tmp_path, budget_s=0.1, device="cuda")
 
 

@@ -317,7 +317,7 @@ def test_the_command_tells_what_was_read_and_what_was_not_and_why(tmp_path: Path
     ("arguments", "why"),
     [
         (["{0}/none"], "{0}/none does not exist; name a file of music, a folder or a .zip of them"),
-        (["{0}", "--metres", "5/4"], "--metres 5/4 is not known; say all or 4/4"),
+        (["{0}", "--metres", "5/4"], "--metres 5/4 is invalid; use all or 4/4"),
         (["{0}", "--out", "{0}/a.txt"], "{0}/a.txt/parts cannot be written"),
         (
             ["{0}"],
