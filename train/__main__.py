@@ -162,27 +162,28 @@ def fit(
 
     from rtgen.shipped import find
     from train import config as configuration
-    from train import fit as training
+    from train import fit as fitting
+    from train import trainer
     from train.cluster import engine as cluster
     from train.cluster import fit as cluster_fit
 
     cluster.check(engine, address)
     settings = configuration.read(config)
     budget_s = configuration.parse_time(budget) if budget else None
-    if device not in training.DEVICES:
-        raise UserError(f"--device {device} is invalid; use one of {', '.join(training.DEVICES)}")
+    if device not in fitting.DEVICES:
+        raise UserError(f"--device {device} is invalid; use one of {', '.join(fitting.DEVICES)}")
     folder = out or f"runs/{Path(config).stem}"
     torch.set_num_threads(threads or max((os.cpu_count() or 1) // devices, 1))
     with _progress() as bar:
         task = bar.add_task("training", total=1000)
 
-        def show(state: training.State) -> None:
+        def show(state: trainer.State) -> None:
             figures = ", ".join(f"{name} {value:.3g}" for name, value in state.valid.items())
             text = f"step {state.step}, loss {state.loss:.4g}" + (f", valid: {figures}" if figures else "")
             bar.update(task, completed=round(1000 * state.share), description=text)
 
         on_cluster = partial(cluster_fit.fit, address=address, threads=threads or 1)
-        state = (on_cluster if engine == "ray" else training.fit)(
+        state = (on_cluster if engine == "ray" else fitting.fit)(
             settings,
             data,
             folder,
@@ -190,7 +191,7 @@ def fit(
             budget_s=budget_s,
             epochs=epochs,
             resume=resume,
-            device=training.DEVICES[training.DEVICES.index(device)],
+            device=fitting.DEVICES[fitting.DEVICES.index(device)],
             devices=devices,
             progress=show,
         )
@@ -223,9 +224,10 @@ def export(
     Example: rtgen-train export runs/conv_vae --out models/conv_vae.onnx
     """
     from train import export as exporting
-    from train import fit as training
+    from train import fit as fitting
+    from train import trainer
 
-    trained = training.load(run / (training.LAST if last else training.BEST))
+    trained = fitting.load(run / (trainer.LAST if last else trainer.BEST))
     card = exporting.card_of(trained, trained.average, data, name)
     path = out or Path("models") / f"{card.name}.onnx"
     found = exporting.write(trained.average.player(), card, path)
@@ -331,14 +333,14 @@ def personal(
     """
     from rtgen.shipped import find, folders
     from train import config as configuration
-    from train import fit as training
     from train import personal as own
+    from train import trainer
 
     folder = out or dict(folders("models"))["yours"]
     with _progress() as bar:
         task = bar.add_task("training", total=1000)
 
-        def show(state: training.State) -> None:
+        def show(state: trainer.State) -> None:
             bar.update(task, completed=round(1000 * state.share), description=f"step {state.step}")
 
         found = own.personal(

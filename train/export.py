@@ -22,8 +22,8 @@ from rtgen.inference.card import INTEGERS, METADATA_KEY, Card, Shape
 from rtgen.inference.model import Model
 from rtgen.whole import written
 from train import config as configuration
-from train import fit
-from train.loops import dataset
+from train import trainer
+from train.loops import dataset, mix
 from train.loops.sample import GRID
 from train.models.base import Architecture, Source
 
@@ -48,7 +48,7 @@ class Report:
     ms: float
 
 
-def card_of(training: fit.Training, net: Architecture, data: Path | str, name: str | None = None) -> Card:
+def card_of(training: trainer.Training, net: Architecture, data: Path | str, name: str | None = None) -> Card:
     """Creates the card of a run, without metrics.
 
     Args:
@@ -59,7 +59,7 @@ def card_of(training: fit.Training, net: Architecture, data: Path | str, name: s
     """
     config = training.config
     plain = replace(config, augmentation={})
-    train, valid = (fit.source(data, split, plain) for split in ("train", "valid"))
+    train, valid = (mix.source(data, split, plain) for split in ("train", "valid"))
     minutes = max(round(training.elapsed_s / 60), 1)
     called = configuration.called(config)
     stem = called.removesuffix(".yaml")

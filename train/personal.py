@@ -19,7 +19,7 @@ from torch import Tensor
 from rtgen.errors import UserError
 from rtgen.inference.card import Card, Data
 from rtgen.music.note import Loop, Note
-from train import export, fit, weights
+from train import export, fit, trainer, weights
 from train.config import Config
 from train.loops import dataset
 from train.loops.augment import Augmentation
@@ -87,7 +87,7 @@ def personal(
     name: str,
     budget_s: float = 180.0,
     other: Path | None = None,
-    progress: Callable[[fit.State], None] = lambda _: None,
+    progress: Callable[[trainer.State], None] = lambda _: None,
 ) -> Outcome:
     """Trains a denoiser on, with a player's music, and writes it as a model of its own.
 
@@ -127,7 +127,7 @@ def personal(
         varied = Source(train, augmentation=Augmentation(transpose=True, shift=True, velocity=True))
         run = Path(folder) / "run"
         fit.fit(config, (varied, judges[0]), run, base=base, budget_s=budget_s, progress=progress)
-        trained = fit.load(run / fit.LAST).average
+        trained = fit.load(run / trainer.LAST).average
     share, mixture, after = choose(net, trained, card, before, judges)
     own = replace(
         card,

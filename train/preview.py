@@ -214,7 +214,7 @@ def draw_tasks(name: str, data: Path | str, out: Path, seed: int) -> None:
     Raises:
         UserError: there is no such configuration or dataset, or the picture cannot be written.
     """
-    from train.fit import source
+    from train.loops.mix import source
 
     config = read(name)
     loops = source(data, "train", config)

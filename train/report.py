@@ -23,7 +23,7 @@ from rtgen.music import key
 from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
-from train import export, fit, logs, plots
+from train import export, fit, logs, plots, trainer
 from train.loops import dataset
 from train.measures import evaluate
 from train.measures.codes import reconstructed
@@ -97,7 +97,7 @@ def report(
     Raises:
         UserError: there is no such run, or no data.
     """
-    training = fit.load(run / fit.BEST)
+    training = fit.load(run / trainer.BEST)
     say("exporting")
     card = export.card_of(training, training.average, data)
     path = run / f"{card.name}.onnx"

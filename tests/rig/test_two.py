@@ -53,9 +53,7 @@ def test_the_second_has_a_name_of_its_own_and_knows_what_the_first_was_taught(
     assert "another" not in first.said
     assert [value(each, "/rtgen/state/name") for each in (first, second)] == ["rtgen", "rtgen 2"]
     # Another terminal can tell them apart.
-    with pytest.raises(
-        remote.UserError, match=r"several rtgens are running, on ports .*\(rtgen\), .*\(rtgen 2\)"
-    ):
+    with pytest.raises(remote.UserError, match=r"several rtgens are running, on ports .*\(rtgen\), .*\(rtgen 2\)"):
         remote.the_one(None)
     # What was learned turns the second, too.
     second.input, second.output = SECOND

@@ -23,7 +23,7 @@ from rtgen.errors import UserError
 from tests.train import songs
 from tests.train.test_fit import TINY, weights
 from tests.train.test_prepare import contents
-from train import fit
+from train import fit, trainer
 from train.__main__ import main
 from train.cluster import engine as cluster
 from train.cluster import fit as cluster_fit
@@ -88,10 +88,10 @@ def test_a_run_goes_on_from_its_checkpoint_when_a_node_is_lost(
     lost_at: list[int] = []
     idle: list[float] = []
 
-    def lose(state: fit.State) -> None:
+    def lose(state: trainer.State) -> None:
         import ray
 
-        if not lost_at and (tmp_path / fit.LAST).exists():
+        if not lost_at and (tmp_path / trainer.LAST).exists():
             idle.append(ray.available_resources().get("CPU", 0))
             lost_at.append(state.step)
             nodes.kill()
@@ -100,7 +100,7 @@ def test_a_run_goes_on_from_its_checkpoint_when_a_node_is_lost(
     steps = 8 * -(-len(dataset.load(small_data, "train")) // (2 * TINY.batch))
     assert idle == [0]
     assert 0 < lost_at[0] < steps
-    assert state.step == int(fit.load(tmp_path / fit.LAST).seen) == steps
+    assert state.step == int(fit.load(tmp_path / trainer.LAST).seen) == steps
     assert state.share == 1
     logs = sorted(tmp_path.glob("log/*/metrics.csv"))
     first, again = ([int(row["step"]) for row in csv.DictReader(path.open())] for path in logs)
@@ -175,7 +175,7 @@ def test_what_no_other_worker_could_do_better_is_not_tried_again(head: Any, smal
 
 @pytest.mark.long
 def test_a_stop_saves_and_the_run_goes_on(head: Any, small_data: Path, tmp_path: Path) -> None:
-    def terminate(state: fit.State) -> None:
+    def terminate(state: trainer.State) -> None:
         if state.step > 0 and not state.stopped:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -183,7 +183,7 @@ def test_a_stop_saves_and_the_run_goes_on(head: Any, small_data: Path, tmp_path:
     stopped = cluster_fit.fit(TINY, small_data, tmp_path, address=head.address, epochs=1000, progress=terminate)
     assert stopped.stopped == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before
-    assert int(fit.load(tmp_path / fit.LAST).seen) == stopped.step
+    assert int(fit.load(tmp_path / trainer.LAST).seen) == stopped.step
     assert fit.fit(TINY, small_data, tmp_path, budget_s=stopped.elapsed_s + 0.2, resume=True).step > stopped.step
 
 
@@ -242,6 +242,6 @@ def test_a_run_lies_wherever_fsspec_reaches(small_data: Path, tmp_path: Path) ->
         with pytest.raises(UserError, match="exists; continue with --resume"):
             fit.fit(TINY, data, folder, epochs=1)
         fit.fit(TINY, data, folder, epochs=2, resume=True)
-    far = fit.load(f"memory://runs/tiny/{fit.LAST}").net
+    far = fit.load(f"memory://runs/tiny/{trainer.LAST}").net
     assert torch.equal(torch.cat([p.flatten() for p in far.parameters()]), weights(tmp_path))
-    assert {fit.BEST, fit.LAST, "log"} <= set(Folder("memory://runs/tiny").names())
+    assert {trainer.BEST, trainer.LAST, "log"} <= set(Folder("memory://runs/tiny").names())

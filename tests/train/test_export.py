@@ -13,7 +13,7 @@ from rtgen.inference.modes import answer
 from rtgen.music.note import Loop
 from tests.train import songs
 from tests.train.test_fit import TINY
-from train import export, fit, weights
+from train import export, fit, trainer, weights
 from train.loops import dataset
 from train.loops.sample import GRID
 from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss, wrap
@@ -21,10 +21,10 @@ from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)
 
 
-def training() -> fit.Training:
+def training() -> trainer.Training:
     """A run with a tiny model that is no longer pass-through."""
     torch.manual_seed(0)
-    found = fit.Training(TINY, TINY.architecture)
+    found = trainer.Training(TINY, TINY.architecture)
     with torch.no_grad():
         for p in found.average.parameters():
             p.add_(0.05 * torch.randn_like(p))
@@ -145,7 +145,7 @@ def test_it_tells_nothing_of_the_machine_that_made_it(exported: tuple[LoopDenois
 
 def test_a_run_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist; train first"):
-        fit.load(tmp_path / fit.BEST)
+        fit.load(tmp_path / trainer.BEST)
 
 
 @pytest.mark.parametrize("length", [1440, 1920, 3840, 7680])

@@ -20,9 +20,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rtgen.errors import UserError
 from rtgen.music.time import Metre
 from tests.train import songs
-from train import export, fit
+from train import export, fit, trainer
 from train.config import Config
-from train.loops import dataset
+from train.loops import dataset, mix
 from train.models.base import Aim, Source
 from train.models.loop_denoiser import LoopDenoiser
 from train.prepare.prepare import prepare
@@ -50,7 +50,7 @@ def yaml(tmp_path: Path) -> Path:
 
 
 def weights(folder: Path) -> torch.Tensor:
-    return torch.cat([p.flatten() for p in fit.load(folder / fit.LAST).net.parameters()])
+    return torch.cat([p.flatten() for p in fit.load(folder / trainer.LAST).net.parameters()])
 
 
 def test_a_run_learns_saves_logs_and_resumes(small_data: Path, tmp_path: Path) -> None:
@@ -72,12 +72,12 @@ def test_a_run_learns_saves_logs_and_resumes(small_data: Path, tmp_path: Path) -
 
 def test_a_run_begins_with_the_weights_of_a_model_and_says_so(small_data: Path, tmp_path: Path) -> None:
     fit.fit(TINY, small_data, tmp_path / "first", epochs=1)
-    first = fit.load(tmp_path / "first" / fit.LAST)
+    first = fit.load(tmp_path / "first" / trainer.LAST)
     base = tmp_path / "base.onnx"
     export.write(first.average.player(), export.card_of(first, first.average, small_data), base)
     fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", base=base, epochs=1)
     fit.fit(replace(TINY, learning_rate=1e-9), small_data, tmp_path / "second", epochs=2, resume=True)
-    second = fit.load(tmp_path / "second" / fit.LAST)
+    second = fit.load(tmp_path / "second" / trainer.LAST)
     for made, meant in zip(second.average.parameters(), first.average.parameters(), strict=True):
         assert torch.allclose(made, meant, atol=1e-5)
     told = export.card_of(second, second.average, small_data).training
@@ -104,7 +104,7 @@ def test_epochs_are_passes_over_the_loops(small_data: Path, tmp_path: Path) -> N
 def test_a_signal_saves_and_a_resumed_run_is_as_one_unbroken(small_data: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
 
-    def terminate(state: fit.State) -> None:
+    def terminate(state: trainer.State) -> None:
         if state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -112,7 +112,7 @@ def test_a_signal_saves_and_a_resumed_run_is_as_one_unbroken(small_data: Path, t
     stopped = fit.fit(config, small_data, tmp_path / "a", epochs=1, progress=terminate)
     assert stopped.step in (3, 4)  # the step under way is finished
     assert stopped.stopped == "SIGTERM"
-    assert int(fit.load(tmp_path / "a" / fit.LAST).seen) == stopped.step
+    assert int(fit.load(tmp_path / "a" / trainer.LAST).seen) == stopped.step
     fit.fit(config, small_data, tmp_path / "a", epochs=1, resume=True)
     fit.fit(config, small_data, tmp_path / "b", epochs=1)
     assert torch.equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
@@ -127,17 +127,17 @@ def test_runs_are_neither_overwritten_nor_mixed_up(small_data: Path, tmp_path: P
     with pytest.raises(UserError, match="does not exist"):
         fit.fit(TINY, small_data, tmp_path / "none", budget_s=0.1, resume=True)
     (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / fit.LAST).write_bytes(b"nothing")
+    (tmp_path / "odd" / trainer.LAST).write_bytes(b"nothing")
     with pytest.raises(UserError, match="not a readable checkpoint"):
         fit.fit(TINY, small_data, tmp_path / "odd", resume=True)
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(small_data: Path, tmp_path: Path) -> None:
     fit.fit(TINY, small_data, tmp_path, budget_s=0.1)
-    saved: dict[str, Any] = torch.load(tmp_path / fit.LAST, weights_only=True)
+    saved: dict[str, Any] = torch.load(tmp_path / trainer.LAST, weights_only=True)
     saved["hyper_parameters"]["config"]["model"] = "conv_vae"
-    torch.save(saved, tmp_path / fit.LAST)
-    with pytest.raises(UserError, match=f"{fit.LAST} is a checkpoint that this rtgen cannot use.*no setting"):
+    torch.save(saved, tmp_path / trainer.LAST)
+    with pytest.raises(UserError, match=f"{trainer.LAST} is a checkpoint that this rtgen cannot use.*no setting"):
         fit.fit(TINY, small_data, tmp_path, budget_s=0.1, resume=True)
 
 
@@ -145,7 +145,7 @@ def test_a_loss_that_is_no_number_ends_the_run(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit.fit(TINY, small_data, tmp_path, budget_s=0.3)
-    good = int(fit.load(tmp_path / fit.LAST).seen)
+    good = int(fit.load(tmp_path / trainer.LAST).seen)
     aims = LoopDenoiser.aims
 
     def poisoned(self: LoopDenoiser, task: Any) -> Iterator[Aim]:
@@ -155,14 +155,14 @@ def test_a_loss_that_is_no_number_ends_the_run(
     monkeypatch.setattr(LoopDenoiser, "aims", poisoned)
     with pytest.raises(UserError, match=rf"became nan at step {good}.*--resume"):
         fit.fit(TINY, small_data, tmp_path, budget_s=60, resume=True)
-    assert int(fit.load(tmp_path / fit.LAST).seen) == good
+    assert int(fit.load(tmp_path / trainer.LAST).seen) == good
     assert torch.isfinite(weights(tmp_path)).all()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(small_data: Path, tmp_path: Path, yaml: Path) -> None:
     run = [*COMMAND, str(yaml), "--data", str(small_data), "--out", str(tmp_path / "run"), "--device", "cpu"]
     subprocess.run([*run, "--budget", "0.1s"], check=True, capture_output=True)
-    before = (tmp_path / "run" / fit.LAST).read_bytes()
+    before = (tmp_path / "run" / trainer.LAST).read_bytes()
     assert len(before) > 40_000
 
     def fill() -> None:
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(small_data: Path, tmp_path
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "run" / fit.LAST).read_bytes() == before
+    assert (tmp_path / "run" / trainer.LAST).read_bytes() == before
 
 
 def test_sigterm_to_the_command_says_how_to_go_on(small_data: Path, tmp_path: Path, yaml: Path) -> None:
@@ -187,7 +187,7 @@ def test_sigterm_to_the_command_says_how_to_go_on(small_data: Path, tmp_path: Pa
         said = process.stdout.read()
     assert process.returncode == 0
     assert f"--out {tmp_path / 'run'} --budget 60s --resume" in " ".join(said.split())
-    assert (tmp_path / "run" / fit.LAST).exists()
+    assert (tmp_path / "run" / trainer.LAST).exists()
 
 
 def test_two_processes_train_as_one(small_data: Path, tmp_path: Path, yaml: Path) -> None:
@@ -197,7 +197,7 @@ def test_two_processes_train_as_one(small_data: Path, tmp_path: Path, yaml: Path
     )
     assert done.returncode == 0, done.stderr
     loops = len(dataset.load(small_data, "train"))
-    assert int(fit.load(tmp_path / "run" / fit.LAST).seen) == -(-loops // 8)
+    assert int(fit.load(tmp_path / "run" / trainer.LAST).seen) == -(-loops // 8)
 
 
 def test_a_device_that_is_not_there_is_a_sentence(small_data: Path, tmp_path: Path) -> None:
@@ -230,20 +230,20 @@ def two_metres(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_metre_has_its_share_and_validation_is_in_the_first(two_metres: Path) -> None:
     config = replace(TINY, metres={"4/4": 3.0, "3/4": 1.0, "5/4": 9.0})
-    source = fit.source(two_metres, "train", config)
+    source = mix.source(two_metres, "train", config)
     bars = [source.draw(2, np.random.default_rng(seed)).bar for seed in range(400)]
     assert set(bars) == {1920, 1440}  # there is nothing in 5/4
     assert bars == [source.draw(2, np.random.default_rng(seed)).bar for seed in range(400)]
     assert np.mean([bar == 1440 for bar in bars]) == pytest.approx(1 / 13, abs=0.05)
-    plain = fit.source(two_metres, "train", TINY)
+    plain = mix.source(two_metres, "train", TINY)
     assert len(source) > len(plain) == len(source.loops)
-    assert set(fit.source(two_metres, "valid", config).loops.bars.tolist()) == {1920}
-    few = fit.source(two_metres, "train", replace(config, metres={"4/4": 3.0, "3/4": 1.0}, loops=16))
+    assert set(mix.source(two_metres, "valid", config).loops.bars.tolist()) == {1920}
+    few = mix.source(two_metres, "train", replace(config, metres={"4/4": 3.0, "3/4": 1.0}, loops=16))
     assert (len(few.loops), len(few)) == (12, 16)
-    waltzes = fit.source(two_metres, "train", replace(config, metres={"3/4": 1.0}))
+    waltzes = mix.source(two_metres, "train", replace(config, metres={"3/4": 1.0}))
     assert waltzes.loops.length == 2880
     with pytest.raises(UserError, match="no loops of set for 'train' with 2 bars of 5 beats"):
-        fit.source(two_metres, "train", replace(config, metres={"5/4": 1.0}))
+        mix.source(two_metres, "train", replace(config, metres={"5/4": 1.0}))
 
 
 @pytest.mark.parametrize("model", ["loop_denoiser", "mlp_vae"])
@@ -253,32 +253,32 @@ def test_a_run_learns_from_two_metres(model: str, two_metres: Path, tmp_path: Pa
     state = fit.fit(config, two_metres, tmp_path, epochs=1)
     assert state.step == 8
     assert 0 <= next(value for name, value in state.valid.items() if "f1" in name) <= 1
-    assert fit.load(tmp_path / fit.LAST).config.metres == config.metres
+    assert fit.load(tmp_path / trainer.LAST).config.metres == config.metres
 
 
 def test_the_rate_rises_and_falls() -> None:
     config = replace(TINY, learning_rate=1.0)
-    rates = [fit.learning_rate(i / 100, config) for i in range(101)]
+    rates = [trainer.learning_rate(i / 100, config) for i in range(101)]
     assert max(rates) == rates[2] == 1.0
     assert rates[0] == pytest.approx(0.01)
     assert rates[-1] == pytest.approx(0.01)
-    assert fit.learning_rate(0.9, replace(config, schedule="constant")) == 1.0
+    assert trainer.learning_rate(0.9, replace(config, schedule="constant")) == 1.0
 
 
 def test_music_of_ones_own_is_half_of_what_is_learnt() -> None:
     config = Config("conv_vae", sets={"pop909": 0.6, "freedoom": 0.3})
-    assert fit.shares(config, ["freedoom", "groove", "mine", "pop909", "yours"]) == {
+    assert mix.shares(config, ["freedoom", "groove", "mine", "pop909", "yours"]) == {
         "pop909": 0.6,
         "freedoom": 0.3,
         "mine": pytest.approx(0.45),
         "yours": pytest.approx(0.45),
     }
-    assert fit.shares(config, ["mine"]) == {"mine": 1.0}
-    assert fit.shares(replace(config, own=False), ["mine", "pop909"]) == {"pop909": 0.6}
-    assert fit.shares(replace(config, sets=None), ["mine", "pop909"]) is None
-    assert fit.shares(config, ["groove"]) == config.sets  # for the sentence about what is missing
+    assert mix.shares(config, ["mine"]) == {"mine": 1.0}
+    assert mix.shares(replace(config, own=False), ["mine", "pop909"]) == {"pop909": 0.6}
+    assert mix.shares(replace(config, sets=None), ["mine", "pop909"]) is None
+    assert mix.shares(config, ["groove"]) == config.sets  # for the sentence about what is missing
 
 
 def test_a_set_of_ones_own_is_learnt_from_by_every_configuration(small_data: Path) -> None:
     config = Config("mlp_vae", sets={"pop909": 1.0})
-    assert set(fit.source(small_data, "train", config).loops.sets) == {"set"}
+    assert set(mix.source(small_data, "train", config).loops.sets) == {"set"}

@@ -13,7 +13,7 @@ from rtgen.inference.model import Model
 from rtgen.shipped import find
 from tests.train import songs
 from tests.train.test_fit import TINY
-from train import export, fit, personal, weights
+from train import export, fit, personal, trainer, weights
 from train.loops import dataset
 
 BASE = Path(__file__).parents[2] / "models" / "loop_denoiser.onnx"
@@ -24,7 +24,7 @@ def base(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny denoiser, hardly trained."""
     folder = tmp_path_factory.mktemp("base")
     fit.fit(TINY, small_data, folder / "run", epochs=1)
-    run = fit.load(folder / "run" / fit.LAST)
+    run = fit.load(folder / "run" / trainer.LAST)
     export.write(run.average.player(), export.card_of(run, run.average, small_data), folder / "tiny.onnx")
     return folder / "tiny.onnx"
 

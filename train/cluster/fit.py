@@ -21,7 +21,8 @@ from train.loops.storage import Folder
 
 if TYPE_CHECKING:
     from train.config import Config
-    from train.fit import Device, State
+    from train.fit import Device
+    from train.trainer import State
 
 LOSSES = 16
 """How often a training may lose a worker before it gives up."""
@@ -190,7 +191,8 @@ def worker(settings: dict[str, Any]) -> None:
     import torch
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
-    from train import fit as training
+    from train import fit as fitting
+    from train import trainer
 
     call, board = settings["call"], settings["board"]
     if ray.get(board.read.remote())[1]:
@@ -202,13 +204,13 @@ def worker(settings: dict[str, Any]) -> None:
         if time.monotonic() >= next_look:  # a step may take no longer than the way to the board
             next_look = time.monotonic() + _LOOK_S
             if why := ray.get(board.tell.remote(state)):
-                raise training.Stop(why)
+                raise trainer.Stop(why)
 
     torch.set_num_threads(settings["threads"])
     processes = {"strategy": RayDDPStrategy(find_unused_parameters=True), "plugins": [RayLightningEnvironment()]}
-    call["resume"] |= Folder(call["folder"]).has(training.LAST)
+    call["resume"] |= Folder(call["folder"]).has(trainer.LAST)
     try:
-        state = training.fit(**call, place={**processes, "devices": "auto"}, progress=tell)
+        state = fitting.fit(**call, place={**processes, "devices": "auto"}, progress=tell)
     except UserError as error:
         ray.get(board.fail.remote(str(error)))
         raise

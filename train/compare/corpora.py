@@ -28,8 +28,8 @@ from rich.table import Table
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop
-from train import fit, logs, plots
-from train.loops import dataset
+from train import fit, logs, plots, trainer
+from train.loops import dataset, mix
 from train.measures.likeness import likeness, measures
 from train.models.base import Source
 from train.models.dcgan import Dcgan, loops_of
@@ -65,12 +65,12 @@ def figures(run: Path, data: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such run.
     """
-    training = fit.load(run / fit.LAST)
+    training = fit.load(run / trainer.LAST)
     net = training.average
     if not isinstance(net, Dcgan | Vae):
         raise UserError(f"{run} is a run of {training.config.model}, which draws no loops; name one of dcgan or a VAE")
     rng = np.random.default_rng(0)
-    held_out, corpus = (_some(fit.source(data, split, training.config), rng) for split in ("valid", "train"))
+    held_out, corpus = (_some(mix.source(data, split, training.config), rng) for split in ("valid", "train"))
     with torch.no_grad():
         planes = net.planes(torch.from_numpy(rng.standard_normal((DRAWN, net.latents), np.float32)))
     counts = [len(loop) for loop in held_out]
@@ -105,11 +105,11 @@ def pictures(runs: Sequence[Path], data: Path, folder: Path) -> None:
         log = logs.read(run)
         shown = {words: log[name] for name, words in _LINES.items() if name in log}
         panels[run.name] = {words: ([*map(float, v)], list(v.values())) for words, v in shown.items()}
-        training = fit.load(run / fit.LAST)
+        training = fit.load(run / trainer.LAST)
         net = training.average
         assert isinstance(net, Dcgan | Vae)
         rng = np.random.default_rng(0)
-        held_out = _some(fit.source(data, "valid", training.config), rng)[:_COLUMNS]
+        held_out = _some(mix.source(data, "valid", training.config), rng)[:_COLUMNS]
         with torch.no_grad():
             planes = net.planes(torch.from_numpy(rng.standard_normal((len(held_out), net.latents), np.float32)))
         drawn = loops_of(planes, [len(loop) for loop in held_out])

@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from train import config, fit
+from train import config, fit, trainer
 from train.cluster import engine as cluster
 from train.cluster import fit as cluster_fit
 from train.prepare import pool, prepare
@@ -89,7 +89,7 @@ def prepared(sources: Sequence[Source], engine: Any, workers: int, asleep: float
 
 def trained(name: str, data: str, seconds: float, on_cluster: bool, workers: int) -> dict[str, float]:
     """Loops a second, and seconds until the first of them."""
-    settings, states, begun = config.read(name), list[tuple[float, fit.State]](), time.perf_counter()
+    settings, states, begun = config.read(name), list[tuple[float, trainer.State]](), time.perf_counter()
     train = partial(cluster_fit.fit, threads=1) if on_cluster else fit.fit
     with tempfile.TemporaryDirectory() as folder:
         train(

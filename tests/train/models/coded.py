@@ -9,22 +9,22 @@ from rtgen.inference.model import Model
 from rtgen.inference.modes import answer, distance
 from rtgen.music.note import Loop
 from tests.inference.models import KNOBS, melody
-from train import config, export, fit
+from train import config, export, fit, trainer
 from train.loops.sample import GRID
 
 
 def trained(
     name: str, data: Path, folder: Path, epochs: int = 1, **architecture: object
-) -> tuple[fit.Training, list[float]]:
+) -> tuple[trainer.Training, list[float]]:
     """A run of a configuration made small, and the loss of every step."""
     shipped = config.read(name)
     small = replace(shipped, sets=None, batch=8, architecture={**shipped.architecture, **architecture})
     losses: list[float] = []
     fit.fit(small, data, folder, epochs=epochs, device="cpu", progress=lambda state: losses.append(state.loss))
-    return fit.load(folder / fit.LAST), losses
+    return fit.load(folder / trainer.LAST), losses
 
 
-def exported(run: fit.Training, data: Path, path: Path) -> tuple[Model, export.Report]:
+def exported(run: trainer.Training, data: Path, path: Path) -> tuple[Model, export.Report]:
     """A run as an `.onnx`, read as the daemon reads it."""
     report = export.write(run.average.player(), export.card_of(run, run.average, data), path)
     return Model(path), report

@@ -14,7 +14,7 @@ from rtgen.inference.modes import answer
 from rtgen.music.note import Loop
 from tests.inference.models import KNOBS
 from tests.train import songs
-from train import config, export, fit
+from train import config, export, fit, trainer
 from train.loops import corrupt, dataset
 from train.loops.batch import rasterise
 from train.loops.sample import GRID, Sample
@@ -146,7 +146,7 @@ def test_it_trains_is_exported_and_plays(small_data: Path, tmp_path: Path) -> No
     state = fit.fit(tiny("conv_dae"), small_data, tmp_path / "run", epochs=3, device="cpu")
     assert {"loss", "note_f1", "note_f1_as_played", "note_f1_undamaged"} <= set(state.valid)
     assert state.valid["note_f1_as_played"] == pytest.approx(0.69, abs=0.1)
-    training = fit.load(tmp_path / "run" / fit.LAST)
+    training = fit.load(tmp_path / "run" / trainer.LAST)
     path = tmp_path / "conv_dae.onnx"
     card = export.card_of(training, training.average, small_data)
     assert (card.role, card.min_steps, card.step_multiple) == ("denoiser", 48, 4)

@@ -16,7 +16,7 @@ from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from tests.train import songs
-from train import config, export, fit
+from train import config, export, fit, trainer
 from train.compare.corpora import ends, figures, history, pictures
 from train.loops import dataset
 from train.loops.keys import in_c
@@ -174,7 +174,7 @@ def test_it_trains_is_exported_and_plays(small_data: Path, tmp_path: Path) -> No
     assert all(
         (tmp_path / "pictures" / name).read_bytes().startswith(b"\x89PNG") for name in ("losses.png", "drawn.png")
     )
-    training = fit.load(tmp_path / "run" / fit.LAST)
+    training = fit.load(tmp_path / "run" / trainer.LAST)
     path = tmp_path / "dcgan.onnx"
     card = export.card_of(training, training.average, small_data)
     assert (card.in_key, card.min_steps, card.max_steps, len(card.latents)) == (True, 96, 96, 8)

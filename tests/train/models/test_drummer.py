@@ -18,7 +18,7 @@ from rtgen.music.note import Loop, Note
 from tests.data import make_tiny
 from tests.inference.models import KNOBS
 from tests.train import songs
-from train import config, export, fit, weights
+from train import config, export, fit, trainer, weights
 from train.loops import beats, dataset
 from train.loops.sample import GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.measures import drums, evaluate
@@ -112,7 +112,7 @@ def test_a_little_of_it_can_be_learnt_and_played(groove: Path, tmp_path: Path) -
         model="drummer", architecture=TINY, batch=32, learning_rate=0.004, average_over=20, optimiser="muon"
     )
     fit.fit(setting, (loops, held_out), tmp_path / "run", epochs=120 * 32 // len(loops))
-    run = fit.load(tmp_path / "run" / fit.LAST)
+    run = fit.load(tmp_path / "run" / trainer.LAST)
     found = run.average.judge(held_out)
     assert found["velocity"] > 0.5
     assert found["timing"] > 0.5

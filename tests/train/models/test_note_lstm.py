@@ -17,7 +17,8 @@ from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 from tests.inference.models import KNOBS
 from tests.train import songs
-from train import config, export, fit
+from train import config, export, fit, trainer
+from train.loops import mix
 from train.loops.sample import GRID
 from train.models import build, kind, symbols
 from train.models.base import Source
@@ -33,7 +34,7 @@ REPAIRED, DESCRIBED = (
 
 def built(c: config.Config, data: Path) -> tuple[NoteLstm, Source]:
     torch.manual_seed(0)
-    source = fit.source(data, "train", c)
+    source = mix.source(data, "train", c)
     settings = {**c.architecture, **kind(c.model).settings_from(source.loops, c.architecture)}
     net = build(c.model, settings)
     assert isinstance(net, NoteLstm)
@@ -143,7 +144,7 @@ def test_guesses_are_chances_and_know_what_follows() -> None:
 def test_loops_of_a_song_are_not_varied_one_by_one(small_data: Path) -> None:
     net, _ = built(REPAIRED, small_data)
     for augmentation, fits in ({"transpose": True}, True), ({"shift": True}, False):
-        source = fit.source(small_data, "train", replace(REPAIRED, augmentation=augmentation))
+        source = mix.source(small_data, "train", replace(REPAIRED, augmentation=augmentation))
         if fits:
             net.draw(source, 2, np.random.default_rng(0))
         else:
@@ -159,7 +160,7 @@ def test_it_learns_is_exported_and_continues(c: config.Config, small_data: Path,
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     assert state.valid["bits_markov"] < state.valid["bits_unigram"]
     assert state.valid["bits"] < state.valid["bits_unigram"] or c.schedule == "constant"
-    training = fit.load(tmp_path / fit.LAST)
+    training = fit.load(tmp_path / trainer.LAST)
     path = tmp_path / "m.onnx"
     card = export.card_of(training, training.average, small_data)
     found = export.write(training.average.player(), card, path)
