@@ -53,7 +53,10 @@ class Log:
             self._lost += 1
             if self._lost > 1:
                 return ""
-            return f"the log {self._path} cannot be written ({error.strerror}); check the disk, the music goes on but lines are lost"
+            return (
+                f"the log {self._path} cannot be written ({error.strerror}); check the disk, "
+                "the music goes on but lines are lost"
+            )
         self._lost = 0
         return ""
 
