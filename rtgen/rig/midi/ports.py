@@ -44,7 +44,7 @@ class Ports(Protocol):
 
 @dataclass(slots=True)
 class _Way:
-    """A port of ours, connected or still waited for.
+    """One of our ports, connected or still waited for.
 
     Args:
         direction: input or output.

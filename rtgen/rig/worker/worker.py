@@ -159,7 +159,7 @@ class Worker:
             else:
                 self._begin(model)
 
-    # ---- what is said ---------------------------------------------------------------------------------------------
+    # ---- messages of the processes --------------------------------------------------------------------------------
 
     def _said(self, process: Process, said: Said | None) -> None:
         """Reports an answer at once from the process's thread; leaves the rest to the worker's thread."""
@@ -220,7 +220,7 @@ class Worker:
             if self._bad == BAD_ANSWERS and len(self._models) > 1:
                 self._set_aside(model, f"Model {self._name(model)} could not answer {BAD_ANSWERS} loops in a row")
 
-    # ---- what is done about it ------------------------------------------------------------------------------------
+    # ---- restarts and fallbacks -----------------------------------------------------------------------------------
 
     def _lost(self, process: Process, how: str) -> None:
         """Handles the end of a process; its unanswered jobs are lost."""
