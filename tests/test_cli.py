@@ -188,7 +188,7 @@ def test_a_preset_whose_model_is_not_here_says_so_and_names_the_cure(run: Run, s
     models = {m["name"] for m in json.loads(run("models", "--json")[1])}
     for shipped in json.loads(run("presets", "--json")[1]):
         assert shipped["model_is_here"] == (shipped["model"] in models)
-        assert (f"{shipped['model']} (not here)" in run("presets")[1]) != shipped["model_is_here"]
+        assert (f"{shipped['model']} (not installed)" in run("presets")[1]) != shipped["model_is_here"]
 
 
 def test_lists_are_lists_for_a_program_too(run: Run) -> None:
@@ -258,7 +258,7 @@ def test_no_midi_system(run: Run, tiny: Path) -> None:
         pytest.skip("this machine has a MIDI system of its own")
     fails(run("run", "-p", tiny, "--seconds", "1"), "No MIDI system is running", "rtgen demo")
     fails(run("run", "-p", tiny, "--api", "jack"), "JACK is not running", "start its server")
-    fails(run("run", "-p", tiny, "--api", "winmm"), "winmm does not exist on this platform", "--api")
+    fails(run("run", "-p", tiny, "--api", "winmm"), "winmm is not available on this platform", "--api")
 
 
 def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
@@ -271,14 +271,14 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     ("line", "said"),
     [
         ("{to: distanze, number: 20}", "controller Knobs: .* no button 'distanze'; did you mean 'distance'"),
-        ("{to: blend, number: 20}\n  - {to: fill, number: 20}", "blend and fill are both on cc 20"),
+        ("{to: blend, number: 20}\n  - {to: fill, number: 20}", "blend and fill both use cc 20"),
     ],
 )
 def test_settings_that_cannot_be(run: Run, tiny: Path, tmp_path: Path, line: str, said: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(f"controllers:\n  Knobs:\n  - {line}\n")
     before = path.read_bytes()
-    fails(run("run", "-p", tiny, "--config", path), re.escape(str(path)), said, "mend it")
+    fails(run("run", "-p", tiny, "--config", path), re.escape(str(path)), said, "correct it")
     assert path.read_bytes() == before
 
 
@@ -332,7 +332,7 @@ def test_a_panel_on_a_port_that_is_taken(run: Run) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        fails(run("panel", "--port", str(number)), f"port {number} is not to be had", "choose another --port")
+        fails(run("panel", "--port", str(number)), f"port {number} is not available", "choose another --port")
 
 
 def test_a_preset_with_a_mistake(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print."""
+"""The command line interface."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rtgen.errors import UserError
 app = typer.Typer(
     help=(
         "Play a loop, and a neural network answers it in tempo.\n\n"
-        "rtgen listens on a MIDI port, turns what you play into loops, lets a model answer them, and plays the answers "
-        "on another port, locked to the MIDI clock of your DAW.\n\n"
-        "First steps: 'rtgen demo' needs no MIDI device. 'rtgen doctor' says what is missing. 'rtgen run' plays."
+        "rtgen listens on a MIDI port, cuts what you play into loops, has a model answer them, and plays the answers "
+        "on another port, in time with the MIDI clock of your DAW.\n\n"
+        "First steps: 'rtgen demo' needs no MIDI device. 'rtgen doctor' checks your set-up. 'rtgen run' plays."
     ),
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -32,7 +32,7 @@ for _part in (play, look, running):
 
 
 def main() -> None:
-    """Runs a command; a mistake that the player can mend is one sentence and exit status 2."""
+    """Runs a command; prints a `UserError` as one sentence and exits with status 2."""
     try:
         app()
     except UserError as error:
@@ -49,6 +49,8 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     pass

@@ -1,4 +1,4 @@
-"""Commands that look at what there is, and how well it does: ports, models, presets, knobs, this machine."""
+"""Commands that list and check: ports, models, presets, controls, this machine."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def ports(as_json: JsonOption = False) -> None:
     if not found:
         running = ", ".join(rig.running_apis())
         looked = ", ".join(rig.compiled_apis())
-        state = f"running: {running}, with no ports" if running else "none is running"
-        say(f"No MIDI ports (systems looked for: {looked}; {state}). 'rtgen doctor' says more.")
+        state = f"running: {running}, without ports" if running else "none is running"
+        say(f"No MIDI ports (systems looked for: {looked}; {state}); 'rtgen doctor' tells you what to do.")
         return
     table = Table("System", "Direction", "Port", box=None, header_style="bold")
     for port in found:
@@ -54,10 +54,10 @@ def ports(as_json: JsonOption = False) -> None:
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show the whole card of one, by name or path.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Model whose full card is shown, by name or path.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the models, or show one's card: what it does, what it was trained on, how well."""
+    """List the models, or show the card of one: what it does, its training data and its metrics."""
     from rtgen.inference.card import modes_of
     from rtgen.inference.model import Model
 
@@ -103,27 +103,30 @@ def _is_here(model: str) -> bool:
 @app.command(name="presets")
 def list_presets(
     name: Annotated[
-        str | None, typer.Argument(help="Show all settings of one, by name or path; or 'save'.", metavar="[NAME|save]")
+        str | None,
+        typer.Argument(help="Preset whose settings are shown, by name or path; or 'save'.", metavar="[NAME|save]"),
     ] = None,
-    target: Annotated[str | None, typer.Argument(help="After 'save': its name.", metavar="[NAME]")] = None,
-    over: Annotated[bool, typer.Option("--over", help="With 'save': though there is one of that name.")] = False,
+    target: Annotated[str | None, typer.Argument(help="With 'save': name of the new preset.", metavar="[NAME]")] = None,
+    over: Annotated[bool, typer.Option("--over", help="With 'save': replace a preset of that name.")] = False,
     osc: OscOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the presets, show one's settings, or save what a running daemon plays as one.
+    """List the presets, show the settings of one, or save a running daemon's settings as one.
 
-    Those whose model is not here say so. 'rtgen presets save NAME' keeps the running daemon's preset with its knobs as
-    they are, in your own folder.
+    Presets whose model is not installed are marked. 'rtgen presets save NAME' saves the running daemon's preset with
+    its current knob values in your own folder.
     """
     if name == "save":
         from rtgen.rig.told import remote
 
         if target is None:
-            raise UserError("'rtgen presets save' needs a name; say rtgen presets save NAME")
+            raise UserError("'rtgen presets save' needs a name; use 'rtgen presets save NAME'")
         say(f"saved as {presets.save(remote.present(osc), target, over=over)}")
         return
     if target is not None:
-        raise UserError(f"'rtgen presets {name} {target}' is one name too many; only 'save' takes a second")
+        raise UserError(
+            f"'rtgen presets {name} {target}' has one name too many; leave out the second, which only 'save' takes"
+        )
     paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
     loaded = []
     for path in paths:
@@ -143,16 +146,16 @@ def list_presets(
         for p in loaded:
             cells = [str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description")]
             if not p.get("model_is_here", True):
-                cells[4] += " (not here)"
+                cells[4] += " (not installed)"
             table.add_row(*map(escape, cells))
         show(table)
 
 
 @app.command()
 def controls(
-    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/controls.md has it.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the Markdown table of docs/controls.md.")] = False,
 ) -> None:
-    """List every knob and button, with its control change and its OSC address."""
+    """List all knobs and buttons, with their control changes and OSC addresses."""
     from rtgen.instrument.parameters import listed
 
     rows = list(listed())
@@ -167,29 +170,31 @@ def controls(
 
 @app.command()
 def doctor(
-    seconds: Annotated[float, typer.Option(min=0, max=60, help="How long to listen for clock and notes.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(min=0, max=60, help="How long to listen for clock and notes, in seconds.")
+    ] = 3.0,
     preset: PresetOption = "vary",
     model: ModelOption = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--in", help="Input to listen to; all by default.", metavar="PORT")
+        list[str] | None, typer.Option("--in", help="Input to listen to; all inputs by default.", metavar="PORT")
     ] = None,
     output: Annotated[
         str | None, typer.Option("--out", help="Output that --calibrate plays to.", metavar="PORT")
     ] = None,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Measure how long notes take out and back in, and propose an offset."),
+        typer.Option("--calibrate", help="Measure the MIDI round trip, and suggest an offset."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out what is wrong with the set-up, and the cure.
+    """Check the set-up, and suggest a cure for every problem.
 
-    Looks for MIDI systems and ports, listens for clock and notes, and times the model. Exit status 1 if something
-    stands in the way of playing.
+    Looks for MIDI systems and ports, listens for clock and notes, and times the model. The exit status is 1 if
+    something prevents playing.
 
-    With --calibrate it plays quiet notes on channel 16 instead, for which the output must lead back into the input: by
-    a cable, a port of IAC or loopMIDI, or a connection in JACK. Without --in and --out it makes ports of its own, for
-    you to connect within --seconds.
+    With --calibrate it plays quiet notes on channel 16 instead. For this the output must be connected to the input: by
+    a cable, an IAC or loopMIDI port, or a connection in JACK. Without --in and --out it creates its own ports, which
+    you connect within --seconds.
     """
     from rtgen.rig.doctor import examine, examine_round_trip
 
@@ -213,26 +218,29 @@ def doctor(
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="Measure less of everything: under a minute.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print for a program: one object.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Take fewer measurements: under a minute.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one object.")] = False,
     loops: Annotated[
         int | None,
-        typer.Option(min=1, max=100_000, help="Loops to answer in time; 1000 take half an hour.", metavar="N"),
+        typer.Option(
+            min=1, max=100_000, help="Number of loops to answer in real time; 1000 take half an hour.", metavar="N"
+        ),
     ] = None,
     over: Annotated[
-        Literal["auto", "jack", "pipes"], typer.Option(help="A JACK server of its own, or pipes between processes.")
+        Literal["auto", "jack", "pipes"],
+        typer.Option(help="Measure over a private JACK server, or over pipes between processes."),
     ] = "auto",
     period: Annotated[
-        int | None, typer.Option(help="Frames in a period of the JACK server; 64 by default.", metavar="FRAMES")
+        int | None, typer.Option(help="Period of the JACK server in frames; 64 by default.", metavar="FRAMES")
     ] = None,
     asynchronous: Annotated[
-        bool, typer.Option("--asynchronous", help="Let the JACK server wait for nobody, and lose what comes late.")
+        bool, typer.Option("--asynchronous", help="Run the JACK server in asynchronous mode: it drops late data.")
     ] = False,
 ) -> None:
-    """Measure timing on this machine, beside what a Python program can do at best.
+    """Measure timing on this machine, compared with the best that a Python program can do.
 
-    Runs over a JACK server of its own with jack_midi_clock, which stamps every message by the sample, where these are
-    installed; else over pipes. It takes about a quarter of an hour: do nothing else with the machine meanwhile.
+    Uses a private JACK server with jack_midi_clock, which gives sample-accurate times, if these are installed;
+    otherwise pipes. It takes about a quarter of an hour: leave the machine alone meanwhile.
     """
     import time
     from dataclasses import replace

@@ -103,12 +103,12 @@ _ON_CC = 8
 KEYS = ("auto", *key.NAMES)
 SCALES = ("auto", "major", "minor")
 _AS_PLAYED = {
-    "density": (102, "fewer or more notes; 0.5 is as many as you played"),
-    "register": (103, "lower or higher; 0.5 is where you played"),
-    "polyphony": (104, "spread out or struck together; 0.5 is as you played"),
-    "length": (105, "shorter or longer notes; 0.5 is as you played"),
-    "syncopation": (106, "on the beat or before it; 0.5 is as you played"),
-    "velocity": (107, "softer or louder; 0.5 is as you played"),
+    "density": (102, "fewer or more notes; 0.5 = as many as you played"),
+    "register": (103, "lower or higher; 0.5 = as you played"),
+    "polyphony": (104, "single notes or chords; 0.5 = as you played"),
+    "length": (105, "shorter or longer notes; 0.5 = as you played"),
+    "syncopation": (106, "on the beat or off it; 0.5 = as you played"),
+    "velocity": (107, "softer or louder; 0.5 = as you played"),
 }
 
 
@@ -118,40 +118,34 @@ def _named(name: str, cc: int, choices: tuple[str, ...], says: str) -> Parameter
 
 
 _ALL = (
-    Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation strays from what was played; 0 is exactly that"),
-    Parameter("temperature", 1.0, 0.1, 2.0, 21, "how bold the model's choices are"),
-    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how firmly new notes keep to the key"),
-    _named("key", 12, KEYS, "the key that new notes keep to; auto is that of what you play"),
-    _named("scale", 13, SCALES, "whether that is a major or a minor key; auto is as you play"),
-    Parameter(
-        "seed", 0, 0, 127, 31, "another answer to the same loop, and the same again when turned back", taper="whole"
-    ),
-    Parameter("blend", 0.5, 0.0, 1.0, 24, "where a blend lies between the loops A (0) and B (1)"),
-    Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "a variation leaves the notes on every bar's first", taper="switch"),
-    Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "a variation leaves the lowest notes where they are", taper="switch"),
-    Parameter("fill", 0.0, 0.0, 1.0, 29, "the last share of the loop that is the model's own; before it is yours"),
-    Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's touch, in time and loudness, a beat takes"),
+    Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation departs from your loop; 0 = unchanged"),
+    Parameter("temperature", 1.0, 0.1, 2.0, 21, "sampling temperature: low is cautious, high is bold"),
+    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how strictly new notes keep to the key"),
+    _named("key", 12, KEYS, "key of new notes; auto detects it from your playing"),
+    _named("scale", 13, SCALES, "major or minor; auto detects it from your playing"),
+    Parameter("seed", 0, 0, 127, 31, "each value gives a different but repeatable answer", taper="whole"),
+    Parameter("blend", 0.5, 0.0, 1.0, 24, "position of a blend between loop A (0) and loop B (1)"),
+    Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "variations keep your notes on the downbeats", taper="switch"),
+    Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "variations keep your lowest notes", taper="switch"),
+    Parameter("fill", 0.0, 0.0, 1.0, 29, "share of the loop, from its end, that the model rewrites"),
+    Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's timing and dynamics a beat gets"),
     *(Parameter(name, 0.5, 0.0, 1.0, cc, says) for name, (cc, says) in _AS_PLAYED.items()),
     *(
-        Parameter(name, 0.5, 0.0, 1.0, 108 + i if i < _ON_CC else None, "a dimension of the model's own")
+        Parameter(name, 0.5, 0.0, 1.0, 108 + i if i < _ON_CC else None, "one of the model's own latent dimensions")
         for i, name in enumerate(LATENTS)
     ),
-    Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much of what was said a continuation says again"),
-    Parameter(
-        "swing", 0.5, 0.5, 0.75, 14, "where in a beat's half its second sixteenth falls; 0.5 is even", acts="next"
-    ),
-    Parameter("gate", 1.0, 0.1, 2.0, 15, "how long the answer's notes are, of what they would be", acts="play"),
-    Parameter(
-        "transpose", 0, -24, 24, 16, "how far the answer is moved up or down", "semitones", taper="whole", acts="play"
-    ),
-    Parameter("loudness", 1.0, 0.0, 2.0, 17, "how loud the answer is, of what it would be", acts="play"),
+    Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much a continuation repeats earlier material"),
+    Parameter("swing", 0.5, 0.5, 0.75, 14, "swing of the sixteenths: 0.5 straight, 0.67 triplets", acts="next"),
+    Parameter("gate", 1.0, 0.1, 2.0, 15, "note lengths of the answer, as a factor", acts="play"),
+    Parameter("transpose", 0, -24, 24, 16, "transposes the answer up or down", "semitones", taper="whole", acts="play"),
+    Parameter("loudness", 1.0, 0.0, 2.0, 17, "velocities of the answer, as a factor", acts="play"),
     Parameter(
         "quantise",
         0,
         0,
         1,
         19,
-        "a turned knob is heard from the next bar on, not the next beat",
+        "knob changes wait for the next bar, not the next beat",
         taper="switch",
         acts="play",
     ),
@@ -161,7 +155,7 @@ _ALL = (
         0,
         127,
         18,
-        "the lowest key that is heard; what is played below only sounds",
+        "lowest key the model hears; lower keys are not captured",
         "pitch",
         taper="whole",
         acts="play",
@@ -171,18 +165,18 @@ PARAMETERS: Mapping[str, Parameter] = {p.name: p for p in _ALL}
 BUTTONS: Mapping[str, Button] = {
     b.name: b
     for b in (
-        Button("freeze", 23, "the present answer goes round until it is released", stays=True),
-        Button("store_a", 25, "what was played last becomes the loop A of a blend"),
-        Button("store_b", 26, "what was played last becomes the loop B of a blend"),
-        Button("regenerate", 85, "another answer to the same loop"),
-        Button("back", 86, "the answer before the present one; up to ten of them"),
-        Button("keep", 87, "writes the present answer as a clip"),
-        Button("clear", 88, "forgets what was played, A and B, and what is playing"),
-        Button("mute", 89, "the answer is not heard until it is released", stays=True),
-        Button("tap", 90, "the tempo of the internal clock, tapped"),
-        Button("previous_preset", 117, "the preset before this one in the list"),
-        Button("next_preset", 118, "the preset after this one in the list"),
-        Button("panic", 119, "ends everything that sounds"),
+        Button("freeze", 23, "repeats the current answer until released", stays=True),
+        Button("store_a", 25, "stores the loop you played last as A of a blend"),
+        Button("store_b", 26, "stores the loop you played last as B of a blend"),
+        Button("regenerate", 85, "makes another answer to the same loop"),
+        Button("back", 86, "goes back to the previous answer, up to ten times"),
+        Button("keep", 87, "saves the current answer as a MIDI clip"),
+        Button("clear", 88, "clears your loops, A and B, and the current answer"),
+        Button("mute", 89, "silences the answer until released", stays=True),
+        Button("tap", 90, "taps the tempo of the internal clock"),
+        Button("previous_preset", 117, "selects the previous preset in the list"),
+        Button("next_preset", 118, "selects the next preset in the list"),
+        Button("panic", 119, "stops everything that sounds"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""The panel: a web page for a running daemon. One more OSC client, in a process of its own."""
+"""The panel: a web page for a running daemon, served by a separate process that is an OSC client."""
 
 PORT = 7780
-"""Of the page, unless told otherwise."""
+"""Default port of the page."""

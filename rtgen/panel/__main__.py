@@ -1,7 +1,7 @@
-"""The panel of the daemon that starts it: `python -m rtgen.panel PORT OSC_PORT`, as `rtgen run --panel` does.
+"""The panel as a subprocess of a daemon: `python -m rtgen.panel PORT OSC_PORT`, started by `rtgen run --panel`.
 
-It says the address of its page, or a sentence why there is none, and ends when its standard input does: however the
-daemon ends, it is not left behind.
+It prints the address of its page, or the error. It exits when its standard input ends, so that it never outlives the
+daemon.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ def main(port: int, osc_port: int) -> int:
     """Serves the panel until standard input ends.
 
     Args:
-        port: of the page.
-        osc_port: where the daemon listens.
+        port: the port of the page.
+        osc_port: the daemon's OSC port.
+
+    Returns:
+        The exit status: 2 if the page cannot be served.
     """
-    # Before all that takes long: the model that the player waits for goes first.
+    # Before the slow imports: the model, which the player waits for, takes precedence.
     if sys.platform != "win32":
         with suppress(OSError):
             os.nice(_NICE)
@@ -39,7 +42,7 @@ def main(port: int, osc_port: int) -> int:
 
 
 def _leave() -> None:
-    """Ends the process with its input, whatever it is at."""
+    """Exits the process when its input ends, whatever it is doing."""
     with suppress(OSError):
         while os.read(0, 1):
             pass

@@ -1,6 +1,6 @@
-"""Serves the panel: between browsers, by web socket, and the daemon, by OSC (aiohttp).
+"""The panel's server: connects browsers (web sockets, aiohttp) to the daemon (OSC).
 
-To the daemon this is one subscriber like any other. It may die, and be started again, and the music does not notice.
+To the daemon it is an OSC subscriber like any other; it may die and be restarted without affecting the music.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from rtgen.rig.told.osc import datagram
 try:
     from aiohttp import WSCloseCode, WSMsgType, web
 except ImportError as error:
-    raise UserError(f"the panel needs {error.name}; install it with pip install 'rtgen[panel]'") from error
+    raise UserError(f"the panel needs {error.name}; run pip install 'rtgen[panel]'") from error
 
 _MOMENTS = frozenset({"state/learned", "state/taken", "state/kept"})
-"""What happened just now; a page that is opened later need not hear of it."""
+"""Momentary news, not part of the state that a page opened later receives."""
 _STATIC = Path(__file__).parent / "static"
 _RENEW_S = 2.0
 _LOST_S = 5.0
 _LINES = 60
 _MOST = 2**16
-"""Bytes that a browser may say at once."""
+"""Largest message from a browser, in bytes."""
 _COOKIE = "rtgen_token"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class DaemonLink(asyncio.DatagramProtocol):
-    """What is known of the daemon, and the way to it.
+    """The connection to the daemon, and its last known state.
 
     Args:
-        changed: called with what changed: addresses and values.
-        told: called with a line of what happens.
+        changed: called with the changed part of the state: values by address.
+        told: called with each line of news.
     """
 
     def __init__(self, changed: Callable[[dict[str, Any]], None], told: Callable[[str], None]) -> None:
@@ -58,11 +58,11 @@ class DaemonLink(asyncio.DatagramProtocol):
         self._heard_at = float("-inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """There is a socket."""
+        """Stores the transport."""
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        """Takes in what the daemon tells."""
+        """Handles a message of the daemon."""
         del addr
         self._heard_at = asyncio.get_running_loop().time()
         changes: dict[str, Any] = {} if self.state["alive"] else {"alive": True}
@@ -77,16 +77,16 @@ class DaemonLink(asyncio.DatagramProtocol):
         self._update(changes)
 
     def error_received(self, exc: Exception) -> None:
-        """Nobody listens there; `watch` tries again."""
+        """Ignores that nobody listens on the port; `watch` tries again."""
         del exc
 
     def send(self, name: str, *values: Any) -> None:
-        """Tells the daemon something."""
+        """Sends a message to the daemon."""
         if self._transport is not None:
             self._transport.sendto(datagram(f"/rtgen/{name}", values))
 
     async def watch(self) -> None:
-        """Renews the subscription, and notices when nobody answers."""
+        """Renews the subscription, and notices when the daemon stops answering."""
         while True:
             self.send("subscribe")
             if asyncio.get_running_loop().time() - self._heard_at > _LOST_S and self.state["alive"]:
@@ -100,11 +100,11 @@ class DaemonLink(asyncio.DatagramProtocol):
 
 
 class Panel:
-    """The page and its sockets.
+    """The page and its web sockets.
 
     Args:
-        osc_port: where the daemon listens, on this machine.
-        token: what a browser must know; None where anybody may who can reach us.
+        osc_port: the daemon's OSC port on this machine.
+        token: the token that a browser needs; None to admit every browser that can reach us.
     """
 
     def __init__(self, osc_port: int = OSC_PORT, token: str | None = None) -> None:
@@ -116,7 +116,7 @@ class Panel:
         )
 
     def application(self) -> web.Application:
-        """For aiohttp to run."""
+        """Returns the aiohttp application."""
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._page)
         app.router.add_get("/ws", self._socket)
@@ -128,7 +128,7 @@ class Panel:
         return app
 
     async def _leave(self, app: web.Application) -> None:
-        """Lets the browsers go: they would be waited for."""
+        """Closes the web sockets, as the shutdown would otherwise wait for them."""
         del app
         await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in list(self._sockets)))
 
@@ -145,15 +145,17 @@ class Panel:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Lets in who knows the token, and no page of another site."""
+        """Rejects requests without the token, and those from pages of other sites."""
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.host:
-            raise web.HTTPForbidden(text="another site's page cannot speak with this panel")
+            raise web.HTTPForbidden(text="a page of another site may not use this panel; open the panel's own address")
         if self._token is None:
             return await handler(request)
         given = request.query.get("token") or request.cookies.get(_COOKIE) or ""
         if not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise web.HTTPForbidden(text="a token is needed; open the address that 'rtgen panel' printed")
+            raise web.HTTPForbidden(
+                text="the token is missing or wrong; open the full address that 'rtgen panel' printed"
+            )
         response = await handler(request)
         if not response.prepared:
             response.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
@@ -189,7 +191,7 @@ class Panel:
                 await socket.send_str(await queue.get())
 
     def _tell(self, what: dict[str, Any]) -> None:
-        """Tells all browsers; one that does not listen is let go rather than waited for."""
+        """Sends to all browsers; disconnects one that does not read, rather than waiting for it."""
         text = json.dumps(what)
         for socket, queue in list(self._queues.items()):
             try:
@@ -199,7 +201,7 @@ class Panel:
                 task.add_done_callback(_LEAVING.discard)
 
     def _hear(self, text: str) -> None:
-        """Does what a browser says; what it cannot say is passed over."""
+        """Carries out a browser's command; ignores invalid ones."""
         match _parsed(text):
             case {"set": [str(name), int() | float() as value]} if name in PARAMETERS:
                 self.daemon.send(name, float(value))
@@ -229,9 +231,9 @@ class Panel:
     async def _clip(self, request: web.Request) -> web.StreamResponse:
         folder, name = self._folder(), request.match_info["name"]
         path = folder / name if folder else None
-        # A name, and no way out of the folder.
+        # Only a file name, to prevent path traversal.
         if path is None or path.name != name or path.suffix != ".mid" or not path.is_file():
-            raise web.HTTPNotFound(text="there is no such clip")
+            raise web.HTTPNotFound(text="there is no such clip; reload the page")
         return web.FileResponse(path, headers={"Content-Type": "audio/midi", "Content-Disposition": "attachment"})
 
 
@@ -246,7 +248,7 @@ def _parsed(text: str) -> Any:
 
 
 def hello() -> dict[str, Any]:
-    """What a browser must know: knobs, buttons, presets."""
+    """Returns what a browser needs to build the page: knobs, buttons, presets, uses."""
     return {
         "parameters": [asdict(p) for p in PARAMETERS.values()],
         "buttons": [asdict(b) for b in BUTTONS.values()],
@@ -259,17 +261,17 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
     """Serves the panel until SIGINT or SIGTERM.
 
     Args:
-        host: the address that is listened on.
-        port: likewise.
-        osc_port: where the daemon listens.
-        token: what browsers must know.
-        ready: called with the address of the page.
+        host: the address to listen on.
+        port: the port to listen on.
+        osc_port: the daemon's OSC port.
+        token: the token that browsers need.
+        ready: called with the URL of the page.
 
     Raises:
-        UserError: the port is taken; or others could reach the page, and there is no token.
+        UserError: the port is in use; or other machines could reach the page, and there is no token.
     """
     if not token and not is_loopback(host):
-        raise UserError(f"on {host} everybody in the network could play your rig; give a --token, or leave --host out")
+        raise UserError(f"on {host} everybody in the network could play your rig; give a --token, or leave out --host")
     try:
         web.run_app(
             Panel(osc_port, token).application(),
@@ -280,11 +282,11 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
         )
     except OSError as error:
         cure = "choose another --port (of 'rtgen run': --panel-port)"
-        raise UserError(f"the panel's port {port} is not to be had ({error.strerror}); {cure}") from error
+        raise UserError(f"the panel's port {port} is not available ({error.strerror}); {cure}") from error
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Returns whether an address is reachable only from this machine."""
     if host == "localhost":
         return True
     try:

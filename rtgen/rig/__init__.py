@@ -1,1 +1,1 @@
-"""The real world: ports, threads, processes, files, the terminal."""
+"""Everything outside the instrument's logic: ports, threads, processes, files, the terminal."""

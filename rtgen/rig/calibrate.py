@@ -1,4 +1,4 @@
-"""`rtgen doctor --calibrate`: how long a note takes out of the output and back into the input."""
+"""`rtgen doctor --calibrate`: measures the MIDI round trip from the output back to the input."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from rtgen.rig.midi.ports import LoopbackPorts, SystemPorts
 from rtgen.rig.realtime import prefer_this_thread
 
 CHANNEL = 15
-"""Channel 16, which the fewest instruments listen to."""
+"""Channel 16 (counted from 0), as hardly any instrument listens to it."""
 _VELOCITY = 1
 _LOWEST = 32
 NOTES = 64
-"""Each has a pitch of its own, so that none is taken for another, however long it is under way."""
+"""Number of test notes. Each has its own pitch, so that they cannot be confused, however long the round trip is."""
 _LENGTH_S = 0.010
 _GAPS_S = 0.020, 0.050
-"""Uneven, so that they fall everywhere in the periods of an audio server."""
+"""Range of the random gaps between notes, so that they fall at all phases of an audio server's period."""
 _TAIL_S = 0.5
 
 
 @dataclass
 class RoundTrips:
-    """What became of the test notes.
+    """The result of a measurement.
 
     Args:
-        sent: how many there were.
-        seconds: how long each took that came back, in order of time.
+        sent: number of test notes sent.
+        seconds: round trips of the notes that came back, in the order of sending.
     """
 
     sent: int = 0
@@ -40,23 +40,23 @@ class RoundTrips:
 
     @property
     def lost(self) -> int:
-        """How many did not come back."""
+        """Number of notes that did not come back."""
         return self.sent - len(self.seconds)
 
     @property
     def median_s(self) -> float:
-        """The round trip: half of them took longer."""
+        """The median round trip."""
         return statistics.median(self.seconds)
 
     @property
     def jitter_s(self) -> float:
-        """How far from the median all but the furthest twentieth were."""
+        """The 95th percentile of the absolute deviation from the median."""
         off = sorted(abs(s - self.median_s) for s in self.seconds)
         return off[(len(off) - 1) * 19 // 20]
 
 
 class _Ears:
-    """Hears which of the notes come back, and when."""
+    """Records which test notes come back, and when."""
 
     def __init__(self) -> None:
         self.arrived: dict[int, float] = {}
@@ -69,11 +69,11 @@ class _Ears:
 
 
 def measure(ports: SystemPorts | LoopbackPorts, patience_s: float) -> RoundTrips:
-    """Sends the test notes, as soon as a first one has come back; each of them ends.
+    """Sends probe notes until one comes back, then measures the test notes; every note-on gets its note-off.
 
     Args:
-        ports: an output that leads to an input; closed at the end.
-        patience_s: how long to wait for the first one.
+        ports: an output that is connected to an input; closed at the end.
+        patience_s: how long to wait for the first note to come back.
     """
     prefer_this_thread()
     ears, trips = _Ears(), RoundTrips()
@@ -103,7 +103,7 @@ def _measure(ports: SystemPorts | LoopbackPorts, ears: _Ears, trips: RoundTrips)
 
 
 def _strike(ports: SystemPorts | LoopbackPorts, pitch: int) -> float:
-    """Plays a short note; when it was sent."""
+    """Plays a short note; returns when it was sent."""
     at = perf_counter()
     try:
         ports.send(midi.note_on(CHANNEL, pitch, _VELOCITY))
@@ -114,18 +114,18 @@ def _strike(ports: SystemPorts | LoopbackPorts, pitch: int) -> float:
 
 
 def sentences(trips: RoundTrips, inputs: Sequence[str], output: str) -> tuple[str, str]:
-    """What was found, and what to do about it."""
+    """Returns the finding and its cure, each as a sentence."""
     way = f"from {output!r} to {' or '.join(map(repr, inputs))}"
     if not trips.seconds:
         cure = (
-            "lead the output back into the input: by a cable, by a port of IAC or loopMIDI named as both --out and "
-            "--in, or by a connection in JACK"
+            "connect the output to the input: with a cable, with an IAC or loopMIDI port given as both --out and "
+            "--in, or with a connection in JACK"
         )
-        return f"no test note (channel {CHANNEL + 1}) came back {way}", cure
+        return f"no test note (channel {CHANNEL + 1}) arrived {way}", cure
     median, jitter = trips.median_s * 1e3, trips.jitter_s * 1e3
-    found = f"{median:.1f} ms {way}, within {jitter:.1f} ms; {trips.sent} notes sent, {trips.lost} lost"
+    found = f"{median:.1f} ms {way}, constant within {jitter:.1f} ms; {trips.sent} notes sent, {trips.lost} lost"
     cure = (
-        f"play with 'rtgen run --output-offset-ms {median:.1f}': the clock comes in late and the answers go out late, "
-        "together by as much"
+        f"start 'rtgen run --output-offset-ms {median:.1f}': it compensates for the delay of the incoming clock and of "
+        "the outgoing answers together"
     )
     return found, cure

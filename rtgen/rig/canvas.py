@@ -1,4 +1,4 @@
-"""What pictures of loops are drawn with: a dark ground, and panels with piano rolls (Pillow only)."""
+"""Drawing primitives for pictures of loops: a dark canvas, and panels with piano rolls (Pillow)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rtgen.whole import written
 Colour = tuple[int, int, int]
 
 _FINE = 2
-"""All is drawn this many times larger and scaled down, which smooths the round corners."""
+"""Supersampling factor, for smooth round corners."""
 
 # Pixels of the finished picture.
 WIDTH, MARGIN = 2000, 64
 AXIS = 44
-"""Beside the panels, for the names of the pitches."""
+"""Width of the pitch axis to the left of the panels."""
 HEAD = 148
 STRIP = 44
-"""Pixels above the roll of a panel, for its caption."""
+"""Height of the caption above the roll of a panel."""
 
 GROUND: Colour = (17, 20, 28)
 PANEL: Colour = (29, 34, 46)
@@ -38,12 +38,12 @@ GONE: Colour = (92, 106, 136)
 
 
 Sign = tuple[str, Colour | None, Colour | None]
-"""What notes of a fill and an edge mean."""
+"""An entry of the legend: its label, fill and edge."""
 SIGNS: tuple[Sign, ...] = (("left out", None, GONE), ("new", NEW, EDGE), ("kept", KEPT, None))
 
 
 def head(canvas: Canvas, title: str, facts: str, signs: Sequence[Sign] = SIGNS) -> None:
-    """The title, facts beside it, and from the right what the colours of notes mean."""
+    """Draws the title, facts beside it, and the legend at the right."""
     x = MARGIN + AXIS
     width = canvas.text(x, 88, title, 46, TEXT)
     canvas.text(x + width + 32, 88, facts, 28, FAINT)
@@ -60,12 +60,12 @@ def head(canvas: Canvas, title: str, facts: str, signs: Sequence[Sign] = SIGNS) 
 
 
 class Canvas:
-    """A drawing in pixels of the finished picture."""
+    """A drawing surface, in pixels of the finished picture."""
 
     def __init__(self, width: int, height: int) -> None:
         self._image = Image.new("RGBA", (width * _FINE, height * _FINE))
         self._pen = ImageDraw.Draw(self._image)
-        # Round corners with nothing behind them sit well on a light page and on a dark one.
+        # Transparent behind round corners, to suit light and dark pages.
         self.box(0, 0, width, height, GROUND, radius=28)
 
     def box(
@@ -79,30 +79,30 @@ class Canvas:
         radius: float = 0,
         edge: Colour | None = None,
     ) -> None:
-        """A rectangle, its corners rounded by at most `radius`, with an edge of two pixels if it has a colour."""
-        # Pillow counts the last pixel in.
+        """Draws a rectangle with corners of at most `radius`, and an edge of two pixels if `edge` is given."""
+        # Pillow's coordinates include the last pixel.
         ends = (x * _FINE, y * _FINE, max(right * _FINE - 1, x * _FINE), max(bottom * _FINE - 1, y * _FINE))
         most = min(ends[2] - ends[0], ends[3] - ends[1]) / 2
         self._pen.rounded_rectangle(ends, min(radius * _FINE, most), fill, edge, 2 * _FINE if edge else 0)
 
     def text(self, x: float, baseline: float, text: str, size: int, colour: Colour, anchor: str = "ls") -> float:
-        """Writes `text`, and returns its width; `anchor` as in Pillow."""
+        """Draws `text` and returns its width; `anchor` as in Pillow."""
         font = ImageFont.load_default(size * _FINE)
         self._pen.text((x * _FINE, baseline * _FINE), text, colour, font, anchor)
         return self._pen.textlength(text, font) / _FINE
 
     def save(self, path: Path) -> None:
-        """Writes a PNG, which appears whole or not at all.
+        """Writes a PNG atomically.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the file cannot be written.
         """
         with written(path) as partial:
             self._image.reduce(_FINE).save(partial, format="PNG", optimize=True)
 
 
 class Panel:
-    """One roll: a loop of `length` ticks between two pitches."""
+    """A piano roll of a loop of `length` ticks, from pitch `low` to `high`."""
 
     def __init__(
         self, canvas: Canvas, x: float, y: float, width: float, row: int, low: int, high: int, length: int, bar: int
@@ -119,7 +119,7 @@ class Panel:
         return self._top + (self._high - pitch) * self._row_height
 
     def grid(self, *, names: bool, unit: int = PPQN) -> None:
-        """The ground: rows of the black keys, lines every `unit` ticks and for bars, the Cs by name if `names`."""
+        """Draws the background: black-key rows, lines every `unit` ticks and at bars, and the Cs by name if `names`."""
         draw = self._canvas
         draw.box(self._x, self._y, self._x + self._width, self._bottom, PANEL, radius=8)
         for pitch in range(self._low, self._high + 1):
@@ -136,17 +136,17 @@ class Panel:
             draw.box(self._column(tick) - 1, self._y + 10, self._column(tick) + 1, self._bottom, BAR)
 
     def caption(self, left: str, right: str) -> None:
-        """Who plays, and a word on it."""
+        """Draws the two captions above the roll."""
         self._canvas.text(self._x + 14, self._y + 30, left, 24, TEXT)
         self._canvas.text(self._x + self._width - 14, self._y + 30, right, 24, FAINT, "rs")
 
     def bar_numbers(self) -> None:
-        """The numbers of the bars, below."""
+        """Draws the bar numbers below the roll."""
         for number, tick in enumerate(range(0, self._length, self._bar), 1):
             self._canvas.text(self._column(tick), self._bottom + 28, str(number), 20, FAINT)
 
     def notes(self, notes: Iterable[Note], fill: Colour | None, edge: Colour | None = None) -> None:
-        """The notes as bars: filled and the brighter the louder, with an edge if it has a colour."""
+        """Draws notes as bars, brighter with velocity if filled, and with an edge if `edge` is given."""
         for note in notes:
             x, right = self._column(note.onset), self._column(note.end) - 2
             y = self._row(note.pitch)
@@ -154,7 +154,7 @@ class Panel:
             self._canvas.box(x, y - 0.5, max(right, x + 6), y + self._row_height + 0.5, colour, radius=3, edge=edge)
 
     def pixels(self, rows: Sequence[Sequence[float]], step: int, colour: Colour) -> None:
-        """A picture: of each pitch, from the lowest up, how bright (0-1) each `step` ticks are."""
+        """Draws a heat map: one row per pitch, the lowest first, with a brightness (0-1) for every `step` ticks."""
         for pitch, row in enumerate(rows, self._low):
             y = self._row(pitch)
             for number, value in enumerate(row):
@@ -164,11 +164,11 @@ class Panel:
 
 
 def shade(colour: Colour, velocity: int) -> Colour:
-    """`colour` as bright as `velocity` is loud; the softest still stands out from the ground."""
+    """Returns `colour` with its brightness set by `velocity`; the softest notes remain visible."""
     return mix(colour, 0.3 + 0.7 * min(max((velocity - 20) / 85, 0), 1))
 
 
 def mix(colour: Colour, part: float) -> Colour:
-    """As much of `colour` as `part` (0-1) says, on the ground of a panel."""
+    """Returns `colour` blended into the panel background with opacity `part` (0-1)."""
     red, green, blue = (round(p + (c - p) * part) for p, c in zip(PANEL, colour, strict=True))
     return red, green, blue

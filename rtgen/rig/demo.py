@@ -1,4 +1,4 @@
-"""`rtgen demo`: the instrument plays with a bundled performance, with no MIDI device."""
+"""`rtgen demo`: the instrument answers a bundled performance, without a MIDI device."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from rtgen.rig.worker.worker import Failed, Ready
 
 _FRAMES_PER_S = 15
 _COUNT_IN_S = 0.2
-"""From the start of the driver to the first clock: time for both sides to be there."""
+"""Delay before the first clock, so that both threads are running by then."""
 Sent = list[tuple[float, bytes]]
 
 
@@ -42,14 +42,14 @@ def demo(
     """Plays the performance to a session and writes `demo.mid` and `demo.png` into `folder`.
 
     Args:
-        preset: the musical settings; its tempo gives way to the performance's.
+        preset: the musical settings; its tempo is replaced by the performance's.
         model: the `.onnx` file.
-        bars: how long to play.
-        folder: made if it is not there.
-        fast: simulated time instead of real time.
-        seed: of all chance.
+        bars: length in bars.
+        folder: the output folder; created if needed.
+        fast: whether to use simulated time instead of real time.
+        seed: the random seed.
         device: what runs the model.
-        console: where the rolls and the closing sentence are shown.
+        console: shows the rolls and the summary.
 
     Raises:
         UserError: the model cannot be run, or the folder cannot be written.
@@ -98,7 +98,7 @@ def _live(
     preset: Preset,
     console: Console,
 ) -> tuple[Sent, list[Notice]]:
-    """The same in real time, through the worker's process and an in-process pair of ports."""
+    """Plays in real time, with the worker process and a pair of in-process ports."""
     sent: Sent = []
     news: SimpleQueue[News] = SimpleQueue()
     ready = threading.Event()
@@ -141,17 +141,17 @@ def _live(
 
 
 def _output(console: Console) -> SystemPorts | None:
-    """An output of the MIDI system, where one is running, so that the answer can be heard."""
+    """Opens a MIDI output, if a MIDI system is running, so that the answer can be heard."""
     try:
         ports = SystemPorts(find_api("auto"), "rtgen demo", inputs=())
     except UserError:
         return None
-    console.print(f"The answer can be heard from {ports.title}", highlight=False)
+    console.print(f"The answer is also sent to {ports.title}", highlight=False)
     return ports
 
 
 class _Screen:
-    """Shows the rolls from a thread of its own, and keeps the notices."""
+    """Shows the rolls from its own thread, and collects the notices."""
 
     def __init__(self, daemon: Daemon, preset: Preset, news: SimpleQueue[News], console: Console) -> None:
         self.notices: list[Notice] = []
@@ -159,7 +159,7 @@ class _Screen:
         self._preset = preset
         self._news = news
         self._console = console
-        self._line = "the model is being loaded"
+        self._line = "loading the model ..."
         self._played = Loop(preset.length, (), preset.metre.bar)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._show, name="screen", daemon=True)
@@ -201,7 +201,7 @@ class _Screen:
     def _snapshot(self, view: View) -> Snapshot:
         length = self._preset.length
         tick = max(view.tick or 0, 0)
-        # What is captured now; while nothing is, what was captured last stays in view.
+        # The loop being captured; until it has notes, the last captured loop stays in view.
         now = Loop(length, view.played, self._preset.metre.bar) if view.played else self._played
         calling = self._preset.use == "follow" or tick // length % 2 == 0
         return Snapshot(
@@ -219,20 +219,20 @@ class _Screen:
 
 
 def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
-    """Every call with its answer; silence where none came."""
+    """Returns every call with its answer; an empty loop if there was none."""
     answers = {index: n.loop for index, n in _answers(notices).items()}
     calls = [(n.loop_index, n.loop) for n in notices if isinstance(n, Called)]
     return [(call, answers.get(index + 1) or call.with_notes(())) for index, call in calls]
 
 
 def _answers(notices: Sequence[Notice]) -> dict[int, Answered | DraftPlayed]:
-    """What was heard in each loop that was answered; an answer that came late takes the place of its draft."""
+    """Returns the answer notice of each answered loop by index; a late answer replaces its draft."""
     heard = (n for n in notices if isinstance(n, DraftPlayed) or (isinstance(n, Answered) and n.outcome != "missed"))
     return {n.loop_index: n for n in heard}
 
 
 def caption(preset: Preset) -> str:
-    """What is done to a loop, with the value of the knob that matters most."""
+    """Returns the preset's mode, with the value of its main knob."""
     knob = {"vary": "distance", "blend": "blend"}.get(preset.mode)
     return f"{preset.mode} {preset.knobs[knob]:.2f}" if knob else preset.mode
 
@@ -258,8 +258,8 @@ def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice])
     late = len(answers) - len(in_time)
     slowest = max((n.seconds for n in answers if isinstance(n, Answered)), default=0.0) * 1e3
     return (
-        f"In {bars} bars at {TEMPO:g} BPM {len(calls)} loops were played ({sum(map(len, calls))} notes) and "
+        f"In {bars} bars at {TEMPO:g} BPM, {len(calls)} loops were played ({sum(map(len, calls))} notes) and "
         f"{len(answers)} answered by {Path(preset.model).stem} in mode {preset.mode} "
         f"({sum(len(n.loop) for n in answers)} notes; {late} late, the slowest took {slowest:.0f} ms).\n"
-        f"Listen to {folder / 'demo.mid'}, look at {folder / 'demo.png'}."
+        f"Listen to {folder / 'demo.mid'}, and look at {folder / 'demo.png'}."
     )

@@ -1,4 +1,4 @@
-"""`rtgen doctor`: finds what is wrong with the set-up, and says the cure."""
+"""`rtgen doctor`: checks the set-up, and names a cure for every problem."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
 _MODEL_WAIT_S = 30.0
 _IDLE_S = 1.0
-"""Before the model is tried: as in play it has slept for a while."""
+"""Pause before timing the model, as it is idle between answers in play."""
 _LIMIT_S = 0.030
-"""Answers slower than this cost the last notes of a loop: they must go to the model before they are played."""
+"""Slower answers lose the last notes of a loop, as the loop must go to the model before these are played."""
 
 Heard = tuple[float, int, bytes]
-"""When a message came, at which input, and what it was."""
+"""Arrival time (seconds), index of the input, and bytes of a message."""
 
 
 Verdict = Literal["good", "note", "bad"]
@@ -40,13 +40,13 @@ Verdict = Literal["good", "note", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Args:
-        subject: what.
-        verdict: `good`, `note` (not in the way of playing) or `bad`.
-        found: what was found, one sentence.
-        cure: the next thing to do; empty if there is none.
+        subject: what was checked.
+        verdict: `good`, `note` (does not prevent playing) or `bad`.
+        found: what was found, in one sentence.
+        cure: what to do next; empty if nothing.
     """
 
     subject: str
@@ -57,13 +57,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that can be wrong.
+    """A known problem; a template for a finding.
 
     Args:
-        subject: of the finding.
-        verdict: likewise.
-        found: what is found, with names in braces for what is known only then.
-        cure: the next thing to do.
+        subject: as in `Finding`.
+        verdict: as in `Finding`.
+        found: what is found, a format string for `finding`.
+        cure: what to do next, a format string too.
     """
 
     subject: str
@@ -72,7 +72,7 @@ class Trouble:
     cure: str
 
     def finding(self, **facts: object) -> Finding:
-        """As it is found."""
+        """Returns the finding with its facts filled in."""
         return Finding(self.subject, self.verdict, self.found.format(**facts), self.cure.format(**facts))
 
 
@@ -81,60 +81,60 @@ TROUBLES: dict[str, Trouble] = {
         "MIDI systems",
         "bad",
         "none is running (looked for {systems})",
-        "start one, for example a JACK server; 'rtgen demo' and 'rtgen render' need none",
+        "start one, such as a JACK server; 'rtgen demo' and 'rtgen render' need none",
     ),
     "ports": Trouble(
         "Ports",
         "note",
-        "no ports of other programs or devices",
-        "plug in a keyboard or start your DAW; 'rtgen run' makes ports of its own that a DAW can use",
+        "no devices or other programs have ports",
+        "plug in a keyboard or start your DAW; 'rtgen run' creates its own ports for a DAW to use",
     ),
     "clock": Trouble(
         "Clock",
         "note",
-        "none in {seconds:g} s on {inputs}",
-        "in Live: Settings, Link/Tempo/MIDI, switch on Sync for the output that leads to rtgen, and press play; "
+        "none received in {seconds:g} s on {inputs}",
+        "in Live: Settings, Link/Tempo/MIDI, switch on Sync for the output to rtgen, and press Play; "
         "or use 'rtgen run --clock internal' or '--clock link'",
     ),
     "clocks": Trouble(
         "Clock",
         "note",
-        "comes {count} times: {clocks}",
-        "switch off Sync for all but one of them, or name that one by 'rtgen run --in'; else the one that is "
-        "started first is followed",
+        "{count} sources: {clocks}",
+        "switch off Sync for all but one, or select one with 'rtgen run --in'; otherwise rtgen follows the one that "
+        "starts first",
     ),
     "notes": Trouble(
         "Notes",
         "note",
-        "none in {seconds:g} s on {inputs}",
+        "none received in {seconds:g} s on {inputs}",
         "play a few notes while 'rtgen doctor' listens; in Live: switch on Track for the output to rtgen",
     ),
-    "loading": Trouble("Model", "bad", "{model} did not load in {seconds:g} s", "close other programs"),
+    "loading": Trouble("Model", "bad", "{model} did not load in {seconds:g} s", "close other programs and try again"),
     "model": Trouble("Model", "bad", "{reason}", "choose another preset with --preset"),
     "slow": Trouble(
         "Model",
         "note",
         "{took}, which is slow",
-        "close other programs; the last notes of a loop are heard only as far as the model leaves time",
+        "close other programs; with a slow model, the last notes of a loop may come too late for the answer",
     ),
     "scheduling": Trouble(
         "Scheduling",
         "note",
         "real-time priority is not permitted",
-        "for steadier timing {cure}",
+        "for steadier timing, {cure}",
     ),
 }
-"""All that can be wrong; the page of troubles is made of it."""
+"""All known problems; the table in docs/troubleshooting.md is generated from them."""
 
 
 def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) -> list[Finding]:
-    """Looks at everything that playing needs.
+    """Checks everything that is needed to play.
 
     Args:
-        preset: whose model is tried.
-        model: its file.
-        inputs: the inputs to listen to; all there are if none are named.
-        seconds: how long to listen.
+        preset: the preset whose model is tried.
+        model: the model's file.
+        inputs: names of the inputs to listen to; all inputs if empty.
+        seconds: how long to listen for clock and notes.
     """
     findings = [_systems(), _ports()]
     findings += _listen(inputs, seconds)
@@ -143,15 +143,15 @@ def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) 
 
 
 def examine_round_trip(inputs: Sequence[str], output: str | None, seconds: float) -> list[Finding]:
-    """Measures how long a note takes out of the output and back into the inputs.
+    """Measures the MIDI round trip from the output back to the inputs.
 
     Args:
-        inputs: names of the inputs; none for a virtual one.
+        inputs: names of the inputs; empty for a virtual one.
         output: name of the output; None for a virtual one.
         seconds: how long to wait for the first note to come back.
 
     Raises:
-        UserError: the ports are not there.
+        UserError: a port is missing.
     """
     name = "rtgen doctor"
     ports = SystemPorts(find_api("auto"), name, inputs or (None,), output)
@@ -173,7 +173,7 @@ def _ports() -> Finding:
     ins, outs = ([p.name for p in found if p.direction == d] for d in ("in", "out"))
     if not found:
         return TROUBLES["ports"].finding()
-    return Finding("Ports", "good", f"to hear: {', '.join(ins) or 'none'}; to play to: {', '.join(outs) or 'none'}")
+    return Finding("Ports", "good", f"inputs: {', '.join(ins) or 'none'}; outputs: {', '.join(outs) or 'none'}")
 
 
 def _listen(inputs: Sequence[str], seconds: float) -> list[Finding]:
@@ -209,14 +209,14 @@ def _clock(messages: list[Heard], names: Sequence[str], seconds: float) -> Findi
 
 
 def _tempo(times: list[float]) -> str:
-    """Tempo and evenness of clocks at these times."""
+    """Describes the tempo and the jitter of clocks at these times."""
     steps = [b - a for a, b in pairwise(times)]
     middle = statistics.median(steps)
-    # A mean, as times come in whole periods of an audio server; without the gap that a stop leaves.
+    # The mean, as times may be quantised to an audio server's periods; without the gaps where the clock stopped.
     period = statistics.fmean(s for s in steps if s < 2 * middle)
     jitter = max(abs(s - period) for s in steps) * 1e3
     tempo = 60 / (period * CLOCKS_PER_BEAT)
-    return f"{tempo:.1f} BPM, at most {jitter:.1f} ms uneven"
+    return f"{tempo:.1f} BPM, jitter at most {jitter:.1f} ms"
 
 
 def _notes(messages: list[Heard], names: Sequence[str], seconds: float) -> Finding:
@@ -248,16 +248,16 @@ def _model(preset: Preset, model: Path) -> Finding:
         return TROUBLES["model"].finding(reason=error)
     finally:
         worker.stop()
-    ms = f"{answer_s * 1e3:.1f} ms on {report.device}, {draft_s * 1e3:.1f} ms after a pause"
+    ms = f"{answer_s * 1e3:.1f} ms on {report.device} ({draft_s * 1e3:.1f} ms after a pause)"
     took = f"{report.model} answers in {ms}"
     return TROUBLES["slow"].finding(took=took) if answer_s > _LIMIT_S else Finding("Model", "good", took)
 
 
 def _takes(worker: Worker, reports: SimpleQueue[Report], preset: Preset, *, draft: bool) -> float:
-    """How long the model takes for an answer, in seconds.
+    """Returns how long the model takes for an answer, in seconds.
 
     Raises:
-        UserError: it cannot answer.
+        UserError: the model cannot answer.
     """
     loop = example()
     began = time.perf_counter()
@@ -271,7 +271,7 @@ def _takes(worker: Worker, reports: SimpleQueue[Report], preset: Preset, *, draf
 
 
 def _scheduling() -> Finding:
-    # In a thread that ends, as ours need not be preferred.
+    # In a temporary thread, to leave the scheduling of this one as it is.
     got: list[Scheduling] = []
     thread = threading.Thread(target=lambda: got.append(prefer_this_thread()))
     thread.start()
@@ -283,7 +283,7 @@ def _scheduling() -> Finding:
 
 
 def page() -> str:
-    """The troubles as a table in Markdown, for the page of them."""
+    """Returns the known problems as a Markdown table, for docs/troubleshooting.md."""
 
     def plain(text: str) -> str:
         return text.replace(":g}", "}").replace("{", "*").replace("}", "*")

@@ -1,4 +1,4 @@
-"""The inbox: everything that happens waits in it for the real-time loop, and it does not overflow."""
+"""The event queue of the real-time loop, which thins MIDI input that comes too fast."""
 
 from __future__ import annotations
 
@@ -18,48 +18,47 @@ from rtgen.rig.worker.worker import Report
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A preset that is to be played, and the file of its model."""
+    """A preset to switch to, and the file of its model."""
 
     preset: Preset
     model: Path
 
 
 Happening = tuple[float, Event | Report | Wanted | None]
-"""When something happened (`perf_counter` seconds), and what; None only wakes the loop."""
+"""Time of an event (`perf_counter` seconds) and the event; None only wakes the loop."""
 
 CALM, FULL = 256, 1024
-"""How many may wait before controllers are merged, and before note-ons are dropped: about 8 and 30 ms of work."""
+"""Queue lengths above which controllers are merged and note-ons dropped: about 8 and 30 ms of work."""
 _WINDOW_S, _RUSH = 0.005, 20
 _PACE_S = 0.001
 _TELL_S = 1.0
 _PEDALS = (midi.SUSTAIN, 66, 67, 69)
 _MARK = Received(-1, b"")
-"""Stands in the queue for all that was merged."""
+"""Placeholder in the queue for all merged messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """More came in than can be played.
+    """Report that more came in than could be processed.
 
     Args:
-        counts: how many of each kind were dropped since the last time: `controllers` (of which later ones were heard)
-            and `notes`.
+        counts: messages dropped since the last report, by kind: `controllers` (superseded by later values) and `notes`.
     """
 
     counts: Mapping[str, int]
 
 
 class Inbox:
-    """What happened, and when, in order, for one thread that takes it out.
+    """A queue of timed events in order, with a single consumer thread.
 
-    MIDI that comes faster than it can be worked on is thinned, and counted. Of a controller, pitch bend or pressure the
-    latest value is kept, and heard when there is room; note-ons are dropped whole: their note-offs find nothing to end.
-    Clock and transport, note-offs, pedals, mode and program changes are never dropped, nor is what does not come from
-    a port.
+    MIDI that arrives faster than it can be processed is thinned, and the losses are counted. Of a controller, pitch
+    bend or pressure only the latest value is kept, and processed when there is room. Note-ons are dropped; their
+    note-offs then have no effect. Clock, transport, note-offs, pedals, channel mode and program changes are never
+    dropped, nor is anything that does not come from a port.
     """
 
     def __init__(self) -> None:
-        # Not a deque with a condition: this may be put into by a signal handler.
+        # Not a deque with a condition: a signal handler may call `put`.
         self._queue: SimpleQueue[Happening] = SimpleQueue()
         self._merged: dict[tuple[int, bytes], Received] = {}
         self._merging = False
@@ -72,11 +71,11 @@ class Inbox:
         self._rushed = False
 
     def put(self, now: float, event: Event | Report | Wanted | None) -> None:
-        """Something happened; from any thread, and from a signal handler."""
+        """Adds an event; may be called from any thread and from a signal handler."""
         self._queue.put((now, event))
 
     def receive(self, now: float, port: int, data: bytes) -> None:
-        """A message came in at a port; from any thread."""
+        """Adds a MIDI message from a port; may be called from any thread."""
         waiting = self._queue.qsize()
         if waiting < CALM and not self._merging:
             self._queue.put((now, Received(port, data)))
@@ -90,7 +89,7 @@ class Inbox:
                 self._queue.put((now, Received(port, data)))
 
     def _merge(self, key: tuple[int, bytes], event: Received) -> None:
-        """Keeps the latest value. A mark in the queue says where it is heard: after all that were before."""
+        """Keeps the latest value. `_MARK` holds its place in the queue, after everything queued earlier."""
         if key in self._merged:
             self._dropped["controllers"] += 1
         self._merged[key] = event
@@ -99,10 +98,13 @@ class Inbox:
             self._queue.put((0.0, _MARK))
 
     def get(self, timeout: float | None) -> Happening:
-        """Takes out what came first, waiting for it for so many seconds; None for as long as it takes.
+        """Removes and returns the oldest event.
+
+        Args:
+            timeout: seconds to wait for one; None waits indefinitely.
 
         Raises:
-            Empty: nothing came.
+            Empty: no event came in time.
         """
         now = perf_counter()
         if now >= self._window_ends:
@@ -111,7 +113,7 @@ class Inbox:
         if self._latest:
             return now, self._latest.pop()
         if self._rushed and timeout != 0 and self._queue.empty():
-            # To wake up for every one of them would keep the next one's callback waiting, and MIDI's server with it.
+            # Waking up for every message would hold up the next one's callback, and the MIDI server with it.
             pause = _PACE_S if timeout is None else min(_PACE_S, timeout)
             sleep(pause)
             timeout = None if timeout is None else timeout - pause
@@ -125,11 +127,11 @@ class Inbox:
 
     @property
     def waiting(self) -> int:
-        """How much waits to be taken out."""
+        """Number of events that wait."""
         return self._queue.qsize() + len(self._merged) + len(self._latest)
 
     def dropped(self, now: float) -> Dropped | None:
-        """What was dropped and has not been told yet, once in a second."""
+        """Returns the losses not reported yet, at most once a second; None if there are none."""
         if not self._dropped or now < self._told_at:
             return None
         self._told_at = now + _TELL_S
@@ -138,7 +140,7 @@ class Inbox:
 
 
 def _merges(data: bytes) -> int:
-    """How many bytes of a message say what it is about, where only its latest value counts; else 0."""
+    """Returns how many leading bytes identify a message of which only the latest value matters; 0 for all others."""
     kind = data[0] & 0xF0
     if kind == 0xB0:
         return 2 if len(data) == 3 and data[1] < midi.ALL_SOUND_OFF and data[1] not in _PEDALS else 0

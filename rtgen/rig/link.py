@@ -1,4 +1,4 @@
-"""Ableton Link: the only importer of its library, which the extra `link` brings."""
+"""Ableton Link; the only module that imports its library, which comes with the extra `link`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rtgen.instrument.events import Linked
 
 _LOOK_S = 0.03
 _TELL_S = 0.1
-"""How often it is told that nothing changed."""
+"""Interval between reports while nothing changes."""
 _SETTLE_S = 0.5
-"""Between making a peer and joining: joined at once, one has been seen to bring its own tempo into the session."""
+"""Wait between creating a peer and joining: a peer that joined at once has been seen to impose its own tempo."""
 _NEWS_S = 0.0001
-"""An error of the last word from which on there is a new one."""
+"""Drift from the last report above which a new report is made."""
 
 
 class LinkPeer:
-    """Takes part in the Ableton Link session of this network and tells where it is; follows, and changes nothing in it.
+    """Joins the Ableton Link session of this network and reports its position; follows it and changes nothing.
 
-    A thread looks at the session again and again. The library would also call back, but one of its threads that waits
-    for the interpreter, while the peer is closed by a thread that has it, waits for ever.
+    A thread polls the session. The library's callbacks are not used: a callback thread that waits for the GIL while
+    another thread holds it and closes the peer would deadlock.
 
     Args:
-        tempo: BPM of the session as long as there is nobody else.
-        bar: tells the beats (quarter notes) in a bar at the moment.
-        tell: called, from a thread, with where the session is.
+        tempo: BPM of the session while there is no other peer.
+        bar: returns the current number of beats (quarter notes) in a bar.
+        tell: called from a thread with the position of the session.
 
     Raises:
         UserError: the library is not installed.
@@ -39,7 +39,7 @@ class LinkPeer:
             from link import Link
         except ImportError as error:
             raise UserError(
-                f"Ableton Link's library is not there ({error}); 'pip install rtgen[link]' brings it, or use --clock "
+                f"The Ableton Link library is not installed ({error}); run 'pip install rtgen[link]', or use --clock "
                 "midi or internal"
             ) from error
         self._kind, self._tempo, self._bar, self._tell = Link, tempo, bar, tell
@@ -47,12 +47,12 @@ class LinkPeer:
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def __enter__(self) -> Self:
-        """Joins the session, half a second from now."""
+        """Joins the session after `_SETTLE_S`."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves it."""
+        """Leaves the session."""
         self._ended.set()
         self._thread.join(2.0)
 
@@ -72,9 +72,9 @@ class LinkPeer:
 
 
 def look(link: Any, bar: float) -> Linked:
-    """Where the session is now, with bars of so many beats."""
+    """Returns the current position of the session, with `bar` beats (quarter notes) in a bar."""
     state, clock = link.captureAppSessionState(), link.clock()
-    # Link has a clock of its own. Of a few looks at both, that between which the least time passed tells the most.
+    # Link has its own clock. Read both clocks a few times, and use the reading that took the least time.
     looks = [(perf_counter(), clock.micros(), perf_counter()) for _ in range(3)]
     before, there, after = min(looks, key=lambda moment: moment[2] - moment[0])
     return Linked(
@@ -89,7 +89,7 @@ def look(link: Any, bar: float) -> Linked:
 
 
 def _is_news(last: Linked, seen: Linked) -> bool:
-    """Whether `seen` says more than that time has passed since `last`."""
+    """Returns whether `seen` tells more than that time has passed since `last`."""
     before = (last.tempo, last.bar, last.playing, last.peers)
     if before != (seen.tempo, seen.bar, seen.playing, seen.peers) or seen.at - last.at >= _TELL_S:
         return True

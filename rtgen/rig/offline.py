@@ -1,4 +1,4 @@
-"""The same session without a clock on the wall: simulated time, and files rendered with it."""
+"""Runs a session offline, in simulated time, and renders files with it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from rtgen.inference.model import Model
 
 ANSWER_S = 0.005
-"""How long an answer takes in simulated time."""
+"""Time that an answer takes, in simulated time."""
 Answerer = Callable[[Job], Loop]
 
 
 def open_model(preset: Preset, path: Path, device: str) -> Model:
-    """The model of a preset.
+    """Loads the model of a preset.
 
     Raises:
-        UserError: it cannot be run, or does not play the preset's mode.
+        UserError: the model cannot be run, or does not play the preset's mode.
     """
     from rtgen.inference.card import modes_of
     from rtgen.inference.model import DEVICES, Model
@@ -47,16 +47,16 @@ def open_model(preset: Preset, path: Path, device: str) -> Model:
 def simulate(
     session: Session, timed: Iterable[tuple[float, bytes]], answerer: Answerer, end: float
 ) -> tuple[list[tuple[float, bytes]], list[Notice]]:
-    """Runs a session through timed input until `end`, as fast as it goes.
+    """Runs a session on timed input until `end`, as fast as possible.
 
     Args:
-        session: a fresh one.
-        timed: bytes with their times in seconds, in order.
-        answerer: what answers a job; its answer arrives `ANSWER_S` later.
-        end: seconds.
+        session: a new session.
+        timed: (time in seconds, MIDI message) in order of time.
+        answerer: answers a job; the answer arrives `ANSWER_S` later.
+        end: time in seconds.
 
     Returns:
-        What was sent, with times in seconds, the ends of all notes included; and the notices.
+        The messages sent with their times in seconds, including the note-offs at the end; and the notices.
     """
     order = count()
     coming: list[tuple[float, int, Event]] = [(time, next(order), Received(0, data)) for time, data in timed]
@@ -83,13 +83,13 @@ def simulate(
 
 
 def with_clock(events: Iterable[files.Event], end: int, tempo: float) -> list[tuple[float, bytes]]:
-    """Events as a sequencer would send them: with Start, a clock 24 times a beat until `end` ticks, and Stop.
+    """Adds a sequencer's MIDI clock to events: Start, 24 clocks a beat until `end` (ticks), Stop.
 
     Returns:
-        Times in seconds and bytes, in order; of what falls together the clock is first.
+        Times in seconds and messages, in order; at equal times the clock comes first.
     """
     clocks = [files.Event(tick, bytes((midi.CLOCK,))) for tick in range(0, end, TICKS_PER_CLOCK)]
-    # Sorting is stable, so that a clock comes before the notes of its tick.
+    # The sort is stable, so a clock comes before the notes at its tick.
     merged = sorted([*clocks, *events], key=lambda e: e.tick)
     second = seconds_per_tick(tempo)
     return [
@@ -100,21 +100,21 @@ def with_clock(events: Iterable[files.Event], end: int, tempo: float) -> list[tu
 
 
 def song_end(last_tick: int, preset: Preset) -> int:
-    """The tick at which a performance of so many ticks has been heard and answered."""
+    """Returns the tick at which a performance of `last_tick` ticks has been captured and answered."""
     loops = ceil(max(last_tick, 1) / preset.length)
     return (loops + (loops % 2 if preset.use == "answer" else 1)) * preset.length
 
 
 def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) -> tuple[files.Score, list[Notice]]:
-    """Plays a score into a session and returns it with the answers as a further track.
+    """Plays a score to a session and returns it with the answers added as a track.
 
-    Time is musical time: the score's tempo map is kept, and changes nothing of the notes. Same score, preset and seed:
-    same result.
+    Time is musical: the score's tempo map is kept, and does not affect the notes. The result is deterministic for a
+    score, preset and seed.
     """
     tempo = preset.tempo
     end = song_end(score.end, preset)
     session = Session(preset, Options(seed=seed))
-    # Beyond the last clock, so that what it makes due still comes.
+    # One clock beyond the end, so that everything due at the last clock is still sent.
     sent, notices = simulate(
         session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
     )

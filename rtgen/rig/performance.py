@@ -1,17 +1,17 @@
-"""A performance of our own, for the demo and the tests: what someone at a keyboard plays in the call loops.
+"""The bundled performance for the demo and the tests: what a keyboard player plays in the call loops.
 
-The phrases are written as voices, a string a bar, in a small notation that reads like a score: `C4+F4/6` is a chord
-that lasts six sixteenths, `-/2` a rest. A mark after the length says how it is played:
+The phrases are written as voices, one string per bar, in a small notation: `C4+F4/6` is a chord of six sixteenths,
+`-/2` a rest. A mark after the length says how it is played:
 
 | mark | meaning |
 |---|---|
 | `'` | short |
-| `!` | stressed |
+| `!` | accented |
 | `~` | a slip: late |
 | `*` | a slip: the key bounces and sounds twice |
-| `?` | a slip: the key below is brushed as well |
+| `?` | a slip: the key below is touched too |
 
-Timing and touch come from a seeded generator: the same arguments give the same bytes.
+Timing and dynamics come from a seeded generator: the same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import TICKS_PER_SIXTEENTH
 
 TEMPO = 96.0
-"""BPM at which the performance is meant."""
+"""Tempo of the performance in BPM."""
 PHRASE = 3840
-"""Ticks of a phrase: two bars of 4/4."""
+"""Length of a phrase in ticks: two bars of 4/4."""
 
 _LATE, _BOUNCE, _RELEASE = 58, 70, 30  # ticks
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -36,13 +36,13 @@ _ACCIDENTALS = {"": 0, "b": -1, "#": 1}
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """Two bars.
+    """A phrase of two bars.
 
     Args:
         voices: (velocity, first bar, second bar) of each voice.
-        pedal: sixteenths at which the harmony changes, and the sustain pedal with it.
-        swing: ticks by which every second sixteenth comes later.
-        legato: the part of its written length that a note sounds.
+        pedal: positions in sixteenths where the harmony and the sustain pedal change.
+        swing: delay of every second sixteenth in ticks.
+        legato: sounding duration of a note as a fraction of its written length.
     """
 
     voices: tuple[tuple[int, str, str], ...]
@@ -51,9 +51,9 @@ class _Phrase:
     legato: float = 0.93
 
 
-# All in F major and its relative, D minor. Each ends open, so that an answer is wanted.
+# All in F major and its relative, D minor. Each has an open ending that invites an answer.
 _PHRASES = (
-    # A pop loop: F, C/E, Dm7, Bb(add9), with a hook in 3 + 3 + 2.
+    # A pop loop: F, C/E, Dm7, Bb(add9), with a 3 + 3 + 2 hook.
     _Phrase(
         (
             (84, "A4/3! C5/3 A4/2 G4/3! A4/3 G4/2?", "F4/3! A4/3 C5/2 D5/3! C5/5"),
@@ -61,7 +61,7 @@ _PHRASES = (
             (70, "F2/6! C3/2 E2/6 C3/2", "D2/6! A2/2 Bb1/6 C2/2"),
         ),
     ),
-    # Arpeggios under the pedal: Dm9, Bbmaj7, F/A, C with the fourth resolving.
+    # Arpeggios with pedal: Dm9, Bbmaj7, F/A, Csus4 resolving.
     _Phrase(
         (
             (
@@ -72,7 +72,7 @@ _PHRASES = (
         ),
         pedal=(0, 8, 16, 24),
     ),
-    # A riff with swung sixteenths: bass in octaves, stabs off the beat, a lick, and A7 to turn it round.
+    # A riff with swung sixteenths: octave bass, off-beat stabs, a lick, and A7 as a turnaround.
     _Phrase(
         (
             (
@@ -88,7 +88,7 @@ _PHRASES = (
         ),
         swing=18,
     ),
-    # A song over a falling bass in minor: Dm, C, Bb6, A; it stops on the leading note.
+    # A song over a descending bass in minor: Dm, C, Bb6, A; it stops on the leading note.
     _Phrase(
         (
             (88, "A4/4 D5/2 F5/2! E5/3! D5/1 C5/4", "D5/4 G5/2! F5/2 E5/3!~ D5/1 C#5/4"),
@@ -97,7 +97,7 @@ _PHRASES = (
         ),
         legato=0.99,
     ),
-    # One hand alone, with room in it: a tune in F that waits on the second of the scale.
+    # A sparse one-hand tune in F that rests on the second degree.
     _Phrase(
         ((82, "C4/2 F4/2! G4/2 A4/4! -/2 Bb4/1 A4/1 G4/2", "A4/1 G4/1? F4/2 D4/4! -/2 C4/1 D4/1 F4/1 G4/3!"),),
         swing=8,
@@ -106,15 +106,15 @@ _PHRASES = (
 
 
 def performance(loops: int, length: int = PHRASE) -> tuple[Event, ...]:
-    """What is played in `loops` loops when calls and answers take turns: phrases in loops 0, 2, 4 ..., else silence.
+    """Returns a performance in which calls and answers alternate: phrases in loops 0, 2, 4 ..., silence in the others.
 
-    The phrases follow one another and start again after the last, played a little differently. A loop longer than two
-    bars holds several of them, a shorter one as much as fits. All is on MIDI channel 1. Notes that belong to a downbeat
-    may come a few ticks before it; every note and the pedal are let go before their loop ends.
+    The phrases follow one another and repeat after the last, played a little differently. A loop longer than two bars
+    holds several phrases, a shorter one as much as fits. Everything is on MIDI channel 1. Notes on a downbeat may come
+    a few ticks early; all notes and the pedal are released before their loop ends.
 
     Args:
-        loops: calls and answers counted together.
-        length: ticks of a loop.
+        loops: number of loops, calls and answers together.
+        length: length of a loop in ticks.
 
     Returns:
         Events in order of time; note-offs before note-ons at equal ticks.
@@ -126,24 +126,24 @@ def performance(loops: int, length: int = PHRASE) -> tuple[Event, ...]:
             start, room = loop * length + offset, min(PHRASE, length - offset)
             events += _play(_PHRASES[count % len(_PHRASES)], start, room, Random(count))
             count += 1
-    # Stable, and note_events has put the offs first: only by tick, therefore.
+    # Sorted by tick only: the sort is stable, and note_events puts note-offs first.
     return tuple(sorted(events, key=lambda e: e.tick))
 
 
 def _play(phrase: _Phrase, start: int, room: int, random: Random) -> list[Event]:
     notes = [
-        replace(n, onset=max(n.onset, -start))  # nothing comes before the beginning of all
+        replace(n, onset=max(n.onset, -start))  # nothing before the start of the performance
         for voice in phrase.voices
         for n in _voice(voice, phrase, random)
         if n.onset < room - 60
     ]
-    # A finger lifts before it strikes again, and the hands leave the keys just before the loop ends.
+    # Keys are released before they are struck again, and just before the loop ends.
     played = Loop(room - _RELEASE, tuple(notes)).monophonic_by_pitch()
     return _pedal(phrase, start, room, random) + note_events(played.notes, start=start)
 
 
 def _pedal(phrase: _Phrase, start: int, room: int, random: Random) -> list[Event]:
-    """Lifted just after each new harmony is struck, pressed again once the old one is gone, and lifted at the end."""
+    """Returns the pedal events: lifted just after each change of harmony, soon pressed again, lifted at the end."""
     events = []
     for change in (s * TICKS_PER_SIXTEENTH for s in phrase.pedal):
         if change < room - 120:
@@ -152,7 +152,7 @@ def _pedal(phrase: _Phrase, start: int, room: int, random: Random) -> list[Event
             events.append(Event(start + press, bytes((0xB0, 64, random.randint(100, 127)))))
     if events:
         events.append(Event(start + room - _RELEASE, bytes((0xB0, 64, 0))))
-    return events[1:]  # at the first harmony there is nothing to lift
+    return events[1:]  # nothing to lift at the first harmony
 
 
 def _voice(voice: tuple[int, str, str], phrase: _Phrase, random: Random) -> Iterator[Note]:
@@ -165,14 +165,14 @@ def _voice(voice: tuple[int, str, str], phrase: _Phrase, random: Random) -> Iter
         struck = position * TICKS_PER_SIXTEENTH + phrase.swing * (position % 2) + _within(random, 6, 16)
         struck += _LATE if "~" in marks else 0
         held = written * TICKS_PER_SIXTEENTH * (0.5 if "'" in marks else phrase.legato)
-        # Metre felt in the hand: beats a little heavier than what lies between them.
+        # Metrical accents: beats a little louder than the notes between them.
         touch = velocity + (14 if "!" in marks else 0) + (3 if position % 4 == 0 else -3 * (position % 2))
         position += written
         if names == "-":
             continue
         for number, name in enumerate(names.split("+")):
             pitch = _pitch(name)
-            # The fingers of a chord land one after another, the lowest first.
+            # The notes of a chord are slightly spread, the lowest first.
             onset = struck + 4 * number + _within(random, 2, 5)
             loud = min(max(touch + _within(random, 4, 9), 20), 120)
             duration = max(round(held) + _within(random, 6, 15), 30)
@@ -188,5 +188,5 @@ def _within(random: Random, deviation: float, most: int) -> int:
 
 
 def _pitch(name: str) -> int:
-    """The MIDI pitch of a note's name; C4, the middle C, is 60."""
+    """Returns the MIDI pitch of a note name; C4, middle C, is 60."""
     return 12 * (int(name[-1]) + 1) + _LETTERS[name[0]] + _ACCIDENTALS[name[1:-1]]

@@ -1,4 +1,4 @@
-"""The calls and their answers as a picture: piano rolls, loop by loop, the answer under its call (Pillow only)."""
+"""Draws calls and answers as piano rolls in a PNG, loop by loop, each answer below its call (Pillow)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _GAP, _ROLL, _RULER = 40, 340, 40
 
 
 def match(call: Loop, answer: Loop) -> list[tuple[Note, Note]]:
-    """Pairs of a played note and the note of the answer that is the same: its pitch, within a 32nd note of its onset.
+    """Returns pairs of matching notes (call, answer): equal pitch, onsets at most a 32nd note apart.
 
-    No note is in two pairs.
+    Every note is in one pair at most.
     """
     left = list(call.notes)
     pairs = []
@@ -40,20 +40,20 @@ def draw(
     tempo: float | None = None,
     captions: Sequence[str] = (),
 ) -> None:
-    """Writes a PNG of calls and answers; the file appears whole or not at all.
+    """Writes a PNG of calls and answers atomically.
 
-    Bars and beats are lines, the pitch axis names the Cs (C4 is the middle C, MIDI note 60), loud notes are bright. In
-    an answer, what was kept is filled, what is new has a light edge as well, what was left out is an empty outline.
+    Bars and beats are lines, the pitch axis names the Cs (C4 is middle C, MIDI note 60), loud notes are bright. In an
+    answer, kept notes are filled, new notes are filled and have a light edge, omitted notes are empty outlines.
 
     Args:
-        pairs: (call, answer), two to a line.
+        pairs: (call, answer), drawn two to a row.
         path: the file to write.
-        title: at the top.
-        tempo: BPM, written beside the title, as is the key of all that was played.
-        captions: one for each answer, such as its mode; fewer are fine.
+        title: the title at the top.
+        tempo: in BPM; written beside the title, as is the estimated key of all calls.
+        captions: one for each answer, such as its mode; may be shorter than `pairs`.
 
     Raises:
-        ValueError: there are no pairs.
+        ValueError: `pairs` is empty.
         UserError: the file cannot be written.
     """
     if not pairs:
@@ -65,7 +65,7 @@ def draw(
     columns = min(len(pairs), 2)
     lines = -(-len(pairs) // columns)
     width = (WIDTH - 2 * MARGIN - AXIS - (columns - 1) * _GAP) // columns
-    row = min(max(_ROLL // (high - low + 1), 5), 7)  # flatter, and an edge would swallow its note
+    row = min(max(_ROLL // (high - low + 1), 5), 7)  # in a lower row the edge would cover the note
     height = STRIP + (high - low + 1) * row
     line_height = 2 * height + _RULER + _GAP
     canvas = Canvas(WIDTH, HEAD + lines * line_height - _GAP + MARGIN // 2)

@@ -1,4 +1,4 @@
-"""Real-time scheduling where the system permits it, and the interpreter's own delays kept out of the way."""
+"""Real-time scheduling where the system permits it, and garbage collection at times when nothing is due."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 _COMPUTATION_S, _CONSTRAINT_S = 0.0005, 0.002
-"""What macOS is told: so much work at a time, done so soon after the thread is woken."""
+"""The macOS time constraint: CPU time per wake-up, and the deadline for it after the wake-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
-    """How a thread is scheduled.
+    """The scheduling of a thread.
 
     Args:
-        name: in the system's own word; empty for like any other thread.
-        cure: what to do where it could be better.
+        name: the system's name of the policy; empty for ordinary scheduling.
+        cure: how to get a better one.
     """
 
     name: str
@@ -27,13 +27,13 @@ class Scheduling:
 
     @property
     def real_time(self) -> bool:
-        """Whether the thread runs before ordinary ones."""
+        """Whether the thread takes precedence over ordinary threads."""
         return bool(self.name)
 
 
 def prefer_this_thread() -> Scheduling:
-    """Lets the calling thread run before others where the system permits it, quietly not where it does not."""
-    # How long another thread of this process may keep the interpreter while a deadline passes.
+    """Requests real-time scheduling for the calling thread; changes nothing if the system refuses it."""
+    # Limits how long another thread of this process may hold the GIL while a deadline passes.
     sys.setswitchinterval(0.0005)
     if sys.platform == "darwin":
         return _macos()
@@ -43,8 +43,8 @@ def prefer_this_thread() -> Scheduling:
 
 
 def _posix() -> Scheduling:
-    """POSIX first-in-first-out scheduling; what this thread starts does not inherit it."""
-    cure = "let your user run real-time threads (group 'audio' or 'realtime', rtprio in /etc/security/limits.d)"
+    """Requests SCHED_FIFO, which child threads and processes do not inherit."""
+    cure = "allow your user real-time threads (group 'audio' or 'realtime', rtprio in /etc/security/limits.d)"
     if sys.platform != "linux":
         return Scheduling("", cure)
     try:
@@ -56,10 +56,10 @@ def _posix() -> Scheduling:
 
 
 def answer_promptly() -> None:
-    """Lets the calling thread, which has to do with answers, run before ordinary ones where Linux permits it.
+    """Gives a thread that works on answers the lowest real-time priority (SCHED_RR), where Linux permits it.
 
-    Whatever plays, or makes sound, still goes first: this is the lowest real-time priority. A DAW beside us keeps the
-    cores busy with ordinary threads, too; behind those an answer takes twice as long, or longer.
+    Threads that play MIDI or audio still take precedence. Without this, an answer takes at least twice as long beside a
+    DAW, whose ordinary threads keep the cores busy too.
     """
     if sys.platform == "linux":
         with suppress(OSError):
@@ -69,7 +69,7 @@ def answer_promptly() -> None:
 
 @contextmanager
 def at_leisure() -> Iterator[None]:
-    """Lets the calling thread run like any other for a while: nobody waits for what it does."""
+    """Gives the calling thread ordinary scheduling within the context, for work that nobody waits for."""
     if sys.platform != "linux":
         yield
         return
@@ -84,7 +84,7 @@ def at_leisure() -> Iterator[None]:
 
 
 def _macos() -> Scheduling:
-    """A time constraint (Mach `thread_policy_set`, `THREAD_TIME_CONSTRAINT_POLICY`)."""
+    """Sets a time constraint (Mach `thread_policy_set`, `THREAD_TIME_CONSTRAINT_POLICY`)."""
     import ctypes
 
     system = ctypes.CDLL(None)
@@ -100,7 +100,7 @@ def _macos() -> Scheduling:
 
 
 def _windows() -> Scheduling:
-    """The multimedia class scheduler's "Pro Audio", and timers of 1 ms."""
+    """Registers for the MMCSS task "Pro Audio" and sets the timer resolution to 1 ms."""
     import ctypes
 
     ctypes.CDLL("winmm").timeBeginPeriod(1)
@@ -112,34 +112,39 @@ def _windows() -> Scheduling:
 
 
 class Housekeeping:
-    """Collects garbage while nothing is due, and never else.
+    """Runs the garbage collector only while nothing is due.
 
-    What reference counts do not free (cycles) is little here; left to itself, the interpreter would look for it
-    whenever it has made so many objects, in the middle of whatever is due then.
+    Few objects here are in reference cycles. Left to itself, the interpreter would collect after every so many
+    allocations, in the middle of whatever is due then.
     """
 
     ROOM_S = 0.010
-    """Nothing may be due for this long."""
+    """Free time needed for a collection."""
     EVERY_S = 1.0
     MANY = 700
-    """Objects made and not freed since the last time, below which it is not worth the while."""
+    """Objects allocated and not freed since the last collection, below which another is not worthwhile."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
     def start(self) -> None:
-        """From now on garbage is ours to collect; what is there already is left alone for good."""
+        """Disables automatic collection, and exempts all existing objects from it (`gc.freeze`)."""
         gc.collect()
         gc.freeze()
         gc.disable()
 
     def stop(self) -> None:
-        """Leaves it to the interpreter again."""
+        """Restores automatic collection."""
         gc.enable()
         gc.unfreeze()
 
     def idle(self, seconds_free: float, now: float) -> None:
-        """Nothing is due at `now` for so many seconds: there is time to collect."""
+        """Collects if there is time.
+
+        Args:
+            seconds_free: for how long nothing is due.
+            now: the current time in seconds.
+        """
         if seconds_free < self.ROOM_S or now < self._next or gc.get_count()[0] < self.MANY:
             return
         self._next = now + self.EVERY_S

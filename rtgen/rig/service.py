@@ -1,4 +1,4 @@
-"""rtgen as a service of the user: started when they log in, started again when it dies.
+"""rtgen as a user service: started at login, restarted after a crash.
 
 A systemd user unit on Linux, a launchd agent on macOS, a scheduled task on Windows.
 """
@@ -24,27 +24,27 @@ _PATIENCE_S = 30.0
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    """What is run: `rtgen run`, waiting for ports that are not there yet, with further arguments."""
+    """Returns the service's command line: `rtgen run --wait` and the given arguments."""
     return [sys.executable, "-m", "rtgen", "run", "--wait", *arguments]
 
 
 def log_file() -> Path:
-    """Where the service writes what happens."""
+    """Returns the path of the service's log."""
     return platformdirs.user_log_path(NAME, appauthor=False) / "rtgen.log"
 
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """What starts services on a system.
+    """The service manager of an operating system.
 
     Args:
-        name: of it.
-        program: that speaks with it.
-        file: that describes the service.
-        start: commands that have it start the service now, and whenever the user logs in.
-        stop: that undo it.
-        status: that shows how it is.
-        logs: that shows what it said; None where that is in `log_file` alone.
+        name: its name.
+        program: its command-line program.
+        file: the file that describes the service.
+        start: commands that start the service now and at every login.
+        stop: commands that undo `start`.
+        status: command that shows the service's state.
+        logs: command that shows the service's output; None if it is only in `log_file`.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Manager:
     logs: tuple[str, ...] | None = None
 
     def describe(self, arguments: Sequence[str]) -> bytes:
-        """The text of the file."""
+        """Returns the contents of the service file."""
         run = [*command(arguments), "--log", str(log_file())]
         match self.program:
             case "launchctl":
@@ -67,7 +67,7 @@ class Manager:
 
 
 def manager(platform: str = sys.platform) -> Manager:
-    """That of a system, by Python's name of its platform."""
+    """Returns the service manager of a platform, given as in `sys.platform`."""
     home = Path.home()
     match platform:
         case "darwin":
@@ -107,10 +107,10 @@ def manager(platform: str = sys.platform) -> Manager:
 
 
 def install(arguments: Sequence[str]) -> str:
-    """Writes the file and has the service started; the sentence for the player.
+    """Writes the service file and starts the service; returns a sentence for the player.
 
     Raises:
-        UserError: the file cannot be written, or nothing starts services here.
+        UserError: the file cannot be written, or there is no service manager.
     """
     found = manager()
     try:
@@ -121,64 +121,64 @@ def install(arguments: Sequence[str]) -> str:
         raise UserError(f"{found.file} cannot be written ({error.strerror}); check its permissions") from error
     for each in found.start:
         _run(found, each)
-    return f"installed as {found.file}, and started; 'rtgen service status' shows how it is"
+    return f"installed as {found.file} and started; 'rtgen service status' shows its state"
 
 
 def uninstall() -> str:
-    """Stops the service, and takes its file away; the sentence for the player.
+    """Stops the service and removes its file; returns a sentence for the player.
 
     Raises:
-        UserError: it is not installed, or nothing starts services here.
+        UserError: the service is not installed, or there is no service manager.
     """
     found = manager()
     if not found.file.exists():
-        raise UserError(f"no service is installed ({found.file} is not there)")
+        raise UserError(f"no service is installed ({found.file} does not exist), so there is nothing to remove")
     for each in found.stop:
         _run(found, each)
     found.file.unlink()
-    return f"stopped, and {found.file} is gone"
+    return f"stopped, and {found.file} removed"
 
 
 def status() -> str:
-    """What the system says of the service.
+    """Returns what the service manager reports about the service.
 
     Raises:
-        UserError: it is not installed, or nothing starts services here.
+        UserError: the service is not installed, or there is no service manager.
     """
     found = manager()
     if not found.file.exists():
-        raise UserError("no service is installed; 'rtgen service install' does it")
+        raise UserError("no service is installed; install it with 'rtgen service install'")
     return _run(found, found.status, must=False)
 
 
 def logs() -> str:
-    """What the service said of late.
+    """Returns the last 100 lines of the service's log.
 
     Raises:
-        UserError: it has said nothing.
+        UserError: there is no log yet.
     """
     found, file = manager(), log_file()
     if file.is_file():
         return "\n".join(file.read_text("utf-8", errors="replace").splitlines()[-100:])
     if found.logs is None:
-        raise UserError(f"the service has said nothing yet ({file} is not there)")
+        raise UserError(f"the service has no log yet ({file} does not exist); start it with 'rtgen service install'")
     return _run(found, found.logs, must=False)
 
 
 def _run(found: Manager, words: tuple[str, ...], *, must: bool = True) -> str:
     if shutil.which(words[0]) is None:
         raise UserError(
-            f"{words[0]} is not here, so {found.name} cannot be told; {found.file} describes the service: "
-            "have it run by whatever starts programs on this machine"
+            f"{words[0]} was not found, so {found.name} cannot be used; the service is described in {found.file}: "
+            "start it with your own service manager"
         )
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
-        raise UserError(f"'{' '.join(words)}' does not end; try it by hand") from None
+        raise UserError(f"'{' '.join(words)}' did not finish in time; run it by hand") from None
     said = (done.stdout + done.stderr).strip()
     if must and done.returncode:
         first = said.splitlines()[0] if said else f"status {done.returncode}"
-        raise UserError(f"{found.name} would not do '{' '.join(words)}' ({first}); the service is in {found.file}")
+        raise UserError(f"{found.name} refused '{' '.join(words)}' ({first}); check the service file {found.file}")
     return said
 
 
@@ -186,16 +186,16 @@ def _run(found: Manager, words: tuple[str, ...], *, must: bool = True) -> str:
 
 
 def _unit(run: Sequence[str]) -> bytes:
-    """A systemd user unit (systemd.service(5))."""
+    """Returns a systemd user unit (systemd.service(5))."""
     return f"""[Unit]
-Description=rtgen answers what is played
+Description=rtgen: a neural network that answers what you play
 After=sound.target pipewire.service
 
 [Service]
 ExecStart={" ".join(map(_quoted, run))}
 Restart=on-failure
 RestartSec=2
-# Where the user may: the loop in time goes before what is not.
+# Real-time scheduling for the real-time loop, where the user's limits permit it.
 LimitRTPRIO=20
 LimitMEMLOCK=infinity
 
@@ -205,13 +205,13 @@ WantedBy=default.target
 
 
 def _quoted(word: str) -> str:
-    """A word of a command line as systemd reads it."""
+    """Quotes a word of a command line for systemd."""
     plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{plain}"' if plain != word or not word or any(c.isspace() or c in "';" for c in word) else word
 
 
 def _agent(run: Sequence[str]) -> bytes:
-    """A launchd agent (launchd.plist(5))."""
+    """Returns a launchd agent (launchd.plist(5))."""
     return plistlib.dumps(
         {
             "Label": _LABEL,
@@ -225,11 +225,11 @@ def _agent(run: Sequence[str]) -> bytes:
 
 
 def _task(run: Sequence[str]) -> bytes:
-    """A task for Windows (Task Scheduler Schema)."""
+    """Returns a scheduled task for Windows (Task Scheduler schema)."""
     arguments = escape(subprocess.list2cmdline(run[1:]))
     return f"""<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
-  <RegistrationInfo><Description>rtgen answers what is played</Description></RegistrationInfo>
+  <RegistrationInfo><Description>rtgen: a neural network that answers what you play</Description></RegistrationInfo>
   <Triggers><LogonTrigger><Enabled>true</Enabled></LogonTrigger></Triggers>
   <Settings>
     <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>

@@ -65,7 +65,7 @@ def test_scheduling_is_named_or_comes_with_a_cure(monkeypatch: pytest.MonkeyPatc
     assert (_scheduling().verdict, _scheduling().cure) == ("good", "")
     assert "SCHED_FIFO" in _scheduling().found
     monkeypatch.setattr(doctor, "prefer_this_thread", lambda: Scheduling("", "join the group"))
-    assert (_scheduling().verdict, _scheduling().cure) == ("note", "for steadier timing join the group")
+    assert (_scheduling().verdict, _scheduling().cure) == ("note", "for steadier timing, join the group")
 
 
 # ---- the round trip -------------------------------------------------------------------------------------------------

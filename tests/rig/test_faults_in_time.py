@@ -78,14 +78,14 @@ def test_stopped_in_mid_song(rig: Rig, start_daemon: StartDaemon, tmp_path: Path
         (pid,) = workers(program.process.pid)
         os.kill(pid, signal.SIGSTOP)
 
-    is_back(play(rig, start_daemon, faulty(tmp_path, "well"), EVIL, stop), "has not answered for 1.0 s")
+    is_back(play(rig, start_daemon, faulty(tmp_path, "well"), EVIL, stop), "did not answer for 1.0 s")
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("never", "has not answered for 1.0 s"),
-        ("slow", "has not answered for 1.0 s"),
+        ("never", "did not answer for 1.0 s"),
+        ("slow", "did not answer for 1.0 s"),
         ("nan", "contains NaN or infinite values"),
         ("hog", "ran out of memory"),
     ],
@@ -117,4 +117,4 @@ def test_killed_again_and_again_the_music_goes_on(rig: Rig, start_daemon: StartD
     rig.perform(TempoMap((0, BPM)), [(0, FIRST)], bars * BAR, meanwhile=kill)
     heard = rig.heard()
     assert_plays(heard, FIRST, BAR)
-    assert any("the music goes on without answers, and it is tried again in 30 s" in line for _, line in program.log)
+    assert any("the music goes on without answers, and the next try is in 30 s" in line for _, line in program.log)

@@ -46,7 +46,7 @@ def test_a_folder_that_is_gone_is_told_of_once_and_what_is_lost_is_counted(tmp_p
     assert log.write("lost too") == ""
     path.parent.mkdir()
     assert log.write("after") == ""
-    assert lines(path) == ["2 lines are missing here: the file could not be written", "after"]
+    assert lines(path) == ["2 lines are missing here, as the file could not be written", "after"]
     log.close()
 
 

@@ -77,7 +77,7 @@ def test_a_port_that_is_taken_is_a_sentence(desk: Desk) -> None:
         with Page(taken.getsockname()[1], desk.remote.port, said.append):
             soon(lambda: bool(said))
     (line,) = said
-    assert re.fullmatch(r"the panel's port \d+ is not to be had .*--panel-port\); the music goes on without .*", line)
+    assert re.fullmatch(r"the panel's port \d+ is not available .*--panel-port\); the music goes on without .*", line)
 
 
 def test_a_library_that_is_not_installed_is_a_sentence(
@@ -88,13 +88,11 @@ def test_a_library_that_is_not_installed_is_a_sentence(
     said: list[str] = []
     with Page(port, 1, said.append):
         soon(lambda: bool(said))
-    assert said == [
-        "the panel needs aiohttp; install it with pip install 'rtgen[panel]'; the music goes on without a panel"
-    ]
+    assert said == ["the panel needs aiohttp; run pip install 'rtgen[panel]'; the music goes on without a panel"]
     done = subprocess.run([sys.executable, "-m", "rtgen", "panel"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        "rtgen: the panel needs aiohttp; install it with pip install 'rtgen[panel]'\n",
+        "rtgen: the panel needs aiohttp; run pip install 'rtgen[panel]'\n",
     )
 
 

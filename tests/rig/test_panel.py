@@ -184,7 +184,7 @@ def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserError, match=r"the panel's port \d+ is not to be had .*choose another --port"):
+        with pytest.raises(UserError, match=r"the panel's port \d+ is not available .*choose another --port"):
             serve("127.0.0.1", taken.getsockname()[1], 1, None, print)
 
 
@@ -384,7 +384,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     soon(lambda: page.text("map-says") == "")
     page.click("learn")
     page.click("turn-blend")
-    assert "for blend" in page.text("learn-says")
+    assert "to blend" in page.text("learn-says")
     page.picture("learning")
     for value in range(60, 70):
         rig.probe.send(bytes((0xB0, 70, value)))
@@ -397,7 +397,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     page.shape(1280, 1250)
     page.click("press-freeze")
     page.click("press-keep")
-    soon(lambda: ".mid" in page.text("log") or page.text("clips") != "Keep writes the present answer here.")
+    soon(lambda: ".mid" in page.text("log") or page.text("clips") != "Keep saves the current answer here.")
     at(17 * BAR)
     page.picture("frozen")
     page.close()

@@ -64,7 +64,9 @@ def test_without_a_service_manager_the_file_is_written_and_the_cure_named(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(home))
-    with pytest.raises(UserError, match=r"systemctl is not here, so systemd cannot be told; .*rtgen.service describes"):
+    with pytest.raises(
+        UserError, match=r"systemctl was not found, so systemd cannot be used; .*rtgen.service: start it"
+    ):
         service.install(["--preset", "shadow"])
     assert b"--preset shadow" in (home / "systemd" / "user" / "rtgen.service").read_bytes()
 

@@ -103,4 +103,4 @@ def test_an_input_that_is_named_twice_would_be_heard_twice(rig: Rig) -> None:
         assert program.process.wait(20) == 2
         program.end()  # and all that it said is here
     (line,) = (line for _, line in program.log)
-    assert line == f"rtgen: MIDI input '{PROBE_PLAY}' is named twice; name it once, or give more of the other's name"
+    assert line == f"rtgen: MIDI input '{PROBE_PLAY}' is selected twice; name it once, or give more of the other name"

@@ -143,12 +143,9 @@ def test_killed_again_and_again_the_model_before_takes_its_place(stage: Stage, t
     worker.use(faulty(tmp_path, "well", "second"))
     assert stage.take(Ready).model == "second"
     for _ in range(rules.RESTARTS):
-        stage.is_back_after("second died (SIGKILL); it is started again", stage.kill())
+        stage.is_back_after("second died (SIGKILL); it is being restarted", stage.kill())
     killed = stage.kill()
-    assert (
-        stage.take(Failed).reason
-        == "The process of model second died (SIGKILL), for the 4th time; first takes its place"
-    )
+    assert stage.take(Failed).reason == "The process of model second died (SIGKILL) for the 4th time; first replaces it"
     assert stage.take(Ready).model == "first"
     assert stage.at - killed < 1.0
     stage.is_answered()
@@ -161,11 +158,11 @@ def test_killed_again_and_again_with_no_other_model_it_is_tried_again_later(
     stage.start(TINY)
     stage.take(Ready)
     for _ in range(rules.RESTARTS):
-        stage.is_back_after("tiny died (SIGKILL); it is started again", stage.kill())
+        stage.is_back_after("tiny died (SIGKILL); it is being restarted", stage.kill())
     stage.kill()
     told = stage.take(Failed)
     assert not told.final
-    assert "goes on without answers, and it is tried again in 1 s" in told.reason
+    assert "goes on without answers, and the next try is in 1 s" in told.reason
     assert stage.worker.pid is None
     stage.ask(PHRASE)  # costs nothing
     stage.take(Ready)
@@ -193,7 +190,7 @@ def test_a_model_that_is_gone_when_it_has_to_be_loaded_again(stage: Stage, tmp_p
     assert "well died" in stage.take(Failed).reason
     told = stage.take(Failed).reason
     assert "cannot be read" in told
-    assert told.endswith("; tiny takes its place")
+    assert told.endswith("; tiny replaces it")
     assert stage.take(Ready).model == "tiny"
     stage.is_answered()
 
@@ -216,7 +213,7 @@ def test_a_stopped_process_never_holds_up_who_asks_and_is_replaced(stage: Stage)
         time.sleep(0.001)
     print(f"20 jobs of {len(wire.from_job(Job(large, 'clean', 5, 1, 1, KNOBS)))} bytes, longest {longest * 1e3:.2f} ms")
     assert longest < 0.05
-    stage.is_back_after("tiny has not answered for 1.0 s and was stopped")
+    stage.is_back_after("tiny did not answer for 1.0 s and was stopped")
     assert stage.at - asked >= 1.0
 
 
@@ -227,7 +224,7 @@ def test_a_model_that_does_not_return_is_replaced(stage: Stage, tmp_path: Path, 
     stage.is_answered()
     asked = time.perf_counter()
     stage.ask(EVIL)
-    stage.is_back_after(f"{fault} has not answered for 1.0 s")
+    stage.is_back_after(f"{fault} did not answer for 1.0 s")
     assert 1.0 <= stage.at - asked < 3.0
 
 
@@ -238,10 +235,10 @@ def test_hanging_again_and_again_the_model_before_takes_its_place(stage: Stage, 
     stage.take(Ready)
     for _ in range(rules.RESTARTS):
         stage.ask(EVIL)
-        assert "not answered" in stage.take(Failed).reason
+        assert "did not answer" in stage.take(Failed).reason
         stage.take(Ready)
     stage.ask(EVIL)
-    assert stage.take(Failed).reason.endswith("for the 4th time; tiny takes its place")
+    assert stage.take(Failed).reason.endswith("for the 4th time; tiny replaces it")
     assert stage.take(Ready).model == "tiny"
     stage.is_answered(EVIL)
 
@@ -264,7 +261,7 @@ def test_a_model_that_takes_longer_than_any_music_waits_is_not_taken(
     end = time.perf_counter() + 60
     while (report := stage.reports.get(timeout=60)[1]) and not isinstance(report, Failed):
         assert time.perf_counter() < end
-    assert "s for an answer, which no music waits for" in report.reason
+    assert "s for an answer, too slow to play with" in report.reason
     assert report.reason.endswith("; tiny answers instead")
     stage.is_answered()
 
@@ -299,7 +296,7 @@ def test_a_model_that_cannot_answer_three_loops_gives_way_to_the_one_before(stag
     for _ in range(rules.BAD_ANSWERS - 1):
         stage.ask(EVIL)
         assert "NaN or infinite" in stage.take(Failed).reason
-    assert stage.take(Failed).reason == "Model nan could not answer 3 loops in a row; tiny takes its place"
+    assert stage.take(Failed).reason == "Model nan could not answer 3 loops in a row; tiny replaces it"
     assert stage.take(Ready).model == "tiny"
     stage.is_answered(EVIL)
 
@@ -312,7 +309,7 @@ def test_where_the_system_does_not_refuse_memory_the_process_ends_itself() -> No
     )
     ended = subprocess.run([sys.executable, "-uc", code], capture_output=True, text=True, timeout=10)
     assert ended.returncode == 3
-    assert "Model it takes more than 100 MB of memory" in ended.stdout
+    assert "Model it needs more than 100 MB of memory" in ended.stdout
 
 
 # ---- another model, chosen while it plays ---------------------------------------------------------------------------
@@ -389,7 +386,7 @@ def test_a_bad_choice_before_the_first_model_is_ready_goes_back_to_it(stage: Sta
     worker.use(tmp_path / "nothing.onnx")
     told = stage.take(Failed)
     assert not told.final
-    assert told.reason.endswith("tiny takes its place")
+    assert told.reason.endswith("tiny replaces it")
     assert stage.take(Ready).model == "tiny"
 
 

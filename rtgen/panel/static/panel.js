@@ -1,32 +1,32 @@
-// The panel in the browser: shows the state that the server sends, and sends what is turned and pressed.
+// The panel in the browser: shows the state that the server sends, and sends changes of knobs and buttons.
 
 const $ = (id) => document.getElementById(id);
 const PPQN = 480;
 const GROUPS = [
   ["Answer", ["distance", "temperature", "seed", "key", "scale", "key_lock", "fill", "blend", "repetition", "humanise", "keep_downbeats", "keep_bass"]],
-  ["Attributes: the middle is as you played", ["density", "register", "polyphony", "length", "syncopation", "velocity"]],
-  ["The model's own", Array.from({ length: 32 }, (_, i) => `latent${i + 1}`)],
+  ["Attributes (middle: as you played)", ["density", "register", "polyphony", "length", "syncopation", "velocity"]],
+  ["Latent dimensions of the model", Array.from({ length: 32 }, (_, i) => `latent${i + 1}`)],
   ["Playing", ["swing", "gate", "transpose", "loudness", "split", "quantise"]],
 ];
 const WORDS = { store_a: "Store A", store_b: "Store B", regenerate: "Regenerate", back: "Back", keep: "Keep", clear: "Clear",
   freeze: "Freeze", mute: "Mute", tap: "Tap tempo" };
 const KEYS = { " ": "freeze", r: "regenerate", b: "back", k: "keep", m: "mute", a: "store_a", s: "store_b", Escape: "panic" };
 const MOST_TOOK = 200;
-const ATTRIBUTES = 6; // the first dimensions of a map; those after them are the model's own, latent1 and so on
+const ATTRIBUTES = 6; // the first dimensions of a map; the model's latent dimensions follow (latent1 ...)
 const TRAIL = 12;
 
 const state = {};
 let hello = null;
 let socket = null;
 let learning = false;
-let held = null; // the knob that a finger is on: what comes back for it meanwhile is old
+let held = null; // the knob being dragged: echoes of its earlier values are ignored meanwhile
 const took = [];
-const trail = []; // where the answers before the present one lie
+const trail = []; // map positions of the last answers
 let clock = { tick: 0, at: 0 };
-let stale = true; // the rolls have to be drawn
-let call = null; // what was played last: it stays on the page while it is answered
+let stale = true; // the rolls must be redrawn
+let call = null; // the last call, shown while it is answered
 
-// ---- the way to the server ------------------------------------------------------------------------------------------
+// ---- connection to the server ---------------------------------------------------------------------------------------
 
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
@@ -69,7 +69,7 @@ function build(said) {
   }));
   const byName = Object.fromEntries(said.parameters.map((p) => [p.name, p]));
   $("knobs").replaceChildren(...GROUPS.map(([title, names]) => {
-    // Of a model's own dimensions there are many, and few who turn them: they are unfolded.
+    // The latent dimensions are many and rarely used, so their group starts collapsed.
     const group = element("details", { open: !names[0].startsWith("latent"), id: `group-${names[0]}` });
     const inside = element("div", { className: "group" });
     inside.append(...names.filter((n) => byName[n]).map((n) => knob(byName[n])));
@@ -112,7 +112,7 @@ function knob(p) {
   input.onpointerup = input.onpointercancel = () => { held = null; };
   input.onkeydown = (event) => {
     if (input.type !== "range" || !["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
-    // With "any" as its step a browser would go by a hundredth of nothing in particular.
+    // With step "any" the browser's own key step is arbitrary.
     const by = p.taper === "whole" ? 1 : (p.high - p.low) / (event.shiftKey ? 200 : 50);
     const way = event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1;
     event.preventDefault();
@@ -157,7 +157,7 @@ function show(changes) {
   }
   if ("alive" in changes) {
     $("lost").hidden = changes.alive;
-    if (!changes.alive) $("where").textContent = "no rtgen", $("sign").textContent = "✕";
+    if (!changes.alive) $("where").textContent = "offline", $("sign").textContent = "✕";
   }
   for (const name of ["freeze", "mute"]) {
     if (name in changes) $(`press-${name}`)?.setAttribute("aria-pressed", String(changes[name][0] > 0));
@@ -198,9 +198,9 @@ function transport() {
   $("beats").textContent = Array.from({ length: beats }, (_, i) => (rolling && i + 1 === beat ? "●" : "○")).join("");
   $("tempo").textContent = state["state/tempo"] ? `${state["state/tempo"][0].toFixed(1)} BPM` : "";
   const [jitter, lost, extra] = state["state/clock"] ?? [0, 0, 0];
-  // An internal clock has none of these, and nothing to be said of it.
+  // All zero for the internal clock, which is then not shown.
   $("clock").textContent = jitter || lost || extra
-    ? `clock ±${jitter.toFixed(1)} ms${lost ? `, ${lost} lost` : ""}${extra ? `, ${extra} too many` : ""}` : "";
+    ? `clock ±${jitter.toFixed(1)} ms${lost ? `, ${lost} lost` : ""}${extra ? `, ${extra} extra` : ""}` : "";
 }
 
 function barTicks() {
@@ -221,7 +221,7 @@ async function clips() {
   const found = await fetch("/clips").then((r) => r.json()).catch(() => []);
   $("clips").replaceChildren(...(found.length ? found : [null]).map((name) => {
     const item = document.createElement("li");
-    if (name === null) item.textContent = "Keep writes the present answer here.";
+    if (name === null) item.textContent = "Keep saves the current answer here.";
     else {
       const url = `/clips/${encodeURIComponent(name)}`;
       const link = element("a", { href: url, textContent: name.replace(".mid", ""), download: name, draggable: true });
@@ -240,14 +240,14 @@ function teach(on, says = "") {
   $("learn").setAttribute("aria-pressed", String(on));
   $("learn-over").hidden = true;
   document.querySelectorAll(".chosen").forEach((each) => each.classList.remove("chosen"));
-  $("learn-says").textContent = on ? "touch a knob or button here" : says;
+  $("learn-says").textContent = on ? "click a knob or button on this page" : says;
   if (!on) say({ learn: "" });
 }
 
 function choose(name) {
   document.querySelectorAll(".chosen").forEach((each) => each.classList.remove("chosen"));
   ($(`knob-${name}`) ?? $(`press-${name}`))?.classList.add("chosen");
-  $("learn-says").textContent = `now move a knob of your controller, or press a key: it is for ${name.replace("_", " ")}`;
+  $("learn-says").textContent = `now move a knob or press a key on your controller to assign it to ${name.replace("_", " ")}`;
   say({ learn: name });
 }
 
@@ -296,7 +296,7 @@ function roll(id, name, colour, tick) {
     const top = canvas.height - (note.pitch - low + 1) * row;
     const tall = Math.max(row - 1, 3);
     g.globalAlpha = 0.35 + (0.65 * note.loud) / 127;
-    // What is still to come is drawn as an outline: told apart without colour.
+    // Notes of a coming answer are outlines, so that they differ by more than colour.
     if (coming) g.strokeStyle = colour, g.lineWidth = 2, g.strokeRect(left + 1, top + 1, width - 2, Math.max(tall - 2, 1));
     else g.fillStyle = colour, g.fillRect(left, top, width, tall);
   }
@@ -370,13 +370,13 @@ function map() {
     if (!point) continue;
     dot(g, point, colour, 6 * scale, 1);
     g.font = `${12 * scale}px system-ui, sans-serif`;
-    // Each on a side of its own, as they often lie on each other; words where there is room for them.
+    // Labels on different sides, as the points often overlap; words on the side with room.
     const onLeft = word.length === 1 || point[0] > canvas.width * 0.7;
     g.textAlign = onLeft ? "right" : "left";
     const down = { a: 14, b: -4, loop: -4, answer: 14 }[name];
     g.fillText(word, point[0] + (onLeft ? -9 : 9) * scale, point[1] + down * scale);
   }
-  $("map-says").textContent = of("answer") ? "" : "Where loops lie is drawn with the first answer.";
+  $("map-says").textContent = of("answer") ? "" : "The map appears with the first answer.";
 }
 
 function dot(g, [across, up], colour, radius, alpha) {
@@ -413,7 +413,7 @@ function answered(ms, lead, what) {
 
 function frame() {
   const tick = now();
-  // What stands still is drawn once: a page that is left open must not warm the laptop that plays.
+  // Draw a still picture only once, so that an open page does not load the machine that plays.
   if (!document.hidden && (stale || tick !== null)) {
     stale = false;
     roll("played", "played", "#76b4f0", tick);

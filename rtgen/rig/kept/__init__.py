@@ -1,1 +1,1 @@
-"""What outlives a session on disk: settings, presets, clips, session logs."""
+"""What is kept on disk: settings, clips, logs and session logs."""

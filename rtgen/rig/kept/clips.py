@@ -1,4 +1,4 @@
-"""Clips: answers that are kept, each as a `.mid` that is as long as its loop, to be dragged into a track."""
+"""Clips: kept answers, each a `.mid` file of its loop's length, to drag into a track."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rtgen.music.note import Loop
 
 
 def folder() -> Path:
-    """Where clips are kept unless another folder is named."""
+    """Returns the default folder for clips."""
     return platformdirs.user_music_path() / "rtgen"
 
 
 def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) -> Path:
-    """Writes a clip, named by time, key, tempo and preset; none is ever overwritten.
+    """Writes a clip, named by time, key, tempo and preset; never overwrites a file.
 
     Raises:
         UserError: the folder cannot be written.
@@ -34,7 +34,7 @@ def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) 
         path = _free(where, name)
     except OSError as error:
         raise UserError(
-            f"The clip folder {where} cannot be written ({error.strerror}); choose another --clips"
+            f"The clip folder {where} cannot be written ({error.strerror}); choose another with --clips"
         ) from error
     try:
         write(path, score)
@@ -45,7 +45,7 @@ def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) 
 
 
 def _free(where: Path, name: str) -> Path:
-    """A file that was not there, and is from now on: another rtgen may keep a clip at the same moment."""
+    """Creates a file with an unused name, as another rtgen may keep a clip at the same moment."""
     number = 1
     while True:
         path = where / (f"{name}.mid" if number == 1 else f"{name} {number}.mid")

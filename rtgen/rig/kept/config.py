@@ -1,4 +1,4 @@
-"""What belongs to a machine and not to the music: ports, offsets, and what was learned from controllers."""
+"""The settings of a machine, as opposed to the music: ports, offsets and learned controllers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Config:
     """The settings of a machine.
 
     Args:
-        inputs: names of the inputs that are listened to; none for a virtual one.
+        inputs: names of the inputs to listen to; empty for a virtual one.
         output: name of the output; None for a virtual one.
-        shown: names of the outputs that lead to the controllers at the inputs, in their order.
-        clock_offset_ms: by how much the clock comes late.
-        output_offset_ms: by how much messages leave early.
-        takeover: what a knob does that does not stand where its parameter is.
-        listens: the MIDI channel that is heard, 1-16; None for all.
-        clips: folder for answers that are kept; None for the usual one.
-        controllers: what was learned, by the name of the input.
+        shown: names of the outputs back to the controllers at the inputs, in the same order.
+        clock_offset_ms: delay of the incoming clock, to be compensated.
+        output_offset_ms: how much earlier to send messages.
+        takeover: what a knob does while its position differs from its parameter's value.
+        listens: the MIDI channel to listen to, 1-16; None for all.
+        clips: folder for kept answers; None for the default.
+        controllers: learned bindings, by the name of the input.
     """
 
     inputs: tuple[str, ...] = ()
@@ -45,12 +45,13 @@ class Config:
     controllers: Mapping[str, tuple[Binding, ...]] = field(default_factory=dict)
 
     def learned(self, controller: str, to: str, bindings: tuple[Binding, ...]) -> Config:
-        """With what was learned from a controller.
+        """Returns the settings with a newly learned binding.
 
         Args:
-            controller: the name of its input.
+            controller: the name of the controller's input.
             to: the parameter or button that was learned.
-            bindings: all that is known of the controller where it was learned; what is known here goes before.
+            bindings: all bindings of the controller in the session that learned it. Apart from those to `to`, they are
+                used only if these settings have none for the controller.
         """
         new = [b for b in bindings if b.to == to]
         old = self.controllers.get(controller, bindings)
@@ -59,31 +60,31 @@ class Config:
 
 
 def usual_path() -> Path:
-    """Where the settings of this machine are."""
+    """Returns the default path of the settings."""
     return platformdirs.user_config_path("rtgen", appauthor=False) / "config.yaml"
 
 
 def load(path: Path) -> Config:
-    """The settings in a file; the usual ones if there is none.
+    """Loads the settings from a file; returns the defaults if there is none.
 
     Raises:
-        UserError: the file cannot be read, or says what cannot be.
+        UserError: the file cannot be read, or has invalid settings.
     """
-    with suppress(OSError):  # what keeps it from being looked at keeps it from being read
+    with suppress(OSError):  # `read` then reports the error
         if not path.exists():
             return Config()
-    said = read(path, str(path), "mend it, or delete it to begin anew")
+    said = read(path, str(path), "correct it, or delete it to start from the defaults")
     try:
         return Config(**{name: _checked(name, value) for name, value in said.items()})
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: {error}; mend it, or delete it to begin anew") from error
+        raise UserError(f"{path}: {error}; correct it, or delete it to start from the defaults") from error
 
 
 def save(config: Config, path: Path) -> None:
-    """Writes the settings; the file is there whole or as it was.
+    """Writes the settings atomically.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     said = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
     said |= {"inputs": list(config.inputs), "shown": list(config.shown)}
@@ -115,29 +116,29 @@ def _checked(name: str, value: Any) -> Any:
             return {str(controller): _bindings(controller, rows) for controller, rows in value.items()}
     if name not in _NAMES:
         raise ValueError(f"there is no setting {name!r}{did_you_mean(name, _NAMES)}")
-    raise ValueError(f"{name} is {value!r}, which it cannot be")
+    raise ValueError(f"{name} is {value!r}, which is not a valid value")
 
 
 def _bindings(controller: str, rows: Any) -> tuple[Binding, ...]:
-    """What was learned from a controller.
+    """Parses the bindings of a controller.
 
     Raises:
-        ValueError: it is no list of bindings, or two of them claim one message.
+        ValueError: `rows` is not a list of bindings, or two of them use the same message.
     """
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"controller {controller} is no list of knobs")
+        raise ValueError(f"controller {controller} is not a list of bindings")
     found: list[Binding] = []
     for row in rows:
         try:
             binding = Binding(**row)
         except TypeError as error:
-            raise ValueError(f"controller {controller}: {row} is no knob") from error
+            raise ValueError(f"controller {controller}: {row} is not a binding") from error
         except ValueError as error:
             raise ValueError(f"controller {controller}: {error}") from error
         for other in found:
             if binding.clashes(other):
                 raise ValueError(
-                    f"controller {controller}: {other.to} and {binding.to} are both on {binding.kind} {binding.number}"
+                    f"controller {controller}: {other.to} and {binding.to} both use {binding.kind} {binding.number}"
                 )
         found.append(binding)
     return tuple(found)

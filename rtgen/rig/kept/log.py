@@ -1,4 +1,4 @@
-"""What happened, in a file: for a rig without a screen."""
+"""A text log of what happens, for a rig without a screen."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rtgen.errors import UserError
 
 
 class Log:
-    """A text file to which a line is added whenever something happens.
+    """A text file to which lines are appended.
 
-    A disk that is full or a folder that is gone never stops the music: lines are then lost, the player is told so once,
-    and as soon as the file can be written again it says how many.
+    A full disk or a missing folder never stops the music: lines are then lost, the player is told once, and the number
+    of lost lines is logged as soon as the file can be written again.
 
     Args:
-        path: the file; what is in it stays.
+        path: the file to append to.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,21 +31,21 @@ class Log:
             self._file = self._open()
         except OSError as error:
             raise UserError(
-                f"The log {path} cannot be written ({error.strerror}); choose another --log FILE"
+                f"The log {path} cannot be written ({error.strerror}); choose another file with --log"
             ) from error
 
     def _open(self) -> TextIO:
         return self._path.open("a", encoding="utf-8")
 
     def write(self, line: str) -> str:
-        """Adds a line with the time of day; returns what the player should be told, usually nothing."""
+        """Appends a line with a timestamp; returns a message for the player, usually empty."""
         stamp = datetime.now().astimezone().isoformat(timespec="milliseconds")
         try:
             if self._file is None or not self._path.exists():
                 self._shut()
                 self._file = self._open()
             if self._lost:
-                self._file.write(f"{stamp} {self._lost} lines are missing here: the file could not be written\n")
+                self._file.write(f"{stamp} {self._lost} lines are missing here, as the file could not be written\n")
             self._file.write(f"{stamp} {line}\n")
             self._file.flush()
         except OSError as error:
@@ -53,7 +53,10 @@ class Log:
             self._lost += 1
             if self._lost > 1:
                 return ""
-            return f"the log {self._path} cannot be written ({error.strerror}); the music goes on, lines are lost"
+            return (
+                f"the log {self._path} cannot be written ({error.strerror}); check the disk, "
+                "the music goes on but lines are lost"
+            )
         self._lost = 0
         return ""
 
@@ -65,5 +68,5 @@ class Log:
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):
-                # What could not be written stays in its buffer, and fails again here.
+                # Closing flushes what could not be written, which may fail again.
                 file.close()

@@ -1,1 +1,1 @@
-"""MIDI ports of this machine, and the servers behind them."""
+"""MIDI ports of this machine, and the MIDI systems that provide them."""

@@ -1,12 +1,12 @@
-"""What rtmidi does not say about a JACK server: that it ended, and that its cycles go on.
+"""JACK server state that rtmidi does not report: whether the server has ended, and its current cycle.
 
-rtmidi lists the ports of a server that is dead as if it lived, and hangs the whole program when more is sent to it than
-its buffer holds. So a client of our own looks on: without ports and never activated, so that the server's cycle knows
-nothing of it. It speaks to the same libjack that rtmidi has loaded.
+rtmidi lists the ports of a dead server as if it were alive, and blocks the whole program when more is sent than its
+buffer holds. So we open an extra client: without ports and never activated, so that it takes no part in the server's
+cycle. It uses the same libjack that rtmidi has loaded.
 
-Nothing is closed at the end, while the server lives: libjack closes a client by cancelling its threads wherever they
-are, and where that is the wrong place C++ ends the program (jack2's issue 964; one end of rtgen in 170 on a busy
-machine, as each client that goes makes the threads of the others stir). The server clears away what has been left.
+At exit, nothing is closed while the server is alive: libjack closes a client by cancelling its threads wherever they
+are, and at the wrong place C++ terminates the program (jack2 issue 964; one exit of rtgen in 170 on a busy machine, as
+each client that closes wakes the threads of the others). The server cleans up after us.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 
 _NO_START_SERVER = 1
 _MIDI = b"8 bit raw midi"
-# Whatever plays is an output of the server's, and so an input to us.
+# JackPortFlags: a port that plays is an output for the server, and so an input for us.
 _FLAGS = {"in": 2, "out": 1}
 _Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _library: ctypes.CDLL | None = None
@@ -32,7 +32,7 @@ def _load() -> ctypes.CDLL:
     if _library is None:
         import rtmidi._rtmidi
 
-        # Its dependencies are searched as well: whatever libjack it is linked with is found.
+        # Symbols are looked up in its dependencies too, so this finds the libjack that rtmidi is linked with.
         library = ctypes.CDLL(rtmidi._rtmidi.__file__)
         client = ctypes.c_void_p
         library.jack_client_open.restype = client
@@ -46,8 +46,8 @@ def _load() -> ctypes.CDLL:
         library.jack_get_ports.restype = names
         library.jack_free.argtypes = [names]
         if sys.platform != "win32":
-            # What libjack says we say better, and it goes on for minutes when a server died. `strlen` takes a string
-            # and does nothing with it, without our interpreter.
+            # Silence libjack: rtgen reports its errors more clearly, and it logs for minutes after a server died.
+            # `strlen` takes a string, has no effect, and needs no Python callback.
             nothing = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
             library.jack_set_error_function(nothing)
             library.jack_set_info_function(nothing)
@@ -56,10 +56,10 @@ def _load() -> ctypes.CDLL:
 
 
 def onlooker() -> Onlooker:
-    """The one that this program has.
+    """Returns the onlooker of this process, opening it if needed.
 
     Raises:
-        ConnectionError: there is no server.
+        ConnectionError: no server is running.
     """
     global _present
     if _present is not None and not _present.alive:
@@ -70,33 +70,33 @@ def onlooker() -> Onlooker:
 
 
 def leave(client: object) -> None:
-    """Leaves a client of rtmidi's, which would close it when nobody holds it any more, to the end of the program."""
+    """Keeps an object alive until the process exits, so that rtmidi does not close its client when it is collected."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
 
 
 class Onlooker:
-    """A client that only looks on.
+    """A JACK client without ports that watches the server.
 
-    All clients of a dead server must be closed before another is opened: libjack frees what they still use.
+    All clients of a dead server must be closed before another is opened: libjack frees memory that they still use.
 
     Raises:
-        ConnectionError: there is no server.
+        ConnectionError: no server is running.
     """
 
     def __init__(self) -> None:
         self._jack = _load()
         self.alive = True
-        """Whether the server has not ended."""
+        """Whether the server is still running."""
         self.ended: Callable[[], None] = lambda: None
-        """Called when the server ends, from a thread of libjack's."""
-        # Held for as long as libjack may call it.
+        """Called from a libjack thread when the server ends."""
+        # Kept alive for as long as libjack may call it.
         self._callback = _Shutdown(self._shut_down)
         os.environ.setdefault("JACK_NO_START_SERVER", "1")
         self._client = self._jack.jack_client_open(b"rtgen-watch", _NO_START_SERVER, None)
         if not self._client:
             raise ConnectionError("no JACK server")
         self._jack.jack_on_info_shutdown(self._client, self._callback, None)
-        # Whoever holds it or not: libjack calls it for as long as the program runs.
+        # libjack may call it until the process exits, even after this object is gone.
         leave(self._callback)
 
     def _shut_down(self, _code: int, _reason: bytes, _data: int) -> None:
@@ -105,11 +105,11 @@ class Onlooker:
 
     @property
     def cycle(self) -> int:
-        """The frame at which the present cycle began; stands still with the server."""
+        """The frame at which the current cycle began; it stops advancing when the server stops."""
         return int(self._jack.jack_last_frame_time(self._client))
 
     def names(self, direction: Literal["in", "out"]) -> list[str]:
-        """What there is to hear, or to play to."""
+        """Returns the names of the server's MIDI inputs or outputs, from our point of view."""
         found = self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS[direction])
         if not found:
             return []
@@ -120,20 +120,20 @@ class Onlooker:
         return names
 
     def close(self) -> None:
-        """Closes it, when the server has ended."""
+        """Closes the client; only to be called once the server has ended."""
         global _present
         _present = None
         self._jack.jack_client_close(self._client)
 
 
 class Room:
-    """How much more may be sent to JACK in its present cycle.
+    """The room left in rtmidi's output buffer during the current JACK cycle.
 
-    rtmidi keeps what is sent in a buffer of 16 KB until the next cycle takes it, and when that is full waits, with the
-    whole program. So what is too much for a cycle waits here instead, in order; no note-off is lost that way.
+    rtmidi buffers messages (16 KB) until the next cycle takes them, and blocks the whole program when the buffer is
+    full. So whatever exceeds a cycle's share is queued here in order, and no note-off is lost.
     """
 
-    # Half of it: a cycle may be left out where the server does not wait for its clients.
+    # Half the buffer, as an asynchronous server may skip one of our cycles.
     BYTES = 8192
 
     def __init__(self) -> None:
@@ -143,25 +143,25 @@ class Room:
 
     @property
     def waiting(self) -> bool:
-        """Whether something waits for a later cycle."""
+        """Whether messages are queued for a later cycle."""
         return bool(self._waiting)
 
     def take(self, cycle: int, data: bytes) -> bool:
-        """Whether a message may be sent at once; else it is kept for `late`."""
+        """Returns whether a message may be sent now; otherwise queues it for `late`."""
         if not self._waiting and self._fits(cycle, data):
             return True
         self._waiting.append(data)
         return False
 
     def late(self, cycle: int) -> Iterator[bytes]:
-        """What was kept and may be sent now."""
+        """Yields the queued messages that may be sent now."""
         while self._waiting and self._fits(cycle, self._waiting[0]):
             yield self._waiting.popleft()
 
     def _fits(self, cycle: int, data: bytes) -> bool:
         if cycle != self._cycle:
             self._cycle, self._left = cycle, self.BYTES
-        if len(data) + 4 > self._left:  # each goes with its length
+        if len(data) + 4 > self._left:  # rtmidi stores the length (4 bytes) with each message
             return False
         self._left -= len(data) + 4
         return True

@@ -1,4 +1,4 @@
-"""MIDI ports that are played on and to: opened, looked after, and opened anew when they were gone."""
+"""MIDI input and output ports: open them, watch them, and reopen them when they come back."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from rtgen.rig.midi.jack import Onlooker, Room, leave, onlooker
 from rtgen.rig.midi.systems import SYSTEMS, Choose, Direction, MidiError, match, names_of, open_client, same_port
 
 Receive = Callable[[float, int, bytes], None]
-"""Called with the arrival time (`perf_counter` seconds), the number of the input, and the bytes."""
+"""Callback with the arrival time (`perf_counter` seconds), the index of the input, and the bytes."""
 Changed = Callable[[Plugged], None]
-"""Called when a port went or is back."""
+"""Callback for a port that disappeared or came back."""
 _LOOK_S = 0.2
-"""How often ports that may go are looked for."""
+"""Polling interval for ports that may disappear."""
 _FLUSH_S = 0.002
 _JOIN_S = 0.05
-"""Until the server has joined two ports, at the latest one period later: what is sent before that is lost."""
+"""Wait after connecting two ports: the server may need one more period, and messages sent before that are lost."""
 _SETTLE_S = 0.005
 
 
 class Ports(Protocol):
-    """Inputs and an output, wherever they lead."""
+    """A set of inputs and one output."""
 
     def open(self, receive: Receive, changed: Changed) -> None:
-        """Opens them; from then on `receive` is called, from a thread of the system's, and `changed` from another."""
+        """Opens the ports. `receive` is then called from a thread of the MIDI system, `changed` from another thread."""
 
     def send(self, data: bytes) -> None:
         """Sends a message."""
 
     def echo(self, port: int, data: bytes) -> None:
-        """Sends a message to the controller at an input, if it can be shown anything."""
+        """Sends feedback to the controller at an input, if it has an output for that."""
 
     def close(self) -> None:
-        """Closes them."""
+        """Closes the ports."""
 
 
 @dataclass(slots=True)
 class _Way:
-    """A port that we have, or would like to have.
+    """One of our ports, connected or still waited for.
 
     Args:
-        direction: whether we hear it or play to it.
-        number: among the inputs; 0 for the output.
-        named: the port of another program or a device that it leads to; None for a virtual one.
-        title: what it is called.
-        client: of rtmidi; None while there is no system.
-        there: whether it leads anywhere now.
-        sought: whether it never has, so that its name may be part of one.
-        shows: whether it leads to a controller, which is shown how its knobs stand; the number is that of its input.
+        direction: input or output.
+        number: index among the inputs; 0 for the output.
+        named: the device or other program's port to connect to; None for a virtual port.
+        title: its name for the player.
+        client: the rtmidi client; None while the MIDI system is down.
+        there: whether it is connected now.
+        sought: whether it has never been found, so that `named` may be only part of the name.
+        shows: whether it sends knob positions back to a controller; `number` is then that controller's input.
     """
 
     direction: Direction
@@ -68,23 +68,23 @@ class _Way:
 
 
 class SystemPorts:
-    """Ports of the system: virtual ones of our own, or those that are named.
+    """Ports of the MIDI system: our own virtual ports, or named ports.
 
-    A named port that goes is looked out for, and taken up again under its name, whatever its place in the list. When a
-    JACK server ends, all ports go with it, and are opened anew on the next server of that name. What is sent in the
-    meantime is dropped.
+    A named port that disappears is watched for and reconnected by its name, whatever its new index. When a JACK server
+    ends, all its ports go with it; they are reopened on the next server of that name. Messages sent in the meantime are
+    dropped.
 
     Args:
-        api: the MIDI system, as from `find_api`.
-        name: what other programs call us.
-        inputs: names of the inputs to listen to; None is a virtual one.
-        output: name of the output; None makes a virtual one.
+        api: the MIDI system, from `find_api`.
+        name: our client name, seen by other programs.
+        inputs: names of the inputs to listen to; None for a virtual one.
+        output: name of the output; None for a virtual one.
         choose: asks the player when a name is ambiguous.
-        wait: whether a port that is not there, or not clear by its name, is waited for.
-        shown: names of the outputs that lead to the controllers at the inputs, in their order.
+        wait: whether to wait for a port that is missing or ambiguous, instead of raising.
+        shown: names of the outputs back to the controllers at the inputs, in the same order.
 
     Raises:
-        UserError: a port is not there, or the system has no virtual ones.
+        UserError: a port is missing, or the system has no virtual ports.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class SystemPorts:
         self._ways += [_Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
         self.title = " and ".join([*(way.title for way in self._ways if way.direction == "in"), self._ways[0].title])
         self.title += f" ({SYSTEMS[api]})"
-        """The ports, in words."""
+        """The names of the ports, for the player."""
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
         self._server: Onlooker | None = None
-        # The one client that is sent to, guarded: it must not be closed while a message is on its way into it.
+        # The lock guards the output client: it must not be closed while a message is being sent.
         self._out: Any = None
         self._lock = threading.Lock()
         self._room = Room()
@@ -117,7 +117,7 @@ class SystemPorts:
         self._watcher = threading.Thread(target=self._watch, name="ports", daemon=True)
         try:
             if not self._look_on():
-                raise UserError(f"MIDI system {SYSTEMS[api]} has stopped; start it again")
+                raise UserError(f"MIDI system {SYSTEMS[api]} has stopped; restart it")
             for way in self._ways:
                 self._create(way)
                 target = None
@@ -137,7 +137,7 @@ class SystemPorts:
             raise
 
     def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:
-        """Listens from now on, and tells when a port goes or is back."""
+        """Starts listening, and reports ports that disappear or come back."""
         self._receive, self._changed = receive, changed
         for way in self._ways:
             self._listen(way)
@@ -145,11 +145,11 @@ class SystemPorts:
 
     @property
     def awaited(self) -> list[str]:
-        """The names of ports that have not been there yet."""
+        """The names of ports that have never been found so far."""
         return [way.title for way in self._ways if way.sought]
 
     def send(self, data: bytes) -> None:
-        """Sends a message, or drops it while the output is gone. Neither waits nor raises."""
+        """Sends a message, or drops it while the output is gone. Never blocks or raises."""
         with self._lock:
             if self._out is None:
                 return
@@ -159,14 +159,14 @@ class SystemPorts:
                 self._wake.set()
 
     def echo(self, port: int, data: bytes) -> None:
-        """Sends a message to the controller at an input, or drops it where there is none. Neither waits nor raises."""
+        """Sends feedback to the controller at an input, or drops it if there is none. Never blocks or raises."""
         with self._lock, suppress(MidiError, RuntimeError):
             for way in self._ways:
                 if way.shows and way.number == port and way.there and way.client is not None:
                     way.client.send_message(data)
 
     def close(self) -> None:
-        """Listens no more, and closes the ports."""
+        """Stops listening and closes the ports."""
         self._closing = True
         self._wake.set()
         if self._watcher.ident is not None:
@@ -181,7 +181,7 @@ class SystemPorts:
     # ---- opening ------------------------------------------------------------------------------------------------
 
     def _look_on(self) -> bool:
-        """Sees to it that a system's end is noticed, where it can end; whether there is a system."""
+        """Watches for the end of a JACK server; returns whether the MIDI system is up."""
         if self._api != "jack":
             return True
         try:
@@ -192,26 +192,26 @@ class SystemPorts:
         return True
 
     def _create(self, way: _Way) -> None:
-        # JACK names a port by its client first, the others by the port alone: both must tell in from out.
+        # JACK puts the client name first, others show only the port name: both must distinguish in and out.
         jack = self._api == "jack"
         apart = f"-{way.number}" if way.shows else ""
         name = f"{self._name}-{way.direction}{apart}" if jack else self._name
         way.client = open_client(way.direction, self._api, name)
         if way.client is None:
-            raise UserError(f"MIDI system {SYSTEMS[self._api]} has stopped; start it again")
+            raise UserError(f"MIDI system {SYSTEMS[self._api]} has stopped; restart it")
 
     def _lead(self, way: _Way, name: str | None) -> None:
-        """Lets a port lead to the one of that name, or wait for others to connect."""
+        """Connects to the port of that name, or opens a virtual port for others to connect to."""
         title = f"{self._name} {'to controller' if way.shows else way.direction}"
         if name is not None:
             names = names_of(way.client)
             if name not in names:
-                raise UserError(f"MIDI port {name!r} has just gone; connect it again")
+                raise UserError(f"MIDI port {name!r} has just disappeared; reconnect it")
             way.named = name
             way.client.open_port(names.index(name), title)
         elif self._api == "winmm":
             raise UserError(
-                "Windows has no virtual MIDI ports of its own; create two with loopMIDI and name them by --in and --out"
+                "Windows has no virtual MIDI ports; create two with loopMIDI and name them with --in and --out"
             )
         else:
             way.client.open_virtual_port(title)
@@ -220,10 +220,10 @@ class SystemPorts:
                 self._out, self._room = way.client, Room()
 
     def _refuse_twice(self, way: _Way, name: str) -> None:
-        """What is played would be heard twice."""
+        """Rejects an input that is named twice: every note would be received twice."""
         before = [other.named for other in self._ways[: self._ways.index(way)] if other.direction == "in"]
         if way.direction == "in" and name in before:
-            raise UserError(f"MIDI input {name!r} is named twice; name it once, or give more of the other's name")
+            raise UserError(f"MIDI input {name!r} is selected twice; name it once, or give more of the other name")
 
     def _listen(self, way: _Way) -> None:
         if way.direction == "in" and self._receive is not None:
@@ -238,12 +238,12 @@ class SystemPorts:
         for way in self._ways:
             if way.direction == "in" and way.client is not None:
                 way.client.cancel_callback()
-        # A callback may be waiting for this thread's turn to end; to delete its client now would wait for it in vain.
+        # A callback may be waiting for the GIL that this thread holds; deleting its client now would deadlock.
         sleep(_SETTLE_S)
         for way in reversed(self._ways):
             if way.client is not None:
                 if self._server is not None and self._server.alive:
-                    way.client.close_port()  # when what was sent has left
+                    way.client.close_port()  # after pending messages have been sent
                     leave(way.client)
                 else:
                     way.client.delete()
@@ -256,16 +256,16 @@ class SystemPorts:
     # ---- watching -----------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """No system tells of a port that went: it is looked for, from a thread of its own."""
+        """Polls for ports in its own thread, as no MIDI system reports a port that disappears."""
         while not self._closing:
-            # It may go while we are about to use it; the next look will tell.
+            # A port may disappear while we are using it; the next poll will notice.
             with suppress(MidiError, RuntimeError, UserError):
                 self._look()
             self._wake.wait(_FLUSH_S if self._room.waiting else self._patience())
             self._wake.clear()
 
     def _patience(self) -> float | None:
-        """How long until the next look; None when whatever happens wakes us."""
+        """Seconds until the next poll; None if only an event needs to wake us."""
         complete = all(way.client is not None for way in self._ways)
         return None if complete and not any(way.named for way in self._ways) else _LOOK_S
 
@@ -281,18 +281,18 @@ class SystemPorts:
         self._flush()
 
     def _lost(self) -> None:
-        """The server has ended: all its clients must be gone before there is another."""
+        """Handles the end of the server: all its clients must be gone before a new server is used."""
         for way in self._ways:
             self._tell(way, there=False)
         if self._server is not None:
             self._delete_all()
 
     def _find(self, way: _Way) -> None:
-        """Notices that a port went, or takes it up again."""
+        """Notices that a port disappeared, or reconnects it."""
         name = None
         if way.named is not None:
             names = names_of(way.client)
-            # That it is not there yet is no error: it is looked for again.
+            # Not an error: it is looked for again at the next poll.
             with suppress(UserError):
                 index = match(way.named, names, "port") if way.sought else same_port(way.named, names, self._api)
                 name = names[index] if index is not None else None
@@ -302,7 +302,7 @@ class SystemPorts:
         elif here and not way.there:
             way.client.close_port()
             if way.direction == "in":
-                # rtmidi waits for the end of an exclusive message that was cut short, and hears nothing else, for ever.
+                # A truncated SysEx message leaves rtmidi waiting for its end for ever: use a new client.
                 sleep(_SETTLE_S)
                 way.client.delete()
                 self._create(way)
@@ -313,9 +313,9 @@ class SystemPorts:
             self._tell(way, there=True)
 
     def _tell(self, way: _Way, *, there: bool) -> None:
-        """Says that a port went or is back; to an output that went nothing is sent any more."""
+        """Reports that a port disappeared or came back, and stops sending to an output that disappeared."""
         if way.shows:
-            # Nothing that is heard depends on it.
+            # Not reported: the music does not depend on controller feedback.
             with self._lock:
                 way.there = there
             return
@@ -335,17 +335,17 @@ class SystemPorts:
 
 def _callback(number: int, receive: Receive) -> Callable[[tuple[list[int], float], Any], None]:
     def callback(event: tuple[list[int], float], _: Any) -> None:
-        # First of all the time: rtmidi's own deltas are not to be trusted everywhere.
+        # Take the time first: rtmidi's own delta times are not reliable on every system.
         receive(perf_counter(), number, bytes(event[0]))
 
     return callback
 
 
 class LoopbackPorts:
-    """A pair of ports within this process: what is played into it arrives, what is sent is handed on.
+    """A pair of ports within this process, without a MIDI system.
 
     Args:
-        sent: called with the time (`perf_counter` seconds) and each message that was sent.
+        sent: called with the time (`perf_counter` seconds) and the bytes of each message sent.
     """
 
     def __init__(self, sent: Callable[[float, bytes], None]) -> None:
@@ -353,21 +353,21 @@ class LoopbackPorts:
         self._receive: Receive | None = None
 
     def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:  # noqa: ARG002
-        """Passes on what is played from now on; these ports never go."""
+        """Starts passing input to `receive`; these ports never disappear, so `changed` is never called."""
         self._receive = receive
 
     def play(self, data: bytes) -> None:
-        """Plays a message into the input."""
+        """Feeds a message into the input."""
         if self._receive is not None:
             self._receive(perf_counter(), 0, data)
 
     def send(self, data: bytes) -> None:
-        """Hands a message on."""
+        """Passes a message to `sent`."""
         self._sent(perf_counter(), data)
 
     def echo(self, port: int, data: bytes) -> None:
-        """There is no controller to show anything."""
+        """Does nothing, as there is no controller."""
 
     def close(self) -> None:
-        """Hears no more."""
+        """Stops receiving."""
         self._receive = None

@@ -1,4 +1,4 @@
-"""The MIDI systems of this machine, and what ports they have: the only importer of rtmidi."""
+"""The MIDI systems of this machine and their ports; the only module that uses rtmidi's public API."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ try:
     import rtmidi
 except ImportError as error:
     raise UserError(
-        f"The MIDI library cannot be loaded ({error}); on Debian 'apt-get install libasound2-dev' brings what it "
-        "lacks, elsewhere install ALSA's library, or python-rtmidi again"
+        f"The MIDI library cannot be loaded ({error}); on Debian run 'apt-get install libasound2-dev', "
+        "elsewhere install the ALSA library, or reinstall python-rtmidi"
     ) from error
 
 Api = Literal["auto", "jack", "alsa", "core", "winmm"]
 Choose = Callable[[str, list[str]], str]
-"""Asks the player which of several ports is meant."""
+"""Callback that asks the player which of several ports is meant."""
 Direction = Literal["in", "out"]
 MidiError = rtmidi.RtMidiError
 _KINDS: dict[Direction, Any] = {"in": rtmidi.MidiIn, "out": rtmidi.MidiOut}
@@ -36,12 +36,12 @@ _RTMIDI = {
 }
 _TRIES = 20
 SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
-"""What each is called."""
+"""Display name of each MIDI system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of the system's."""
+    """A port of a MIDI system."""
 
     system: str
     direction: Direction
@@ -50,7 +50,7 @@ class Port:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Keeps a C library from writing to standard error what we say better."""
+    """Silences a C library on standard error, as rtgen reports its errors more clearly."""
     sys.stderr.flush()
     kept = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -64,32 +64,32 @@ def _hushed() -> Iterator[None]:
 
 
 def open_client(direction: Direction, api: str, name: str) -> Any:
-    """An rtmidi client of one system; None where that system is not running."""
+    """Opens an rtmidi client of a MIDI system; returns None if that system is not running."""
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
     try:
-        with nullcontext() if api == "jack" else _hushed():  # the onlooker has hushed JACK
+        with nullcontext() if api == "jack" else _hushed():  # the onlooker has silenced JACK
             return _KINDS[direction](_RTMIDI[api], name)
     except (rtmidi.SystemError, rtmidi.RtMidiError, RuntimeError):
         return None
 
 
 def names_of(client: Any) -> list[str]:
-    """What a client of rtmidi's may lead to."""
+    """Returns the names of the ports that an rtmidi client can connect to."""
     for _ in range(_TRIES):
-        # rtmidi counts them and asks for one after the other, and meanwhile one may go.
+        # rtmidi counts the ports, then asks for each name; a port may disappear in between.
         with suppress(MidiError):
             return list(client.get_ports())
     return []
 
 
 def compiled_apis() -> list[str]:
-    """The MIDI systems that this build of rtmidi can speak to."""
+    """Returns the MIDI systems that this build of rtmidi supports."""
     compiled = rtmidi.get_compiled_api()
     return [api for api, number in _RTMIDI.items() if number in compiled]
 
 
 def running_apis() -> list[str]:
-    """The MIDI systems that are running, the most usual of this platform first."""
+    """Returns the MIDI systems that are running, the platform's usual one first."""
     running = []
     for api in sorted(compiled_apis(), key=["alsa", "core", "winmm", "jack"].index):
         if api == "alsa" and not Path("/dev/snd/seq").exists():
@@ -107,10 +107,10 @@ def running_apis() -> list[str]:
 
 
 def find_api(api: Api) -> str:
-    """The MIDI system that `api` stands for.
+    """Resolves `api` to a running MIDI system.
 
     Raises:
-        UserError: it is not there, or none is.
+        UserError: the system is not running, or none is.
     """
     running = running_apis()
     if api == "auto":
@@ -119,11 +119,11 @@ def find_api(api: Api) -> str:
         looked = ", ".join(SYSTEMS[a] for a in compiled_apis()) or "none"
         raise UserError(
             f"No MIDI system is running (looked for: {looked}); start one, such as a JACK server, "
-            "or hear rtgen without any by 'rtgen demo'"
+            "or try 'rtgen demo', which needs none"
         )
     if api not in compiled_apis():
         there = ", ".join(compiled_apis())
-        raise UserError(f"MIDI system {api} does not exist on this platform; use --api {there or 'auto'}")
+        raise UserError(f"MIDI system {api} is not available on this platform; use --api {there or 'auto'}")
     if api not in running:
         cure = "start its server (and set JACK_DEFAULT_SERVER if it has a name)" if api == "jack" else "start it"
         raise UserError(f"MIDI system {SYSTEMS[api]} is not running; {cure} or choose another with --api")
@@ -131,13 +131,13 @@ def find_api(api: Api) -> str:
 
 
 def list_ports() -> list[Port]:
-    """All ports of all running systems."""
+    """Returns all ports of all running systems."""
     where = [(api, direction) for api in running_apis() for direction in _KINDS]
     return [Port(api, direction, name) for api, direction in where for name in _names(direction, api)]
 
 
 def _names(direction: Direction, api: str) -> list[str]:
-    """What there is to hear, or to play to."""
+    """Returns the names of a system's inputs or outputs."""
     if api == "jack":
         try:
             return onlooker().names(direction)
@@ -152,8 +152,8 @@ def _names(direction: Direction, api: str) -> list[str]:
 
 
 def own_name(name: str, api: str) -> str:
-    """The name, or with a number where another rtgen goes by it: ports are told apart by what they are called."""
-    # Whoever has one has both, but for CoreMIDI, which shows those alone that lead nowhere yet.
+    """Returns `name`, with a number appended if another rtgen uses it, as ports are identified by name."""
+    # Each rtgen has both an in and an out, so one direction is enough, except on CoreMIDI, which only lists free ports.
     there = [each for direction in _KINDS if api == "core" or direction == "out" for each in _names(direction, api)]
 
     def goes_by(own: str) -> bool:
@@ -164,10 +164,10 @@ def own_name(name: str, api: str) -> str:
 
 
 def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:
-    """The index of the port that `wanted` names, in whole or in part, in any case.
+    """Finds a port by its name or part of it, case-insensitively; returns its index.
 
     Raises:
-        UserError: none matches, or several do and there is nobody to ask.
+        UserError: no port matches, or several do and `choose` is None.
     """
     exact = [i for i, name in enumerate(names) if name == wanted]
     partial = exact or [i for i, name in enumerate(names) if wanted.lower() in name.lower()]
@@ -175,19 +175,19 @@ def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = 
         return partial[0]
     if not partial:
         there = ", ".join(repr(n) for n in names) or "none"
-        raise UserError(f"No MIDI {kind} is called {wanted!r}; there are: {there}. Check the cable or 'rtgen ports'")
+        raise UserError(f"No MIDI {kind} matches {wanted!r} (found: {there}); check the cable, or run 'rtgen ports'")
     several = [names[i] for i in partial]
     if choose is not None:
         return names.index(choose(f"Which MIDI {kind} is {wanted!r}?", several))
-    raise UserError(f"{wanted!r} may be any of the MIDI {kind}s {', '.join(map(repr, several))}; give more of its name")
+    raise UserError(f"{wanted!r} matches several MIDI {kind}s: {', '.join(map(repr, several))}; give more of its name")
 
 
 _ADDRESS = {"alsa": re.compile(r" \d+:\d+$"), "winmm": re.compile(r" \d+$")}
-"""What some systems append to a name, and what is another when the port comes back."""
+"""The address that some systems append to a name, which changes when the port comes back."""
 
 
 def same_port(name: str, names: Sequence[str], api: str) -> int | None:
-    """The index of the port that was called `name` when it was last there; None when it is not there."""
+    """Returns the index of the port that was last seen as `name`; None if it is absent."""
     if name in names:
         return names.index(name)
     if (address := _ADDRESS.get(api)) is None:

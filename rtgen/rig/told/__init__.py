@@ -1,1 +1,1 @@
-"""What the player is told and can ask: terminal, OSC, web page."""
+"""Interfaces to the player: terminal, OSC, web page."""

@@ -1,7 +1,7 @@
-"""What is going on, in the terminal: two small piano rolls, what is played and what answers (rich, braille dots).
+"""The terminal display: two small piano rolls in braille dots, the call and the answer (rich).
 
-A `Snapshot` is itself a renderable: `rich.live.Live.update(snapshot)` shows it. A braille character is two dots wide
-and four high, so that three rows of characters are an octave.
+A `Snapshot` is a rich renderable: `rich.live.Live.update(snapshot)` shows it. A braille character is two dots wide and
+four high, so that three rows of characters are an octave.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rtgen.music.time import PPQN
 
 _ROWS = 12
 _LOW, _SEMITONES = 33, 48
-"""What is shown as long as the notes are in it: four octaves from A1, one dot to a semitone."""
+"""Default pitch range, used if all notes are within it: four octaves from A1, one dot per semitone."""
 _LEVELS = 4
 
 _DIM, _PLAIN, _STRONG = Style(color="#7f8aa3"), Style(color="#c9d1e0"), Style(color="#eef2fa", bold=True)
@@ -35,19 +35,19 @@ _SIGNS = {"rolling": "▶", "armed": "◌", "stopped": "■"}
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that the terminal shows at one moment.
+    """Everything that the terminal shows at one moment.
 
     Args:
         transport: `stopped`, `armed` or `rolling`.
-        tempo: BPM; None when there is none yet.
-        position: ticks since the song's start.
-        playhead: ticks since the loop's start.
-        played: what was played so far, or last; its length is the loop's.
-        answer: what answers, if anything does yet.
-        listening: whether the playhead runs through what is played.
-        answering: whether it runs through the answer.
+        tempo: in BPM; None if not known yet.
+        position: ticks since the start of the song.
+        playhead: ticks since the start of the loop.
+        played: the call so far, or the last one; its length is the loop's.
+        answer: the answer; None if there is none yet.
+        listening: whether to show the playhead in the call's roll.
+        answering: whether to show the playhead in the answer's roll.
         words: the state, such as `vary 0.40`, `frozen`.
-        notice: a line for what the player should know; empty for none.
+        notice: a message for the player; may be empty.
     """
 
     transport: str
@@ -63,12 +63,12 @@ class Snapshot:
 
     @property
     def bar_beat(self) -> tuple[int, int]:
-        """The bar and the beat (a quarter note) that the song is in, both counted from 1."""
+        """The current bar and beat (quarter note) of the song, both counted from 1."""
         bar, ticks = divmod(self.position, self.played.bar)
         return bar + 1, ticks // PPQN + 1
 
     def plain(self) -> str:
-        """One line without signs, for a terminal that cannot do more, and for a log."""
+        """Returns one line of plain text, for a simple terminal or a log."""
         tempo = f"{self.tempo:.1f} BPM" if self.tempo is not None else "no clock"
         answer = f"answer {len(self.answer)} notes" if self.answer is not None else "no answer yet"
         bar, beat = self.bar_beat
@@ -92,7 +92,7 @@ class Snapshot:
 
 
 def _lines(now: Snapshot, width: int) -> Iterator[list[Segment]]:
-    """Always the same number of lines: nothing jumps."""
+    """Yields the lines of the display; always equally many, so that nothing jumps."""
     columns = (width - 8) // 2
     low, semitones = _window(now)
     yield [Segment(_fit(text, room), style) for text, room, style in _status(now, width)]
@@ -135,7 +135,7 @@ def _fit(text: str, room: int) -> str:
 
 
 def _window(now: Snapshot) -> tuple[int, int]:
-    """The lowest pitch and the number of semitones that both rolls show; they change as seldom as may be."""
+    """Returns the lowest pitch and the number of semitones for both rolls; they change as rarely as possible."""
     loops = (now.played, now.answer) if now.answer is not None else (now.played,)
     pitches = [n.pitch for loop in loops for n in loop.notes] or [_LOW]
     lowest, above = min(pitches), max(pitches) + 1
@@ -143,24 +143,24 @@ def _window(now: Snapshot) -> tuple[int, int]:
 
 
 def _dot(pitch: int, low: int, semitones: int) -> int:
-    """The row of dots, from the top, on which a pitch lies."""
+    """Returns the row of dots of a pitch, counted from the top."""
     return _ROWS * 4 - 1 - (pitch - low) * _ROWS * 4 // semitones
 
 
 Cell = tuple[str, int]
-"""A character, and how loud what it shows is: 0 to `_LEVELS` - 1, or -1 for the raster."""
+"""A character and its loudness level: 0 to `_LEVELS` - 1, or -1 for a grid line."""
 
 
 @lru_cache(maxsize=8)
 def _roll(loop: Loop, low: int, semitones: int, columns: int) -> list[list[Cell]]:
-    """The cells of a roll, the highest row first. Cached, as a frame mostly differs in its playhead alone."""
+    """Returns the cells of a roll, top row first; cached, as most frames differ only in the playhead."""
     dots = [[0] * columns for _ in range(_ROWS)]
     loudest = [[0] * columns for _ in range(_ROWS)]
     across = columns * 2
     for note in loop.notes:
         y = _dot(note.pitch, low, semitones)
         first = min(max(note.onset * across // loop.length, 0), across - 1)
-        # A dot short, so that a note struck again shows as two.
+        # One dot shorter, so that a repeated note shows as two.
         last = min(max((note.end - 1) * across // loop.length - 1, first), across - 1)
         for x in range(first, last + 1):
             dots[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
@@ -179,7 +179,7 @@ def _roll(loop: Loop, low: int, semitones: int, columns: int) -> list[list[Cell]
 
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""The bit of each dot of a braille character (Unicode, Braille Patterns), by row and column."""
+"""The bit of each dot of a braille character (Unicode block Braille Patterns), by row and column."""
 
 
 def _row(cells: list[Cell], styles: tuple[Style, ...], playhead: int | None) -> Iterator[Segment]:

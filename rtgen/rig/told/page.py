@@ -1,4 +1,4 @@
-"""The panel of a daemon, as a process of its own: it may die, and the music does not notice."""
+"""Runs a daemon's panel in a subprocess, so that the music goes on if the panel dies."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import suppress
 from typing import Self
 
 _PATIENCE_S = 3.0
-"""How long it may take to let the browsers go and end."""
+"""Timeout for the panel to close its browser connections and exit."""
 _TOGETHER_S = 0.5
-"""Whoever ends both of us at once has ended this process, too, by then."""
+"""Wait before reporting that the panel ended: if both processes were ended together, this one is gone by then."""
 
 
 class Page:
-    """Has the panel served, until this is left or this process ends, by whatever.
+    """Serves the panel within a context; the panel also ends with this process, however that ends.
 
     Args:
-        port: of the page.
-        osc_port: where the daemon listens.
-        say: tells the player; called from a thread.
+        port: the port of the page.
+        osc_port: the daemon's OSC port.
+        say: called from a thread with a line for the player.
     """
 
     def __init__(self, port: int, osc_port: int, say: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class Page:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # the terminal's Ctrl-C is for us
+            start_new_session=True,  # Ctrl-C in the terminal must not reach it
         )
         self._thread.start()
         return self
@@ -55,7 +55,7 @@ class Page:
         self._thread.join(_PATIENCE_S)
 
     def _listen(self) -> None:
-        """Says its address; and when it ends by itself, that it did."""
+        """Reports the address of the page, and the panel's exit unless it was asked to."""
         last = ""
         assert self._process.stdout is not None
         with self._process.stdout as lines:
@@ -70,4 +70,4 @@ class Page:
             self._say(f"{last}; the music goes on without a panel")
         else:
             another = f"rtgen panel --port {self._port} --osc {self._osc_port}"
-            self._say(f"the panel has ended (status {status}); the music goes on, and '{another}' serves another")
+            self._say(f"the panel has ended (status {status}); the music goes on, and '{another}' starts it again")

@@ -1,1 +1,1 @@
-"""The worker process that runs the model, and what it and the real-time process say to each other."""
+"""The worker process that runs the model, and its protocol with the real-time process."""

@@ -1,8 +1,7 @@
-"""The process that answers: it receives jobs on its standard input, and says answers on its standard output.
+"""The worker process: reads jobs from standard input, runs the model, and writes answers to standard output.
 
-It ends when its input does, whatever it is at; it takes no more memory than it is allowed; and of several jobs that
-wait it answers the newest, as the others come too late anyway. While no job waits it hears what is played, if the model
-is one that does.
+It exits when its input ends, even in the middle of an answer, and its memory is limited. Of several waiting jobs it
+answers only the newest, as the others would be too late. While no job waits, a continuer is fed what is being played.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ if TYPE_CHECKING:
 
 _NICE = 5
 _PROMPT_S = 0.25
-"""A model that takes longer than this for an answer would keep a core from all else for too long."""
+"""A model slower than this gets no real-time priority: it would keep a core from everything else for too long."""
 _MEMORY = {False: 2 * 2**30, True: 16 * 2**30}
-"""Bytes that the process may take, without and with a graphics card: CUDA maps much that it never uses."""
+"""Memory limit in bytes, without and with a GPU: CUDA maps much memory that it never uses."""
 _TOO_SLOW_S = 5.0
-"""Whatever takes longer to answer two bars is of no use to a player."""
+"""Longest useful time to answer two bars; slower models are refused."""
 _WARM_S = 0.5
-"""Warming goes through every mode of the model four times, or until it took this long; a fast one, twice at least."""
+"""Warm-up runs every mode four times or until this much time has passed, but a fast model at least twice."""
 _PAUSE_S = 0.05
-"""What lies between a draft and the answer that follows on it, or some more."""
+"""Pause before a warm-up answer; about the time between a draft and the answer that follows it, or a little more."""
 _GRACE_S = 2.0
-"""How long an answer may still take when the input has ended."""
+"""Time left to finish an answer after the input has ended."""
 
 
 def main(model_path: str, device: str, patience: str) -> int:
@@ -50,13 +49,17 @@ def main(model_path: str, device: str, patience: str) -> int:
     Args:
         model_path: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
-        patience: `hurry` loads the model at once, for the player waits for it; `gently` lets all else go first.
+        patience: `hurry` to load the model at full priority, as the player waits for it; `gently` to load it at a low
+            one.
+
+    Returns:
+        The exit status: 2 if the model cannot be run.
     """
-    # The terminal's Ctrl-C reaches every process; ours ends when its input does.
+    # Ctrl-C in the terminal signals every process of the group; this one ends with its input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     jobs: SimpleQueue[str | None] = SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin, jobs), daemon=True).start()
-    # Whatever a library prints must not end up among the messages.
+    # Redirect what libraries print, so that it does not mix with the messages.
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -64,7 +67,7 @@ def main(model_path: str, device: str, patience: str) -> int:
         messages.write(wire.from_said(said))
         messages.flush()
 
-    with suppress(OSError):  # nobody listens any more
+    with suppress(OSError):  # the parent process is gone
         from rtgen.inference.card import modes_of
 
         try:
@@ -92,7 +95,7 @@ def main(model_path: str, device: str, patience: str) -> int:
 
 
 def _listen(stream: IO[str], jobs: SimpleQueue[str | None]) -> None:
-    """Passes on the lines of the input; when it ends the process does, even if the model never returns."""
+    """Queues the lines of the input, and exits the process when it ends, even if the model never returns."""
     answer_promptly()
     with suppress(OSError, ValueError):
         for line in stream:
@@ -103,12 +106,12 @@ def _listen(stream: IO[str], jobs: SimpleQueue[str | None]) -> None:
 
 
 def _newest(jobs: SimpleQueue[str | None], say: wire.Say) -> str | None:
-    """The newest job that waits, once there is one, or if there is none what there is to hear; None at the end."""
+    """Waits for input and returns the newest job, or else the newest line to hear; None at the end of input."""
     line = jobs.get()
     while not jobs.empty():
         after = jobs.get()
         if after is None:
-            jobs.put(None)  # the last job is still answered
+            jobs.put(None)  # answer the last job first
             return line
         if line is None or wire.is_to_hear(line):
             line = after
@@ -119,7 +122,7 @@ def _newest(jobs: SimpleQueue[str | None], say: wire.Say) -> str | None:
 
 
 def _hear(model: Model, line: str, jobs: SimpleQueue[str | None]) -> None:
-    """Lets the model hear what is played until something else is wanted; what is missed is heard with the job."""
+    """Feeds a continuer what is being played until another line arrives; the job itself makes up for the rest."""
     if not model.card.kind.listens:
         return
     from rtgen.inference.hearing import hear
@@ -130,7 +133,7 @@ def _hear(model: Model, line: str, jobs: SimpleQueue[str | None]) -> None:
 
 
 def _place(model: Model, line: str, answered: Answer, say: wire.Say) -> None:
-    """Says where an answer lies, and what it answers: for whoever looks on, so only when nothing else is to be done."""
+    """Sends the positions of a call and its answer on the map of dimensions; for display only, so only when idle."""
     from rtgen.inference.places import place
 
     with suppress(Exception):
@@ -148,13 +151,13 @@ def _load(path: Path, device: str, say: wire.Say) -> Model:
 
 
 def _warm(model: Model) -> tuple[float, float]:
-    """Answers an example in every mode that the model plays until it goes at its usual speed.
+    """Warms the model up with an example in every mode that it plays.
 
     The calling thread gets the priority that it will answer with.
 
     Returns:
-        The longest answer as it is when it follows on a draft, and the longest of the first ones, in seconds. These
-        are the slowest that there are: nothing of the model is in the processor's caches yet.
+        The longest answer time shortly after another answer, as when it follows a draft; and the longest time of the
+        first answers (cold: nothing of the model is in the CPU caches yet). Both in seconds.
 
     Raises:
         UserError: the model is too slow to play with.
@@ -169,17 +172,17 @@ def _warm(model: Model) -> tuple[float, float]:
     other = example(up=5)
     times: list[float] = []
     began = time.perf_counter()
-    # A slow model is heard once in every mode: it must be ready before it is taken for hanging.
+    # A slow model runs only once in every mode, so that it is ready before the start-up timeout.
     while len(times) < len(modes) or (
         len(times) < 4 * len(modes)
         and (time.perf_counter() - began < _WARM_S or (len(times) < 2 * len(modes) and max(times) < _PROMPT_S))
     ):
         for mode, loop in examples.items():
             if model.card.kind.listens:
-                # As it is when an answer is due: all but the last beat has been heard.
+                # As in play: when an answer is due, all but the last beat has been heard.
                 hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
             if len(times) == len(modes) and max(times) < _PROMPT_S:
-                answer_promptly()  # from now on
+                answer_promptly()  # fast enough for real-time priority
             if len(times) >= len(modes):
                 time.sleep(_PAUSE_S)
             start = time.perf_counter()
@@ -187,16 +190,19 @@ def _warm(model: Model) -> tuple[float, float]:
             times.append(time.perf_counter() - start)
             if times[-1] > _TOO_SLOW_S:
                 raise UserError(
-                    f"Model {model.card.name} takes {times[-1]:.1f} s for an answer, which no music waits for; "
-                    "choose a smaller one, or another device"
+                    f"Model {model.card.name} takes {times[-1]:.1f} s for an answer, too slow to play with; "
+                    "choose a smaller model, or another --device"
                 )
     return max(times[len(modes) :] or times), max(times[: len(modes)])
 
 
 def example(up: int = 0, every: int = 240) -> Loop:
-    """Two bars of chords and melody, as many notes as a busy player's, to warm the model with.
+    """Returns two bars of chords and melody, as dense as a busy player's, to warm up the model.
 
-    What is said note by note takes the longer the more notes there are: for that the melody is in sixteenths.
+    Args:
+        up: transposition in semitones.
+        every: duration of a melody note in ticks; use sixteenths (120) for models that generate note by note, whose
+            time grows with the number of notes.
     """
     notes = [Note(t, 60 + up + t // every % 12, every) for t in range(0, 3840, every)]
     notes += [Note(i * 960, pitch + up, 960) for i in range(4) for pitch in (36, 48, 52, 55)]
@@ -204,7 +210,7 @@ def example(up: int = 0, every: int = 240) -> Loop:
 
 
 def _answered(model: Model, line: str) -> Said:
-    """The answer to a job, or why there is none: one loop that cannot be answered must not cost the next ones."""
+    """Answers a job; returns `Failed` instead of raising, so that one bad loop does not end the process."""
     from rtgen.inference.modes import answer_job
 
     draft = False
@@ -216,31 +222,32 @@ def _answered(model: Model, line: str) -> Said:
         failed = Failed(str(error))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        failed = Failed(f"Model {model.card.name} could not answer this loop ({reason})")
+        failed = Failed(f"Model {model.card.name} could not answer this loop ({reason}); play on or change the model")
         if isinstance(error, MemoryError) or "alloc" in str(error):
-            failed = Failed(f"Model {model.card.name} ran out of memory on this loop; play a shorter one or change it")
-    # The loop itself follows on its draft, and is what is complained of.
+            failed = Failed(f"Model {model.card.name} ran out of memory on this loop; play a shorter or sparser one")
+    # A failed draft is not reported: the answer to the whole loop follows, and fails with its own message.
     return Skipped() if draft else failed
 
 
 def _make_way() -> None:
-    """Lets all else go before the calling thread, where a thread can have a priority of its own."""
+    """Lowers the priority of the calling thread, on Linux, where a thread can have its own."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _cap_memory(limit: int, name: str, say: wire.Say) -> None:
-    """Sees to it that a model that wants more memory than `limit` (bytes) fails, and nothing else does.
+    """Limits the memory of this process to `limit` bytes.
 
-    On Linux it gets no more, which fails the one answer. Where the system cannot refuse, a thread ends the process.
+    On Linux an allocation beyond it fails, and with it only that answer. On macOS, which has no such limit, a thread
+    polls the memory use and exits the process. On Windows there is no limit.
     """
     if sys.platform == "linux":
         import resource
 
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        # Not the address space: CUDA and others map far more of that than they use.
+        # Not RLIMIT_AS: CUDA and other libraries map far more address space than they use.
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     elif sys.platform != "win32":
         threading.Thread(target=_watch_memory, args=(limit, name, say), daemon=True).start()
@@ -253,7 +260,7 @@ def _watch_memory(limit: int, name: str, say: wire.Say) -> None:
     while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit < limit:
         time.sleep(0.1)
     with suppress(OSError):
-        say(Failed(f"Model {name} takes more than {limit >> 20} MB of memory"))
+        say(Failed(f"Model {name} needs more than {limit >> 20} MB of memory; choose a smaller model"))
     os._exit(3)
 
 

@@ -1,4 +1,4 @@
-"""One process with one model in it, and the two threads that speak with it, so that nobody else waits for a pipe."""
+"""A worker process with one model, and two threads for its pipes, so that no other thread blocks on them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from rtgen.rig.worker.wire import Said
 
 _MAX_LINE = 4 * 2**20
 _LEAVE_S = 3.0
-"""How long a process that is not needed any more may take to end; a little longer than it gives itself."""
+"""Timeout for a process that was asked to exit; a little longer than the process's own grace period."""
 
 
 class Process:
-    """A process that answers jobs with one model.
+    """A worker process that answers jobs with one model.
 
     Args:
         model: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
-        hurry: whether it may take the time of others until it is ready.
-        hear: called from a thread with what it says, but for nonsense, and with None when it has ended.
+        hurry: whether to load at full priority.
+        hear: called from a thread with every valid message of the process, and with None when it has ended.
     """
 
     def __init__(self, model: Path, device: str, *, hurry: bool, hear: Callable[[Process, Said | None], None]) -> None:
@@ -46,12 +46,12 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._popen.pid
 
     @property
     def status(self) -> str:
-        """How it ended, in words."""
+        """The exit status, or the name of the signal that ended it, for the player."""
         code = self._popen.returncode
         if code is None or code >= 0:
             return f"status {code}"
@@ -60,23 +60,23 @@ class Process:
         return f"signal {-code}"
 
     def ask(self, job: Job | Heard) -> None:
-        """Sends a job, or what there is to hear; never waits, even if the process does not read."""
+        """Queues a job, or music to hear; never blocks, even if the process does not read."""
         self._jobs.put(job)
 
     def leave(self) -> None:
-        """Lets it answer what it has been asked, and end."""
+        """Lets the process finish its jobs and exit; kills it after a timeout."""
         self._jobs.put(None)
         timer = threading.Timer(_LEAVE_S, self.kill)
         timer.daemon = True
         timer.start()
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the process at once."""
         self._popen.kill()
         self._jobs.put(None)
 
     def wait(self) -> None:
-        """Waits until it has ended."""
+        """Waits until the process has ended."""
         self._popen.wait()
 
     def _write(self, stream: IO[str]) -> None:
@@ -94,7 +94,7 @@ class Process:
             said = wire.to_said(line)
             if said is not None:
                 self._hear(self, said)
-        self._popen.kill()  # it has closed its output, which is to say nothing ever again
+        self._popen.kill()  # it has closed its output, so it cannot answer any more
         self._popen.wait()
         stream.close()
         self._hear(self, None)

@@ -1,6 +1,6 @@
-"""What the real-time process and the worker process say to each other: JSON, a line a message.
+"""The protocol between the real-time process and the worker process: one JSON message per line.
 
-Neither end trusts the other to be whole: what cannot be understood is None, and never an exception.
+The real-time process does not trust the worker: a line that it cannot parse becomes None, never an exception.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Ready:
 
     Args:
         model: its name.
-        device: what runs it.
-        seconds: the longest of a few whole answers, each soon after another.
-        cold_s: the longest of the first answers.
-        remark: a sentence for the player, or nothing.
-        role: what kind of model it is.
-        modes: what it plays.
-        dimensions: what it tells the place of a loop by.
-        file: where it is; added by who started the process, and not said by it.
+        device: the device that it runs on.
+        seconds: the longest of a few answers, each shortly after another.
+        remark: a sentence for the player; may be empty.
+        role: the model's role.
+        modes: the modes that it plays.
+        dimensions: the names of the map dimensions that it gives a loop's position in.
+        cold_s: the longest of the first answers, in seconds.
+        file: the model file; added by the parent process, not sent by the worker.
     """
 
     model: str
@@ -44,7 +44,7 @@ class Ready:
 
     def __post_init__(self) -> None:
         if not (isfinite(self.seconds) and self.seconds > 0 and isfinite(self.cold_s) and self.cold_s >= 0):
-            raise ValueError(f"{self.seconds} and {self.cold_s} are no times for an answer")
+            raise ValueError(f"{self.seconds} and {self.cold_s} are not valid answer times")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Failed:
 
     Args:
         reason: one sentence.
-        final: whether it has given up; on the wire, whether it is the model that cannot be run at all.
+        final: whether the worker has given up; on the wire, whether the model cannot be run at all.
     """
 
     reason: str
@@ -62,7 +62,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A job was not answered, as a newer one had come."""
+    """A job was not answered: a newer one superseded it, or it was a draft that failed."""
 
 
 Report = Ready | Answer | Failed | Placed
@@ -71,7 +71,7 @@ Say = Callable[[Said], None]
 
 
 def from_job(job: Job) -> str:
-    """A job as a line."""
+    """Encodes a job as a line."""
     fields = {n: getattr(job, n) for n in ("mode", "seed", "target", "epoch", "draft")} | {"knobs": dict(job.knobs)}
     past = [from_loop(loop) for loop in job.past]
     ends = [from_loop(loop) for loop in job.ends or ()]
@@ -79,10 +79,10 @@ def from_job(job: Job) -> str:
 
 
 def to_job(line: str) -> Job:
-    """A job from its line.
+    """Decodes a job.
 
     Raises:
-        Exception: it is none.
+        Exception: the line is not a valid job.
     """
     fields = json.loads(line)
     past, ends = (tuple(map(to_loop, fields[name])) for name in ("past", "ends"))
@@ -93,28 +93,28 @@ _TO_HEAR = '{"heard":'
 
 
 def from_heard(heard: Heard) -> str:
-    """What there is to hear, as a line."""
+    """Encodes music to hear as a line."""
     past = [from_loop(loop) for loop in heard.past]
     return _line({"heard": from_loop(heard.loop), "past": past, "knobs": dict(heard.knobs)})
 
 
 def is_to_hear(line: str) -> bool:
-    """Whether a line is something to hear, and no job."""
+    """Returns whether a line is music to hear rather than a job."""
     return line.startswith(_TO_HEAR)
 
 
 def to_heard(line: str) -> Heard:
-    """What there is to hear, from its line.
+    """Decodes music to hear.
 
     Raises:
-        Exception: it is none.
+        Exception: the line is not valid.
     """
     fields = json.loads(line)
     return Heard(tuple(map(to_loop, fields["past"])), to_loop(fields["heard"]), fields["knobs"])
 
 
 def from_said(said: Said) -> str:
-    """What the worker process says, as a line."""
+    """Encodes a message of the worker process as a line."""
     match said:
         case Answer():
             fields = {n: getattr(said, n) for n in ("target", "epoch", "draft")}
@@ -132,7 +132,7 @@ def from_said(said: Said) -> str:
 
 
 def to_said(line: str) -> Said | None:
-    """What a line of the worker process says; None for a line that says nothing we know."""
+    """Decodes a message of the worker process; returns None if it is malformed or unknown."""
     try:
         fields = json.loads(line)
         match fields.pop("kind"):
@@ -159,16 +159,16 @@ def _line(message: dict[str, Any]) -> str:
 
 
 def from_loop(loop: Loop) -> dict[str, Any]:
-    """A loop as JSON holds it."""
+    """Encodes a loop as a JSON object."""
     notes = [(n.onset, n.pitch, n.duration, n.velocity) for n in loop.notes]
     return {"length": loop.length, "bar": loop.bar, "notes": notes}
 
 
 def to_loop(fields: dict[str, Any]) -> Loop:
-    """A loop from JSON.
+    """Decodes a loop from a JSON object.
 
     Raises:
-        Exception: it is none.
+        Exception: the object is not a valid loop.
     """
     notes = (Note(*map(_whole, note)) for note in fields["notes"])
     return Loop(_whole(fields["length"]), tuple(notes), _whole(fields["bar"]))
@@ -176,12 +176,12 @@ def to_loop(fields: dict[str, Any]) -> Loop:
 
 def _place(shares: list[float]) -> Place:
     if not all(0 <= share <= 1 for share in shares):
-        raise ValueError(f"{shares!r} is no place")
+        raise ValueError(f"{shares!r} is not a place")
     return tuple(map(float, shares))
 
 
 def _whole(value: object) -> int:
-    """A position must be whole: a float would drift."""
+    """Checks for an integer, as positions in floating point would drift."""
     if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is not an integer")
     return value

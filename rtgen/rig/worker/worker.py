@@ -1,7 +1,7 @@
-"""The worker: keeps a process that answers, sees to it that it does, and replaces it when it does not.
+"""The supervisor of the worker process: starts it, watches it with timeouts, and replaces it when it fails.
 
-The real-time loop only ever puts a job into a queue. All else is decided in one thread, which waits for what the
-processes say, and for the moment at which one of them should have said something.
+The real-time loop only puts jobs into a queue. Everything else is decided in one thread, which waits for messages from
+the processes and for their deadlines.
 """
 
 from __future__ import annotations
@@ -22,47 +22,46 @@ from rtgen.rig.worker.wire import Failed, Ready, Report, Said, Skipped
 __all__ = ["Failed", "Ready", "Report", "Worker"]
 
 LOAD_S, RELOAD_S = 60.0, 15.0
-"""A process that is not ready after this long hangs. The first use of a graphics card may take half a minute; a model
-that has been ready before has that behind it."""
+"""Timeouts for loading, for the first time and again. The first use of a GPU may take half a minute."""
 ANSWER_S = 1.0
-"""A process that does not answer for this long hangs, or for four times what the model has shown to need."""
+"""Timeout for an answer; longer if four times the model's measured answer time is longer."""
 RESTARTS = 3
-"""A model whose process dies more often than this is set aside."""
+"""A model whose process dies more often than this is no longer used."""
 FORGIVE_S = 30.0
-"""A death is forgotten after this long, if the model has answered since."""
+"""A crash no longer counts after this long, if the model has answered since."""
 RETRY_S = 30.0
-"""A model that dies too often, with no other to take its place, is tried again after this long."""
+"""Wait before retrying a model that crashes too often, if there is no other to use."""
 BAD_ANSWERS = 3
-"""A model that cannot answer so many loops in a row is set aside, if there is another."""
+"""A model that fails on this many loops in a row is no longer used, if there is another."""
 STALE_S = 1.0
-"""A job that waited this long for a process is not worth answering."""
+"""A job that waited this long for a process is dropped."""
 _WARMED_ON = 3840
-"""Ticks of the loop that `Ready.seconds` is about."""
+"""Length in ticks of the loop that `Ready.seconds` was measured with."""
 
 
 class Worker:
-    """The worker, seen from the real-time process, which never waits for it.
+    """The worker as seen by the real-time process; none of its calls block, except `stop`.
 
-    To change the model, as to go back to an earlier one, a second process is started: the first answers until the
+    To change the model, or to fall back to an earlier one, a second process is started. The first one answers until the
     second is ready.
 
     Args:
         model: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
-        report: called, from threads of the worker's, with whatever it has to say.
+        report: called from the worker's threads with every report.
     """
 
     def __init__(self, model: Path, device: str, report: Callable[[Report], None]) -> None:
         self._device = device
         self._report = report
         self._stopping = False
-        # What is to be done in the worker's thread, which alone changes what follows.
+        # Calls to make in the worker's thread, which alone changes the attributes below.
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread = threading.Thread(target=self._keep, name="worker", daemon=True)
         self._serving: Process | None = None
         self._coming: Process | None = None
+        # The models to fall back to; the last one answers now, or did last.
         self._models = [model]
-        # Those that can be gone back to; the last is the one that answers, or last did.
         self._names: dict[Path, str] = {}
         self._deaths: dict[Path, list[float]] = {}
         self._waiting: tuple[float, Job] | None = None
@@ -76,9 +75,10 @@ class Worker:
         self._thread.start()
 
     def ask(self, job: Job) -> None:
-        """Sends a job, and never waits.
+        """Sends a job; never blocks.
 
-        The job is lost if the process dies over it. While there is no process the newest job waits, for a moment.
+        The job is lost if the process dies while answering it. While there is no process, the newest job waits for one
+        for up to `STALE_S`.
         """
         process = self._serving
         self._events.put(partial(self._asked, perf_counter(), job, process))
@@ -86,17 +86,17 @@ class Worker:
             process.ask(job)
 
     def tell(self, heard: Heard) -> None:
-        """Lets the model hear what is played, if there is one, and never waits; nothing comes back."""
+        """Sends the model what is being played, if a process is ready; never blocks, and has no reply."""
         process = self._serving
         if process is not None:
             process.ask(heard)
 
     def use(self, model: Path) -> None:
-        """Has another model answer as soon as it is ready, and never waits; `Ready` or `Failed` follows."""
+        """Switches to another model as soon as it is ready; never blocks. `Ready` or `Failed` follows."""
         self._events.put(partial(self._choose, model))
 
     def stop(self) -> None:
-        """Ends the processes."""
+        """Ends the processes and waits for them."""
         self._stopping = True
         self._events.put(lambda: None)
         if self._thread.is_alive():
@@ -104,7 +104,7 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Process id of what answers, or else of what is about to; None while there is neither."""
+        """Process id of the process that answers, or else of the one being started; None without either."""
         process = self._serving or self._coming
         return process.pid if process else None
 
@@ -124,10 +124,10 @@ class Worker:
                 process.wait()
 
     def _watch(self, now: float) -> None:
-        """Looks who should have said something by now."""
+        """Handles the deadlines that have passed."""
         if self._serving is not None and now >= self._answer_by:
             self._serving.kill()
-            self._lost(self._serving, f"has not answered for {self._patience:.1f} s and was stopped")
+            self._lost(self._serving, f"did not answer for {self._patience:.1f} s and was stopped")
         if self._coming is not None and now >= self._ready_by:
             self._coming.kill()
             self._lost(self._coming, "was not ready in time and was stopped")
@@ -135,7 +135,7 @@ class Worker:
             self._begin(self._models[-1])
 
     def _begin(self, model: Path) -> None:
-        """Starts a process with a model; what answers goes on until it is ready."""
+        """Starts a process with a model; the present process answers until it is ready."""
         self._abandon()
         self._retry_at = inf
         self._ready_by = perf_counter() + (RELOAD_S if model in self._names else LOAD_S)
@@ -145,7 +145,7 @@ class Worker:
             self._died(model, f"could not be started ({error.strerror})")
 
     def _abandon(self) -> None:
-        """Ends a process that is not ready yet."""
+        """Kills a process that is not ready yet."""
         if self._coming is not None:
             self._coming.kill()
         self._coming, self._ready_by = None, inf
@@ -159,10 +159,10 @@ class Worker:
             else:
                 self._begin(model)
 
-    # ---- what is said ---------------------------------------------------------------------------------------------
+    # ---- messages of the processes --------------------------------------------------------------------------------
 
     def _said(self, process: Process, said: Said | None) -> None:
-        """Called in a thread of the process: an answer goes on at once, what follows from it is for our own thread."""
+        """Reports an answer at once from the process's thread; leaves the rest to the worker's thread."""
         if isinstance(said, Answer | Placed):
             self._report(said)
         self._events.put(partial(self._heard, process, said))
@@ -171,7 +171,7 @@ class Worker:
         if self._serving is None:
             self._waiting = (at, job)
         elif process is not self._serving:
-            self.ask(job)  # it was on its way when the process changed
+            self.ask(job)  # the process changed after the job was sent
         else:
             self._patience = max(ANSWER_S, 4 * self._seconds * max(1.0, job.loop.length / _WARMED_ON))
             self._unanswered += 1
@@ -209,7 +209,7 @@ class Worker:
         self._waiting = None
 
     def _judge(self, model: Path, said: Answer | Failed | Skipped) -> None:
-        """Thinks better or worse of the model that answers."""
+        """Updates the record of crashes and failures of the model that answers."""
         if isinstance(said, Answer):
             self._bad = 0
             now = perf_counter()
@@ -220,10 +220,10 @@ class Worker:
             if self._bad == BAD_ANSWERS and len(self._models) > 1:
                 self._set_aside(model, f"Model {self._name(model)} could not answer {BAD_ANSWERS} loops in a row")
 
-    # ---- what is done about it ------------------------------------------------------------------------------------
+    # ---- restarts and fallbacks -----------------------------------------------------------------------------------
 
     def _lost(self, process: Process, how: str) -> None:
-        """A process is no more; what it was asked is not answered."""
+        """Handles the end of a process; its unanswered jobs are lost."""
         if process is self._serving:
             self._serving, self._answer_by = None, inf
         else:
@@ -231,24 +231,24 @@ class Worker:
         self._died(process.model, how)
 
     def _died(self, model: Path, how: str) -> None:
-        """Starts a model's process again, unless it does nothing but die."""
+        """Restarts a model's process, unless it has died too often."""
         deaths = self._deaths.setdefault(model, [])
         deaths.append(perf_counter())
         what = f"The process of model {self._name(model)} {how}"
         if len(deaths) > RESTARTS:
-            self._set_aside(model, f"{what}, for the {len(deaths)}th time")
+            self._set_aside(model, f"{what} for the {len(deaths)}th time")
         elif self._coming is not None:
-            self._report(Failed(f"{what}; {self._name(self._coming.model)} is about to take over"))
+            self._report(Failed(f"{what}; {self._name(self._coming.model)} takes over as soon as it is loaded"))
         else:
-            self._report(Failed(f"{what}; it is started again, and the music goes on meanwhile"))
+            self._report(Failed(f"{what}; it is being restarted, and the music goes on"))
             self._begin(model)
 
     def _set_aside(self, model: Path, why: str) -> None:
-        """Uses another model, if there is one.
+        """Stops using a model, and falls back to another if there is one.
 
         Args:
-            model: which cannot be used.
-            why: a sentence without its end.
+            model: the model that cannot be used.
+            why: the first part of the sentence for the player.
         """
         others = [m for m in self._models if m != model]
         present = self._serving or self._coming
@@ -257,12 +257,12 @@ class Worker:
             self._report(Failed(f"{why}; {self._name(present.model)} answers instead"))
         elif others:
             self._models = others
-            self._report(Failed(f"{why}; {self._name(others[-1])} takes its place"))
+            self._report(Failed(f"{why}; {self._name(others[-1])} replaces it"))
             self._begin(others[-1])
         elif not self._names:
             self._report(Failed(why, final=True))
         else:
-            self._report(Failed(f"{why}; the music goes on without answers, and it is tried again in {RETRY_S:.0f} s"))
+            self._report(Failed(f"{why}; the music goes on without answers, and the next try is in {RETRY_S:.0f} s"))
             self._retry_at = perf_counter() + RETRY_S
 
     def _name(self, model: Path) -> str:
