@@ -79,4 +79,4 @@ def _row(note: Note, grid: Grid) -> int | None:
 
 
 def _column(note: Note, loop: Loop, grid: Grid) -> int:
-    return min(max(round(note.onset / grid.step), 0), grid.steps(loop.length) - 1)
+    return grid.column(note.onset, grid.steps(loop.length))

@@ -87,10 +87,8 @@ def exchange(
     hidden = _cells(roll.onset * mask)
     old = sorted(hidden, key=lambda cell: float(filled.onset[cell]))[:wanted]
     gone = {(row + grid.pitch_low, column) for row, column in old}
-    last = grid.steps(loop.length) - 1
-    kept = loop.with_notes(
-        n for n in loop.notes if (n.pitch, min(max(round(n.onset / grid.step), 0), last)) not in gone
-    )
+    steps = grid.steps(loop.length)
+    kept = loop.with_notes(n for n in loop.notes if (n.pitch, grid.column(n.onset, steps)) not in gone)
     # No new note where an old one is or was.
     free = (mask > 0) & (roll.onset == 0) & (encode(kept, grid).hold == 0)
     belief = in_key(peaked(log_odds(np.where(free, filled.onset, 0))), scale, knobs, grid)

@@ -157,9 +157,9 @@ def slerp(a: Code, b: Code, share: float) -> Code:
 
 def _by_cell(loop: Loop, grid: Grid) -> dict[Cell, Note]:
     """The notes of a loop by pitch and column; the loudest if several share a cell."""
-    last = grid.steps(loop.length) - 1
+    steps = grid.steps(loop.length)
     notes = sorted(loop.monophonic_by_pitch().notes, key=lambda n: n.velocity)
-    return {(n.pitch, min(max(round(n.onset / grid.step), 0), last)): n for n in notes}
+    return {(n.pitch, grid.column(n.onset, steps)): n for n in notes}
 
 
 def _whole(roll: Roll, scale: Key | None, knobs: Knobs, grid: Grid) -> Belief:

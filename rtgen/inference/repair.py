@@ -82,7 +82,7 @@ def _in_favour_of(loop: Loop, roll: Roll, grid: Grid) -> Roll:
 
 
 def _column(note: Note, grid: Grid, roll: Roll) -> int:
-    return min(max(round(note.onset / grid.step), 0), int(roll.onset.shape[1]) - 1)
+    return grid.column(note.onset, int(roll.onset.shape[1]))
 
 
 def _nearest(note: Note, wanted: dict[tuple[int, int], Note], grid: Grid, roll: Roll) -> tuple[int, int] | None:

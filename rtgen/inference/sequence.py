@@ -258,11 +258,11 @@ def _longest_run(symbols: list[int]) -> int:
 
 def groups(loop: Loop, grid: Grid, up: int) -> Groups:
     """Simultaneous onsets of a loop, transposed by `up` semitones."""
-    last = grid.steps(loop.length) - 1
+    steps = grid.steps(loop.length)
     struck: dict[int, set[int]] = defaultdict(set)
     for note in loop.notes:
         if 0 <= note.pitch + up <= 127:
-            struck[min(max(round(note.onset / grid.step), 0), last)].add(note.pitch + up)
+            struck[grid.column(note.onset, steps)].add(note.pitch + up)
     return [(column, frozenset(struck[column])) for column in sorted(struck)]
 
 

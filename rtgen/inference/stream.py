@@ -156,10 +156,10 @@ def tell(loops: Sequence[Loop], up: int, spelling: Spelling, grid: Grid, known: 
 @lru_cache(maxsize=64)
 def _spelt(loop: Loop, up: int, spelling: Spelling, grid: Grid) -> NDArray[np.int64]:
     """Notes of a loop: step, and classes of pitch, duration and velocity; the first of coinciding notes."""
-    last = grid.steps(loop.length) - 1
+    steps = grid.steps(loop.length)
     rows: dict[tuple[int, int], tuple[int, int]] = {}
     for n in loop.notes:
-        cell = min(max(round(n.onset / grid.step), 0), last), within(n.pitch + up, grid) - grid.pitch_low
+        cell = grid.column(n.onset, steps), within(n.pitch + up, grid) - grid.pitch_low
         rows.setdefault(cell, (round(n.duration / grid.step), n.velocity))
     found = np.array([(*cell, *rest) for cell, rest in sorted(rows.items())], np.int64).reshape(-1, 4)
     found[:, 2], found[:, 3] = spelling.duration(found[:, 2]), spelling.velocity(found[:, 3])

@@ -53,7 +53,7 @@ def encode(loop: Loop, grid: Grid) -> Roll:
     notes = [n for n in loop.notes if grid.pitch_low <= n.pitch <= grid.pitch_high]
     for note in loop.with_notes(notes).monophonic_by_pitch().notes:
         row = note.pitch - grid.pitch_low
-        column = min(max(round(note.onset / grid.step), 0), steps - 1)
+        column = grid.column(note.onset, steps)
         end = min(max(round(note.end / grid.step), column + 1), steps)
         hold[row, column:end] = 1
         onset[row, column] = 1

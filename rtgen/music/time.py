@@ -97,3 +97,7 @@ class Grid:
         if length <= 0 or length % self.step:
             raise ValueError(f"{length} ticks are not a whole number of steps of {self.step} ticks")
         return length // self.step
+
+    def column(self, tick: int, steps: int) -> int:
+        """Return the nearest step to a tick, within a roll of so many steps."""
+        return min(max(round(tick / self.step), 0), steps - 1)
