@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -25,18 +27,37 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+PIP = [sys.executable, "-m", "pip"]
+
+
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
-    """The folder with the commands of an environment that holds the wheel and what it asks for."""
+def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip"]
-    run(*pip, "wheel", "--quiet", "--no-deps", "--build-constraint", CONSTRAINTS, "-w", folder, ROOT, cwd=folder)
+    run(*PIP, "wheel", "--quiet", "--no-deps", "--build-constraint", CONSTRAINTS, "-w", folder, ROOT, cwd=folder)
     (wheel,) = folder.glob("rtgen-*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def scripts(wheel):
+    """The folder with the commands of an environment that holds the wheel and what it asks for."""
+    folder = wheel.parent
     venv.create(folder / "env", with_pip=False)
     scripts = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
     python = next(scripts.glob("python*"))
-    run(*pip, "--python", python, "install", "--quiet", "--constraint", CONSTRAINTS, wheel, cwd=folder)
+    run(*PIP, "--python", python, "install", "--quiet", "--constraint", CONSTRAINTS, wheel, cwd=folder)
     return scripts
+
+
+def test_brings_its_licence_its_credits_and_its_types(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (message_from_bytes(archive.read(n)) for n in names if n.endswith(".dist-info/METADATA"))
+        for name in metadata.get_all("License-File"):
+            (inside,) = (n for n in names if n.endswith(f".dist-info/licenses/{name}"))
+            assert archive.read(inside) == (ROOT / name).read_bytes()
+    assert set(metadata.get_all("License-File")) == {"LICENSE", "NOTICE"}
+    assert {"rtgen/py.typed", "train/py.typed"} <= set(names)
 
 
 def test_renders_a_file_from_another_folder(scripts, tmp_path):
