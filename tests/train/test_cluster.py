@@ -157,7 +157,7 @@ def test_a_mistake_in_a_worker_is_its_sentence(head: Any, small_data: Path, tmp_
         list(cluster.run(raise_sentence, [3], address=head.address))
     with pytest.raises(UserError, match="the cluster has 1 cores for --devices 9 of 1 each; ask for fewer"):
         cluster_fit.fit(TINY, small_data, tmp_path, address=head.address, devices=9)
-    with pytest.raises(UserError, match="none holds no dataset of loops"):
+    with pytest.raises(UserError, match="none has no dataset of loops"):
         cluster_fit.fit(TINY, tmp_path / "none", tmp_path, address=head.address)
 
 
