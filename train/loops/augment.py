@@ -202,7 +202,7 @@ def shape_dynamics(sample: Sample, most: float, rng: Generator) -> Sample:
 
 
 def accent(sample: Sample, amount: NDArray[np.float64]) -> Sample:
-    """Raises velocities on downbeats by `amount` (shape (count)) and on other beats by half of it, and lowers others."""
+    """Raises velocities on downbeats by `amount` (shape (count)) and on other beats by half of it; lowers others."""
     step = np.rint(sample.notes[:, ONSET] / GRID.step).astype(int) * GRID.step
     weight = np.where(step % sample.bar == 0, 1.0, np.where(step % PPQN == 0, 0.5, -0.25))
     return _with_velocity(sample, sample.notes[:, VELOCITY] * (1 + weight * amount[sample.notes[:, LOOP]]))
