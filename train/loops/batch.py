@@ -144,7 +144,7 @@ def repair_task(
 ) -> Batch:
     """Makes a denoising task: loops damaged by a random amount and partly masked.
 
-    30 % of the loops are undamaged; in half of the cases the network is not told the amount of damage.
+    30 % of the loops are undamaged; in half of the cases the amount of damage is `UNKNOWN` to the network.
 
     Args:
         sample: the targets.
