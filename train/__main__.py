@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 Engine = Annotated[str, typer.Option(help="Where to run: local, or ray for a Ray cluster.")]
 Address = Annotated[
-    str | None, typer.Option(help="Address of the Ray cluster: HOST:PORT or auto; by default Ray starts here.")
+    str | None, typer.Option(help="Address of the Ray cluster: HOST:PORT or auto; default: one on this machine.")
 ]
 # Files and pipes have no width of their own; 160 columns fit the tables.
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -251,7 +251,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Dataset written by prepare.")] = Path("data/loops"),
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     set_name: Annotated[str | None, typer.Option("--set", help="Only loops of this set.")] = None,
-    metre: Annotated[str, typer.Option(help="Metre of the loops; 3/4 and 6/8 are the same, by bar length.")] = "4/4",
+    metre: Annotated[str, typer.Option(help="Metre of the loops; 3/4 and 6/8 count as one (equal bars).")] = "4/4",
     bars: Annotated[int, typer.Option(help="Bars per loop: 1, 2, 4 or 8.")] = 2,
     loops: Annotated[int, typer.Option(min=2, help="Number of loops.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed for the choice of loops, the damage and the answers.")] = 0,

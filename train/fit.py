@@ -108,7 +108,7 @@ def fit(
         epochs: passes over the loops; None uses the configuration's.
         resume: whether to continue the run in `folder`.
         device: to train on.
-        devices: number of devices, one process each. If some are lost, a step still has as many loops.
+        devices: number of devices, one process each. If some are lost, a step keeps its number of loops.
         place: Lightning trainer arguments if this is one of several processes started elsewhere; None: this machine.
         progress: called after each step; may raise `Stop`.
 

@@ -1,7 +1,7 @@
-"""A shipped model becomes your own: it learns from your loops, and no more than it can without forgetting.
+"""Fine-tunes a shipped denoiser on the player's own loops, as far as it forgets nothing.
 
-The base is trained on, gently. Then the weights of before and after are mixed (Wortsman et al., Robust Fine-Tuning of
-Zero-Shot Models, 2022), with as much of what is new as leaves good playing alone and repairs other music as before.
+After gentle fine-tuning, the old and new weights are interpolated (Wortsman et al., Robust Fine-Tuning of Zero-Shot
+Models, 2022), with the largest share of new weights that leaves good playing alone and repairs other music as before.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from train.prepare.cut import Cutting
 from train.prepare.sources.find import find
 
 SHARES = (1.0, 0.75, 0.5, 0.25)
-"""Of the new weights in the mixture, tried in this order."""
+"""Shares of the new weights in the mixture, tried in this order."""
 HARM, FORGOTTEN = 0.005, 0.01
-"""Note F1 that may be lost on undamaged loops, and on other music."""
+"""Largest acceptable loss of note F1 on undamaged loops, and on other music."""
 HELD_OUT = 0.15
-"""Share of the songs, or of the only song, that the model does not learn from."""
+"""Share of the songs that is held out; with fewer than four songs, share of the loops."""
 LEARNING_RATE = 3e-4
 FEWEST = 40
-"""Loops below which there is nothing to learn that was not there before."""
+"""Fewest loops that are worth training on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a model is worth, as note F1 (exact).
+    """Note F1 (exact) of a model.
 
     Args:
-        yours: of the player's held-out loops, damaged and repaired.
-        clean: of the same, undamaged.
-        other: of other music, damaged and repaired.
+        yours: on the player's held-out loops, damaged and repaired.
+        clean: on the same loops, undamaged.
+        other: on other music, damaged and repaired.
     """
 
     yours: float
@@ -60,15 +60,15 @@ class Worth:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it.
+    """Result of `personal`.
 
     Args:
-        path: of the model.
-        loops: that it learnt from.
-        held_out: that it was judged by.
-        share: of the new weights in the mixture; 0 when nothing new could be taken.
-        base: what the base is worth.
-        own: what the player's own model is worth.
+        path: of the new model.
+        loops: number of training loops.
+        held_out: number of held-out loops.
+        share: of the new weights in the mixture; 0 if none could be used.
+        base: note F1 of the base.
+        own: note F1 of the new model.
     """
 
     path: Path
@@ -89,15 +89,15 @@ def personal(
     other: Path | None = None,
     progress: Callable[[trainer.State], None] = lambda _: None,
 ) -> Outcome:
-    """Trains a denoiser on, with a player's music, and writes it as a model of its own.
+    """Fine-tunes a denoiser on a player's music and writes the result as a new model.
 
     Args:
         sources: files, folders or archives of the player's music.
-        base: the `.onnx` to begin with.
-        out: folder for the new one.
-        name: of the new one.
+        base: the `.onnx` to start from.
+        out: folder for the new model.
+        name: of the new model.
         budget_s: seconds of training.
-        other: a dataset of other music that must not be forgotten; None: exercises written by a rule.
+        other: a dataset of other music that must not be forgotten; None: generated exercises.
         progress: called after each step.
 
     Raises:
@@ -105,14 +105,14 @@ def personal(
     """
     card, net = weights.rebuild(base)
     if card.role != "denoiser":
-        raise UserError(f"{base} is a model of role {card.role}; only denoisers learn from music of your own so far")
+        raise UserError(f"{base} has the role {card.role}; only denoisers can be fine-tuned so far")
     with tempfile.TemporaryDirectory(prefix="rtgen-personal-") as folder:
         prepare.prepare(find(sources), Path(folder) / "data", Cutting())
         loops = dataset.load(Path(folder) / "data", "all")
         if len(loops) < FEWEST:
             raise UserError(
-                f"there are {len(loops)} loops of two bars in this music, and a model of your own takes {FEWEST} or "
-                "more; add some files"
+                f"there are only {len(loops)} two-bar loops in this music, and fine-tuning needs {FEWEST} or more; add "
+                "some files"
             )
         train, valid = halves(loops)
         judges = Source(valid), Source(_other(other))
@@ -132,7 +132,7 @@ def personal(
     own = replace(
         card,
         name=name,
-        description=f"{card.description} With an ear for {', '.join(Path(s).stem for s in sources)}.",
+        description=f"{card.description} Fine-tuned on {', '.join(Path(s).stem for s in sources)}.",
         data=(*card.data, Data(", ".join(Path(s).name for s in sources), "the user's own")),
         metrics={f"{k}_{of}": round(getattr(w, k), 4) for of, w in (("base", before), ("own", after)) for k in _WORTH},
         training={**card.training, "base": card.name, "share": share, "own_loops": len(train)},
@@ -146,7 +146,7 @@ _WORTH = ("yours", "clean", "other")
 
 
 def halves(loops: Loops) -> tuple[Loops, Loops]:
-    """What is learnt from, and what is held out: some whole songs, or the end of the only one."""
+    """Splits loops into training and held-out ones: by whole songs, or the last loops if there are few songs."""
     songs = sorted(set(loops.songs.tolist()))
     if len(songs) < 4:
         border = round(len(loops) * (1 - HELD_OUT))
@@ -161,7 +161,7 @@ def _other(data: Path | None) -> Loops:
 
 
 def as_loops(loops: Sequence[Loop]) -> Loops:
-    """Loops of our own as if they had been loaded."""
+    """Wraps loops as if they had been loaded from a dataset."""
     notes = dataset.from_loops(loops)
     offsets = np.searchsorted(notes[:, 0], np.arange(len(loops) + 1))
     names = np.array(["exercises"] * len(loops))
@@ -171,7 +171,7 @@ def as_loops(loops: Sequence[Loop]) -> Loops:
 
 
 def exercise(seed: int) -> Loop:
-    """Two bars as from a book of exercises: a chord for each half bar in the left hand, a broken one in the right."""
+    """Generates a two-bar exercise: a chord per half bar in the left hand, the same chord broken in the right."""
     rng = np.random.default_rng(seed)
     tonic, steps = int(rng.integers(48, 60)), rng.choice([1, 2], 4)
     scale = (0, 2, 4, 5, 7, 9, 11) if rng.random() < 0.5 else (0, 2, 3, 5, 7, 8, 10)
@@ -187,7 +187,7 @@ def exercise(seed: int) -> Loop:
 
 
 def worth(net: Architecture, card: Card, yours: Source, other: Source) -> Worth:
-    """What a denoiser is worth."""
+    """Measures a denoiser on the player's music and on other music."""
     player, threshold = net.player(), card.threshold
     defaults = [torch.tensor([c.default]) for c in card.conditions]
 
@@ -205,7 +205,11 @@ def worth(net: Architecture, card: Card, yours: Source, other: Source) -> Worth:
 def choose(
     net: Architecture, trained: Architecture, card: Card, before: Worth, judges: tuple[Source, Source]
 ) -> tuple[float, Architecture, Worth]:
-    """The mixture with the most of what is new that is better on the player's loops and forgets nothing else."""
+    """The mixture with most new weights that is as good on the player's loops and, within limits, on all others.
+
+    Returns:
+        The share of new weights (0 if no mixture qualifies), the mixture, and its note F1.
+    """
     for share in SHARES:
         mixed = mix(net, trained, share)
         after = worth(mixed, card, *judges)
@@ -217,7 +221,7 @@ def choose(
 
 @torch.no_grad()
 def mix(a: Architecture, b: Architecture, share: float) -> Architecture:
-    """A network with weights on the line from `a` (0) to `b` (1)."""
+    """A network with weights interpolated linearly from `a` (share 0) to `b` (share 1)."""
     mixed = copy.deepcopy(a)
     for kept, old, new in zip(mixed.parameters(), a.parameters(), b.parameters(), strict=True):
         kept.copy_(old + (new - old) * share)

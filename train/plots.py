@@ -1,4 +1,4 @@
-"""Pictures of training and of music, for reports."""
+"""Plots of training curves, loops and latent codes, for reports."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 from rtgen.whole import written
 
-# Nothing is shown, all is saved: no window system is asked for.
+# Figures are only saved, so no window system is needed.
 mpl.use("Agg")
 _INK, _PAPER, _FAINT = "#d8dde6", "#14161b", "#2b303a"
 _LINES = ("#6cb6ff", "#ffb454", "#7ce38b", "#ff7b9c", "#c8a2ff", "#56d4dd", "#e3d26f", "#b5b5b5")
-# The names of its settings are checked by matplotlib as they are set.
+# `Any`, since matplotlib checks the names of its settings at run time.
 _STYLE: Any = {
     "figure.facecolor": _PAPER,
     "savefig.facecolor": _PAPER,
@@ -43,24 +43,24 @@ _STYLE: Any = {
     "legend.frameon": False,
 }
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
-"""By name, steps and values."""
+"""Steps and values of each curve, by name."""
 _COLOURS = mpl.colormaps["viridis"]
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
+    """Renders a figure as PNG."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     return out.getvalue()
 
 
 def embedded(picture: bytes) -> str:
-    """A PNG as an address that needs no file beside the page."""
+    """Encodes a PNG as a data URI, so that the page needs no other file."""
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def curves(panels: Mapping[str, Series]) -> bytes:
-    """Lines over steps, a panel for each group."""
+    """Plots curves over steps, one panel per group."""
     with mpl.rc_context(_STYLE):
         columns = min(len(panels), 3)
         rows = -(-len(panels) // columns)
@@ -77,7 +77,7 @@ def curves(panels: Mapping[str, Series]) -> bytes:
 
 
 def rolls(grid: Sequence[Sequence[tuple[str, Loop]]]) -> bytes:
-    """Loops with titles, in rows; the loops of a row share their pitches."""
+    """Plots loops as piano rolls with titles, in rows; all loops of a row have the same pitch axis."""
     with mpl.rc_context({**_STYLE, "axes.grid": False}):
         columns = max(map(len, grid))
         figure = Figure(figsize=(13, 1.55 * len(grid) + 0.2), layout="constrained")
@@ -109,9 +109,9 @@ def _roll(axes: Axes, loop: Loop, low: int, high: int) -> None:
 
 
 def map_of(codes: NDArray[np.float32], colours: Mapping[str, Sequence[str] | Sequence[float]]) -> bytes:
-    """Codes (loops, latents) in the plane of their two main directions, once for each way to colour them.
+    """Plots latent codes, shape (loops, latents), on their first two principal components (Pearson, 1901).
 
-    Method: principal components (Pearson, 1901).
+    Draws one panel per colouring.
     """
     centred = codes - codes.mean(axis=0)
     _, spread, directions = np.linalg.svd(centred, full_matrices=False)
@@ -134,7 +134,7 @@ def map_of(codes: NDArray[np.float32], colours: Mapping[str, Sequence[str] | Seq
 
 
 def save(picture: bytes, path: Path) -> None:
-    """Writes a PNG."""
+    """Writes a PNG file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written(path) as partial:
         partial.write_bytes(picture)

@@ -1,4 +1,4 @@
-"""What the network will see, as a picture: every augmentation of a real loop, or the tasks of a configuration."""
+"""Draws what a network will see: every augmentation of a real loop, or the training tasks of a configuration."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from train.prepare.sources.piece import BAR, EARLY
 
 Change = Callable[[Sample, Generator], Sample]
 NOISE = 0.5
-"""Of the first system's default experiment."""
+"""Noise factor of `conv_dae`'s default experiment."""
 _GAP, _BETWEEN = 40, 18
 """Pixels between panels."""
 _PIXEL = 5
-"""Height of a pitch."""
+"""Height of a pitch in pixels."""
 _ENLARGED = 960
-"""Ticks that are drawn where it is about a few."""
+"""Ticks that are drawn where changes are only a few ticks long."""
 BEGINS: Colour = (206, 231, 255)
 HIDDEN: Colour = (66, 77, 99)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An augmentation.
+    """One augmentation in the picture.
 
     Args:
-        setting: as a configuration says it.
-        says: what it does.
-        change: how.
-        before: what is done first, so that there is something to change.
-        compare: whether colours tell what was kept from what is new and what was left out.
+        setting: the line of YAML that enables it.
+        says: description.
+        change: applies it.
+        before: applied first, so that there is something to change.
+        compare: whether colours distinguish notes that were kept, added and left out.
         shown: ticks of the loop that are drawn; 0 draws all.
     """
 
@@ -60,35 +60,35 @@ class Row:
 
 
 def rows(loop: Sample) -> list[Row]:
-    """All augmentations, so set that they change `loop`."""
+    """All augmentations, with settings that make them change `loop`."""
     below = ceil(len(loop.notes) * PPQN / loop.length * 2 + 1) / 2
     tempo = loop.tempos[0]
-    pace = "as it is" if tempo == PLAIN_TEMPO else "drawn out" if tempo < PLAIN_TEMPO else "drawn together"
+    pace = "unchanged" if tempo == PLAIN_TEMPO else "stretched" if tempo < PLAIN_TEMPO else "compressed"
     return [
         Row("transpose: true", "by -5 to +6 semitones", Augmentation(transpose=True).apply),
-        Row("velocity: true", "0.7 to 1.2 times as loud", Augmentation(velocity=True).apply),
+        Row("velocity: true", "velocity times 0.7 to 1.2", Augmentation(velocity=True).apply),
         Row("dynamics: 1", "other accents, contrast and evenness", Augmentation(dynamics=1).apply),
-        Row("shift: true", "begun 1/4, 1/2 or 3/4 of it later", Augmentation(shift=True).apply),
+        Row("shift: true", "rotated by 1/4, 1/2 or 3/4", Augmentation(shift=True).apply),
         Row(
             "ignore_tempo: false",
-            f"as in seconds: {pace} at {tempo:.4g} BPM",
+            f"in real time: {pace} at {tempo:.4g} BPM",
             Augmentation(ignore_tempo=False).apply,
         ),
         Row(
             f"double_below: {below:g}",
-            "sparse loops twice, at double speed",
+            "sparse loops repeated at double speed",
             Augmentation(double_below=below).apply,
         ),
-        Row("repeat: true", "padding becomes a repetition", Augmentation(repeat=True).apply, _first_bar, compare=True),
+        Row("repeat: true", "padding filled by repetition", Augmentation(repeat=True).apply, _first_bar, compare=True),
         Row(
             "quantise: true",
-            "to 12 steps a beat (half a bar is shown)",
+            "to 12 steps per beat (half a bar is shown)",
             Augmentation(quantise=True).apply,
             _loose,
             shown=_ENLARGED,
         ),
-        Row("humanise: true", "heard off the beat (half a bar is shown)", _loose, shown=_ENLARGED),
-        Row("corrupt: true", "heard with notes wrong or missing", _damaged, compare=True),
+        Row("humanise: true", "input with timing jitter (half a bar is shown)", _loose, shown=_ENLARGED),
+        Row("corrupt: true", "input with wrong and missing notes", _damaged, compare=True),
     ]
 
 
@@ -109,9 +109,9 @@ def _damaged(sample: Sample, rng: Generator) -> Sample:
 
 
 def choose(loops: Loops, rng: Generator) -> Sample:
-    """Of some thousand loops one that shows well what is done to it.
+    """Picks, out of up to 2000 random loops, the one that shows augmentations best.
 
-    It is neither crowded nor empty, moves, is loud and soft, has another tempo than 120, and its pitches fit a row.
+    It is neither dense nor sparse, varied in pitch, onset and velocity, not at 120 BPM, and its pitches fit a row.
     """
 
     def fits(index: int) -> int:
@@ -136,10 +136,10 @@ def choose(loops: Loops, rng: Generator) -> Sample:
 
 
 def draw(loops: Loops, out: Path, seed: int) -> None:
-    """Writes a PNG: a loop before and after every augmentation, one to a row.
+    """Writes a PNG of a loop before and after every augmentation, one per row.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     rng = np.random.default_rng(seed)
     loop = choose(loops, rng)
@@ -166,7 +166,7 @@ def draw(loops: Loops, out: Path, seed: int) -> None:
     for number, (row, before, after) in enumerate(done):
         left, right = panels(number, row.setting, row.says, row.shown)
         _compare(left, right, *(_shown(s, row.shown) for s in (before, after)), compare=row.compare)
-    left, right = panels(len(done), f"noise_factor: {NOISE}", "heard under snow")
+    left, right = panels(len(done), f"noise_factor: {NOISE}", "input with pixel noise")
     left.notes(_shown(loop).notes, KEPT)
     picture = noisy(images.draw(loop, velocity=True).numpy(), NOISE, rng)[0, 0]
     every = np.pad(picture, ((GRID.pitch_low, 127 - GRID.pitch_high), (0, 0)))
@@ -175,7 +175,7 @@ def draw(loops: Loops, out: Path, seed: int) -> None:
 
 
 def _applied(row: Row, loop: Sample, rng: Generator) -> tuple[Sample, Sample]:
-    """The loop before and after; of several draws the one that changes it most."""
+    """The loop before and after; of eight draws, the one that changes it most."""
     before = row.before(loop, rng)
 
     def change(after: Sample) -> float:
@@ -204,12 +204,12 @@ def _compare(left: Panel, right: Panel, before: Loop, after: Loop, *, compare: b
 
 # ---- the tasks of a configuration -----------------------------------------------------------------------------------
 
-_NAMES = {"roll": "heard", "picture": "heard", "target": "meant"}
+_NAMES = {"roll": "input", "picture": "input", "target": "target"}
 _COLUMNS, _LINES = 3, 3
 
 
 def draw_tasks(name: str, data: Path | str, out: Path, seed: int) -> None:
-    """Writes a PNG: what a configuration's network hears, over what was meant if that is something else.
+    """Writes a PNG of a configuration's training tasks: the network's input, above the target if that is different.
 
     Raises:
         UserError: there is no such configuration or dataset, or the picture cannot be written.
@@ -238,8 +238,8 @@ def _tasks(shown: Task, mask: torch.Tensor | None, lowest: int, facts: str, out:
     height = STRIP + (high - low + 1) * _PIXEL
     line = len(pictures) * (height + 4) + _GAP
     canvas = Canvas(WIDTH, HEAD + _LINES * line - _GAP + MARGIN // 2)
-    signs: list[Sign] = [("begins", BEGINS, None), ("sounds", KEPT, None)]
-    head(canvas, title, facts, [("hidden", HIDDEN, None), *signs] if mask is not None else signs)
+    signs: list[Sign] = [("onset", BEGINS, None), ("hold", KEPT, None)]
+    head(canvas, title, facts, [("masked", HIDDEN, None), *signs] if mask is not None else signs)
     width = (WIDTH - 2 * MARGIN - AXIS - (_COLUMNS - 1) * _GAP) / _COLUMNS
     for number in range(_COLUMNS * _LINES):
         column = number % _COLUMNS
@@ -248,7 +248,7 @@ def _tasks(shown: Task, mask: torch.Tensor | None, lowest: int, facts: str, out:
             y = HEAD + number // _COLUMNS * line + i * (height + 4)
             panel = Panel(canvas, x, y, width, _PIXEL, lowest + low, lowest + high, length, BAR)
             panel.grid(names=column == 0)
-            panel.caption(_NAMES[name] if len(shown) > 1 else "learnt", "")
+            panel.caption(_NAMES[name] if len(shown) > 1 else "target", "")
             planes: Sequence[tuple[torch.Tensor, Colour]] = [
                 (p[number], c) for p, c in zip(picture.unbind(1), (KEPT, BEGINS), strict=False)
             ]

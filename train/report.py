@@ -1,6 +1,6 @@
-"""A run as a page: what was learnt, and what comes back when one plays. The pictures also lie beside it, with music.
+"""HTML report of a run: training curves, example answers, measures, and music to listen to.
 
-Everything that is played is played by the `.onnx` as the daemon plays it.
+All answers come from the exported `.onnx`, played as the daemon plays it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAGE = "report.html"
 ROWS = 6
 MUSIC = 10
 MAPPED = 1500
-"""Loops on the map of codes."""
+"""Loops on the map of latent codes."""
 _STYLE = """
 body { background: #14161b; color: #d8dde6; font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px }
 h1, h2 { font-weight: 500 } img { max-width: 100% } a { color: #6cb6ff }
@@ -47,12 +47,12 @@ th { color: #8b949e } tr { border-top: 1px solid #2b303a } p { color: #aab2bd }
 
 @dataclass
 class Page:
-    """What the report says, from top to bottom.
+    """An HTML page that is built from top to bottom.
 
     Args:
         title: of the page.
-        parts: HTML.
-        folder: for the pictures.
+        folder: for the page and its pictures.
+        parts: HTML fragments.
     """
 
     title: str
@@ -60,22 +60,22 @@ class Page:
     parts: list[str] = field(default_factory=list)
 
     def heading(self, words: str, text: str = "") -> None:
-        """A section begins."""
+        """Begins a section."""
         self.parts.append(f"<h2>{escape(words)}</h2>" + (f"<p>{escape(text)}</p>" if text else ""))
 
     def picture(self, name: str, data: bytes, words: str) -> None:
-        """A picture in the page and beside it."""
+        """Embeds a picture and also saves it beside the page."""
         plots.save(data, self.folder / f"{name}.png")
         self.parts.append(f'<img src="{plots.embedded(data)}" alt="{escape(words)}">')
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table."""
+        """Adds a table."""
         lines = ["".join(f"<th>{escape(c)}</th>" for c in head)]
         lines += ["".join(f"<td>{escape(c)}</td>" for c in row) for row in rows]
         self.parts.append("<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
 
     def save(self) -> Path:
-        """Writes the page; it needs no other file."""
+        """Writes the page as a self-contained file."""
         path = self.folder / PAGE
         head = f'<!doctype html><meta charset="utf-8"><title>{escape(self.title)}</title><style>{_STYLE}</style>'
         path.write_text(f"{head}<h1>{escape(self.title)}</h1>" + "\n".join(self.parts), "utf-8")
@@ -85,17 +85,17 @@ class Page:
 def report(
     run: Path, data: Path | str, *, loops: int = 100, seed: int = 0, say: Callable[[str], None] = lambda _: None
 ) -> Path:
-    """Makes the page of a run: exports it, plays it, measures it.
+    """Writes the report of a run: exports it, plays it and measures it.
 
     Args:
-        run: folder that `rtgen-train fit` wrote.
-        data: what it was trained on.
-        loops: that are measured.
-        seed: of the choice of loops.
-        say: told what is being done.
+        run: folder written by `rtgen-train fit`.
+        data: training dataset.
+        loops: number of loops to measure.
+        seed: for the choice of loops and the answers.
+        say: called with the name of each stage.
 
     Raises:
-        UserError: there is no such run, or no data.
+        UserError: the run or the data do not exist.
     """
     training = fit.load(run / trainer.BEST)
     say("exporting")
@@ -106,7 +106,7 @@ def report(
     page = Page(f"{run.name}: {card.description}", run)
     facts = card.training
     page.table(
-        ["architecture", "role", "parameters", "steps", "trained for", "file", "a run of the network", "parity"],
+        ["architecture", "role", "parameters", "steps", "training time", "file", "time per run", "parity"],
         [
             [
                 training.config.model,
@@ -120,7 +120,7 @@ def report(
             ]
         ],
     )
-    page.heading("Learning")
+    page.heading("Training")
     page.picture("learning", plots.curves(logged(run)), "losses over steps")
     say("playing")
     held_out = _held_out(data, [d.name for d in card.data])
@@ -131,23 +131,23 @@ def report(
         page.picture(name, picture, title)
     if card.kind.encodes:
         page.heading(
-            "The space of codes",
-            "Each dot is a held-out loop, seen along the two directions in which codes differ most.",
+            "Latent space",
+            "Each dot is a held-out loop, on the first two principal components of the latent codes.",
         )
-        page.picture("codes", _map(model, held_out, seed), "codes of loops")
+        page.picture("codes", _map(model, held_out, seed), "latent codes of loops")
     say("measuring")
     figures = evaluate.evaluate(model, data, "valid", None, loops, seed)
     (run / "metrics.json").write_text(json.dumps(evaluate.plain(figures), indent=2))
-    page.heading("Measures", f"{loops} validation loops; the mean and its 95 % interval (bootstrap over loops).")
+    page.heading("Measures", f"{loops} validation loops; mean and 95 % confidence interval (bootstrap over loops).")
     page.table(["", *figures], list(_lines(figures)))
-    page.heading("Listen", "What was played, then what came back.")
+    page.heading("Listen", "Each file has a call, then its answer.")
     names = _music(model, _some(held_out, MUSIC + 1, seed + 1), run / "music", seed)
     page.parts.append("<p>" + ", ".join(f'<a href="music/{escape(n)}">{escape(n)}</a>' for n in names) + "</p>")
     return page.save()
 
 
 def logged(run: Path) -> dict[str, plots.Series]:
-    """What a run logged, by group: the losses of training and of validation, and other figures each by itself.
+    """Metrics that a run logged, by panel: all training losses together, and every other metric with its variants.
 
     Raises:
         UserError: there is no log.
@@ -159,7 +159,7 @@ def logged(run: Path) -> dict[str, plots.Series]:
         group, what = name.split("/", 1)
         line = "training" if group == "train" else "validation"
         if group == "train" and what.startswith("loss"):
-            panel, line = "losses, training", what
+            panel, line = "training losses", what
         else:
             panel = beside.get(what, what)
             line = what.replace(panel, "").strip("_").replace("_", " ") or line
@@ -168,7 +168,7 @@ def logged(run: Path) -> dict[str, plots.Series]:
 
 
 def _beside(names: set[str]) -> dict[str, str]:
-    """Figures that are seen beside another whose name they bear, as `bits_markov` and `real_bits` beside `bits`."""
+    """Maps metrics to the metric whose panel they share, by name: `bits_markov` and `real_bits` to `bits`."""
     bases = {name: [b for b in names if name.startswith(f"{b}_") or name.endswith(f"_{b}")] for name in names}
     within = {name: max(found, key=len) for name, found in bases.items() if found}
     return {name: base for name, base in within.items() if name not in within.values()}
@@ -184,43 +184,43 @@ def _some(loops: dataset.Loops, count: int, seed: int) -> list[Loop]:
 
 
 def _played(model: Model, loops: Sequence[Loop], seed: int) -> Iterator[tuple[str, str, str, bytes]]:
-    """Name, title, text and picture of each thing that the model plays."""
+    """Yields file name, title, text and PNG of the examples for each mode of the model."""
     modes = modes_of(model.card)
     first = loops[:ROWS]
     if "clean" in modes:
         heard = damaged(first, seed)
         rows = [
-            [("damaged", a), ("repaired", answer(model, a, "clean", defaults(), seed)), ("meant", b)]
+            [("damaged", a), ("repaired", answer(model, a, "clean", defaults(), seed)), ("original", b)]
             for a, b in zip(heard, first, strict=True)
         ]
-        yield "repair", "Damaged, repaired, meant", "Loops that it has never seen.", plots.rolls(rows)
+        yield "repair", "Damaged, repaired, original", "Held-out loops.", plots.rolls(rows)
     if model.card.kind.encodes:
-        rows = [[("played", x), ("from its own code", reconstructed(model, x))] for x in first]
-        yield "reconstruction", "Originals and reconstructions", "As many notes as there were.", plots.rolls(rows)
+        rows = [[("original", x), ("reconstruction", reconstructed(model, x))] for x in first]
+        yield "reconstruction", "Originals and reconstructions", "With equal numbers of notes.", plots.rolls(rows)
     if "vary" in modes:
         rows = [
-            [("played", x), *((f"distance {d}", _vary(model, x, d, seed)) for d in (0.2, 0.5, 0.8))] for x in first[:4]
+            [("call", x), *((f"distance {d}", _vary(model, x, d, seed)) for d in (0.2, 0.5, 0.8))] for x in first[:4]
         ]
-        yield "variation", "Variations", "The farther the knob, the farther the answer.", plots.rolls(rows)
+        yield "variation", "Variations", "The greater the distance, the more the answer differs.", plots.rolls(rows)
     if "blend" in modes:
         rows = [
             [(f"blend {at:g}", answer(model, b, "blend", defaults(blend=at), seed, ends=(a, b))) for at in _FIFTHS]
             for a, b in pairwise(loops[:5])
         ]
-        yield "blend", "From one loop to another", "0 and 1 are what was played.", plots.rolls(rows)
+        yield "blend", "Blends of two loops", "0 and 1 are the loops themselves.", plots.rolls(rows)
     if "generate" in modes:
-        yield "codes_drawn", "Codes drawn at random", "As they are, before anything is fitted.", _drawn(model, seed)
+        yield "codes_drawn", "Random latent codes", "Decoded as they are, not fitted to a call.", _drawn(model, seed)
         rows = [
-            [("played", x), *((f"new, seed {s}", answer(model, x, "generate", defaults(), s)) for s in range(3))]
+            [("call", x), *((f"new, seed {s}", answer(model, x, "generate", defaults(), s)) for s in range(3))]
             for x in first[:4]
         ]
-        yield "new", "New loops", "In the key, register and density of what was played.", plots.rolls(rows)
+        yield "new", "Generated loops", "In the key, register and density of the call.", plots.rolls(rows)
     if "continue" in modes:
         rows = [
-            [("played", x), *((f"next, seed {s}", answer(model, x, "continue", defaults(), s)) for s in range(3))]
+            [("call", x), *((f"next, seed {s}", answer(model, x, "continue", defaults(), s)) for s in range(3))]
             for x in first
         ]
-        yield "continuation", "Continuations", "What could come next.", plots.rolls(rows)
+        yield "continuation", "Continuations", "What could follow the call.", plots.rolls(rows)
 
 
 _FIFTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -231,7 +231,7 @@ def _vary(model: Model, loop: Loop, distance: float, seed: int) -> Loop:
 
 
 def _drawn(model: Model, seed: int) -> bytes:
-    """What random codes, and codes on a line between two of them, stand for: notes by the model's own count."""
+    """Plots decoded random codes and interpolations between two of them, with as many notes as the model expects."""
     rng = np.random.default_rng(seed)
     latents = np.array([(x.mean, x.sd) for x in model.card.latents])
     codes = latents[:, 0] + rng.standard_normal((6, len(latents))) * latents[:, 1]
@@ -258,7 +258,7 @@ def _map(model: Model, loops: dataset.Loops, seed: int) -> bytes:
     colours: dict[str, list[str] | list[float]] = {
         "by set": [str(s) for s in loops.sets[chosen]],
         "by key": keys,
-        "by density, notes a beat": [density(x) for x in own],
+        "by density, notes per beat": [density(x) for x in own],
     }
     return plots.map_of(np.concatenate(codes), colours)
 
@@ -272,7 +272,7 @@ def _lines(figures: Table) -> Iterator[list[str]]:
 
 
 def _music(model: Model, loops: Sequence[Loop], folder: Path, seed: int) -> list[str]:
-    """Ten files: a call, then the answer to it, in the modes by turns."""
+    """Writes ten `.mid` files, each a call and its answer, in all modes by turns; returns their names."""
     folder.mkdir(parents=True, exist_ok=True)
     modes: tuple[Mode, ...] = modes_of(model.card)
     names = []

@@ -1,4 +1,4 @@
-"""The weights of an `.onnx` that was exported from here, in torch once more: to go on training, or to time them."""
+"""Loads the weights of an exported `.onnx` back into torch, for fine-tuning and benchmarks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from train.models.base import Architecture
 
 
 def rebuild(path: Path) -> tuple[Card, Architecture]:
-    """The card and the network of a model, as far as it plays: what an export leaves out stays as it is made.
+    """Rebuilds the card and the network of a model; weights that an export leaves out stay as initialised.
 
     Raises:
-        UserError: it is no model, or was not exported by `rtgen-train`.
+        UserError: the file is not a model, or was not exported by `rtgen-train`.
     """
     try:
         proto = onnx.load(path)
     except Exception as error:
-        raise UserError(f"{path} is not a readable model ({type(error).__name__}); name an .onnx file") from error
+        raise UserError(f"{path} is not a readable model ({type(error).__name__}); give an .onnx file") from error
     card = Card.from_metadata({p.key: p.value for p in proto.metadata_props}, str(path))
     try:
         settings = {"vocabulary": [[s.pitches, s.steps] for s in card.vocabulary]} if card.vocabulary else {}
@@ -43,25 +43,25 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
 
 
 def begin(net: Architecture, base: Architecture, base_name: str) -> None:
-    """Gives a network the weights of another, of which it may be a larger kind.
+    """Initialises a network with the weights of another that has the same architecture and at most the same size.
 
-    What the other does not have stays as it is made; where it has fewer inputs, the further ones count for nothing.
+    Weights that the base lacks stay as initialised; where its tensors are smaller, the additional weights are 0.
 
     Args:
-        net: is given them.
-        base: whose they are.
-        base_name: of the other, for whoever reads the error.
+        net: network to initialise.
+        base: source of the weights.
+        base_name: name of the base for the error message.
 
     Raises:
-        UserError: the other has weights that have no place here.
+        UserError: the base has weights that do not fit.
     """
     state = net.state_dict()
     for name, tensor in base.state_dict().items():
         room = state.get(name, torch.zeros(0))
         if room.ndim != tensor.ndim or any(a < b for a, b in zip(room.shape, tensor.shape, strict=True)):
             raise UserError(
-                f"{base_name} cannot be begun with: a {type(net).__name__} of this configuration has no place for its "
-                f"{name}; name a model of the same architecture, or a smaller one"
+                f"{base_name} does not fit: a {type(net).__name__} of this configuration has no place for its {name}; "
+                "choose a model of the same architecture that is not larger"
             )
         if room.shape == tensor.shape:
             state[name] = tensor

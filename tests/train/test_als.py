@@ -95,7 +95,7 @@ def test_clips_of_one_name_are_told_apart_and_a_set_without_clips_has_none(tmp_p
     data = live.xml("9", {"Keys": (Clip(SCALE, name="a"), Clip(SCALE, name="a"), Clip(()))}, tempo=None)
     reading = read(source(live.save(tmp_path / "set.als", data)))
     assert [name for piece in reading.pieces for name, _ in piece.tracks] == ["Keys / a", "Keys / a (2)"]
-    assert reading.facts == {"clip without notes": 1, "no tempo: 120 BPM taken": 1}
+    assert reading.facts == {"clip without notes": 1, "no tempo: 120 BPM assumed": 1}
     assert read(source(live.save(tmp_path / "no.als", live.xml("12", {}, audio=("A", "B"))))).pieces == ()
 
 
@@ -116,9 +116,9 @@ def bomb() -> bytes:
         (bomb(), "declares a document type"),
         (b'<?xml version="1.0"?><!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "declares a document type"),
         (b"<Ableton>" + b"<a>" * 1000, "nested more than 200"),
-        (b"<html><body/></html>", "no Live set"),
+        (b"<html><body/></html>", "not a Live set"),
         (live.xml("9", {"Keys": (Clip(SCALE),)})[:-40], "is damaged"),
-        (gzip.compress(live.xml("9", {"Keys": (Clip(SCALE),)}), mtime=0)[:-40], "ends in the middle"),
+        (gzip.compress(live.xml("9", {"Keys": (Clip(SCALE),)}), mtime=0)[:-40], "is truncated"),
         (gzip.compress(b"<Ableton>", mtime=0)[:12] + bytes(30), "is damaged"),
         (live.xml("9", {"Keys": (Clip(SCALE, end=float("nan")),)}), "is damaged"),
         (live.xml("9", {"Keys": (Clip(SCALE),)}).replace(b"UTF-8", b"UTF-9"), "is damaged"),

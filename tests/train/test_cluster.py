@@ -155,15 +155,15 @@ def raise_sentence(number: int) -> int:
 def test_a_mistake_in_a_worker_is_its_sentence(head: Any, small_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="number 3 is odd"):
         list(cluster.run(raise_sentence, [3], address=head.address))
-    with pytest.raises(UserError, match="the cluster has 1 cores for --devices 9 of 1 each; ask for fewer"):
+    with pytest.raises(UserError, match="the cluster has only 1 cores for --devices 9 with 1 each; use fewer"):
         cluster_fit.fit(TINY, small_data, tmp_path, address=head.address, devices=9)
-    with pytest.raises(UserError, match="none holds no dataset of loops"):
+    with pytest.raises(UserError, match="none has no dataset of loops"):
         cluster_fit.fit(TINY, tmp_path / "none", tmp_path, address=head.address)
 
 
 @pytest.mark.long
 def test_a_job_that_kills_its_workers_is_a_sentence(head: Any) -> None:
-    with pytest.raises(UserError, match="workers died again and again"):
+    with pytest.raises(UserError, match="workers died repeatedly"):
         list(cluster.run(os._exit, [3], address=head.address))
 
 
@@ -190,10 +190,10 @@ def test_a_stop_saves_and_the_run_goes_on(head: Any, small_data: Path, tmp_path:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--engine", "spark"], "--engine spark is not known; say local or ray"),
-        (["--address", "a:1"], "--address a:1 is of a cluster; say --engine ray as well"),
-        (["--engine", "ray", "--address", "here"], "--address here is no address; write HOST:PORT"),
-        (["--engine", "ray", "--address", "127.0.0.1:9"], "there is no ray cluster at 127.0.0.1:9"),
+        (["--engine", "spark"], "--engine spark is invalid; use local or ray"),
+        (["--address", "a:1"], "--address a:1 is for a cluster; add --engine ray"),
+        (["--engine", "ray", "--address", "here"], "--address here is invalid; use HOST:PORT"),
+        (["--engine", "ray", "--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
     ],
 )
 @pytest.mark.parametrize("command", ["prepare", "fit"])
@@ -226,7 +226,7 @@ def test_an_address_that_cannot_be_used_is_a_sentence(
 def test_ray_is_asked_for_only_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     cluster.check("local", None)
-    with pytest.raises(UserError, match=r"--engine ray needs ray; pip install 'rtgen\[cluster\]'"):
+    with pytest.raises(UserError, match=r"--engine ray needs Ray; install it with: pip install 'rtgen\[cluster\]'"):
         cluster.check("ray", None)
 
 

@@ -118,7 +118,7 @@ def test_what_is_no_dataset_is_a_sentence(data: Path, tmp_path: Path) -> None:
         dataset.load(tmp_path, "train")
     told = json.loads((data / dataset.MANIFEST).read_text())
     (tmp_path / dataset.MANIFEST).write_text(json.dumps({**told, "format": 3}))
-    with pytest.raises(UserError, match="format 3, and this rtgen reads 2"):
+    with pytest.raises(UserError, match="format 3, but this rtgen reads 2"):
         dataset.load(tmp_path, "train")
     (tmp_path / dataset.MANIFEST).write_text("[]")
     with pytest.raises(UserError, match="cannot be read"):

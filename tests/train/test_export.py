@@ -122,7 +122,7 @@ def test_a_larger_network_begins_as_the_smaller_one_that_it_was() -> None:
     large = LoopDenoiser(**{**TINY.architecture, "dilations": [1, 16, 4]})
     weights.begin(large, small, "small.onnx")
     assert torch.allclose(large.logits(*given), small.logits(*given), atol=1e-5)
-    with pytest.raises(UserError, match=r"large\.onnx cannot be begun with: .* no place for its blocks\.2"):
+    with pytest.raises(UserError, match=r"large\.onnx does not fit: .* no place for its blocks\.2"):
         weights.begin(small, large, "large.onnx")
 
 

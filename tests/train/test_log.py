@@ -20,7 +20,7 @@ def test_what_was_played_is_learnt_and_what_was_answered_is_not(tmp_path: Path) 
     write(log)
     left_out: Counter[str] = Counter()
     (source,) = find([tmp_path / "sessions"], left_out)
-    assert left_out == {"music of a session, whose log is read": 1}
+    assert left_out == {".mid of a session with a log": 1}
     (piece,) = read(source).pieces
     ((name, notes),) = piece.tracks
     assert name == "played"

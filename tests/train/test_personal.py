@@ -94,7 +94,7 @@ def test_exercises_are_music_in_a_key() -> None:
 @pytest.mark.slow
 def test_too_little_music_and_a_wrong_base_are_sentences(base: Path, tmp_path: Path) -> None:
     music = songs.folder(tmp_path / "mine", 2)
-    with pytest.raises(UserError, match=r"there are \d+ loops.*add some files"):
+    with pytest.raises(UserError, match=r"there are only \d+ two-bar loops.*add some files"):
         personal.personal([music], base, tmp_path, name="mine")
     (tmp_path / "odd.onnx").write_bytes(b"nothing")
     with pytest.raises(UserError, match="not a readable model"):

@@ -289,10 +289,10 @@ def test_metres_and_drums_are_kept_or_left_out(tmp_path: Path) -> None:
     assert kept(Cutting(drums=True))[0] == {"waltz.mid", "song.mid", "drums.mid"}
     found, report = kept(Cutting(metres="4/4"))
     assert found == {"song.mid"}
-    assert report.facts["set"] == {"metre of 3 beats a bar left out": 1}
+    assert report.facts["set"] == {"metre of 3 beats per bar left out": 1}
     assert sorted((song, why) for _, song, why in report.skipped) == [
-        ("drums.mid", "it holds drums only; --drums keeps them"),
-        ("waltz.mid", "there is nothing in it to cut"),
+        ("drums.mid", "only drums (--drums keeps them)"),
+        ("waltz.mid", "nothing to cut"),
     ]
 
 
@@ -316,12 +316,12 @@ def test_the_command_tells_what_was_read_and_what_was_not_and_why(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["{0}/none"], "{0}/none does not exist; name a file of music, a folder or a .zip of them"),
+        (["{0}/none"], "{0}/none does not exist; give a music file, a folder or a .zip of them"),
         (["{0}", "--metres", "5/4"], "--metres 5/4 is invalid; use all or 4/4"),
         (["{0}", "--out", "{0}/a.txt"], "{0}/a.txt/parts cannot be written"),
         (
             ["{0}"],
-            "no loops of 2 bars were found in 1 files; short.mid: it is too short, or has too few notes; name files",
+            "no loops of 2 bars were found in 1 files; short.mid: too short, or too few notes; give files",
         ),
     ],
 )

@@ -103,7 +103,7 @@ def test_no_data_is_one_sentence(
         main()
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"{tmp_path}/none holds no dataset of loops; make it with 'rtgen-train prepare SOURCES --out {tmp_path}/none'"
+        f"{tmp_path}/none has no dataset of loops; make it with 'rtgen-train prepare SOURCES --out {tmp_path}/none'"
     ]
     assert not (tmp_path / "a.png").exists()
 

@@ -51,7 +51,7 @@ def test_what_has_a_baseline_is_seen_beside_it(tmp_path: Path) -> None:
         "bits": {"validation", "markov"},
         "bits_a_note": {"validation", "markov"},
         "notes": {"validation", "real"},
-        "losses, training": {"loss_b"},
+        "training losses": {"loss_b"},
     }
 
 
@@ -60,13 +60,13 @@ def test_a_run_that_was_resumed_has_one_curve(tmp_path: Path) -> None:
         folder = tmp_path / "log" / f"version_{version}"
         folder.mkdir(parents=True)
         (folder / "metrics.csv").write_text("step,train/loss\n" + rows)
-    assert report.logged(tmp_path) == {"losses, training": {"loss": ([0, 10, 20], [1.5, 1.0, 0.5])}}
+    assert report.logged(tmp_path) == {"training losses": {"loss": ([0, 10, 20], [1.5, 1.0, 0.5])}}
     with pytest.raises(UserError, match="no log; train it first"):
         report.logged(tmp_path / "none")
 
 
 def test_what_a_generator_and_its_judge_lose_stands_in_one_panel() -> None:
-    picture = plots.curves({"losses, training": {"loss_generator": ([0, 1], [1, 2]), "loss_other": ([0], [3])}})
+    picture = plots.curves({"training losses": {"loss_generator": ([0, 1], [1, 2]), "loss_other": ([0], [3])}})
     assert picture.startswith(b"\x89PNG")
 
 

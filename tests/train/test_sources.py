@@ -112,9 +112,9 @@ def test_what_is_no_music_is_counted(tmp_path: Path) -> None:
     left_out: Counter[str] = Counter()
     assert [s.song for s in find([folder], left_out)] == ["00.mid", "live.als"]
     assert left_out == {
-        "file of another kind (.txt)": 1,
-        "file of another kind (no suffix)": 1,
-        "backup that Live made of a set": 1,
+        "file of another type (.txt)": 1,
+        "file of another type (no suffix)": 1,
+        "Live's backup of a set": 1,
     }
 
 
@@ -135,7 +135,7 @@ def test_what_a_file_does_not_tell_is_taken_as_usual_and_counted(tmp_path: Path)
     file.tracks.append(mido.MidiTrack([mido.Message("note_on", note=60), mido.Message("note_off", note=60, time=96)]))
     file.save(tmp_path / "bare.mid")
     reading = read(only(tmp_path / "bare.mid"))
-    assert reading.facts == {"no tempo: 120 BPM taken": 1, "no metre: 4/4 taken": 1}
+    assert reading.facts == {"no tempo: 120 BPM assumed": 1, "no metre: 4/4 assumed": 1}
     assert (reading.pieces[0].tempo, reading.pieces[0].stretches) == (120.0, ((0, 1920),))
     assert notes(reading.pieces[0]) == [[0, 60, 480, 64]]
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
         find(["memory://nothing/here"])
     with pytest.raises(UserError, match="matches no file"):
         find([f"{tmp_path}/*.mid"])
-    with pytest.raises(UserError, match="no file of music"):
+    with pytest.raises(UserError, match="no music files"):
         find([tmp_path])
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 not at all")
     with pytest.raises(UserError, match="not a readable zip"):

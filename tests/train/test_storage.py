@@ -24,7 +24,7 @@ def test_a_full_disk_leaves_what_there_was(tmp_path: Path) -> None:
         file.write(b"half of what")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(UserError, match=r"data cannot be written \(No space left on device\); make room"):
+    with pytest.raises(UserError, match=r"data cannot be written \(No space left on device\); free some space"):
         folder.write("a.txt", fill)
     assert folder.names() == ["a.txt"]
     assert (tmp_path / "data" / "a.txt").read_bytes() == b"before"

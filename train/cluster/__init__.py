@@ -1,1 +1,1 @@
-"""The same work on a Ray cluster."""
+"""Preparation and training on a Ray cluster."""

@@ -1,7 +1,7 @@
-"""A cluster (`--engine ray`), and the work of `train.prepare.pool` done on it by Ray Data.
+"""Connects to a Ray cluster (`--engine ray`) and runs the jobs of `train.prepare.pool` on it with Ray Data.
 
-Nothing is done otherwise than on one machine. A job goes wherever there is a core, and to another when that one is
-lost; so what a job writes must appear whole or not at all, as the parts of `train.prepare.prepare` do.
+The work is the same as on one machine. A job runs on any free core, and again on another if that one is lost, so its
+output must be written atomically, as the parts of `train.prepare.prepare` are.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from rtgen.errors import UserError
 
 ENGINES = ("local", "ray")
 _RETRIES = 3
-"""How often a chunk may take a worker with it."""
+"""Retries of a task whose worker died."""
 _TOGETHER = 16
-"""Jobs that a worker is given together, at the most: to be given any takes some tenths of a second."""
+"""Most jobs per task; starting a task takes some tenths of a second."""
 _ROWS = 8
-"""How often each worker is given some, at the least, so that all of them end at about the same time."""
+"""Fewest tasks per worker, so that all workers end at about the same time."""
 _ANSWER_S = 5.0
-"""For an address to answer."""
+"""Timeout in seconds for an address to answer."""
 _STORE = 256 << 20
-"""Bytes of shared memory where ray is started here; what goes through it are names of files, and counts."""
+"""Bytes of shared memory if Ray is started here; only file names and counts pass through it."""
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Of what is free Ray Train has a view that is up to 20 s old, and it waits so long for what is gone.
+    # Ray Train's view of free resources is up to 20 s old; this limits how long it waits for those that are gone.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
 }
 
@@ -44,41 +44,41 @@ Result = TypeVar("Result")
 
 
 def check(engine: str, address: str | None) -> None:
-    """Whether the options go together, and ray is installed where it is asked for.
+    """Checks that the options fit together and that Ray is installed if requested.
 
     Raises:
-        UserError: one cannot be used.
+        UserError: an option cannot be used.
     """
     if engine not in ENGINES:
-        raise UserError(f"--engine {engine} is not known; say {' or '.join(ENGINES)}")
+        raise UserError(f"--engine {engine} is invalid; use {' or '.join(ENGINES)}")
     if engine == "local":
         if address:
-            raise UserError(f"--address {address} is of a cluster; say --engine ray as well")
+            raise UserError(f"--address {address} is for a cluster; add --engine ray")
     elif find_spec("ray") is None:
-        raise UserError("--engine ray needs ray; pip install 'rtgen[cluster]'")
+        raise UserError("--engine ray needs Ray; install it with: pip install 'rtgen[cluster]'")
 
 
 def absolute(path: str | Path) -> str:
-    """A path that means the same to processes that begin in another folder; a URL as it is."""
+    """Makes a path absolute, for processes with another working directory; URLs stay unchanged."""
     return str(path) if "://" in str(path) else str(Path(path).absolute())
 
 
 @contextmanager
 def cluster(address: str | None, cores: int = 0) -> Iterator[Any]:
-    """`ray`, connected to a cluster, or to one of this machine alone that ends with the context.
+    """Connects `ray` to a cluster, or to one started on this machine that ends with the context.
 
     Args:
-        address: HOST:PORT, or `auto` for the cluster that this machine is a part of; None starts one here.
-        cores: of one that is started here; 0 for those that there are.
+        address: HOST:PORT, or `auto` for the cluster that this machine belongs to; None starts one here.
+        cores: of a cluster that is started here; 0 for all cores.
 
     Raises:
         UserError: there is no such cluster.
     """
-    for name, value in _SETTINGS.items():  # some are looked at when ray is imported
+    for name, value in _SETTINGS.items():  # Ray reads some of them on import
         os.environ.setdefault(name, value)
     how: dict[str, Any] = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        # Whatever it is called: all that listens then listens to this machine alone.
+        # Despite its name, this makes Ray listen on this machine only.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         how |= {"address": "local", "num_cpus": cores or os.cpu_count(), "object_store_memory": _STORE}
         how |= {"include_dashboard": False}
@@ -103,7 +103,7 @@ def cluster(address: str | None, cores: int = 0) -> Iterator[Any]:
 def _answers(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or "/" in host or not port.isdigit():
-        raise UserError(f"--address {address} is no address; write HOST:PORT as 'ray start --head' says it, or auto")
+        raise UserError(f"--address {address} is invalid; use HOST:PORT as printed by 'ray start --head', or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, OverflowError) as error:
@@ -112,37 +112,37 @@ def _answers(address: str) -> None:
 
 def _unreachable(address: str, why: str) -> UserError:
     return UserError(
-        f"there is no ray cluster at {address} ({why}); start one by 'ray start --head', join it with this machine by "
-        "'ray start --address HOST:PORT', and name that address"
+        f"no Ray cluster at {address} ({why}); start one with 'ray start --head', join it from this machine with "
+        "'ray start --address HOST:PORT', and give that address"
     )
 
 
 def run(
     work: Callable[[Job], Result], jobs: Sequence[Job], *, address: str | None = None, workers: int = 0
 ) -> Iterator[tuple[Job, Result]]:
-    """Each job with its result, in the order in which they are done; as `train.prepare.pool.run`, on a cluster.
+    """Runs jobs on a cluster and yields each with its result, in order of completion, as `train.prepare.pool.run`.
 
     Args:
-        work: a plain function of a module that every machine has. It may be called twice for a job.
-        jobs: whatever can be pickled; what they name lies where every machine finds it.
-        address: as for `cluster`.
-        workers: how many are done at a time at the most; 0 for as many as there are cores.
+        work: a module-level function that every machine has; may be called twice for a job.
+        jobs: anything that can be pickled; files that they name must be reachable from every machine.
+        address: as in `cluster`.
+        workers: most jobs at a time; 0 for one per core.
 
     Raises:
-        UserError: there is no such cluster, `work` raised one, or a job takes one worker after another with it.
+        UserError: there is no such cluster, `work` raised one, or a job kills one worker after another.
     """
     with cluster(address, workers) as ray:
         from ray import data
 
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
-        context.target_max_block_size = 1 << 20  # by what may be on its way Ray Data reckons how much to begin
+        context.target_max_block_size = 1 << 20  # Ray Data derives from it how many tasks to start
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         cores = workers or int(ray.cluster_resources().get("CPU", 1))
         size = max(1, min(_TOGETHER, len(jobs) // (_ROWS * max(cores, 1))))
         rows = [{"first": i, "jobs": pickle.dumps(list(jobs[i : i + size]))} for i in range(0, len(jobs), size)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the retries are of Ray before 2.64, which is what is asked for
+            warnings.simplefilter("ignore")  # about the retries, which the required Ray (before 2.64) supports
             done = data.from_items(rows, override_num_blocks=len(rows)).map(
                 partial(_row, work), concurrency=workers or None, max_retries=_RETRIES
             )
@@ -153,13 +153,12 @@ def run(
                 yield from zip(jobs[row["first"] : row["first"] + size], pickle.loads(row["results"]), strict=True)
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError):
             raise UserError(
-                "workers died again and again, perhaps for want of memory; run it again with fewer --workers, it goes "
-                "on from here"
+                "workers died repeatedly, perhaps out of memory; run the command again with fewer --workers to resume"
             ) from None
 
 
 def _row(work: Callable[[Any], Any], row: Mapping[str, Any]) -> dict[str, Any]:
-    """Some jobs done, as a row of Ray Data's."""
+    """Runs the jobs in a row of Ray Data and returns their results as a row."""
     told, results = "", b""
     try:
         results = pickle.dumps([work(job) for job in pickle.loads(row["jobs"])])

@@ -1,6 +1,6 @@
-"""`train.fit.fit` on a cluster: in each of several processes that Ray Train starts.
+"""Runs `train.fit.fit` on a cluster, in several processes started by Ray Train.
 
-When one of them is lost, those that can be had go on from the last checkpoint of the run.
+If one of them is lost, the available ones continue from the run's last checkpoint.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from train.trainer import State
 
 LOSSES = 16
-"""How often a training may lose a worker before it gives up."""
+"""Number of lost workers that a training survives."""
 _LOOK_S = 0.5
-"""Between looks at how far it is."""
+"""Seconds between progress updates."""
 
 
 class Board:
-    """Where workers tell how far they are, and are told to stop; it lives beside whoever started the training."""
+    """Ray actor where workers report progress and are told to stop; runs on the machine that started the training."""
 
     def __init__(self) -> None:
         self._state: State | None = None
@@ -39,20 +39,20 @@ class Board:
         self._stop = ""
 
     def tell(self, state: State) -> str:
-        """Says where the run is; the answer is why to stop, or nothing."""
+        """Reports progress; returns the reason to stop, or an empty string."""
         self._state = state
         return self._stop
 
     def fail(self, told: str) -> None:
-        """Says what another worker could do no better."""
+        """Records an error that would also occur on any other worker; the first one counts."""
         self._failed = self._failed or told
 
     def stop(self, why: str) -> None:
-        """Asks for an end."""
+        """Requests a stop."""
         self._stop = why
 
     def read(self) -> tuple[State | None, str]:
-        """Where the run is, and what failed."""
+        """Latest progress and recorded error."""
         return self._state, self._failed
 
 
@@ -69,22 +69,22 @@ def fit(
     progress: Callable[[State], None] = lambda _state: None,
     **how: Any,
 ) -> State:
-    """As `train.fit.fit`, with workers of a cluster; a step is of as many loops, however many of them are left.
+    """Like `train.fit.fit`, with workers of a cluster; a step has the same number of loops if some are lost.
 
     Args:
-        config: what to train.
-        data: what `rtgen-train prepare` wrote, where every machine finds it.
+        config: the configuration.
+        data: dataset written by `rtgen-train prepare`, reachable from every machine.
         folder: of the run, likewise.
-        address: as for `cluster`.
-        resume: whether to go on with the run in `folder`.
-        device: to train on; with `auto` GPUs, if the cluster has any.
-        devices: how many workers at the most. One is enough to go on.
-        threads: cores of each.
-        progress: called twice a second.
-        how: whatever else `train.fit.fit` takes.
+        address: as in `cluster`.
+        resume: whether to continue the run in `folder`.
+        device: to train on; `auto` uses GPUs if the cluster has any.
+        devices: largest number of workers; one is enough to continue.
+        threads: cores per worker.
+        progress: called up to twice a second.
+        how: other arguments of `train.fit.fit`.
 
     Raises:
-        UserError: there is no such cluster, it is too small, or the data or the run do not fit.
+        UserError: there is no such cluster, it is too small, or the data or the run do not match the configuration.
     """
     from train.fit import unused
 
@@ -109,12 +109,12 @@ def fit(
 
 
 def _here(ray: Any) -> dict[str, str]:
-    """What keeps an actor on this machine, whatever other is lost."""
+    """Label selector that keeps an actor on this machine, so that it survives the loss of any other."""
     return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
 
 
 def _room(there: Mapping[str, float], device: Device, devices: int, threads: int) -> bool:
-    """Whether it is trained on GPUs.
+    """Whether to train on GPUs.
 
     Raises:
         UserError: the cluster is too small.
@@ -122,22 +122,22 @@ def _room(there: Mapping[str, float], device: Device, devices: int, threads: int
     gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 0))
     gpu = device == "cuda" or (device == "auto" and gpus > 0)
     if device == "mps":
-        raise UserError("--device mps is of one machine; with --engine ray say cpu or cuda")
+        raise UserError("--device mps does not work on a cluster; with --engine ray use cpu or cuda")
     if gpu and gpus < devices:
-        raise UserError(f"the cluster has {gpus} GPUs, fewer than --devices {devices}; ask for fewer, or --device cpu")
+        raise UserError(f"the cluster has {gpus} GPUs, fewer than --devices {devices}; use fewer, or --device cpu")
     if cores < devices * threads:
-        raise UserError(f"the cluster has {cores} cores for --devices {devices} of {threads} each; ask for fewer")
+        raise UserError(f"the cluster has only {cores} cores for --devices {devices} with {threads} each; use fewer")
     return gpu
 
 
 def _trainer(settings: dict[str, Any], devices: int, gpu: bool, notes: str) -> Any:
-    """What starts the workers, and others in their place.
+    """Creates the trainer that starts workers and replaces lost ones.
 
     Args:
-        settings: what they are told.
-        devices: how many.
-        gpu: for each.
-        notes: folder for Ray Train's own; all that is of use is in the run.
+        settings: arguments of `worker`.
+        devices: largest number of workers.
+        gpu: whether each needs a GPU.
+        notes: folder for Ray Train's own files, which are not needed later.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -152,7 +152,7 @@ def _trainer(settings: dict[str, Any], devices: int, gpu: bool, notes: str) -> A
 
 
 def _watch(train: Callable[[], Any], ray: Any, board: Any, progress: Callable[[State], None]) -> list[Exception]:
-    """Trains, looks at the board from time to time, and passes SIGTERM and Ctrl-C on; what went wrong is returned."""
+    """Trains while polling the board, forwards SIGTERM and Ctrl-C, and returns the errors that occurred."""
     failures: list[Exception] = []
 
     def work() -> None:
@@ -179,13 +179,13 @@ def _watch(train: Callable[[], Any], ray: Any, board: Any, progress: Callable[[S
 
 
 def worker(settings: dict[str, Any]) -> None:
-    """All that a worker does: `train.fit.fit`, from the run's last checkpoint if there is one.
+    """Runs `train.fit.fit` in a worker, from the run's last checkpoint if there is one.
 
     Args:
-        settings: `call`, what `train.fit.fit` is called with; `threads` of torch; the `board`.
+        settings: `call` (arguments of `train.fit.fit`), `threads` of torch, and the `board`.
 
     Raises:
-        UserError: as `train.fit.fit`; the board knows it.
+        UserError: as `train.fit.fit`; it is also recorded on the board.
     """
     import ray
     import torch
@@ -196,12 +196,12 @@ def worker(settings: dict[str, Any]) -> None:
 
     call, board = settings["call"], settings["board"]
     if ray.get(board.read.remote())[1]:
-        return  # started anew it would fail again
+        return  # a restart would fail again
     next_look = 0.0
 
     def tell(state: State) -> None:
         nonlocal next_look
-        if time.monotonic() >= next_look:  # a step may take no longer than the way to the board
+        if time.monotonic() >= next_look:  # a step may be as short as a call of the board
             next_look = time.monotonic() + _LOOK_S
             if why := ray.get(board.tell.remote(state)):
                 raise trainer.Stop(why)

@@ -1,1 +1,1 @@
-"""Comparisons: with other pipelines, more workers, larger corpora."""
+"""Comparisons with other pipelines, more workers, eager torch and larger corpora."""

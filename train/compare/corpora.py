@@ -1,15 +1,15 @@
-"""What networks that draw new loops learnt from corpora of growing size and variety: `python -m train.compare.corpora`.
+"""Compares generative networks trained on corpora of growing size and variety: `python -m train.compare.corpora`.
 
-The thesis that `dcgan` and `conv_vae` come from trained each on three corpora, and saw the GAN fail on the two smaller
-ones: the discriminator all but perfect, the generator's loss ever higher. The configurations `thesis_*` do so again;
-this shows their runs side by side:
+The thesis that `dcgan` and `conv_vae` come from trained each on three corpora. On the two smaller ones the GAN failed:
+the discriminator was almost perfect and the generator's loss kept rising. The configurations `thesis_*` repeat this;
+this module shows their runs side by side:
 
-- tells apart: how often the discriminator was right, at the beginning and at the end of the training;
-- loss: of the generator, likewise, or the VAE's;
-- notes: in a drawn loop, if all are played that are likelier than not; in brackets, in a held-out one;
-- like: how like held-out loops drawn ones are (`train.measures.likeness`); in brackets, the corpus itself. From here on
-  they are played as the daemon plays them, the likeliest notes, as many as a held-out loop has;
-- in key, apart: means of drawn loops; in brackets of the held-out ones. Near 0, `apart` tells that all are one.
+- accuracy: of the discriminator, at the beginning and at the end of the training;
+- loss: of the generator, likewise, or of the VAE;
+- notes: per generated loop, if all notes more likely than not are played; in brackets, per held-out loop;
+- likeness: of generated to held-out loops (`train.measures.likeness`); in brackets, of the corpus itself. From here on,
+  loops are played as the daemon plays them: the likeliest notes, as many as in a held-out loop;
+- in key, apart: means of generated loops; in brackets, of held-out ones. `apart` near 0 means that all are the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENDS = 0.1
 
 
 def history(run: Path, name: str) -> list[float]:
-    """A figure as it was logged in the course of a run; nothing if it was not.
+    """Values of a metric over the course of a run; empty if it was not logged.
 
     Raises:
         UserError: the run has no log.
@@ -50,17 +50,17 @@ def history(run: Path, name: str) -> list[float]:
 
 
 def ends(values: Sequence[float]) -> tuple[float, float]:
-    """The means over the first and over the last tenth."""
+    """Means over the first and the last `ENDS` of the values."""
     some = max(round(len(values) * ENDS), 1)
     return float(np.mean(values[:some])), float(np.mean(values[-some:]))
 
 
 def figures(run: Path, data: Path) -> dict[str, Any]:
-    """What a run came to.
+    """Results of a run.
 
     Args:
         run: of a GAN or a VAE.
-        data: what it was trained on.
+        data: training dataset.
 
     Raises:
         UserError: there is no such run.
@@ -68,14 +68,14 @@ def figures(run: Path, data: Path) -> dict[str, Any]:
     training = fit.load(run / trainer.LAST)
     net = training.average
     if not isinstance(net, Dcgan | Vae):
-        raise UserError(f"{run} is a run of {training.config.model}, which draws no loops; name one of dcgan or a VAE")
+        raise UserError(f"{run} is a run of {training.config.model}, which draws no loops; give one of dcgan or a VAE")
     rng = np.random.default_rng(0)
     held_out, corpus = (_some(mix.source(data, split, training.config), rng) for split in ("valid", "train"))
     with torch.no_grad():
         planes = net.planes(torch.from_numpy(rng.standard_normal((DRAWN, net.latents), np.float32)))
     counts = [len(loop) for loop in held_out]
     made, real = measures(loops_of(planes, counts)), measures(held_out)
-    alike = measures(loops_of(planes, [round(np.mean(counts))] * DRAWN))  # one number, or that alone sets them apart
+    alike = measures(loops_of(planes, [round(np.mean(counts))] * DRAWN))  # with equal counts, which play no part
     gan = isinstance(net, Dcgan)
     right = [history(run, f"train/accuracy_{of}") for of in ("real", "drawn")] if gan else []
     return {
@@ -92,11 +92,11 @@ def figures(run: Path, data: Path) -> dict[str, Any]:
 
 
 def pictures(runs: Sequence[Path], data: Path, folder: Path) -> None:
-    """Writes `losses.png`, what was logged of each run, and `drawn.png`, loops that each draws, as rtgen plays them.
+    """Writes `losses.png`, with curves of each run, and `drawn.png`, with generated loops as rtgen plays them.
 
     Args:
         runs: of GANs or VAEs.
-        data: what they were trained on.
+        data: training dataset.
         folder: for the pictures.
     """
     panels: dict[str, plots.Series] = {}
@@ -124,12 +124,12 @@ def _some(source: Source, rng: Generator) -> list[Loop]:
 
 
 def main(
-    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="runs/thesis_* by default.")] = None,
-    data: Annotated[Path, typer.Option(help="What prepare wrote.")] = Path("data/loops"),
-    out: Annotated[Path | None, typer.Option(help="Folder for pictures of losses and of drawn loops.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN...", help="Runs; default: runs/thesis_*.")] = None,
+    data: Annotated[Path, typer.Option(help="Dataset written by prepare.")] = Path("data/loops"),
+    out: Annotated[Path | None, typer.Option(help="Folder for pictures of losses and generated loops.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Show runs that draw loops side by side."""
+    """Compare runs of generative networks side by side."""
     runs = runs or sorted(path for path in Path("runs").glob("thesis_*") if path.is_dir())
     if out:
         pictures(runs, data, out)
@@ -137,7 +137,7 @@ def main(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("run", "steps", "minutes", "tells apart", "loss", "notes", "like", "in key", "apart")
+    table = Table("run", "steps", "minutes", "accuracy", "loss", "notes", "likeness", "in key", "apart")
     for one in found:
         told, lost = one["tells_apart"], one["loss"]
         table.add_row(
@@ -157,9 +157,9 @@ def main(
 
 _COLUMNS = 4
 _LINES = {
-    "train/accuracy_real": "real ones known",
-    "train/accuracy_drawn": "drawn ones known",
-    "train/loss_generator": "generator's loss",
+    "train/accuracy_real": "accuracy on real loops",
+    "train/accuracy_drawn": "accuracy on generated loops",
+    "train/loss_generator": "generator loss",
     "train/loss": "loss",
 }
 _DIGITS = {"notes": 1, "like": 2, "in_key": 2, "apart": 2}

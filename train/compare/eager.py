@@ -1,8 +1,8 @@
-"""The weights of an export in torch once more, to time onnxruntime against torch as it comes: `rtgen bench`.
+"""Times exported models in onnxruntime and in eager torch, for `rtgen bench`.
 
     python -m train.compare.eager --count 200 MODEL.onnx ...
 
-prints what `rtgen.bench.hot` does, with a further sample of torch for every model that could be built again.
+prints the output of `rtgen.bench.hot`, with an additional sample in torch for every model that can be rebuilt.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from train.weights import rebuild
 
 
 class Eager(Watched):
-    """A model whose network runs in torch, one thread.
+    """A model whose network runs in torch on one thread.
 
     Raises:
-        UserError: it cannot be built, or answers differently.
+        UserError: it cannot be rebuilt, or its outputs differ.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class Eager(Watched):
             raise UserError(f"{path} differs from the torch model of its weights by {worst:.1e}")
 
     def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """As `Model.run`, in torch."""
+        """Like `Model.run`, in torch."""
         del only
         batch = len(next(iter(inputs.values())))
         defaults = {c.name: np.tile(np.asarray(c.default, np.float32), (batch, 1)) for c in self.card.conditions}
@@ -61,7 +61,7 @@ class Eager(Watched):
 
     @staticmethod
     def _halves(net: Autoencoder, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Only what is asked for, as onnxruntime has it."""
+        """Computes only the halves whose inputs are given, as onnxruntime does."""
         found: dict[str, torch.Tensor] = {}
         if "roll" in inputs:
             found["mean"] = net.mean(inputs["roll"])
@@ -73,7 +73,7 @@ class Eager(Watched):
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures the models and prints the samples as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=100)

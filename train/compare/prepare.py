@@ -1,15 +1,15 @@
-"""How fast files become loops, beside pipelines on pretty_midi: `python -m train.compare.prepare SRC...`.
+"""Compares the speed of cutting files into loops with pretty_midi pipelines: `python -m train.compare.prepare SRC...`.
 
-All of them parse each file, take every track apart and all together, and cut them into loops of two bars at the
-downbeats. The pipelines are what one would write with pretty_midi (Raffel and Ellis, 2014):
+All of them parse each file and cut every track, and all tracks together, into two-bar loops at the downbeats. The
+pipelines are what one would write with pretty_midi (Raffel and Ellis, 2014):
 
-- arrays: the notes of each loop as an array, cut with numpy, and no more;
-- rolls: as the first of the seed systems has it, a piano roll of 12 steps a beat, cut;
-- loops: the same loops that rtgen makes, note by note: ticks, a pitch ended where it starts again, loops that are worth
+- arrays: only the notes of each loop as an array, cut with numpy;
+- rolls: a piano roll of 12 steps per beat, cut, as in `conv_dae` as described;
+- loops: the same loops that rtgen makes, note by note: ticks, notes ended at the next onset of their pitch, loops worth
   learning, and the class of each up to transposition.
 
-rtgen's rate is with all that, the warping to true beats, and the table. Those are rates a second of one core's time, so
-that what else the machine does is not in them. The rate on all cores is by the clock, from finding the files to the
+rtgen's rate includes all of that, warping to true beats, and the table. Rates are per second of CPU time on one core,
+so that other load does not affect them. The rate on all cores is in wall-clock time, from finding the files to the
 dataset on disk.
 """
 
@@ -39,13 +39,13 @@ from train.prepare.sources.piece import BAR
 
 BARS = 2
 STEPS = 12
-"""A beat."""
+"""Steps per beat."""
 CHUNK = 128
-"""Files."""
+"""Files per chunk."""
 
 
 def arrays(_song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
-    """The notes of each loop, their times in ticks."""
+    """Yields the notes of each loop as an array, with times in ticks."""
     fields = np.array([(n.start, n.pitch, n.end, n.velocity) for n in notes])
     for start, end in zip(downbeats[::BARS], downbeats[BARS::BARS], strict=False):
         inside = fields[(fields[:, 0] >= start) & (fields[:, 0] < end)]
@@ -55,7 +55,7 @@ def arrays(_song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
 
 
 def rolls(song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
-    """The piano roll of each loop."""
+    """Yields the piano roll of each loop."""
     import pretty_midi
 
     instrument = pretty_midi.Instrument(0)
@@ -70,7 +70,7 @@ def rolls(song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
 
 
 def loops(_song: Any, notes: Sequence[Any], downbeats: Any) -> Iterator[Any]:
-    """Each loop and its class."""
+    """Yields each loop and its class."""
     length = BARS * BAR
     for start, end in zip(downbeats[::BARS], downbeats[BARS::BARS], strict=False):
         scale = length / (end - start)
@@ -93,27 +93,27 @@ Pipeline = Callable[[Any, Sequence[Any], Any], Iterator[Any]]
 
 
 def theirs(sources: Sequence[Source], pipeline: Pipeline) -> int:
-    """Runs a pipeline; the number of its loops."""
+    """Runs a pipeline and returns the number of loops."""
     import pretty_midi
 
     found = 0
     for source in sources:
         try:
             song = pretty_midi.PrettyMIDI(io.BytesIO(source.bytes() or b""))
-        except Exception:  # what it makes of damaged files
+        except Exception:  # pretty_midi raises anything on damaged files
             continue
         voices = [i.notes for i in song.instruments if not i.is_drum]
         if len(voices) > 1:
             voices.append([n for notes in voices for n in notes])
         downbeats = song.get_downbeats()
-        # The last bar ends, too.
+        # Add the end of the last bar.
         downbeats = np.append(downbeats, downbeats[-1:] + np.diff(downbeats)[-1:])
         found += sum(len(list(pipeline(song, notes, downbeats))) for notes in voices if notes)
     return found
 
 
 def ours(sources: Sequence[Source]) -> int:
-    """The same in this process, as tables; the number of loops."""
+    """Runs rtgen in this process, into tables, and returns the number of loops."""
     chunks = (sources[i : i + CHUNK] for i in range(0, len(sources), CHUNK))
     return sum(len(prepare.rows(chunk, Cutting())[0]) for chunk in chunks)
 
@@ -123,16 +123,16 @@ def rate(
     sources: Sequence[Source],
     clock: Callable[[], float] = time.process_time,
 ) -> float:
-    """Files a second."""
+    """Files per second of `clock`."""
     begun = clock()
     work(sources)
     return len(sources) / (clock() - begun)
 
 
 def compare(sources: Sequence[Source], sample: int) -> dict[str, float]:
-    """Files a second of each pipeline on an even sample, and of rtgen on all files.
+    """Files per second of each pipeline on an evenly spaced sample, and of rtgen on all files.
 
-    rtgen is measured before and after the others, and the lesser rate taken.
+    rtgen is measured before and after the others; the lower rate counts.
     """
     some = sources[:: max(1, len(sources) // sample)][:sample]
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
@@ -147,12 +147,12 @@ def compare(sources: Sequence[Source], sample: int) -> dict[str, float]:
 
 
 def main(
-    names: Annotated[list[str], typer.Argument(metavar="SRC...", help="As for rtgen-train prepare; each is a row.")],
-    sample: Annotated[int, typer.Option(help="Files of each that pretty_midi reads.")] = 100,
+    names: Annotated[list[str], typer.Argument(metavar="SRC...", help="As in rtgen-train prepare; one row each.")],
+    sample: Annotated[int, typer.Option(help="Files per SRC for pretty_midi to read.")] = 100,
 ) -> None:
-    """Measure how fast files become loops, beside pretty_midi."""
+    """Compare the speed of cutting files into loops with pretty_midi."""
     heads = ("arrays", "rolls", "loops", "rtgen", "all cores", "to arrays", "to rolls", "to loops")
-    table = Table("source", "files", *heads, title="files a second; how many times those of each pipeline")
+    table = Table("source", "files", *heads, title="files per second; speed-up over each pipeline")
     for name in names:
         sources = [s for s in find([name]) if s.suffix != ".als"]
         try:

@@ -1,11 +1,11 @@
-"""What a second worker of a cluster is worth: `python -m train.compare.workers SRC...`.
+"""Measures the speed-up by a second worker, locally and on Ray: `python -m train.compare.workers SRC...`.
 
-One worker and two take turns, forth and back, so that what else the machine does is in both alike. Rates are by the
-clock once every worker is at work; a start of ray, and the imports of its workers, are told apart from them. Beside
-them stands the time of a core that a file takes, which others on the machine hardly change.
+One and two workers alternate (1, 2, 2, 1), so that other load on the machine affects both equally. Rates are in
+wall-clock time once every worker is busy; the start of Ray and the imports of its workers are reported separately. CPU
+time per file is reported too, as other load hardly changes it.
 
-Where there are fewer cores than workers, `--asleep` tells what the engine can do: a chunk then takes as long as it says
-and no core at all.
+With fewer cores than workers, `--asleep` measures the engine itself: each chunk then sleeps for that time and needs no
+core.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from train.prepare.cut import Cutting
 from train.prepare.sources.find import Source, find
 
 Done = tuple[Any, float, float, int]
-"""Of a chunk: the result, the seconds of a core that it took, when it was done, and by which process."""
+"""Of a chunk: result, CPU seconds, time of completion, and process id."""
 
 
 def timed(work: Any, asleep: float, job: Any) -> Done:
-    """Does the work with a stop-watch; rests instead of it if `asleep`."""
+    """Does the work and times it; sleeps instead if `asleep`."""
     begun, result = time.process_time(), None
     if asleep:
         time.sleep(asleep)
@@ -46,12 +46,12 @@ def timed(work: Any, asleep: float, job: Any) -> Done:
 
 
 class Watched:
-    """An engine for `train.prepare.prepare` with a stop-watch.
+    """An engine for `train.prepare.prepare` that is timed.
 
     Args:
         engine: `train.prepare.pool.run` or `train.cluster.engine.run`.
-        workers: how many.
-        asleep: seconds of rest for each job in place of work; 0 for work.
+        workers: number of workers.
+        asleep: seconds that each job sleeps instead of working; 0 works.
     """
 
     def __init__(self, engine: Any, workers: int, asleep: float) -> None:
@@ -59,13 +59,13 @@ class Watched:
         self.figures: dict[str, float] = {}
 
     def __call__(self, work: Any, jobs: Sequence[prepare.Chunk]) -> Iterator[tuple[prepare.Chunk, Any]]:
-        """As the engine."""
+        """Runs the engine and stores its figures."""
         begun, found = time.time(), list[tuple[int, Done]]()
         for job, done in self._engine(partial(timed, work, self._asleep), jobs, workers=self._workers):
             found.append((len(job.sources), done))
             yield job, done[0]
         firsts = {who: end for _, (_, _, end, who) in sorted(found, key=lambda f: -f[1][2])}
-        start = max(firsts.values())  # every worker has imported what it needs
+        start = max(firsts.values())  # all workers have finished their imports
         rest = [(files, core_s, end) for files, (_, core_s, end, _) in found if end > start]
         files = sum(files for files, _, _ in rest)
         self.figures = {
@@ -76,7 +76,7 @@ class Watched:
 
 
 def prepared(sources: Sequence[Source], engine: Any, workers: int, asleep: float) -> dict[str, float]:
-    """Files a second, milliseconds of a core for each, seconds to begin and in all."""
+    """Files per second, CPU milliseconds per file, and seconds to start and in total."""
     watched = Watched(engine, workers, asleep)
     with tempfile.TemporaryDirectory() as folder:
         if asleep:
@@ -88,7 +88,7 @@ def prepared(sources: Sequence[Source], engine: Any, workers: int, asleep: float
 
 
 def trained(name: str, data: str, seconds: float, on_cluster: bool, workers: int) -> dict[str, float]:
-    """Loops a second, and seconds until the first of them."""
+    """Loops and steps per second, and seconds until the first steps."""
     settings, states, begun = config.read(name), list[tuple[float, trainer.State]](), time.perf_counter()
     train = partial(cluster_fit.fit, threads=1) if on_cluster else fit.fit
     with tempfile.TemporaryDirectory() as folder:
@@ -107,15 +107,15 @@ def trained(name: str, data: str, seconds: float, on_cluster: bool, workers: int
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[SRC...]", help="To prepare.")] = None,
-    times: Annotated[int, typer.Option(help="Repetitions.")] = 2,
-    turns: Annotated[str, typer.Option(help="Workers, one after the other.")] = "1,2,2,1",
-    asleep: Annotated[float, typer.Option(help="Seconds that a chunk rests, in place of work.")] = 0.0,
-    learn: Annotated[str | None, typer.Option(help="A configuration to train instead.")] = None,
-    data: Annotated[str, typer.Option(help="With what prepare wrote.")] = "data/loops",
-    seconds: Annotated[float, typer.Option(help="How long.")] = 20.0,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SRC...]", help="Music to prepare.")] = None,
+    times: Annotated[int, typer.Option(help="Number of repetitions.")] = 2,
+    turns: Annotated[str, typer.Option(help="Numbers of workers, in this order.")] = "1,2,2,1",
+    asleep: Annotated[float, typer.Option(help="Seconds that a chunk sleeps instead of working.")] = 0.0,
+    learn: Annotated[str | None, typer.Option(help="Configuration to train instead.")] = None,
+    data: Annotated[str, typer.Option(help="Training dataset.")] = "data/loops",
+    seconds: Annotated[float, typer.Option(help="Training time.")] = 20.0,
 ) -> None:
-    """Measure one worker and several."""
+    """Measure the speed of one worker and of several."""
     import torch
 
     torch.set_num_threads(1)
@@ -130,11 +130,11 @@ def main(
     for _ in range(times):
         for workers in map(int, turns.split(",")):
             for engine in "local", "ray":
-                if not (learn and engine == "local" and workers > 1):  # that would start this program again
+                if not (learn and engine == "local" and workers > 1):  # Lightning would start this program again
                     found.setdefault((engine, workers), []).append(measured(engine == "ray", workers))
                     print(json.dumps({"engine": engine, "workers": workers} | found[engine, workers][-1]), flush=True)
     unit = "loops" if learn else "files"
-    table = Table("engine", "workers", f"{unit} a second", "times one", "efficiency", title=f"{len(sources) or learn}")
+    table = Table("engine", "workers", f"{unit} per second", "speed-up", "efficiency", title=f"{len(sources) or learn}")
     for (engine, workers), rates in sorted(found.items()):
         rate, one = (median(r["a second"] for r in rs) for rs in (rates, found[engine, 1]))
         table.add_row(engine, str(workers), f"{rate:,.1f}", f"{rate / one:.2f}", f"{rate / one / workers:.0%}")

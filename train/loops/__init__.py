@@ -1,1 +1,1 @@
-"""Loops in memory: read, augmented, damaged, and made into arrays."""
+"""Loops in memory: loading, augmentation, damage, and conversion to arrays."""

@@ -1,4 +1,4 @@
-"""`rtgen.music.attributes` for many loops at once."""
+"""Musical attributes of many loops at once: `rtgen.music.attributes`, vectorised."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from train.loops.sample import DURATION, LOOP, ONSET, PITCH, VELOCITY
 
 
 def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
-    """What loops are like, shape (count, 6), in the order of `NAMES`; of silence all are 0.
+    """Attributes of loops, shape (count, 6), in the order of `NAMES`; all 0 for silence.
 
     Args:
-        notes: flat.
-        count: loops.
-        length: ticks of each.
+        notes: flat notes.
+        count: number of loops.
+        length: ticks per loop.
     """
     columns = -(-length // PPQN) * PER_BEAT
     loop = notes[:, LOOP]
@@ -25,7 +25,7 @@ def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
     struck[loop, np.rint(notes[:, ONSET] / TICKS_PER_SIXTEENTH).astype(int) % columns] = True
     beats = struck.reshape(count, -1, PER_BEAT)
     off = beats[:, :, 1:].sum(axis=2)
-    # After the last beat comes the first.
+    # A loop wraps round: its first beat follows its last.
     left_out = ~np.roll(beats[:, :, 0], -1, axis=1)
     far = (0.5 * off * (1 + left_out)).sum(axis=1)
     number = np.bincount(loop, minlength=count)
@@ -51,6 +51,6 @@ def measured(notes: Notes, count: int, length: int) -> NDArray[np.float32]:
 
 
 def standard(attributes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Attributes, shape (..., 6), in standard deviations from their mean in music; within 4."""
+    """Standardises attributes, shape (..., 6), by their mean and deviation in music, and clips them to -4 to 4."""
     found: NDArray[np.float32] = np.clip((attributes - np.array(MEAN, np.float32)) / np.array(SD, np.float32), -4, 4)
     return found

@@ -1,4 +1,4 @@
-"""Loops are varied before anything is made of them, so that there is more to learn from than was recorded."""
+"""Data augmentation of loops: time, pitch and velocity."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from train.loops.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, Sam
 from train.prepare.sources.piece import EARLY
 
 PLAIN_TEMPO = 120.0
-"""BPM at which a second is two beats long."""
+"""BPM that `in_seconds` brings all loops to; a second is two beats long."""
 _LIMITS = {"double_below": 100.0, "dynamics": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How loops are varied; with the defaults they stay as they are.
+    """Settings of the augmentation; the defaults change nothing.
 
-    What befalls only what a denoiser hears (`train.loops.corrupt`) is a setting of its architecture.
+    Damage to a denoiser's input alone (`train.loops.corrupt`) is a setting of its architecture.
 
     Args:
-        ignore_tempo: a beat is as long at every tempo. Otherwise times are as in seconds: a slow loop is drawn out, and
-            what then lies behind the end is left out.
-        repeat: the padding of a partly filled loop becomes its own repetition.
-        double_below: notes a beat; loops with fewer are played twice, at double speed. 0: none is.
-        shift: begin a quarter, a half or three quarters of the loop later, wrapping round; where a bar has no half of
-            whole beats, as in 3/4, whole bars later.
-        quantise: to 12 a beat.
+        ignore_tempo: a beat has the same length at every tempo. Otherwise times are in seconds: slow loops are
+            stretched, and cut off at the loop's end.
+        repeat: fill the padding of a partly filled loop by repetition.
+        double_below: notes per beat; sparser loops are repeated at double speed. 0 disables this.
+        shift: rotate by 0 to 3 quarters of the loop; by whole bars if half a bar is not a whole number of beats, as in
+            3/4.
+        quantise: to 12 steps per beat.
         transpose: by -5 to +6 semitones.
-        velocity: .7 to 1.2 times as loud.
-        dynamics: 0-1, how strongly beats are accented, loud and soft drawn apart or together, and hits made uneven.
+        velocity: scale by 0.7 to 1.2.
+        dynamics: 0-1, strength of random accents on beats, of changes of contrast, and of uneven velocities.
 
     Raises:
-        ValueError: a value is of the wrong kind or out of range.
+        ValueError: a value has the wrong type or is out of range.
     """
 
     ignore_tempo: bool = True
@@ -57,7 +57,7 @@ class Augmentation:
                 raise ValueError(f"{f.name} is {value!r}, not a number from 0 to {limit:g}")
 
     def apply(self, sample: Sample, rng: Generator) -> Sample:
-        """`sample`, varied."""
+        """Returns `sample` with the enabled augmentations applied."""
         if not self.ignore_tempo:
             sample = in_seconds(sample)
         if self.repeat:
@@ -81,13 +81,13 @@ class Augmentation:
 
 
 def in_seconds(sample: Sample) -> Sample:
-    """Times as at 120 BPM: a loop of 60 BPM takes twice as long and is ended in its middle, one of 240 fills half."""
+    """Plays all loops as if at 120 BPM: one of 60 BPM is stretched and cut off in its middle, one of 240 fills half."""
     factor = PLAIN_TEMPO / sample.tempos.astype(float)
     notes, length = sample.notes, sample.length
     each = factor[notes[:, LOOP]]
     onset = np.maximum(np.rint(notes[:, ONSET] * each), -EARLY).astype(np.int32)
     end = np.rint((notes[:, ONSET] + notes[:, DURATION]) * each).astype(np.int32)
-    # As where loops are cut: what comes just before the end belongs to the downbeat after it.
+    # As when loops are cut, a note just before the end belongs to the next downbeat.
     kept = (onset < length - EARLY) | (each <= 1)
     onset = np.minimum(onset, length - 1)
     duration = np.maximum(np.minimum(end, length) - onset, 1)
@@ -97,7 +97,7 @@ def in_seconds(sample: Sample) -> Sample:
 
 
 def repeat(sample: Sample) -> Sample:
-    """Loops with padding played again from the next bar on, or from the next beat if there is no other bar."""
+    """Fills padding by repeating the loop from its next bar on, or from its next beat if there is no other bar."""
     length, notes = sample.length, sample.notes
     unit = np.where(sample.filled <= length - sample.bar, sample.bar, PPQN)
     period = -(-np.maximum(sample.filled, 1) // unit) * unit
@@ -112,7 +112,7 @@ def repeat(sample: Sample) -> Sample:
 
 
 def double(sample: Sample, below: float) -> Sample:
-    """Loops with fewer than `below` notes a beat, played twice at double speed; those with padding stay."""
+    """Repeats loops with fewer than `below` notes per beat at double speed; loops with padding stay unchanged."""
     notes, half = sample.notes, sample.length // 2
     density = np.bincount(notes[:, LOOP], minlength=sample.count) * PPQN / sample.length
     sparse = ((density < below) & sample.whole)[notes[:, LOOP]]
@@ -125,14 +125,14 @@ def double(sample: Sample, below: float) -> Sample:
 
 
 def rotate(sample: Sample, quarters: NDArray[np.int64]) -> Sample:
-    """Loops begun later by quarters of the loop, wrapping round; those with padding stay.
+    """Rotates loops by quarters of their length; loops with padding stay unchanged.
 
-    A quarter that is no multiple of half a bar, or of a bar that has no half of whole beats, is less by what is over: a
-    downbeat stays on a strong beat. What sounds over the end goes on at the beginning, where it is struck again.
+    The shift is rounded down to half bars, or to whole bars if half a bar is not a whole number of beats, so that
+    downbeats stay on strong beats. A note that crosses the end is split and struck again at the beginning.
 
     Args:
         sample: the loops.
-        quarters: of each, shape (count).
+        quarters: shift of each loop in quarters of its length, shape (count).
     """
     length, notes = sample.length, sample.notes
     unit = sample.bar // 2 if sample.bar % (2 * PPQN) == 0 else sample.bar
@@ -140,13 +140,13 @@ def rotate(sample: Sample, quarters: NDArray[np.int64]) -> Sample:
     onset = (notes[:, ONSET] + shift + EARLY) % length - EARLY
     over = onset + notes[:, DURATION] - length
     turned = changed(notes, {ONSET: onset, DURATION: np.minimum(notes[:, DURATION], length - onset)})
-    # Less than half a step is no more than a late finger.
+    # A remainder of up to half a step is only a late release.
     tails = changed(notes, {ONSET: np.zeros_like(onset), DURATION: over})[over > GRID.step // 2]
     return sample.with_notes(np.concatenate([turned, tails]))
 
 
 def quantise(sample: Sample) -> Sample:
-    """Onsets and ends on the nearest of 12 steps a beat, as a roll shows them; a note has at least one step."""
+    """Quantises onsets and ends to 12 steps per beat, as in a piano roll; notes last at least one step."""
     notes, step = sample.notes, GRID.step
     onset = np.clip(np.rint(notes[:, ONSET] / step) * step, 0, sample.length - step)
     end = np.clip(np.rint((notes[:, ONSET] + notes[:, DURATION]) / step) * step, onset + step, sample.length)
@@ -157,7 +157,7 @@ def quantise(sample: Sample) -> Sample:
 
 
 def transpose(sample: Sample, rng: Generator) -> Sample:
-    """Each loop moved by -5 to +6 semitones; left where it is if a note would leave the grid."""
+    """Transposes each loop by -5 to +6 semitones, or not at all if a note would leave the grid."""
     notes, count = sample.notes, sample.count
     low, high = np.full(count, 127), np.zeros(count, int)
     np.minimum.at(low, notes[:, LOOP], notes[:, PITCH])
@@ -171,13 +171,13 @@ def transpose(sample: Sample, rng: Generator) -> Sample:
 
 
 def scale_velocity(sample: Sample, rng: Generator) -> Sample:
-    """Each loop between .7 and 1.2 times as loud."""
+    """Scales the velocities of each loop by 0.7 to 1.2."""
     factor = rng.uniform(0.7, 1.2, sample.count)[sample.notes[:, LOOP]]
     return _with_velocity(sample, sample.notes[:, VELOCITY] * factor)
 
 
 def shape_dynamics(sample: Sample, most: float, rng: Generator) -> Sample:
-    """Beats accented, contrast raised or lowered and hits made uneven, by loop, each by a draw up to `most` (0-1)."""
+    """Accents beats, changes the contrast and makes velocities uneven, per loop, each at random up to `most` (0-1)."""
     contrast = 2 ** rng.uniform(-most, most, sample.count)
     accents, unevenness = rng.uniform(0, most, (2, sample.count))
     sample = accent(scale_contrast(sample, contrast), accents)
@@ -185,14 +185,14 @@ def shape_dynamics(sample: Sample, most: float, rng: Generator) -> Sample:
 
 
 def accent(sample: Sample, amount: NDArray[np.float64]) -> Sample:
-    """Notes on a downbeat louder by `amount` (shape (count)), on another beat by half of it, all others softer."""
+    """Raises velocities on downbeats by `amount` (shape (count)) and on other beats by half of it; lowers others."""
     step = np.rint(sample.notes[:, ONSET] / GRID.step).astype(int) * GRID.step
     weight = np.where(step % sample.bar == 0, 1.0, np.where(step % PPQN == 0, 0.5, -0.25))
     return _with_velocity(sample, sample.notes[:, VELOCITY] * (1 + weight * amount[sample.notes[:, LOOP]]))
 
 
 def scale_contrast(sample: Sample, factor: NDArray[np.float64]) -> Sample:
-    """Velocities `factor` (shape (count)) times as far from the mean of their loop."""
+    """Scales the distance of velocities from the mean of their loop by `factor` (shape (count))."""
     loop, velocity = sample.notes[:, LOOP], sample.notes[:, VELOCITY]
     notes = np.maximum(np.bincount(loop, minlength=sample.count), 1)
     mean = (np.bincount(loop, velocity, sample.count) / notes)[loop]
@@ -200,7 +200,7 @@ def scale_contrast(sample: Sample, factor: NDArray[np.float64]) -> Sample:
 
 
 def jitter_velocity(sample: Sample, spread: NDArray[np.float64], rng: Generator) -> Sample:
-    """Velocities off by a normal deviate times `spread` (shape (count))."""
+    """Adds normal noise with the standard deviation `spread` (shape (count)) to velocities."""
     off = rng.normal(0, 1, len(sample.notes)) * spread[sample.notes[:, LOOP]]
     return _with_velocity(sample, sample.notes[:, VELOCITY] + off)
 

@@ -1,4 +1,4 @@
-"""Notes become the arrays that a network reads: what `rtgen.music.roll.encode` makes of a loop, for many at a time."""
+"""Converts notes to a network's input arrays: `rtgen.music.roll.encode`, vectorised, with masks and denoising tasks."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from train.prepare.sources.piece import BAR
 
 Floats = NDArray[np.float32]
 FEWEST, MULTIPLE = 48, 24
-"""Steps that a denoiser is shown: not fewer, and a multiple that can be folded by three and halved three times."""
+"""Steps of a denoiser's input: the minimum, and a factor that allows folding by three and halving three times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A task: what is heard, and what was meant.
+    """A denoising task: input and target.
 
     Args:
-        roll: what is heard, hidden cells 0, shape (loops, 4, pitches, steps).
-        mask: 1 where hidden, shape (loops, pitches, steps).
+        roll: input, 0 in masked cells, shape (loops, 4, pitches, steps).
+        mask: 1 where masked, shape (loops, pitches, steps).
         phase: `bar_phase`, shape (loops, 4, steps).
         damage: 0-1 or `UNKNOWN`, shape (loops, 1).
-        target: what was meant, shape of `roll`.
-        wish: what is known of the attributes of what was meant, shape (loops, 12); see `wishes`.
+        target: the original, shape of `roll`.
+        wish: known attributes of the target, shape (loops, 12); see `wishes`.
     """
 
     roll: Floats
@@ -46,9 +46,9 @@ class Batch:
 
 
 def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Floats:
-    """The rolls of `count` loops, shape (count, 4, pitches, steps): onset, hold, velocity, micro."""
+    """Renders `count` loops as piano rolls, shape (count, 4, pitches, steps): onset, hold, velocity, micro."""
     steps = grid.steps(length)
-    # As in Loop.monophonic_by_pitch: of notes on one tick the loudest stays, a note ends where its pitch starts again.
+    # As in Loop.monophonic_by_pitch: the loudest note on a tick stays, and a note ends at the next onset of its pitch.
     order = np.lexsort((-notes[:, DURATION], -notes[:, VELOCITY], notes[:, ONSET], notes[:, PITCH], notes[:, LOOP]))
     notes = notes[order]
     notes = notes[(notes[:, PITCH] >= grid.pitch_low) & (notes[:, PITCH] <= grid.pitch_high)]
@@ -67,7 +67,7 @@ def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Float
     np.add.at(change, (loop, row, column), 1)
     np.add.at(change, (loop, row, last), -1)
     roll[:, 1] = np.cumsum(change, axis=2, dtype=np.int16)[:, :, :steps] > 0
-    # Of two notes in one cell the louder wins, so it is written last; of equals the earlier.
+    # Of two notes in one cell, the louder is written last and wins; of equals, the earlier.
     quiet_first = np.lexsort((-notes[:, ONSET], notes[:, VELOCITY]))
     cells = (loop[quiet_first], row[quiet_first], column[quiet_first])
     roll[:, 0][cells] = 1
@@ -77,22 +77,22 @@ def rasterise(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Float
 
 
 def in_slots(sample: Sample) -> Floats:
-    """The rolls of loops of any metre as networks see them that know one length, shape (count, 4, pitches, 96)."""
+    """Piano rolls of loops in any metre, laid out for networks of one fixed length, shape (count, 4, pitches, 96)."""
     return laid(rasterise(sample.notes, sample.count, sample.length), slotted(sample))
 
 
 def slotted(sample: Sample, grid: Grid = GRID) -> Columns:
-    """Which step of the loops of a sample stands in each column of a roll of two bars of four beats."""
+    """Step of the sample's loops in each column of a roll of two bars of four beats."""
     return slots(grid.steps(sample.length), grid.steps(sample.bar), grid.steps(LENGTH), grid)
 
 
 def draw_masks(
     notes: Notes, count: int, steps: int, rng: Generator, grid: Grid = GRID, *, hidden: float = 0.4
 ) -> Floats:
-    """What to hide from each loop, shape (count, pitches, steps).
+    """Draws masks for in-filling, shape (count, pitches, steps).
 
-    Of a share `hidden` of the loops a span of time, a band of pitches, some notes with their surroundings, or
-    everything; of the others nothing.
+    In a share `hidden` of the loops, masks a span of time, a band of pitches, some notes with their surroundings, or
+    everything; in the others nothing.
     """
     mask = np.zeros((count, grid.pitches, steps), np.float32)
     shares = [1 - hidden, 0.325 * hidden, 0.25 * hidden, 0.375 * hidden, 0.05 * hidden]
@@ -110,7 +110,7 @@ def draw_masks(
             mask[i, max(low, 0) : low + int(rng.integers(3, 25))] = 1
         else:
             for note in own[rng.random(len(own)) < rng.uniform(0.05, 0.7)]:
-                # Wider than the note, so that the mask does not tell what it hides.
+                # Wider than the note, so that the mask does not reveal what it hides.
                 row, column = note[PITCH] - grid.pitch_low, note[ONSET] // grid.step
                 low, first = row - rng.integers(0, 6), column - rng.integers(0, 6)
                 end = column + note[DURATION] // grid.step + rng.integers(1, 6)
@@ -119,19 +119,19 @@ def draw_masks(
 
 
 def hide(roll: Floats, mask: Floats) -> Floats:
-    """`roll` with 0 in every plane where `mask` is 1."""
+    """Sets all planes of `roll` to 0 where `mask` is 1."""
     return roll * (1 - mask[:, None])
 
 
 def phases(count: int, length: int, bar: int = BAR, grid: Grid = GRID) -> Floats:
-    """The bar phase of each loop, shape (count, 4, steps)."""
+    """Bar phase of each loop, shape (count, 4, steps)."""
     return np.repeat(bar_phase(length, bar, grid)[None], count, axis=0)
 
 
 def wishes(meant: Notes, count: int, length: int, rng: Generator) -> Floats:
-    """What a denoiser is told of the attributes of what was meant: six values, then 1 for each that is known, else 0.
+    """Attributes of the target given to a denoiser: six values, then 1 for each that is known, else 0.
 
-    Of most loops it is told nothing, of the others some attributes, or all. Shape (loops, 12).
+    For 60 % of the loops none is known, for 20 % some are, for 20 % all. Shape (loops, 12).
     """
     kind = rng.random(count)
     known = np.where(kind[:, None] < 0.2, rng.random((count, len(NAMES))) < 0.4, kind[:, None] < 0.4)
@@ -142,16 +142,16 @@ def wishes(meant: Notes, count: int, length: int, rng: Generator) -> Floats:
 def repair_task(
     sample: Sample, rng: Generator, *, corrupted: bool = True, humanised: bool = True, in_key: bool = False
 ) -> Batch:
-    """What a denoiser learns from some loops: they are damaged by as much as a draw says, and partly hidden.
+    """Makes a denoising task: loops damaged by a random amount and partly masked.
 
-    A third of the loops is not damaged at all; half of the time the network is not told by how much.
+    30 % of the loops are undamaged; in half of the cases the amount of damage is `UNKNOWN` to the network.
 
     Args:
-        sample: what is meant.
-        rng: what draws.
+        sample: the targets.
+        rng: random generator.
         corrupted: whether notes are missed, moved, slipped and so on.
-        humanised: whether half of the loops are off the beat as well.
-        in_key: whether all is moved from the key that the damaged loop seems to be in to C major or A minor.
+        humanised: whether half of the loops also get timing jitter.
+        in_key: whether to transpose everything from the damaged loop's estimated key to C major or A minor.
     """
     meant, count, length = sample.notes, sample.count, sample.length
     damage = np.where(rng.random(count) < 0.3, 0, rng.random(count))
@@ -171,13 +171,13 @@ def repair_task(
 
 
 def first_bar(task: Batch, bar: int = BAR, grid: Grid = GRID) -> Batch:
-    """The task without its other bars: in a loop of one bar nothing that repeats has been played twice."""
-    # What it was told of two bars is not true of one.
+    """Reduces a task to its first bar, since in a one-bar loop no figure has been played twice."""
+    # Attributes of two bars do not hold for one.
     return shown(replace(task, wish=np.zeros_like(task.wish)), grid.steps(bar))
 
 
 def shown(task: Batch, steps: int) -> Batch:
-    """The first `steps` of a task; again and again, as in play, until every network can take them."""
+    """The first `steps` of a task, repeated as in play until the width suits every network."""
     wide = steps
     while wide < FEWEST or wide % MULTIPLE:
         wide += steps

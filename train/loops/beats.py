@@ -1,4 +1,4 @@
-"""What a drummer learns from beats: to strike a stiff one, to make one of a tapped rhythm, and to fill gaps."""
+"""Training tasks of a drummer: humanising a stiff beat, making a beat from a tapped rhythm, and in-filling."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from train.loops.dataset import Notes
 from train.loops.sample import GRID, LOOP, ONSET, PITCH, VELOCITY, Sample, changed
 
 KINDS = {"feel": 0.3, "tapped": 0.35, "gap": 0.2, "worn": 0.15}
-"""What becomes of loops, and of how many."""
+"""Kinds of tasks and their shares of the loops."""
 WORN = Rates(missed=0.15, moved=0.05, slipped=0.0, split=0.0, length=0.0, extra=0.15)
 LEFT_OUT = 0.1
-"""How often a drum is left out of a beat that is to be struck: what is programmed is seldom played on all of them."""
+"""Probability that a drum is left out of a "feel" task, since programmed beats seldom use all drums."""
 _HANDS = ((36, 37, 38, 40), (36,), (37, 38, 40), (42, 44, 46), (51, 53, 59))
 """Drums whose rhythm may be tapped alone."""
 
 
 def on_general_midi(sample: Sample) -> Sample:
-    """Loops with the drums that General MIDI has, and one note where two became the same."""
+    """Maps drum pitches to those of General MIDI; notes that become equal are merged when rasterised."""
     table = np.arange(128, dtype=np.int32)
     for pitch, meant in GENERAL_MIDI.items():
         table[pitch] = meant
@@ -34,7 +34,7 @@ def on_general_midi(sample: Sample) -> Sample:
 
 
 def stiffened(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Notes:
-    """Notes on the steps, all of a loop as loud as they are in the mean."""
+    """Quantises notes to the steps and sets all velocities of a loop to their mean."""
     loop, step = notes[:, LOOP], grid.step
     onset = np.clip(np.rint(notes[:, ONSET] / step) * step, 0, length - step).astype(np.int32)
     mean = np.bincount(loop, notes[:, VELOCITY], count) / np.maximum(np.bincount(loop, minlength=count), 1)
@@ -42,24 +42,24 @@ def stiffened(notes: Notes, count: int, length: int, grid: Grid = GRID) -> Notes
 
 
 def tapped(notes: Notes, drums: NDArray[np.bool_]) -> Notes:
-    """The rhythm of some drums as it is told: on one pitch.
+    """The rhythm of some drums as it is tapped: on one pitch.
 
     Args:
-        notes: flat.
-        drums: which pitches of each loop are heard, shape (loops, 128).
+        notes: flat notes.
+        drums: which pitches of each loop are included, shape (loops, 128).
     """
     some = notes[drums[notes[:, LOOP], notes[:, PITCH]]]
     return changed(some, {PITCH: np.full(len(some), TAP, np.int32)})
 
 
 def beat_task(sample: Sample, rng: Generator) -> Batch:
-    """What a drummer learns from some loops.
+    """Makes a drummer's training task.
 
     Args:
-        sample: what is meant.
-        rng: what draws.
+        sample: the targets.
+        rng: random generator.
     """
-    # By whole bars: a beat that begins in the middle of one is another.
+    # Rotate by whole bars: a beat that starts in the middle of a bar is a different beat.
     sample = on_general_midi(rotate(sample, 2 * rng.integers(0, 2, sample.count)))
     count, length = sample.count, sample.length
     kind = rng.choice(list(KINDS), count, p=list(KINDS.values()))
@@ -85,7 +85,7 @@ def beat_task(sample: Sample, rng: Generator) -> Batch:
 
 
 def _hands(count: int, rng: Generator) -> NDArray[np.bool_]:
-    """Which drums are heard in a tapped rhythm: half of the time all of them; shape (count, 128)."""
+    """Drums of a tapped rhythm, shape (count, 128): all of them, or in half of the cases one group."""
     heard = np.ones((count, 128), bool)
     for i in np.flatnonzero(rng.random(count) < 0.5):
         heard[i] = np.isin(np.arange(128), _HANDS[rng.integers(len(_HANDS))])

@@ -1,4 +1,4 @@
-"""Damage, as hands, cables and cameras do it: what was meant becomes what is heard."""
+"""Damages loops for denoising: missed, moved, wrong and extra notes, timing jitter, pixel noise."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from train.loops.sample import DURATION, GRID, LOOP, ONSET, PITCH, VELOCITY, cha
 from train.prepare.sources.piece import EARLY
 
 UNKNOWN = -1.0
-"""The damage condition's default: the model is to judge for itself."""
+"""Default of the damage condition: the model estimates the damage itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often each kind of damage befalls a note; extra notes come beside the played ones.
+    """Probability of each kind of damage per note; extra notes are added to the played ones.
 
-    The defaults leave an untouched loop with a note F1 of about .69 against what was meant.
+    With the defaults, damaged loops have a note F1 of about .69 against the originals.
     """
 
     missed: float = 0.08
@@ -32,17 +32,17 @@ class Rates:
     extra: float = 0.15
 
     def per_note(self) -> NDArray[np.float64]:
-        """Upper edges of the shares of the fates missed, moved, slipped, split, length; shape (5)."""
+        """Cumulative rates of missed, moved, slipped, split and length; shape (5)."""
         return np.cumsum([self.missed, self.moved, self.slipped, self.split, self.length])
 
 
 EVALUATION = Rates()
 EVALUATION_DAMAGE = 0.52
-"""Leaves POP909 with the note F1 of .69 that earlier measurements began from; .5 stands for the rates as they are."""
+"""Gives POP909 the note F1 of .69 that earlier measurements started from; .5 applies the rates unchanged."""
 
 
 def humanise(notes: Notes, count: int, damage: NDArray[np.float64], length: int, rng: Generator) -> Notes:
-    """Onsets off by a normal deviate of up to 12 ticks times `damage` (shape (count)), the ends unmoved."""
+    """Adds normal jitter of up to 12 ticks (standard deviation) times `damage` (shape (count)) to onsets, not ends."""
     spread = (rng.uniform(0, 12, count) * damage)[notes[:, LOOP]]
     onset = np.rint(notes[:, ONSET] + rng.normal(0, 1, len(notes)) * spread)
     onset = np.clip(onset, np.minimum(notes[:, ONSET], 0), length - 1).astype(np.int32)
@@ -58,15 +58,15 @@ def corrupt(
     rates: Rates = EVALUATION,
     grid: Grid = GRID,
 ) -> Notes:
-    """Damages notes: missed, moved, slipped to a neighbour pitch, split, of wrong length; and adds extra ones.
+    """Damages notes (missed, moved, slipped to a neighbouring pitch, split, of wrong length) and adds extra ones.
 
     Args:
-        notes: the music as meant.
-        damage: by loop, 0 (none; such loops come back unchanged) to 1 (twice `rates`), shape (loops).
-        length: ticks of each loop.
-        rng: what draws.
-        rates: of each kind, a note, at a damage of one half.
-        grid: pitches stay in it, and its step is the unit of moves.
+        notes: the original notes.
+        damage: per loop, 0 (unchanged) to 1 (twice `rates`), shape (loops).
+        length: ticks per loop.
+        rng: random generator.
+        rates: probabilities per note at a damage of 0.5.
+        grid: pitches stay within it, and its step is the unit of moves.
     """
     strength = 2 * damage[notes[:, LOOP]]
     fate = np.searchsorted(rates.per_note(), rng.random(len(notes)) / np.maximum(strength, 1e-9), side="right")
@@ -81,11 +81,11 @@ def corrupt(
 
 
 def _move(notes: Notes, which: NDArray[np.bool_], length: int, rng: Generator, grid: Grid) -> None:
-    """In place: onsets one to three steps early or late; the duration goes along, up to the loop's end."""
+    """Moves onsets by one to three steps, in place; durations are kept, up to the loop's end."""
     n = int(which.sum())
     steps = rng.choice([1, 2, 3], n, p=[0.5, 0.3, 0.2]) * rng.choice([-1, 1], n)
     onset = notes[which, ONSET] + steps * grid.step
-    # A note that would fall out of the loop goes the other way.
+    # A note that would leave the loop moves the other way.
     outside = (onset < -EARLY) | (onset >= length - EARLY)
     onset = np.where(outside, notes[which, ONSET] - steps * grid.step, onset)
     notes[which, ONSET] = onset
@@ -93,7 +93,7 @@ def _move(notes: Notes, which: NDArray[np.bool_], length: int, rng: Generator, g
 
 
 def _slip(notes: Notes, which: NDArray[np.bool_], rng: Generator, grid: Grid) -> None:
-    """In place: the wrong key, one or two semitones beside the right one."""
+    """Moves pitches by one or two semitones, in place, as if a neighbouring key was hit."""
     n = int(which.sum())
     interval = rng.choice([1, 2], n, p=[0.6, 0.4]) * rng.choice([-1, 1], n)
     pitch = notes[which, PITCH] + interval
@@ -102,7 +102,7 @@ def _slip(notes: Notes, which: NDArray[np.bool_], rng: Generator, grid: Grid) ->
 
 
 def _split(notes: Notes, which: NDArray[np.bool_], rng: Generator, grid: Grid) -> Notes:
-    """In place: notes of two steps or more end early; returned: what struck again in their stead."""
+    """Splits notes of two or more steps: shortens them in place and returns the repeated notes that follow."""
     which = which & (notes[:, DURATION] >= 2 * grid.step)
     second = notes[which].copy()
     first = rng.integers(1, second[:, DURATION] // grid.step) * grid.step
@@ -114,7 +114,7 @@ def _split(notes: Notes, which: NDArray[np.bool_], rng: Generator, grid: Grid) -
 
 
 def _misjudge_length(notes: Notes, which: NDArray[np.bool_], length: int, rng: Generator, grid: Grid) -> None:
-    """In place: durations .2 to .6 or 1.6 to 3 times as long, at least a step off."""
+    """Scales durations by 0.2 to 0.6 or 1.6 to 3, in place; they last at least half a step."""
     n = int(which.sum())
     factor = np.where(rng.random(n) < 0.5, rng.uniform(0.2, 0.6, n), rng.uniform(1.6, 3, n))
     duration = np.maximum(np.rint(notes[which, DURATION] * factor), grid.step // 2)
@@ -122,7 +122,7 @@ def _misjudge_length(notes: Notes, which: NDArray[np.bool_], length: int, rng: G
 
 
 def _extra(notes: Notes, rate: NDArray[np.float64], length: int, rng: Generator, grid: Grid) -> Notes:
-    """Notes nobody meant, each drawn after a note of its loop: beside it in pitch, or somewhere else in time."""
+    """Draws extra notes, each modelled on a note of its loop: next to it, or elsewhere in pitch and time."""
     extra = notes[rng.random(len(notes)) < rate].copy()
     n = len(extra)
     beside = rng.random(n) < 0.5
@@ -130,7 +130,7 @@ def _extra(notes: Notes, rate: NDArray[np.float64], length: int, rng: Generator,
     far = rng.integers(-12, 13, n)
     extra[:, PITCH] = np.clip(extra[:, PITCH] + np.where(beside, near, far), grid.pitch_low, grid.pitch_high)
     late = extra[:, ONSET] + rng.integers(-1, 2, n) * grid.step
-    # Half of the others fall on the sixteenths, where they are hardest to tell from music.
+    # Half of those elsewhere fall on sixteenths, where they are hardest to tell from music.
     unit = np.where(rng.random(n) < 0.5, PPQN // 4, grid.step)
     elsewhere = rng.integers(0, length // unit) * unit
     extra[:, ONSET] = np.clip(np.where(beside, late, elsewhere), 0, length - grid.step)
@@ -140,7 +140,7 @@ def _extra(notes: Notes, rate: NDArray[np.float64], length: int, rng: Generator,
 
 
 def noisy(pictures: NDArray[np.float32], factor: float, rng: Generator) -> NDArray[np.float32]:
-    """Pictures with values of 0-1 under snow: to every pixel a normal deviate times `factor` is added."""
+    """Adds normal noise times `factor` to every pixel of pictures with values of 0-1, and clips them."""
     noise = rng.standard_normal(pictures.shape, np.float32)
     found: NDArray[np.float32] = np.clip(pictures + np.float32(factor) * noise, 0, 1)
     return found

@@ -1,7 +1,7 @@
-"""Loops in memory as flat arrays, read from the Parquet files that `prepare` wrote, a loop a row.
+"""Loops in memory as flat arrays, loaded from the Parquet files that `prepare` wrote, one row per loop.
 
-No music leaks from training into testing: a song goes to one split as a whole, together with its transposed copies, and
-a loop that also occurs in another split (in any key) stays in the most held-out one alone.
+No music leaks from training into testing: a whole song and its transpositions go to one split, and a loop that occurs
+in several splits (in any key) is kept only in the most held-out one.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from train.loops.storage import Folder
 from train.prepare.sources.piece import BAR, EARLY
 
 FORMAT = 2
-"""Of the files; other formats are refused."""
+"""Version of the file format; other versions are refused."""
 MANIFEST = "manifest.json"
 BARS = 2
 LENGTH = BARS * BAR
-"""Ticks in a loop."""
+"""Ticks per loop."""
 SPLITS = ("test", "valid", "train")
-"""The most held-out first."""
+"""Most held-out first."""
 FIELDS = ("onset", "pitch", "duration", "velocity")
 _BY_LOOP = ("sets", "songs", "tracks", "starts", "bars", "filled", "tempos")
 _COLUMNS = ("set", "song", "track", "start", "length", "bar", "filled", "tempo", "split", "duplicate", *FIELDS)
 
 
 class NoLoopsError(UserError):
-    """There are no loops of the kind that was asked for."""
+    """The dataset has no loops of the requested kind."""
 
 
 Notes = NDArray[np.int32]
@@ -47,12 +47,12 @@ Notes = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A known set of music."""
+    """Licence and credit of a known set of music."""
 
     licence: str
     credit: str = ""
     ship: bool = True
-    """Whether weights trained on it may be given away."""
+    """Whether weights trained on it may be redistributed."""
 
 
 SETS: dict[str, Set] = {
@@ -69,12 +69,12 @@ SETS: dict[str, Set] = {
 
 
 def about(name: str) -> Set:
-    """What is known of a set; an unknown one is the user's own and not given away."""
+    """Licence and credit of a set; an unknown one is the user's own and not redistributed."""
     return SETS.get(name, Set("the user's own", ship=False))
 
 
 def card_data(names: Iterable[str]) -> tuple[Data, ...]:
-    """What a model's card says of the sets that it was trained on."""
+    """Entries on a model's card for the sets that it was trained on."""
     return tuple(Data(name, about(name).licence, about(name).credit) for name in names)
 
 
@@ -83,16 +83,16 @@ class Loops:
     """Loops in memory, all of one length.
 
     Args:
-        notes: those of loop i are rows `offsets[i]` to `offsets[i + 1]`; column 0 is i.
+        notes: rows `offsets[i]` to `offsets[i + 1]` belong to loop i; column 0 is i.
         offsets: shape (loops + 1).
-        sets: name of each loop's set, shape (loops).
-        songs: likewise.
-        tracks: likewise.
-        starts: tick in the song at which each begins, likewise.
-        bars: ticks in a bar of each, likewise.
-        filled: ticks of each that are music, the rest being padding; likewise.
-        tempos: BPM of each, likewise.
-        length: ticks of every loop.
+        sets: set name of each loop, shape (loops).
+        songs: song name, likewise.
+        tracks: track name, likewise.
+        starts: tick in the song where each loop begins, likewise.
+        bars: ticks per bar, likewise.
+        filled: ticks that contain music (the rest is padding), likewise.
+        tempos: BPM, likewise.
+        length: ticks per loop.
     """
 
     notes: Notes
@@ -111,7 +111,7 @@ class Loops:
         return len(self.offsets) - 1
 
     def take(self, indices: NDArray[np.int64]) -> Notes:
-        """The notes of some loops; column 0 counts them from 0 in the order of `indices`."""
+        """Notes of some loops; column 0 numbers the loops from 0 in the order of `indices`."""
         counts = self.offsets[indices + 1] - self.offsets[indices]
         loop = np.repeat(np.arange(len(indices)), counts)
         rows = np.repeat(self.offsets[indices] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
@@ -120,41 +120,41 @@ class Loops:
         return notes
 
     def as_loops(self, indices: NDArray[np.int64]) -> list[Loop]:
-        """Some of the loops, each by itself."""
+        """Some of the loops as `Loop` objects."""
         return to_loops(self.take(indices), len(indices), self.length, int(self.bars[0]))
 
     def pick(self, indices: NDArray[np.int64]) -> Loops:
-        """Some of the loops."""
+        """A subset of the loops."""
         offsets = np.concatenate([[0], np.cumsum(self.offsets[indices + 1] - self.offsets[indices])])
         columns = {name: getattr(self, name)[indices] for name in _BY_LOOP}
         return replace(self, notes=self.take(indices), offsets=offsets, **columns)
 
 
 def manifest(data: Path | str) -> dict[str, Any]:
-    """What `prepare` wrote about a dataset: its format, its shards, how it was cut and from what.
+    """Reads the manifest of a dataset: format, shards, cutting and report.
 
     Raises:
-        UserError: there is no dataset, or one of another format.
+        UserError: there is no dataset, or it has another format.
     """
     folder = Folder(data)
     cure = f"make it with 'rtgen-train prepare SOURCES --out {data}'"
     if not folder.has(MANIFEST):
-        old = ", but one of an earlier rtgen" if folder.has("loops.parquet") else ""
-        raise UserError(f"{data} holds no dataset of loops{old}; {cure}")
+        old = ", only one of an earlier rtgen" if folder.has("loops.parquet") else ""
+        raise UserError(f"{data} has no dataset of loops{old}; {cure}")
     try:
         found: dict[str, Any] = json.loads(folder.system.cat_file(folder.at(MANIFEST)))
         if found["format"] != FORMAT:
-            raise UserError(f"{data} is a dataset of format {found['format']}, and this rtgen reads {FORMAT}; {cure}")
+            raise UserError(f"{data} has dataset format {found['format']}, but this rtgen reads {FORMAT}; {cure}")
         return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{data}/{MANIFEST} cannot be read ({error}); {cure}") from error
 
 
 def sets_of(data: Path | str) -> list[str]:
-    """The sets in a dataset.
+    """Names of the sets in a dataset.
 
     Raises:
-        UserError: there is none, or one of another format.
+        UserError: there is no dataset, or it has another format.
     """
     return sorted(manifest(data)["report"]["loops"])
 
@@ -168,18 +168,18 @@ def load(
     bar: int = BAR,
     duplicates: bool = False,
 ) -> Loops:
-    """The loops of one split, in the order of set, song, track and start.
+    """Loads the loops of one split, in the order of set, song, track and start.
 
     Args:
-        data: what `prepare` wrote.
+        data: dataset written by `prepare`.
         split: one of `SPLITS`, or "all".
-        sets: only these; None takes all.
-        length: ticks; only loops so long.
-        bar: ticks; only loops of such bars.
-        duplicates: whether a loop is taken again each time that it comes back, in whatever key, in its split.
+        sets: load only these; None loads all.
+        length: load only loops of this length in ticks.
+        bar: load only loops with bars of this length in ticks.
+        duplicates: whether to include loops that repeat an earlier one of their split in any key.
 
     Raises:
-        NoLoopsError: nothing fits.
+        NoLoopsError: no loop matches.
         UserError: there is no dataset.
     """
     folder, shards = Folder(data), manifest(data)["shards"]
@@ -197,7 +197,7 @@ def load(
     try:
         tables = [wanted(pq.read_table(folder.at(s), columns=list(_COLUMNS), filesystem=folder.system)) for s in shards]
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{data} cannot be read ({error}); make it again with 'rtgen-train prepare'") from error
+        raise UserError(f"{data} cannot be read ({error}); create it again with 'rtgen-train prepare'") from error
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if not len(table):
         what = ", ".join(sets or ["any set"])
@@ -221,24 +221,24 @@ def load(
 
 
 def load_bars(data: Path | str, split: str, sets: Sequence[str] | None, bar: int, bars: int) -> Loops:
-    """Loops of so many bars, made of those of two that a dataset holds; arguments besides as of `load`.
+    """Loads loops of `bars` bars, made from the two-bar loops of a dataset; other arguments as in `load`.
 
-    One bar is the first of two. More are loops that follow on each other in a track, none of them twice.
+    A one-bar loop is the first of two bars. Longer ones are consecutive loops of a track, without overlap.
 
     Raises:
-        UserError: there is no dataset, or nothing in it fits.
+        UserError: there is no dataset, or no loop matches.
     """
     found = load(data, split, sets, length=BARS * bar, bar=bar, duplicates=bars > BARS)
     if bars == BARS:
         return found
     made = first_bars(found) if bars == 1 else joined(found, bars // BARS)
     if not len(made):
-        raise NoLoopsError(f"{data} has no loops for '{split}' of {bars} bars of {bar / 480:g} beats; take fewer bars")
+        raise NoLoopsError(f"{data} has no loops for '{split}' of {bars} bars of {bar / 480:g} beats; use fewer bars")
     return made
 
 
 def first_bars(loops: Loops, fewest: int = 2) -> Loops:
-    """The first bar of each loop that has so many notes in it."""
+    """The first bar of each loop that has at least `fewest` notes in it."""
     bar = int(loops.bars[0])
     notes = loops.notes[loops.notes[:, 1] < bar - EARLY]
     notes[:, 3] = np.minimum(notes[:, 3], bar - notes[:, 1])
@@ -248,11 +248,11 @@ def first_bars(loops: Loops, fewest: int = 2) -> Loops:
 
 
 def joined(loops: Loops, times: int) -> Loops:
-    """`times` loops that follow on each other in a track as one; what is left over at the end of a track is left out.
+    """Joins every `times` consecutive loops of a track into one; a remainder at the end of a track is dropped.
 
     Args:
-        loops: in the order of set, song, track and start, with all that come back.
-        times: loops in one of the new.
+        loops: in the order of set, song, track and start, including duplicates.
+        times: loops per joined loop.
     """
     follows = loops.starts[1:] == loops.starts[:-1] + loops.length
     for names in loops.sets, loops.songs, loops.tracks:
@@ -277,7 +277,7 @@ def _names(column: pa.ChunkedArray) -> NDArray[np.str_]:
 
 
 def to_loops(notes: Notes, count: int, length: int = LENGTH, bar: int = BAR) -> list[Loop]:
-    """Flat notes as `count` loops."""
+    """Converts flat notes to `count` loops."""
     found: list[list[Note]] = [[] for _ in range(count)]
     for loop, *fields in notes.tolist():
         found[loop].append(Note(*fields))
@@ -285,6 +285,6 @@ def to_loops(notes: Notes, count: int, length: int = LENGTH, bar: int = BAR) -> 
 
 
 def from_loops(loops: Sequence[Loop]) -> Notes:
-    """Loops as flat notes."""
+    """Converts loops to flat notes."""
     rows = [(i, n.onset, n.pitch, n.duration, n.velocity) for i, loop in enumerate(loops) for n in loop.notes]
     return np.array(rows, np.int32).reshape(-1, 5)

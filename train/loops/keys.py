@@ -1,4 +1,4 @@
-"""Loops as if all of them were in C major or A minor, so that nothing need be learnt in twelve keys."""
+"""Transposes loops to C major or A minor, so that models need not learn everything in twelve keys."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ _PROFILES = _normal(np.array([profile(scale) for scale in KEYS], float))
 
 
 def lifts(notes: Notes, count: int) -> NDArray[np.int32]:
-    """Semitones from the likeliest key of each loop to C major or A minor, as `rtgen.music.key.estimate` has it.
+    """Semitones from each loop's key, estimated as by `rtgen.music.key.estimate`, to C major or A minor.
 
     Args:
-        notes: flat.
-        count: loops; the result's shape. 0 for silence.
+        notes: flat notes.
+        count: number of loops.
+
+    Returns:
+        Shape (count); 0 for silence.
     """
     classes = notes[:, LOOP] * 12 + notes[:, PITCH] % 12
     sounds = np.bincount(classes, notes[:, DURATION].astype(float), count * 12)
@@ -38,7 +41,7 @@ def lifts(notes: Notes, count: int) -> NDArray[np.int32]:
 
 
 def lifted(notes: Notes, up: NDArray[np.int32]) -> Notes:
-    """Each loop so many semitones up; a note that would leave the grid stays within by octaves."""
+    """Transposes each loop up by `up` semitones; a note that would leave the grid moves back by octaves."""
     notes = notes.copy()
     pitch = notes[:, PITCH] + up[notes[:, LOOP]]
     below, above = np.maximum(GRID.pitch_low - pitch, 0), np.maximum(pitch - GRID.pitch_high, 0)
@@ -47,5 +50,5 @@ def lifted(notes: Notes, up: NDArray[np.int32]) -> Notes:
 
 
 def in_c(sample: Sample) -> Sample:
-    """The loops, each moved from its likeliest key."""
+    """Transposes each loop from its estimated key to C major or A minor."""
     return sample.with_notes(lifted(sample.notes, lifts(sample.notes, sample.count)))

@@ -1,7 +1,7 @@
-"""Some loops to make a task of, as flat notes.
+"""Samples of loops as flat notes, from which training tasks are made.
 
-Everything that varies or damages loops works on the flat notes of many at once and draws from a generator, so a task is
-a function of its seed.
+Augmentation and damage work on the flat notes of many loops at once and draw from a generator, so a task is a function
+of its seed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Sample:
     """Some loops of one length.
 
     Args:
-        notes: flat; column 0 counts the loops from 0 and never falls.
-        count: loops.
-        length: ticks of each.
-        bar: ticks of a bar.
-        filled: ticks of each that are music, the rest being padding; shape (count).
-        tempos: BPM of each, likewise.
-        indices: of each in the `Loops` that it comes from, likewise.
+        notes: flat notes; column 0 numbers the loops from 0 and is ascending.
+        count: number of loops.
+        length: ticks per loop.
+        bar: ticks per bar.
+        filled: ticks of each loop that contain music (the rest is padding), shape (count).
+        tempos: BPM, likewise.
+        indices: of the loops in the `Loops` that they come from, likewise.
     """
 
     notes: Notes
@@ -45,7 +45,7 @@ class Sample:
 
     @classmethod
     def of(cls, loops: Loops, indices: NDArray[np.int64]) -> Sample:
-        """Some of `loops`, as they are."""
+        """Takes some of `loops`, unchanged."""
         notes, filled, tempos = loops.take(indices), loops.filled[indices], loops.tempos[indices]
         return cls(notes, len(indices), loops.length, int(loops.bars[0]), filled, tempos, indices)
 
@@ -55,16 +55,16 @@ class Sample:
         return self.filled >= self.length
 
     def loops(self) -> list[Loop]:
-        """Each as a loop."""
+        """The loops as `Loop` objects."""
         return to_loops(self.notes, self.count, self.length, self.bar)
 
     def with_notes(self, notes: Notes) -> Sample:
-        """The same loops with other notes, which are put in order by loop."""
+        """The same loops with other notes, which are sorted by loop."""
         return replace(self, notes=notes[np.argsort(notes[:, LOOP], kind="stable")])
 
 
 def changed(notes: Notes, columns: Mapping[int, NDArray[np.generic]]) -> Notes:
-    """A copy of `notes` with other values in some columns."""
+    """A copy of `notes` with some columns replaced."""
     found = notes.copy()
     for column, values in columns.items():
         found[:, column] = values

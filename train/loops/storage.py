@@ -1,4 +1,4 @@
-"""A folder, on disk or wherever fsspec reaches (`s3://bucket/loops`); files in it appear whole or not at all."""
+"""A folder on disk or on any fsspec file system (`s3://bucket/loops`), with atomic writes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rtgen.errors import UserError
 
 
 class Folder:
-    """A place for files.
+    """A folder of files.
 
     Args:
-        path: a path, or a URL that fsspec knows.
+        path: a path, or a URL that fsspec supports.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -26,19 +26,19 @@ class Folder:
         self.system, self.path = fsspec.core.url_to_fs(self.name)
 
     def at(self, name: str) -> str:
-        """The path of a file in it, as `system` takes it."""
+        """Path of a file in the folder, as `system` expects it."""
         return f"{self.path}/{name}"
 
     def sub(self, name: str) -> Folder:
-        """A folder in it."""
+        """A subfolder."""
         return Folder(f"{self.name}/{name}")
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether a file exists."""
         return bool(self.system.exists(self.at(name)))
 
     def names(self) -> list[str]:
-        """Of the files in it, sorted; none where there is no such folder."""
+        """Sorted names of the files in the folder; empty if it does not exist."""
         try:
             found = self.system.ls(self.path, detail=False, refresh=True)
         except FileNotFoundError:
@@ -46,12 +46,12 @@ class Folder:
         return sorted(str(p).rstrip("/").rpartition("/")[2] for p in found)
 
     def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
-        """Writes a file with what `fill` puts into it.
+        """Writes a file atomically with what `fill` puts into it.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the file cannot be written.
         """
-        partial = f"{name}.{uuid4().hex}.part"  # another machine may be writing the same
+        partial = f"{name}.{uuid4().hex}.part"  # another machine may be writing the same file
         with self._sentences():
             self.system.makedirs(self.path, exist_ok=True)
             try:
@@ -64,21 +64,21 @@ class Folder:
                 raise
 
     def move(self, name: str, other: Folder) -> None:
-        """Moves a file to another folder, over what is there.
+        """Moves a file to another folder and replaces any file of that name there.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the other folder cannot be written.
         """
         with self._sentences():
             self.system.mv(self.at(name), other.at(name))
 
     def remove(self, name: str) -> None:
-        """Removes a file if there is one."""
+        """Removes a file if it exists."""
         if self.has(name):
             self.system.rm_file(self.at(name))
 
     def clear(self) -> None:
-        """Removes the folder and all that is in it."""
+        """Removes the folder and its contents."""
         if "://" not in self.name:
             shutil.rmtree(self.path, ignore_errors=True)
         elif self.system.exists(self.path):
@@ -90,4 +90,6 @@ class Folder:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UserError(f"{self.name} cannot be written ({reason}); make room or choose another folder") from error
+            raise UserError(
+                f"{self.name} cannot be written ({reason}); free some space or choose another folder"
+            ) from error

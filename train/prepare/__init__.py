@@ -1,1 +1,1 @@
-"""From files of music to a dataset of loops."""
+"""Prepares a dataset of loops from music files."""

@@ -1,7 +1,7 @@
-"""Pieces become loops, many pieces at a time: the arithmetic is done once for all notes of some dozens of files.
+"""Cuts pieces into loops, vectorised over the notes of dozens of files.
 
-A loop is what begins between two of its bars, ended at its end. Of a stretch of music (`Piece.stretches`) the loops lie
-side by side; what remains at its end, shorter than a loop, is left out or kept with `filled` less than its length.
+A loop has the notes that begin within its bars, cut off at its end. Loops lie side by side in each stretch of music
+(`Piece.stretches`); a remainder shorter than a loop is left out, or kept with `filled` less than its length.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Ints = NDArray[np.int64]
 Classes = NDArray[np.uint64]
 
 STEP = 40
-"""Ticks within which two loops count as the same."""
+"""Resolution in ticks at which loops are compared."""
 _DAY = 2**15
-"""Steps; nothing begins so long before a downbeat."""
+"""Offset that keeps step numbers positive; no note begins so many steps before a downbeat."""
 _FEW, _MANY = 1000, 2**15
 _PART = 2**42
-"""Ticks, far more than any piece has: voices are laid end to end at this distance."""
+"""Distance in ticks at which voices are laid end to end; longer than any piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Cutting:
     """How music is cut into loops.
 
     Args:
-        bars: in a loop.
-        keep_last: whether the last loop of a stretch is kept when it is only partly filled.
-        metres: "all", or the one that is kept, as "4/4".
-        drums: whether files of nothing but drums are read.
+        bars: per loop.
+        keep_last: whether a partly filled last loop of a stretch is kept.
+        metres: "all", or the only metre to keep, such as "4/4".
+        drums: whether files that contain only drums are read.
     """
 
     bars: int = 2
@@ -46,7 +46,7 @@ class Cutting:
 
     @property
     def notes(self) -> tuple[int, int]:
-        """The fewest and the most notes of a loop that is worth learning."""
+        """Fewest and most notes of a loop that is worth learning."""
         return 2 * self.bars, 80 * self.bars
 
 
@@ -55,13 +55,13 @@ class Cut:
     """Loops, sorted by voice and start.
 
     Args:
-        voice: index of the voice that each loop is cut from, shape (loops).
+        voice: index of the voice of each loop, shape (loops).
         start: tick in the song, likewise.
         length: ticks, likewise.
-        bar: ticks, likewise.
-        filled: ticks that are music, likewise.
-        offsets: the notes of loop i are columns `offsets[i]` to `offsets[i + 1]` of `notes`.
-        notes: rows of onsets, pitches, durations, velocities, shape (4, notes); by loop, onset and pitch.
+        bar: ticks per bar, likewise.
+        filled: ticks that contain music, likewise.
+        offsets: columns `offsets[i]` to `offsets[i + 1]` of `notes` belong to loop i.
+        notes: rows of onsets, pitches, durations, velocities, shape (4, notes); sorted by loop, onset and pitch.
     """
 
     voice: Ints
@@ -73,7 +73,7 @@ class Cut:
     notes: Ints
 
     def take(self, which: NDArray[np.bool_]) -> Cut:
-        """Some of the loops."""
+        """A subset of the loops."""
         counts = np.diff(self.offsets)
         return Cut(
             self.voice[which],
@@ -87,7 +87,7 @@ class Cut:
 
 
 def windows(piece: Piece, cutting: Cutting) -> list[tuple[int, int]]:
-    """(start, filled) of the loops of a piece, in ticks."""
+    """Loops of a piece as (start, filled) in ticks."""
     length, found = cutting.bars * piece.bar, []
     for start, total in piece.stretches:
         whole, rest = divmod(total, length)
@@ -98,11 +98,11 @@ def windows(piece: Piece, cutting: Cutting) -> list[tuple[int, int]]:
 
 
 def cut(voices: Sequence[tuple[Piece, Ints]], cutting: Cutting) -> Cut:
-    """The loops of some voices, those without enough or with too many notes left out.
+    """Cuts voices into loops and drops those with too few or too many notes.
 
     Args:
-        voices: of each the piece that it is in and its notes (onset, pitch, duration, velocity).
-        cutting: how.
+        voices: each voice's piece and notes (onset, pitch, duration, velocity).
+        cutting: how to cut.
     """
     places = [(i, *w, piece.bar) for i, (piece, _) in enumerate(voices) for w in windows(piece, cutting)]
     voice, start, filled, bar = np.array(places, np.int64).reshape(-1, 4).T
@@ -110,7 +110,7 @@ def cut(voices: Sequence[tuple[Piece, Ints]], cutting: Cutting) -> Cut:
         none = np.empty(0, np.int64)
         return Cut(none, none, none, none, none, np.zeros(1, np.int64), np.empty((4, 0), np.int64))
     onset, pitch, duration, velocity = np.concatenate([n for _, n in voices], axis=1)
-    # The window that each note lies in or after, over all voices at once.
+    # Last window that starts at or before each note, over all voices at once.
     of_voice = np.repeat(np.arange(len(voices)), [n.shape[1] for _, n in voices])
     lane = _PART // 2
     window = np.searchsorted(voice * _PART + lane + start, of_voice * _PART + lane + onset + EARLY, "right") - 1
@@ -125,9 +125,9 @@ def cut(voices: Sequence[tuple[Piece, Ints]], cutting: Cutting) -> Cut:
 
 
 def monophonic(loop: Ints, onset: Ints, pitch: Ints, duration: Ints, velocity: Ints) -> tuple[Ints, Ints]:
-    """Every note ended where its pitch starts again, of those on one tick the loudest and longest kept.
+    """Ends every note at the next onset of its pitch; of notes on one tick, keeps the loudest and longest.
 
-    As `Loop.monophonic_by_pitch`, for many loops.
+    The vectorised form of `Loop.monophonic_by_pitch`.
 
     Returns:
         The loop of each note, and the notes as in `Cut`.
@@ -145,7 +145,7 @@ def monophonic(loop: Ints, onset: Ints, pitch: Ints, duration: Ints, velocity: I
 
 
 def _worth_learning(loops: Cut, fewest: int, most: int) -> NDArray[np.bool_]:
-    """Which loops have enough notes, not too many, and more than one moment."""
+    """Which loops have enough notes, not too many, and not all in one step."""
     counts = np.diff(loops.offsets)
     found = (counts >= fewest) & (counts <= most)
     steps = np.rint(loops.notes[0] / STEP)
@@ -155,7 +155,7 @@ def _worth_learning(loops: Cut, fewest: int, most: int) -> NDArray[np.bool_]:
 
 
 def _cells(notes: Ints, loop: Ints, lowest: Ints) -> list[Ints]:
-    """What a class is made of: distinct rows of loop, step (from a day before), pitch above the lowest, duration."""
+    """Distinct rows that define a class: loop, step (plus `_DAY`), pitch above the lowest, duration in steps."""
     step, duration = (np.rint(notes[c] * (1 / STEP)).astype(np.int64) for c in (0, 2))
     rows = sorted_rows(loop, step + _DAY, notes[1] - lowest[loop], duration)
     other = [row[1:] != row[:-1] for row in rows]
@@ -164,9 +164,10 @@ def _cells(notes: Ints, loop: Ints, lowest: Ints) -> list[Ints]:
 
 
 def loop_classes(loops: Cut) -> Classes:
-    """A number for each loop that is the same for the same notes in any key and at any velocity, to the step.
+    """Hashes each loop by its notes, independently of key and velocity, at a resolution of `STEP`.
 
-    The sum of its cells, each scrambled as in SplitMix64 (Steele, Lea and Flood, 2014), and of its length.
+    The hash is the sum of the loop's cells, each scrambled as in SplitMix64 (Steele, Lea and Flood, 2014), and of its
+    length.
     """
     loop = np.repeat(np.arange(len(loops.start)), np.diff(loops.offsets))
     lowest = np.minimum.reduceat(loops.notes[1], loops.offsets[:-1]) if len(loop) else loop
@@ -185,7 +186,7 @@ def _scrambled(x: Classes) -> Classes:
 
 
 def song_class(tracks: Iterable[Ints]) -> int:
-    """The same for a whole song. It decides the song's split, so how it is reckoned stays as it is."""
+    """Hashes a whole song likewise. The hash decides the song's split, so its computation must not change."""
     notes = np.concatenate([np.empty((4, 0), np.int64), *tracks], axis=1)
     if not notes.size:
         return 0
@@ -196,12 +197,12 @@ def song_class(tracks: Iterable[Ints]) -> int:
 
 @lru_cache(maxsize=1)
 def _numerals() -> NDArray[np.uint8]:
-    """The figures of -`_FEW` to `_MANY` - 1, shape (numbers, 6), with zeros behind them and room for a separator."""
+    """ASCII digits of -`_FEW` to `_MANY` - 1, shape (numbers, 6), padded with zero bytes, with room for a separator."""
     return np.array([b"%d" % i for i in range(-_FEW, _MANY)], "S6").view(np.uint8).reshape(-1, 6)
 
 
 def _text(rows: Ints) -> bytes:
-    """Rows of three numbers as "1,2,3;4,5,6": with all figures looked up at once, ten times as fast as formatting."""
+    """Formats rows of three numbers as "1,2,3;4,5,6" by table lookup, ten times as fast as string formatting."""
     if rows.min() < -_FEW or rows.max() >= _MANY:
         return ";".join("{},{},{}".format(*row) for row in rows.tolist()).encode()
     found = _numerals()[rows + _FEW]

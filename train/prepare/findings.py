@@ -1,4 +1,4 @@
-"""What a preparation has to tell: what was read, and what was not and why."""
+"""Report of a preparation: what was read, and what was skipped or left out and why."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from train.loops.dataset import about
 
 @dataclass(slots=True)
 class Report:
-    """What was read, and what was not and why.
+    """What was read, and what was skipped or left out and why.
 
     Args:
-        files: by set.
-        songs: files that gave loops, by set.
-        facts: by set, how often what was left out or taken as given.
-        skipped: (set, song, why) of files that gave nothing.
-        loops: in the dataset, by set and split.
-        duplicates: those of `loops` that stand earlier in their split, in whatever key, by set.
-        left_out: loops that occur in a more held-out split, by set.
+        files: number of files by set.
+        songs: number of files that gave loops, by set.
+        facts: by set, what was left out or assumed, with counts.
+        skipped: (set, song, reason) of files that gave nothing.
+        loops: number of loops in the dataset, by set and split.
+        duplicates: how many of `loops` repeat an earlier one of their split in any key, by set.
+        left_out: number of loops dropped because they occur in a more held-out split, by set.
     """
 
     files: Counter[str] = field(default_factory=Counter)
@@ -36,7 +36,7 @@ class Report:
         self.facts.setdefault(name, Counter())[fact] += times
 
     def add(self, other: Report) -> None:
-        """Takes up what another chunk's report says."""
+        """Adds the report of another chunk."""
         self.files.update(other.files)
         self.songs.update(other.songs)
         self.skipped += other.skipped
@@ -44,12 +44,12 @@ class Report:
             self.facts.setdefault(name, Counter()).update(facts)
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest: in a fixed order."""
+        """Converts to JSON for the manifest, in a fixed order."""
         return {**{f.name: getattr(self, f.name) for f in fields(self)}, "skipped": sorted(self.skipped)}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Report:
-        """What `to_json` made of the reading."""
+        """Restores the fields about reading (not about loops) from `to_json`."""
         return cls(
             Counter(told["files"]),
             Counter(told["songs"]),
@@ -62,7 +62,7 @@ Rows = list[tuple[object, ...]]
 
 
 def tables(report: Report, left_out: Counter[str]) -> list[tuple[str, tuple[str, ...], Rows]]:
-    """What to show of a report: title, heads and rows of each table, the last one about the loops.
+    """Tables to show of a report: title, headings and rows of each; the last one is about the loops.
 
     Args:
         report: from `prepare`.
@@ -73,11 +73,11 @@ def tables(report: Report, left_out: Counter[str]) -> list[tuple[str, tuple[str,
         whys = Counter((name, why) for name, _, why in report.skipped)
         first = {(name, why): song for name, song, why in sorted(report.skipped, reverse=True)}
         rows: Rows = [(name, why, n, first[name, why]) for (name, why), n in sorted(whys.items())]
-        found.append((f"{len(report.skipped)} files skipped", ("set", "why", "files", "the first"), rows))
+        found.append((f"{len(report.skipped)} files skipped", ("set", "reason", "files", "first file"), rows))
     facts: Rows = [(name, what, n) for name, facts in sorted(report.facts.items()) for what, n in sorted(facts.items())]
     facts += [("", f"{what} not read", n) for what, n in sorted(left_out.items())]
     if facts:
-        found.append(("what was taken as given or left out", ("set", "what", "times"), facts))
+        found.append(("assumed or left out", ("set", "what", "count"), facts))
     names = sorted(report.files)
     counts: Rows = [
         (
@@ -91,6 +91,6 @@ def tables(report: Report, left_out: Counter[str]) -> list[tuple[str, tuple[str,
         )
         for name in names
     ]
-    heads = ("set", "licence", "files", "used", "train", "valid", "test", "twice", "held out")
+    heads = ("set", "licence", "files", "used", "train", "valid", "test", "duplicates", "dropped")
     found.append(("", heads, counts))
     return found

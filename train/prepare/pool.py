@@ -1,4 +1,4 @@
-"""Work on all cores of this machine."""
+"""Runs jobs on all cores of this machine."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _AHEAD = 2
-"""Jobs a worker that wait for it; of more there may be millions."""
+"""Queued jobs per worker; there may be millions of jobs in total."""
 
 
 def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 0) -> Iterator[tuple[Job, Result]]:
-    """Each job with its result, in the order in which they are done.
+    """Runs jobs and yields each with its result, in order of completion.
 
     Args:
-        work: a plain function of a module.
-        jobs: whatever can be pickled.
-        workers: processes; 0 for as many as there are cores.
+        work: a module-level function.
+        jobs: anything that can be pickled.
+        workers: number of processes; 0 for one per core.
 
     Raises:
-        UserError: a worker died, as it does when memory runs out.
+        UserError: a worker died, for example out of memory.
     """
     count = min(workers or os.cpu_count() or 1, len(jobs))
     if count < 2:
@@ -48,14 +48,14 @@ def run(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 0) ->
                     yield waiting.pop(future), future.result()
         except BrokenProcessPool:
             raise UserError(
-                "a worker died, perhaps for want of memory; run it again with fewer --workers, it goes on from here"
+                "a worker died, perhaps out of memory; run the command again with fewer --workers to resume"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _die_with(parent: int) -> None:
-    """Ends this worker when the process that started it is gone; Ctrl-C is for that one alone."""
+    """Ends this worker when its parent process is gone; leaves Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

@@ -1,7 +1,7 @@
-"""From files of music to a dataset: files in chunks become parts on all cores, parts become shards and a manifest.
+"""Makes a dataset from music files: chunks of files become parts on all cores, parts become shards and a manifest.
 
-A part is a Parquet file with the loops of some dozens of files. Its name tells what it was made of, so whoever prepares
-again finds what is done and goes on with the rest. When all parts are there, the splits are settled over all of them
+A part is a Parquet file with the loops of some dozens of files. Its name is a hash of what it was made from, so an
+interrupted preparation resumes with the missing parts. When all parts exist, the splits are settled over all of them
 and the shards written in the order of set, song, track and start; the same sources give the same bytes.
 """
 
@@ -33,20 +33,20 @@ from train.prepare.sources.piece import BAR, Piece
 
 PARTS = "parts"
 _LARGEST_CHUNK = 128
-"""Files."""
+"""Files per chunk."""
 _TELL = b"rtgen"
-"""Where a part keeps its report."""
+"""Metadata key of a part's report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The unit of work: some files, and the part that they become.
+    """A unit of work: some files and the part made from them.
 
     Args:
         sources: the files.
-        cutting: how.
+        cutting: how to cut them.
         folder: of the part; a path or URL.
-        part: its name.
+        part: file name of the part.
     """
 
     sources: tuple[Source, ...]
@@ -56,9 +56,9 @@ class Chunk:
 
 
 def given_split(set_name: str, song: str) -> str | None:
-    """The split of a song whose set has splits of its own; None leaves it to chance.
+    """The predefined split of a song; None if its set defines none.
 
-    POP909 by number: 701 and up test, 651-700 valid. The chorales of Bach are named train or valid.
+    POP909 is split by number: 701 and up test, 651-700 valid. Files of Bach chorales are named after their split.
     """
     number = re.search(r"(\d{3})\.mid$", song)
     if set_name == "pop909" and number:
@@ -68,7 +68,7 @@ def given_split(set_name: str, song: str) -> str | None:
 
 
 def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
-    """What is to be cut of a file; what is not is told to `report`."""
+    """Reads the pieces of a file that are to be cut; records in `report` what is not."""
     name = source.set_name
     report.files[name] += 1
     try:
@@ -80,9 +80,9 @@ def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
         report.tell(name, fact, times)
     found = []
     for piece in reading.pieces:
-        metre = f"metre of {piece.bar / PPQN:g} beats a bar"
+        metre = f"metre of {piece.bar / PPQN:g} beats per bar"
         if piece.drums and not cutting.drums:
-            report.skipped.append((name, source.song, "it holds drums only; --drums keeps them"))
+            report.skipped.append((name, source.song, "only drums (--drums keeps them)"))
             return []
         if cutting.metres != "all" and piece.bar != BAR:
             report.tell(name, f"{metre} left out")
@@ -94,12 +94,12 @@ def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
             report.tell(name, "stretch shorter than a loop left out (--keep-last keeps it)", short)
         found.append(piece)
     if not found:
-        report.skipped.append((name, source.song, "there is nothing in it to cut"))
+        report.skipped.append((name, source.song, "nothing to cut"))
     return found
 
 
 def rows(sources: Sequence[Source], cutting: Cutting) -> tuple[pa.Table, Report]:
-    """The loops of some files as a table, and what there is to say about them."""
+    """Cuts some files; returns their loops as a table, and a report."""
     report, voices, owners, classes = Report(), list[tuple[str, Piece, Any]](), list[int](), list[int]()
     for i, source in enumerate(sources):
         pieces = pieces_of(source, cutting, report)
@@ -114,7 +114,7 @@ def rows(sources: Sequence[Source], cutting: Cutting) -> tuple[pa.Table, Report]
         if i in used:
             report.songs[sources[i].set_name] += 1
         else:
-            report.skipped.append((sources[i].set_name, sources[i].song, "it is too short, or has too few notes"))
+            report.skipped.append((sources[i].set_name, sources[i].song, "too short, or too few notes"))
     return table, report
 
 
@@ -148,13 +148,13 @@ def _table(
         "split": pa.array(splits, pa.string()).dictionary_encode().take(pa.array(owner)),
         "licence": named([about(s.set_name).licence for s in sources], owner),
     }
-    # Where a song has several metres, the loops of a track come from several voices.
+    # In a song with several metres, the loops of a track come from several voices.
     order = np.lexsort((loops.start, label, owner))
     return pa.table(columns).take(pa.array(order))
 
 
 def work(chunk: Chunk) -> Report:
-    """Makes a chunk's part, unless it is there; all that the workers do, wherever they run.
+    """Makes a chunk's part unless it exists; this is all that a worker does, on any machine.
 
     Raises:
         UserError: the part cannot be written.
@@ -171,7 +171,7 @@ def work(chunk: Chunk) -> Report:
 
 
 def chunks(sources: Sequence[Source], folder: str, cutting: Cutting) -> list[Chunk]:
-    """The work that there is, in an order and with names that depend on the sources alone."""
+    """Divides the work into chunks; order and names depend only on the sources and on how they are cut."""
     size = max(1, min(_LARGEST_CHUNK, len(sources) // 32))
     found = []
     for i in range(0, len(sources), size):
@@ -183,7 +183,7 @@ def chunks(sources: Sequence[Source], folder: str, cutting: Cutting) -> list[Chu
 
 
 Engine = Callable[[Callable[[Chunk], Report], Sequence[Chunk]], Iterable[tuple[Chunk, Report]]]
-"""Does the work, in whatever order; gives each chunk with its report when it is done."""
+"""Does the work in any order and yields each chunk with its report when done."""
 
 
 def prepare(
@@ -193,14 +193,14 @@ def prepare(
     progress: Callable[[int], None] = lambda _files: None,
     engine: Engine = pool.run,
 ) -> Report:
-    """Reads `sources` and writes a dataset to `out`; goes on where a preparation of the same that was killed got to.
+    """Reads `sources` and writes a dataset to `out`; resumes an interrupted preparation of the same sources.
 
     Args:
         sources: from `train.prepare.sources.find.find`.
-        out: a folder, made when missing; a path or a URL that fsspec knows. A dataset in it is replaced.
-        cutting: how; loops of two bars by default.
-        progress: told how many more files are done.
-        engine: what does the work.
+        out: output folder, created if missing; a path, or a URL that fsspec supports. A dataset in it is replaced.
+        cutting: how to cut; two-bar loops by default.
+        progress: called with the number of files just done.
+        engine: does the work.
 
     Raises:
         UserError: nothing usable was found, or `out` cannot be written.

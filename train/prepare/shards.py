@@ -1,4 +1,4 @@
-"""Parts become a dataset: the splits are settled over all of them, and shards and manifest are written."""
+"""Makes a dataset from parts: settles the splits over all of them, and writes shards and manifest."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from train.prepare.cut import Classes, Cutting, Ints
 from train.prepare.findings import Report
 
 SHARD = 100_000
-"""Loops in a shard."""
+"""Loops per shard."""
 
 
 def finish(from_parts: Folder, parts: Sequence[str], folder: Folder, cutting: Cutting, report: Report) -> None:
     """Settles the splits over all parts, and writes shards and manifest.
 
     Args:
-        from_parts: where the parts are.
+        from_parts: folder of the parts.
         parts: their names, in the order of their sources.
-        folder: for the dataset; one that is there is replaced.
+        folder: for the dataset; an existing one is replaced.
         cutting: how the loops were cut.
-        report: what there is to tell; the loops are counted in it.
+        report: report of the preparation; loop counts are added to it.
 
     Raises:
         UserError: there are no loops, or `folder` cannot be written.
@@ -48,7 +48,7 @@ def finish(from_parts: Folder, parts: Sequence[str], folder: Folder, cutting: Cu
         from_parts.write(shards[-1], partial(pq.write_table, table, compression="zstd"))
     about_it = {"format": FORMAT, "cutting": asdict(cutting), "shards": shards, "report": report.to_json()}
     text = json.dumps(about_it, indent=1, sort_keys=True, ensure_ascii=False).encode()
-    # Without a manifest there is no dataset: nobody reads old and new shards together.
+    # Remove the manifest first, so that nobody reads old and new shards together.
     folder.remove(MANIFEST)
     for old in folder.names():
         if re.fullmatch(r"loops(-\d+)?\.parquet", old) and old not in shards:
@@ -59,7 +59,7 @@ def finish(from_parts: Folder, parts: Sequence[str], folder: Folder, cutting: Cu
 
 
 def settle(folder: Folder, parts: Sequence[str]) -> tuple[NDArray[np.int8], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of every loop in the parts: its split (index in `SPLITS`), whether it is kept, and whether it is a duplicate."""
+    """For every loop in the parts: its split (index in `SPLITS`), whether it is kept, whether it is a duplicate."""
     columns = ["set", "song", "split", "loop_class", "song_class"]
     tables = [pq.read_table(folder.at(p), columns=columns, filesystem=folder.system) for p in parts]
     given, classes, song_classes = (
@@ -71,7 +71,7 @@ def settle(folder: Folder, parts: Sequence[str]) -> tuple[NDArray[np.int8], NDAr
     first = np.searchsorted(song, np.arange(song[-1] + 1 if len(song) else 0))
     family = families(song, classes)
     code = splits_of(given[first], song_classes[first], family)[song]
-    # Of the loops that are equal up to transposition, the most held-out split comes first, then the order of the parts.
+    # Sort loops that are equal up to transposition by split, most held-out first, then by the order of the parts.
     order = np.lexsort((code, classes))
     sorted_classes, sorted_codes = classes[order], code[order]
     fresh = np.append(True, sorted_classes[1:] != sorted_classes[:-1])[: len(order)]
@@ -83,14 +83,14 @@ def settle(folder: Folder, parts: Sequence[str]) -> tuple[NDArray[np.int8], NDAr
 
 
 def _codes(splits: pa.ChunkedArray) -> NDArray[np.int8]:
-    """Indices in `SPLITS`; -1 where none is given."""
+    """Indices in `SPLITS`; -1 if no split is given."""
     found = pc.index_in(splits.cast(pa.string()), pa.array(SPLITS))
     codes: NDArray[np.int8] = pc.fill_null(found, -1).to_numpy().astype(np.int8)
     return codes
 
 
 def _numbered(tables: Sequence[pa.Table]) -> Ints:
-    """The number of each loop's song, counted through all parts; no song is in two."""
+    """Song number of each loop, counted over all parts; a song is in only one part."""
     found, count = [], 0
     for table in tables:
         sets, songs = (table[name].combine_chunks().indices.to_numpy().astype(np.int64) for name in ("set", "song"))
@@ -101,13 +101,13 @@ def _numbered(tables: Sequence[pa.Table]) -> Ints:
 
 
 def families(song: Ints, classes: Classes) -> Ints:
-    """Songs that are one but for some notes: the one that stands first, of each song; itself where there is none.
+    """Groups near-identical songs: the first song of each song's family, or the song itself.
 
-    A song of which at least half of the distinct loops stand first in one other song is of that song's family.
+    If at least half of a song's distinct loops occur first in one other song, it belongs to that song's family.
 
     Args:
-        song: of each loop, ascending from 0.
-        classes: of each loop.
+        song: song number of each loop, ascending from 0.
+        classes: hash of each loop.
     """
     count = int(song[-1]) + 1 if len(song) else 0
     order = np.lexsort((song, classes))
@@ -120,22 +120,22 @@ def families(song: Ints, classes: Classes) -> Ints:
     own, other = np.divmod(pairs, max(count, 1))
     near = 2 * shared >= np.bincount(song, minlength=count)[own]
     root = np.arange(count)
-    root[own[near][::-1]] = other[near][::-1]  # of two the first
-    # An earlier song may have a family of its own.
+    root[own[near][::-1]] = other[near][::-1]  # of two candidates, the first
+    # The earlier song may itself belong to a family.
     while np.any(root[root] != root):
         root = root[root]
     return root
 
 
 def splits_of(given: NDArray[np.int8], classes: Classes, family: Ints) -> NDArray[np.int8]:
-    """The split of each song: the given one, else its family's, else by class, which is as good as chance.
+    """Split of each song: the given one, else its family's, else by hash, which is as good as random.
 
-    5 % go to test and 5 % to valid. With few songs that may leave a split empty; then the training family of the lowest
-    class goes there.
+    5 % go to test and 5 % to valid. With few songs a split may be empty; then the training family with the lowest hash
+    goes there.
 
     Args:
-        given: index in `SPLITS`, -1 where none is given.
-        classes: of the songs.
+        given: index in `SPLITS`; -1 if no split is given.
+        classes: hashes of the songs.
         family: from `families`.
     """
     share = classes[family] / 2**64
@@ -156,7 +156,7 @@ def _finished(
     duplicate: NDArray[np.bool_],
     report: Report,
 ) -> Iterator[pa.Table]:
-    """The parts' tables with what was settled, counted in `report`."""
+    """Yields the loops to keep of each part, with split and duplicate columns; counts loops in `report`."""
     done = 0
     for part in parts:
         table = pq.read_table(folder.at(part), filesystem=folder.system).replace_schema_metadata()
@@ -176,7 +176,7 @@ def _finished(
 
 
 def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of `SHARD` rows, the last with what remains."""
+    """Regroups rows into tables of `SHARD` rows; the last has the remainder."""
     waiting: list[pa.Table] = []
     count = 0
     for table in tables:
@@ -194,5 +194,5 @@ def _nothing(cutting: Cutting, report: Report) -> str:
     first = next((f"; {song}: {why}" for _, song, why in sorted(report.skipped)), "")
     return (
         f"no loops of {cutting.bars} bars were found in {report.files.total()} files{first}; "
-        "name files with more music, or try --keep-last or --bars 1"
+        "give files with more music, or try --keep-last or --bars 1"
     )

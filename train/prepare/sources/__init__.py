@@ -1,1 +1,1 @@
-"""From files to pieces: one reader per format."""
+"""Readers that turn files into pieces, one per format."""

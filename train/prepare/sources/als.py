@@ -1,7 +1,7 @@
-"""Reader for Ableton Live sets (`.als`) of Live 8 to 12: XML, nearly always in gzip.
+"""Reader for Ableton Live sets (`.als`) of Live 8 to 12: XML, nearly always gzipped.
 
-The XML is streamed through expat: of a set of hundreds of megabytes only the notes are ever in memory. Document types,
-and with them entities, are refused.
+The XML is streamed through expat, so that even from sets of hundreds of megabytes only the notes are kept in memory.
+Document types, and with them entities, are refused.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from train.prepare.sources.find import Source
 from train.prepare.sources.piece import Part, Piece, Reading, distinct
 
 MAX_XML = 1 << 30
-"""Bytes of XML after which a set is refused."""
+"""Largest size of a set's XML in bytes."""
 MAX_NOTES = 1_000_000
 MAX_DEPTH = 200
 MAX_TOKEN = 4 << 20
-"""Bytes that one tag, comment or the like may have; expat keeps it in memory until it is whole."""
+"""Largest tag, comment or the like in bytes; expat buffers it until it is complete."""
 _CHUNK = 1 << 16
 _FAR = 1e6
-"""Beats: nothing in a set is so far away."""
+"""Positions must be below this, in beats."""
 _DEFAULT_TEMPO = 120.0
 _DEFAULTS = (("Time", 0.0), ("Duration", 0.25), ("Velocity", 100.0))
-"""Of a note's attributes."""
+"""Defaults of a note's attributes."""
 _SLOWEST, _FASTEST = 20.0, 999.0
-"""BPM that Live can be set to."""
+"""Tempo range of Live in BPM."""
 _TEMPOS = {
     "MasterTrack/MasterChain/Mixer/Tempo/ArrangerAutomation/Events/FloatEvent",  # Live 8
     "MasterTrack/DeviceChain/Mixer/Tempo/Manual",  # 9 to 11
@@ -45,16 +45,16 @@ _TEMPOS = {
 
 @dataclass(slots=True)
 class Clip:
-    """A MIDI clip as the set has it; times in beats.
+    """A MIDI clip as stored in the set; times in beats.
 
     Args:
-        track: its track's name.
-        name: its own, often empty.
-        session: whether it lies in the session, not in the arrangement.
-        values: of its loop and place: LoopStart, LoopEnd, StartRelative, CurrentStart, CurrentEnd.
-        loops: whether it repeats.
-        metre: numerator and denominator, as far as they are told.
-        events: time, duration, velocity, 1 or 0 for enabled or not, and pitch, of each note in turn.
+        track: name of its track.
+        session: whether it is in the Session View rather than the Arrangement View.
+        name: of the clip, often empty.
+        values: loop and position: LoopStart, LoopEnd, StartRelative, CurrentStart, CurrentEnd.
+        loops: whether looping is on.
+        metre: numerator and denominator, if stored.
+        events: time, duration, velocity, enabled (1 or 0) and pitch of each note in turn.
     """
 
     track: str
@@ -67,17 +67,17 @@ class Clip:
 
     @property
     def notes(self) -> NDArray[np.float64]:
-        """`events` by note, shape (notes, 5)."""
+        """`events` with one row per note, shape (notes, 5)."""
         return np.frombuffer(self.events, np.float64).reshape(-1, 5)
 
     @property
     def brace(self) -> tuple[float, float]:
-        """Beats between which it plays."""
+        """Start and end of the loop brace, in beats."""
         start = self.values.get("LoopStart", 0.0)
         return start, self.values.get("LoopEnd", start)
 
     def inside(self) -> NDArray[np.bool_]:
-        """Which notes are enabled and begin within the brace."""
+        """Which notes are enabled and begin within the loop brace."""
         notes, (start, end) = self.notes, self.brace
         found: NDArray[np.bool_] = (notes[:, 3] > 0) & (notes[:, 0] >= start) & (notes[:, 0] < end)
         return found
@@ -85,13 +85,13 @@ class Clip:
 
 @dataclass(slots=True)
 class LiveSet:
-    """What is read of a set.
+    """What is read from a set.
 
     Args:
-        tempo: BPM; None where none is told.
+        tempo: BPM; None if missing.
         clips: MIDI clips on the tracks, without those in take lanes and in the groove pool.
         audio: names of the audio tracks.
-        facts: what was left out.
+        facts: what was left out, with counts.
     """
 
     tempo: float | None = None
@@ -101,16 +101,16 @@ class LiveSet:
 
 
 def read(source: Source) -> Reading:
-    """The MIDI clips of a set, each a piece of its own; loops begin with a clip's first note.
+    """Reads the MIDI clips of a set, each as a piece of its own; loops begin at a clip's first note.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the set cannot be read.
     """
     live = parse(source)
     facts = live.facts
     facts.update(f"audio track {name!r} skipped" for name in live.audio)
     if live.tempo is None:
-        facts["no tempo: 120 BPM taken"] += 1
+        facts["no tempo: 120 BPM assumed"] += 1
     pieces = []
     names = distinct(f"{c.track} / {c.name}" if c.name else c.track for c in live.clips)
     for name, clip in zip(names, live.clips, strict=True):
@@ -119,7 +119,7 @@ def read(source: Source) -> Reading:
         facts["note without length left out"] += int(np.sum(clip.inside() & (clip.notes[:, 1] == 0)))
         metre = _metre(clip.metre)
         if metre is None:
-            facts["no metre: 4/4 taken"] += 1
+            facts["no metre: 4/4 assumed"] += 1
         notes, end = heard(clip)
         if not notes.size:
             facts["clip without notes"] += 1
@@ -138,10 +138,10 @@ def _metre(told: dict[str, str]) -> Metre | None:
 
 
 def heard(clip: Clip) -> tuple[Part, int]:
-    """What a clip plays from its start on, once round its loop; and the tick at which that ends.
+    """Notes of one pass through a clip's loop, from where playback starts, and the tick where the pass ends.
 
-    The start offset (StartRelative) turns the loop, so that it begins where playing begins. A clip in the arrangement
-    ends there at the latest where it ends on the timeline.
+    The start offset (StartRelative) rotates the loop. An arrangement clip ends at its end on the timeline at the
+    latest.
     """
     low, high = (round(v * PPQN) for v in clip.brace)
     length = high - low
@@ -164,10 +164,10 @@ def heard(clip: Clip) -> tuple[Part, int]:
 
 
 def parse(source: Source) -> LiveSet:
-    """Reads a set.
+    """Parses a set.
 
     Raises:
-        UserError: it is damaged, too large, or a trap.
+        UserError: the file is damaged, too large or malicious.
     """
     handler = _Handler(source.name)
     parser = expat.ParserCreate()
@@ -183,7 +183,7 @@ def parse(source: Source) -> LiveSet:
                     raise UserError(f"{source.name} unpacks to more than {MAX_XML >> 20} MB; leave it out")
                 parser.Parse(data, False)
                 if given - parser.CurrentByteIndex > MAX_TOKEN:
-                    raise UserError(f"{source.name} is no Live set: one tag has more than {MAX_TOKEN >> 20} MB")
+                    raise UserError(f"{source.name} is not a Live set: one tag exceeds {MAX_TOKEN >> 20} MB")
         if not given:
             raise UserError(f"{source.name} is empty; save the set again in Live")
         parser.Parse(b"", True)
@@ -192,12 +192,12 @@ def parse(source: Source) -> LiveSet:
     except (expat.ExpatError, LookupError, ValueError, OverflowError) as error:
         raise UserError(f"{source.name} is damaged ({error}); save the set again in Live") from error
     if not handler.is_live:
-        raise UserError(f"{source.name} is XML but no Live set; leave it out")
+        raise UserError(f"{source.name} is XML but not a Live set; leave it out")
     return handler.found
 
 
 def _xml(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """The XML in a file, in pieces, whether in gzip or plain."""
+    """Yields the XML of a file in chunks, whether gzipped or plain."""
     data = file.read(_CHUNK)
     if data[:2] != b"\x1f\x8b":
         while data:
@@ -207,17 +207,17 @@ def _xml(file: IO[bytes], name: str) -> Iterator[bytes]:
     unpack = zlib.decompressobj(wbits=31)
     try:
         while data and not unpack.eof:
-            # A small piece may unpack to a thousand times its size: never more than a chunk at a time.
+            # Data may unpack to a thousand times its size, so take at most one chunk at a time.
             yield unpack.decompress(data, _CHUNK)
             data = unpack.unconsumed_tail or file.read(_CHUNK)
     except zlib.error as error:
         raise UserError(f"{name} is damaged ({error}); save the set again in Live") from error
     if not unpack.eof:
-        raise UserError(f"{name} ends in the middle; copy it again, or take one of Live's backups")
+        raise UserError(f"{name} is truncated; copy it again, or use one of Live's backups")
 
 
 class _Handler:
-    """Listens to expat and keeps what matters; `path` are the names of the elements that are open."""
+    """Expat callbacks that collect the set; `path` holds the names of the open elements."""
 
     def __init__(self, name: str) -> None:
         self.name, self.found, self.is_live = name, LiveSet(), False
@@ -230,14 +230,14 @@ class _Handler:
         self.notes = 0
 
     def doctype(self, *_: object) -> None:
-        raise UserError(f"{self.name} declares a document type, which no Live set does; it may be a trap, delete it")
+        raise UserError(f"{self.name} declares a document type, which no Live set does; it may be malicious, delete it")
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         path = self.path
         path.append(tag)
         depth = len(path)
         if depth > MAX_DEPTH:
-            raise UserError(f"{self.name} is no Live set: its tags are nested more than {MAX_DEPTH} deep; leave it out")
+            raise UserError(f"{self.name} is not a Live set: tags are nested more than {MAX_DEPTH} deep; leave it out")
         if self.clip is not None:
             self._in_clip(self.clip, tag, attributes)
         elif tag == "MidiClip":
@@ -260,7 +260,7 @@ class _Handler:
             self.found.audio.append(self.track)
 
     def _track(self, tag: str, attributes: dict[str, str]) -> None:
-        """A track begins, or tells its name; what the player wrote goes before what Live shows."""
+        """Starts a track or sets its name; the user's name takes precedence over the one that Live shows."""
         if len(self.path) == 4:
             self.track = f"{'Audio' if tag == 'AudioTrack' else 'MIDI'} track"
             self.told = False
@@ -276,7 +276,7 @@ class _Handler:
         elif "TakeLanes" in path:
             self.found.facts["clip in a take lane left out"] += 1
         elif path[1:4] != ["LiveSet", "Tracks", "MidiTrack"] or "MainSequencer" not in path:
-            pass  # a frozen copy, or a clip that a device keeps
+            pass  # a frozen copy, or a clip stored in a device
         elif "ClipSlotList" in path or path[-2] == "Events":
             self.clip = Clip(self.track, "ClipSlotList" in path)
             self.depth = len(path)
@@ -306,17 +306,17 @@ class _Handler:
         self.notes += 1
         if self.notes > MAX_NOTES:
             raise UserError(f"{self.name} has more than {MAX_NOTES:,} notes; leave it out")
-        # Live 12.2 leaves out what has its default.
+        # Live 12.2 omits attributes with default values.
         time, duration, velocity = (float(attributes.get(name, default)) for name, default in _DEFAULTS)
         if abs(time) < _FAR and 0 <= duration < _FAR and 0 <= velocity <= 127:
             self.waiting.append((time, duration, velocity, float(attributes.get("IsEnabled") != "false")))
         else:
-            self.found.facts["impossible note left out"] += 1
+            self.found.facts["invalid note left out"] += 1
 
     def _key(self, clip: Clip, pitch: int) -> None:
-        """A key's number comes after its notes."""
+        """Adds the waiting notes with their pitch, which comes after them in the file."""
         if not 0 <= pitch <= 127:
-            self.found.facts["impossible note left out"] += len(self.waiting)
+            self.found.facts["invalid note left out"] += len(self.waiting)
             self.waiting.clear()
         for time, duration, velocity, enabled in self.waiting:
             clip.events.extend((time, duration, velocity, enabled, pitch))

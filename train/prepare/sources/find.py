@@ -1,4 +1,4 @@
-"""What there is to read: folders, zip archives, globs and files become a list of sources in a fixed order.
+"""Finds music files: resolves folders, zip archives, globs and files to a list of sources in a fixed order.
 
 A format is a module in this package with a function `read(source) -> Reading`, and a line in `READERS`.
 """
@@ -30,19 +30,19 @@ READERS = {
     ".als": "train.prepare.sources.als",
     ".rtlog": "train.prepare.sources.log",
 }
-"""By suffix, the module whose `read` turns such a file into pieces."""
+"""Modules by suffix; a module's `read` turns such a file into pieces."""
 MAX_MEMBERS = 2_000_000
-"""An archive of more files is refused."""
+"""Archives with more files are refused."""
 _ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one file of music lies.
+    """Location of a music file.
 
     Args:
-        root: the file itself, the folder or the archive that it was found in; a path, or a URL that fsspec knows.
-        member: path within the folder or archive, with forward slashes; empty for a file named by itself.
+        root: the file itself, or the folder or archive that contains it; a path, or a URL that fsspec supports.
+        member: path within the folder or archive, with forward slashes; empty for a file given by itself.
     """
 
     root: str
@@ -50,25 +50,25 @@ class Source:
 
     @property
     def song(self) -> str:
-        """The file's name within its set."""
+        """File name within the set."""
         return self.member or _last(self.root)
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name in reports and messages."""
         return f"{_last(self.root)}/{self.member}" if self.member else _last(self.root)
 
     @property
     def set_name(self) -> str:
-        """The set it belongs to: the folder or archive that it was found in."""
+        """Name of the set: the folder or archive that contains the file."""
         if self.member:
             return _last(self.root).removesuffix(".zip")
         return _last(os.path.dirname(self.root if "://" in self.root else os.path.abspath(self.root)))  # noqa: PTH100, PTH120
 
     @property
     def suffix(self) -> str:
-        """Lower-case, with its dot."""
-        return os.path.splitext(self.song)[1].lower()  # noqa: PTH122  (a pathlib.Path takes ten times as long)
+        """Suffix in lower case, including the dot."""
+        return os.path.splitext(self.song)[1].lower()  # noqa: PTH122  (pathlib.Path takes ten times as long)
 
     def beside(self, name: str) -> Source:
         """Another file in the same folder."""
@@ -77,11 +77,11 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The file as a stream.
+        """Opens the file as a stream.
 
         Raises:
-            FileNotFoundError: there is none.
-            UserError: it cannot be read, or while it is open turns out to be damaged in its archive.
+            FileNotFoundError: the file does not exist.
+            UserError: the file cannot be read, or its archive turns out to be damaged during reading.
         """
         try:
             if self.member and self.root.endswith(".zip"):
@@ -96,18 +96,18 @@ class Source:
         except FileNotFoundError:
             raise
         except _ARCHIVE_ERRORS as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or error or "it ends in the middle"
+            reason = (error.strerror if isinstance(error, OSError) else None) or error or "it is truncated"
             raise UserError(f"{self.name} cannot be read ({reason}); copy it again") from error
 
     def bytes(self) -> bytes | None:
-        """What is in it; None when there is no such file.
+        """Contents of the file; None if it does not exist.
 
         Raises:
-            UserError: it is too large or cannot be read.
+            UserError: the file is too large or cannot be read.
         """
         try:
             with self.open() as file:
-                # Read to the cap, not to the size that an archive claims, which may be a lie.
+                # Read up to the limit, not to the size that an archive states, which may be false.
                 data = file.read(files.MAX_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -116,7 +116,7 @@ class Source:
         return data
 
     def state(self) -> tuple[int, float]:
-        """Size and time of the last change, by which a changed file is known; (0, 0) where they cannot be told."""
+        """Size and modification time (in an archive: CRC), to detect changed files; (0, 0) if they are not known."""
         if self.member and self.root.endswith(".zip"):
             info = _archive(self.root, os.getpid()).NameToInfo[self.member]
             return info.file_size, float(info.CRC)
@@ -131,7 +131,7 @@ def _last(path: str) -> str:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """A path or URL, opened for reading."""
+    """Opens a path or URL for reading."""
     if "://" not in path:
         return open(path, "rb")  # noqa: PTH123
     file: IO[bytes] = fsspec.open(path, "rb").open()
@@ -139,35 +139,35 @@ def open_file(path: str) -> IO[bytes]:
 
 
 @lru_cache(maxsize=8)
-def _archive(path: str, process: int) -> zipfile.ZipFile:  # noqa: ARG001  (a part of the cache's key)
-    """An open archive. Forked processes must not share one: they would share its place in the file."""
+def _archive(path: str, process: int) -> zipfile.ZipFile:  # noqa: ARG001  (part of the cache key)
+    """Opens an archive, once per process: forked processes would share its file position."""
     try:
         archive = zipfile.ZipFile(open_file(path))
     except (zipfile.BadZipFile, OSError) as error:
         raise UserError(f"{path} is not a readable zip archive ({error}); download it again") from error
     if len(archive.NameToInfo) > MAX_MEMBERS:
-        raise UserError(f"{path} holds more than {MAX_MEMBERS} files; unpack what you need of it")
+        raise UserError(f"{path} contains more than {MAX_MEMBERS} files; unpack the ones that you need")
     return archive
 
 
 def find(names: Sequence[str | Path], left_out: Counter[str] | None = None) -> list[Source]:
-    """The files of music that `names` (folders, zip archives, globs, files, URLs of them) hold, by set and song.
+    """Finds the music files in `names`, sorted by set and song.
 
-    Archives within a folder are sets of their own. Live's own backups of a set are left out: they are earlier states
-    of the same music.
+    Archives within a folder are sets of their own. Live's backups of a set are left out, since they are earlier
+    versions of the same music.
 
     Args:
-        names: as a person types them.
-        left_out: counts what is not read, by reason.
+        names: folders, zip archives, globs, files, or URLs of these, as typed by the user.
+        left_out: counts files that are not read, by reason.
 
     Raises:
-        UserError: one does not exist or is no such file, an archive is damaged, or there is no music in any.
+        UserError: a name does not exist or is not a music file, an archive is damaged, or no music is found.
     """
     told: Counter[str] = Counter() if left_out is None else left_out
     found = {source for name in names for path in _expand(str(name)) for source in _within(path, told)}
     if not found:
         formats = ", ".join(sorted(READERS))
-        raise UserError(f"{' and '.join(map(str, names))}: no file of music ({formats}) is in there; name another")
+        raise UserError(f"{' and '.join(map(str, names))}: no music files ({formats}) found; choose other files")
     return sorted(found, key=lambda s: (s.set_name, s.song, s.root))
 
 
@@ -188,7 +188,7 @@ def _within(path: str, told: Counter[str]) -> Iterator[Source]:
                 yield Source(path, member)
     elif not folder:
         if _suffix(path) not in READERS:
-            raise UserError(f"{path} is none of {', '.join(sorted(READERS))}; name a folder, a .zip or such a file")
+            raise UserError(f"{path} is none of {', '.join(sorted(READERS))}; give a folder, a .zip or such a file")
         yield Source(path)
     else:
         for member in _unlogged(members, told):
@@ -199,12 +199,12 @@ def _within(path: str, told: Counter[str]) -> Iterator[Source]:
 
 
 def _unlogged(members: Iterable[str], told: Counter[str]) -> Iterator[str]:
-    """Without the music of sessions whose logs are there: half of it was answered, and not played."""
+    """Drops the `.mid` files of sessions whose logs are present, since they include rtgen's answers."""
     every = list(members)
     logs = {member.removesuffix(".rtlog") for member in every if member.endswith(".rtlog")}
     for member in every:
         if member.removesuffix(".mid") in logs and member.endswith(".mid"):
-            told["music of a session, whose log is read"] += 1
+            told[".mid of a session with a log"] += 1
         else:
             yield member
 
@@ -229,7 +229,7 @@ def _members(path: str) -> tuple[bool, Iterator[str]]:
 
 
 def _missing(path: str) -> UserError:
-    return UserError(f"{path} does not exist; name a file of music, a folder or a .zip of them")
+    return UserError(f"{path} does not exist; give a music file, a folder or a .zip of them")
 
 
 def _suffix(path: str) -> str:
@@ -237,24 +237,24 @@ def _suffix(path: str) -> str:
 
 
 def _wanted(member: str, told: Counter[str]) -> bool:
-    """Whether a file is music, and not what a Mac puts beside each file in an archive."""
+    """Whether a file is music, and not a `._` file that macOS adds to archives; counts in `told` what is not."""
     folders, _, name = member.rpartition("/")
     if name.startswith("._") or not name:
         return False
     if _suffix(name) not in READERS:
-        told[f"file of another kind ({_suffix(name) or 'no suffix'})"] += 1
+        told[f"file of another type ({_suffix(name) or 'no suffix'})"] += 1
         return False
     if name.lower().endswith(".als") and folders.rpartition("/")[2] == "Backup":
-        told["backup that Live made of a set"] += 1
+        told["Live's backup of a set"] += 1
         return False
     return True
 
 
 def read(source: Source) -> Reading:
-    """The pieces in a file.
+    """Reads the pieces in a file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     reading: Reading = import_module(READERS[source.suffix]).read(source)
     return reading

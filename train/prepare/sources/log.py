@@ -1,4 +1,4 @@
-"""Reader for session logs: what was played to rtgen, and not what it answered."""
+"""Reader for session logs: reads what was played to rtgen, not its answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from train.prepare.sources.piece import Piece, Reading, part
 
 
 def read(source: Source) -> Reading:
-    """The music that was played in a session, on the beat of its clock.
+    """Reads the music that was played in a session, aligned to its clock.
 
     Raises:
-        UserError: it cannot be read, or nothing was played.
+        UserError: the log cannot be read, or nothing was played.
     """
     data = source.bytes()
     if data is None:

@@ -1,9 +1,7 @@
-"""Reader for `.mid` files.
+"""Reader for `.mid` files: symusic for speed, mido for files that symusic refuses.
 
-symusic reads them quickly; what it refuses mido reads.
-
-POP909 (Wang et al., 2020) keeps the true beats of each song in a `beat_midi.txt` beside the `.mid`, whose own tempo and
-metre are not the beat. Where there is such a file, the notes are warped to it.
+POP909 (Wang et al., 2020) stores the true beats of each song in a `beat_midi.txt` beside the `.mid`, whose own tempo
+and metre are not those of the music. If there is such a file, the notes are warped to its beats.
 """
 
 from __future__ import annotations
@@ -27,19 +25,19 @@ from train.prepare.sources.piece import Part, Piece, Reading, distinct, part, so
 
 BEATS = "beat_midi.txt"
 _DRUMS = 9
-"""The channel that General MIDI gives to drums, counted from 0."""
+"""Drum channel of General MIDI, counted from 0."""
 _TEMPO, _METRE = b"\xff\x51\x03", b"\xff\x58\x04"
-"""How these events begin in a file."""
+"""First bytes of these meta events in a file."""
 _SUSTAIN = 64
 _DEFAULT_TEMPO = 120.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """A file as it stands.
+    """Contents of a MIDI file.
 
     Args:
-        tracks: (name, whether drums, notes): one for each instrument of each of the file's tracks.
+        tracks: (name, whether drums, notes), one per instrument of each track in the file.
         tempos: (tick, BPM), the first at tick 0.
         metres: (tick, metre), the first at tick 0.
     """
@@ -50,10 +48,10 @@ class Score:
 
 
 def read(source: Source) -> Reading:
-    """The music in a MIDI file.
+    """Reads the music in a MIDI file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     data = source.bytes()
     if data is None:
@@ -64,7 +62,7 @@ def read(source: Source) -> Reading:
         score = tolerant(data, source.name)
         facts["read by mido"] += 1
     if _TEMPO not in data:
-        facts["no tempo: 120 BPM taken"] += 1
+        facts["no tempo: 120 BPM assumed"] += 1
     melodic = [(name, notes) for name, drums, notes in score.tracks if not drums]
     played = melodic or [(name, notes) for name, _, notes in score.tracks]
     if melodic and len(melodic) < len(score.tracks):
@@ -72,10 +70,10 @@ def read(source: Source) -> Reading:
     names = distinct(name for name, _ in played)
     beats = source.beside(BEATS).bytes()
     if beats is not None:
-        facts[f"put on the beat of its {BEATS}"] += 1
+        facts[f"warped to the beats in its {BEATS}"] += 1
         return Reading((_on_the_beat(source, score, names, played, beats),), facts)
     if _METRE not in data:
-        facts["no metre: 4/4 taken"] += 1
+        facts["no metre: 4/4 assumed"] += 1
     tracks = tuple((name, notes) for name, (_, notes) in zip(names, played, strict=True))
     end = max(int((notes[0] + notes[2]).max()) for _, notes in tracks)
     tempo = _longest(score.tempos, end)
@@ -87,24 +85,24 @@ def _on_the_beat(
     source: Source, score: Score, names: Sequence[str], played: Sequence[tuple[str, Part]], beats: bytes
 ) -> Piece:
     times, downbeats = parse_beats(beats.decode("utf-8", "replace"), source.name)
-    # A downbeat closes the bar before it; where four beats are not between two, no bar is.
+    # A downbeat ends the bar before it; downbeats that are not four beats apart do not bound a bar.
     marks = np.flatnonzero(downbeats)
     runs = np.split(marks, np.flatnonzero(np.diff(marks) != 4) + 1)
     found = tuple((int(run[0]) * PPQN, int(run[-1] - run[0]) * PPQN) for run in runs if len(run) > 1)
     if not found:
-        raise UserError(f"{source.name} has no bars of 4/4 in its {BEATS}; leave that out to read it by its own metre")
+        raise UserError(f"{source.name} has no bars of 4/4 in its {BEATS}; remove that to use the file's own metre")
     notes = warp(np.concatenate([n for _, n in played], axis=1), score.tempos, times)
     tracks = zip(names, np.split(notes, np.cumsum([n.shape[1] for _, n in played])[:-1], axis=1), strict=True)
     return Piece(tuple(tracks), found, tempo=round(float(60 / np.median(np.diff(times))), 3))
 
 
 def quick(data: bytes) -> Score | None:
-    """What symusic reads; None when it refuses."""
+    """Reads a file with symusic; None if it refuses."""
     if data[:4] != b"MThd" or data[8:10] > b"\x00\x01" or not 0 < int.from_bytes(data[12:14]) < 0x8000:
         return None
     try:
         score: Any = symusic.Score.from_midi(data)
-    except Exception:  # symusic lets whatever went wrong in C++ through
+    except Exception:  # symusic passes on any C++ exception
         return None
     scale = PPQN / score.ticks_per_quarter
     known = [(t.name or f"Track {i}", t.is_drum, t) for i, t in enumerate(score.tracks) if len(t.notes)]
@@ -129,10 +127,10 @@ def _ticks(events: dict[str, NDArray[np.int32]], scale: float) -> list[int]:
 
 
 def _notes(tracks: Sequence[Any], scale: float) -> list[Part]:
-    """The notes of symusic's tracks as `rtgen.music.files` has them, all tracks at once.
+    """Notes of symusic's tracks, paired as in `rtgen.music.files`, all tracks at once.
 
-    Where a pitch is struck again while it sounds, symusic gives the first end to the first note and so on. A key ends
-    the first note at the second strike, and the second at the next end.
+    If a pitch is struck again while it sounds, symusic pairs the first note-off with the first note, and so on. On a
+    keyboard, the second note-on ends the first note, and the next note-off ends the second.
     """
     fields = [t.notes.numpy() for t in tracks]
     ends = np.cumsum([len(f["time"]) for f in fields])
@@ -140,12 +138,12 @@ def _notes(tracks: Sequence[Any], scale: float) -> list[Part]:
     on, duration, pitch, velocity = (
         np.concatenate([f[name] for f in fields]).astype(np.int64) for name in ("time", "duration", "pitch", "velocity")
     )
-    # By pitch and time; of two strikes on one tick the one that comes last in the file goes last, and counts.
+    # Sort by pitch and time; of two note-ons on one tick, the last one in the file comes last and counts.
     key, on, duration, order = sorted_rows(track << 7 | pitch, on, duration, np.arange(len(on)))
     off, velocity = on + duration, velocity[order]
     same = key[1:] == key[:-1]
     if np.any(same & (on[1:] < off[:-1])):
-        # Ends of a pitch ascend as its strikes do: the next end after each strike.
+        # Note-offs of a pitch ascend like its note-ons: take the next note-off after each note-on.
         off = off[np.searchsorted(key << 40 | off, key << 40 | on, side="right")]
     for number, one in enumerate(tracks):
         controls = one.controls.numpy() if len(one.controls) else {"number": np.empty(0)}
@@ -163,15 +161,15 @@ def _notes(tracks: Sequence[Any], scale: float) -> list[Part]:
 
 
 def sustained(off: NDArray[np.int64], times: NDArray[np.int32], down: NDArray[np.bool_], end: int) -> NDArray[np.int64]:
-    """When notes let go at `off` fall silent, by the positions of a sustain pedal.
+    """Ticks at which notes released at `off` fall silent, given the sustain pedal.
 
-    symusic does not keep the order of what comes on one tick; programs that write files put the pedal first.
+    symusic does not keep the order of events on one tick; as programs write the pedal first, so does this function.
 
     Args:
-        off: ticks.
+        off: ticks of the note-offs.
         times: ticks of the pedal's messages, ascending.
-        down: whether it is down from then on.
-        end: the tick, none of `off` after it, at which a pedal that is never lifted lets go.
+        down: whether the pedal is down from then on.
+        end: tick at which a pedal that is never lifted is released; not before any of `off`.
     """
     last = np.searchsorted(times, off, side="right") - 1
     held = (last >= 0) & down[last]
@@ -180,10 +178,10 @@ def sustained(off: NDArray[np.int64], times: NDArray[np.int32], down: NDArray[np
 
 
 def tolerant(data: bytes, name: str) -> Score:
-    """What mido reads.
+    """Reads a file with mido.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     score = files.read(io.BytesIO(data), name)
     tracks = []
@@ -193,12 +191,12 @@ def tolerant(data: bytes, name: str) -> Score:
             if notes.size:
                 tracks.append((track.name, channel == _DRUMS, notes))
     if not tracks:
-        raise UserError(f"{name} holds no notes that last; choose a file with music in it")
+        raise UserError(f"{name} has no notes of any length; choose a file with music in it")
     return Score(tuple(tracks), score.tempos, score.metres)
 
 
 def stretches(metres: Sequence[tuple[int, Metre]], end: int) -> dict[int, tuple[tuple[int, int], ...]]:
-    """By length of bar, (start, length) of the stretches of whole bars; the last bar is whole when `end` is in it."""
+    """Stretches of whole bars as (start, length), by bar length; the last bar is whole if `end` lies in it."""
     found: dict[int, list[tuple[int, int]]] = {}
     for (start, metre), (stop, _) in pairwise([*_changes(metres), (end, Metre())]):
         if start >= end:
@@ -210,7 +208,7 @@ def stretches(metres: Sequence[tuple[int, Metre]], end: int) -> dict[int, tuple[
 
 
 def _changes(metres: Sequence[tuple[int, Metre]]) -> Iterator[tuple[int, Metre]]:
-    """Those that say something new: a metre named again on a downbeat of its own goes on."""
+    """Yields real metre changes; a metre repeated on one of its own downbeats is not one."""
     last: tuple[int, Metre] | None = None
     for tick, metre in metres:
         if last is None or metre != last[1] or (tick - last[0]) % metre.bar:
@@ -219,7 +217,7 @@ def _changes(metres: Sequence[tuple[int, Metre]]) -> Iterator[tuple[int, Metre]]
 
 
 def _longest(tempos: Sequence[tuple[int, float]], end: int) -> float:
-    """The tempo that is in force for most of the ticks."""
+    """The tempo that covers the most ticks."""
     total: Counter[float] = Counter()
     for (start, bpm), (stop, _) in pairwise([*tempos, (max(end, tempos[-1][0]), 0.0)]):
         total[bpm] += min(stop, end) - min(start, end)
@@ -230,24 +228,24 @@ def parse_beats(text: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.b
     """Beat times in seconds and whether each is the downbeat of a 4/4 bar: columns 1 and 3 of a `beat_midi.txt`.
 
     Raises:
-        UserError: it is not such a file.
+        UserError: the file is not valid.
     """
     try:
-        # All numbers at once, which is quick, unless lines have more than three.
+        # Parse all numbers at once, which is fast, unless lines have more than three.
         rows = np.fromstring(text, sep=" ")
         if len(rows) != 3 * len(text.split("\n")) - 3 * text.endswith("\n"):
             rows = np.array([[float(f) for f in line.split()[:3]] for line in text.splitlines() if line.strip()])
         rows = rows.reshape(-1, 3)
         times, downbeats = rows[:, 0], rows[:, 2] == 1.0
     except (ValueError, IndexError):
-        raise UserError(f"the {BEATS} beside {name} is not readable; leave it out or repair it") from None
+        raise UserError(f"the {BEATS} beside {name} is not readable; remove it or repair it") from None
     if len(times) < 2 or not np.all(np.diff(times) > 0):
-        raise UserError(f"the {BEATS} beside {name} has no ascending beats; leave it out or repair it")
+        raise UserError(f"the {BEATS} beside {name} has no ascending beats; remove it or repair it")
     return times, downbeats
 
 
 def seconds_at(ticks: NDArray[np.int64], tempos: Sequence[tuple[int, float]]) -> NDArray[np.float64]:
-    """Seconds at which `ticks` come, by a tempo map of (tick, BPM)."""
+    """Converts ticks to seconds by a tempo map of (tick, BPM)."""
     marks = np.array([tick for tick, _ in tempos], np.int64)
     per_tick = np.array([60.0 / (bpm * PPQN) for _, bpm in tempos])
     passed = np.concatenate([[0.0], np.cumsum(np.diff(marks) * per_tick[:-1])])
@@ -257,10 +255,10 @@ def seconds_at(ticks: NDArray[np.int64], tempos: Sequence[tuple[int, float]]) ->
 
 
 def warp(notes: Part, tempos: Sequence[tuple[int, float]], beats: NDArray[np.float64]) -> Part:
-    """`notes` with beat number n of `beats` (seconds) at tick 480 n.
+    """Warps notes so that beat n of `beats` (seconds) is at tick 480 n.
 
-    Before the first and after the last beat the nearest beat's length goes on. Notes before the first beat have
-    negative onsets.
+    Times before the first and after the last beat are extrapolated with the nearest beat's length. Notes before the
+    first beat have negative onsets.
     """
     seconds = seconds_at(np.stack([notes[0], notes[0] + notes[2]]), tempos)
     beat = np.clip(np.searchsorted(beats, seconds, side="right") - 1, 0, len(beats) - 2)

@@ -1,4 +1,4 @@
-"""What every reader makes of a file: music on the beat, and what there is to say about it."""
+"""Output of the readers: music aligned to the beat, and facts about the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtgen.music.note import Note
 BAR = 1920
 """Ticks in a bar of 4/4."""
 EARLY = 20
-"""Ticks, half a step of a roll: a note that comes this much before a downbeat belongs to it."""
+"""Ticks (half a step of a piano roll) by which a note may precede a downbeat and still belong to it."""
 
 Part = NDArray[np.int64]
 """Notes, shape (4, notes): rows of onsets, pitches, durations (ticks, 480 a beat) and velocities, in any order."""
@@ -22,12 +22,12 @@ Part = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """Music whose ticks are true beats, in one metre.
+    """Music in one metre whose ticks follow the true beat.
 
     Args:
-        tracks: by name; a name occurs once in a file.
-        stretches: (start, length) in ticks of what loops are cut from; ascending and apart.
-        bar: ticks in a bar.
+        tracks: names and notes; names are unique within a file.
+        stretches: (start, length) in ticks of the sections that loops are cut from; ascending, not overlapping.
+        bar: ticks per bar.
         tempo: BPM.
         drums: whether `tracks` are drums.
     """
@@ -39,7 +39,7 @@ class Piece:
     drums: bool = False
 
     def voices(self) -> list[tuple[str, Part]]:
-        """Each track apart and, of several, all together."""
+        """Each track by itself and, if there are several, all together."""
         if len(self.tracks) < 2:
             return list(self.tracks)
         return [*self.tracks, ("together", np.concatenate([notes for _, notes in self.tracks], axis=1))]
@@ -50,8 +50,8 @@ class Reading:
     """What a reader found in a file.
 
     Args:
-        pieces: of one song, which is the file.
-        facts: how often what was left out or taken as given, in a few words each.
+        pieces: of the file, which is one song.
+        facts: what was left out or assumed, in a few words each, with counts.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -59,13 +59,13 @@ class Reading:
 
 
 def part(notes: Iterable[Note]) -> Part:
-    """Notes as an array."""
+    """Converts notes to an array."""
     rows = [(n.onset, n.pitch, n.duration, n.velocity) for n in notes]
     return np.array(rows, np.int64).reshape(-1, 4).T.copy()
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """`names` with a number behind those that occurred before."""
+    """Makes names unique by appending a number to those that occurred before."""
     seen: Counter[str] = Counter()
     found = []
     for name in names:
@@ -75,9 +75,9 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def sorted_rows(*columns: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Rows of numbers that are not negative in order, by the first column, then the second and so on.
+    """Sorts rows of non-negative numbers by the first column, then the second, and so on.
 
-    Where they fit, a row becomes one number of 63 bits: sorting those is ten times as fast as finding an order.
+    Rows that fit are packed into one number of 63 bits: sorting those is ten times as fast as computing an order.
     """
     widths = [int(c.max()).bit_length() for c in columns] if len(columns[0]) else [0] * len(columns)
     if sum(widths) > 63:
