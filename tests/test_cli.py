@@ -17,6 +17,8 @@ import pytest
 from rtgen import cli
 from rtgen.inference.card import ROLES
 from rtgen.music import files
+from rtgen.music.note import Note
+from rtgen.music.time import Metre
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
 from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
@@ -135,6 +137,41 @@ def test_a_rendered_file_answers_at_distance_0_with_what_was_played(
     assert [(n.onset + 3840, n.pitch, n.duration, n.velocity) for n in first] == [
         (n.onset, n.pitch, n.duration, n.velocity) for n in answered if n.onset < 2 * 3840 - 60
     ]
+
+
+def test_a_file_is_never_rendered_over_itself(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    before = song.read_bytes()
+    (tmp_path / "soft.mid").symlink_to(song)
+    (tmp_path / "hard.mid").hardlink_to(song)
+    (tmp_path / "sub").mkdir()
+    for name in ("song.mid", "soft.mid", "hard.mid", "sub/../song.mid"):
+        for words in ((song, tmp_path / name), (tmp_path / name, song)):
+            fails(run("render", *words, "-p", tiny), "is the file that is read; choose another name")
+    assert song.read_bytes() == before
+    assert (tmp_path / "soft.mid").is_symlink()
+
+
+def test_a_log_is_never_written_over_by_its_music(run: Run, tmp_path: Path) -> None:
+    log, _ = performed(tmp_path / "a.rtlog")
+    before = log.read_bytes()
+    fails(run("replay", log, "--out", log), "is the file that is read; choose another name")
+    assert log.read_bytes() == before
+
+
+def test_a_rendered_file_keeps_to_the_metres_of_its_source(run: Run, tiny: Path, tmp_path: Path) -> None:
+    beats = [Note(480 * i, 60 + i % 12, 240) for i in range(1 + 16 + 12)]
+    metres = ((0, Metre(1, 4)), (480, Metre()), (480 + 4 * 1920, Metre(3, 4)))
+    files.write(
+        tmp_path / "in.mid", files.Score((files.Track("Keys", tuple(files.note_events(beats))),), metres=metres)
+    )
+    status, out, _ = run("render", tmp_path / "in.mid", tmp_path / "out.mid", "-p", tiny, "--distance", "0")
+    assert status == 0
+    assert "2 loops answered with 14 notes" in out
+    assert "out.mid; 1 stretch is too short for a loop and its answer" in out
+    score = files.read(tmp_path / "out.mid")
+    assert score.metres == metres
+    first, second = range(480 + 3840, 480 + 7680, 480), range(480 + 7680 + 2880, 480 + 7680 + 5760, 480)
+    assert [n.onset for n in score.tracks[1].notes()] == [*first, *second]
 
 
 def test_the_demo_makes_music_and_a_picture(run: Run, tiny: Path, tmp_path: Path) -> None:

@@ -97,6 +97,20 @@ def seed_of(seed: int | None) -> int:
     return randbelow(2**31) if seed is None else seed
 
 
+def refuse_same(source: Path, target: Path) -> None:
+    """Refuses to write a result over the file that it is made from, also by another name of that file.
+
+    Raises:
+        UserError: the two are one file.
+    """
+    try:
+        same = target.samefile(source)
+    except OSError:
+        same = False
+    if same:
+        raise UserError(f"{target} is the file that is read; choose another name for the result")
+
+
 def say(line: str) -> None:
     """Prints a line without markup, highlighting or wrapping."""
     Console(highlight=False).print(Text(line), soft_wrap=True)

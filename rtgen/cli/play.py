@@ -19,6 +19,7 @@ from rtgen.cli.common import (
     UseOption,
     model_of,
     preset_of,
+    refuse_same,
     say,
     seed_of,
 )
@@ -206,26 +207,30 @@ def render(
 ) -> None:
     """Answer a MIDI file, faster than real time.
 
-    It uses the same session as live playing. The same file, preset and seed give the same bytes.
+    It uses the same session as live playing, in the metres of the file. The same file, preset and seed give the same
+    bytes.
     """
     from rich.progress import Progress
 
     from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
-    from rtgen.instrument.notices import Answered, Called
     from rtgen.music import files
+    from rtgen.music.midi import is_note_on
     from rtgen.music.note import Loop
+    from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
     from rtgen.rig import offline
 
+    refuse_same(source, target)
     chosen = preset_of(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
     score = files.read(source)
-    chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
+    chosen = chosen.changed(tempo=min(max(score.tempos[0][1], MIN_TEMPO), MAX_TEMPO))
+    played, short = offline.sections(score, chosen)
     opened = offline.open_model(chosen, model_of(chosen), device)
     console = Console(stderr=True, highlight=False)
     if opened.remark:
         console.print(opened.remark)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        loops = offline.song_end(score.end, chosen) // chosen.length
+        loops = sum(section.loops for section in played)
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
 
         def answerer(job: Job) -> Loop:
@@ -234,6 +239,8 @@ def render(
 
         rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
     files.write(target, rendered)
-    calls = sum(isinstance(n, Called) and n.asked for n in notices)
-    answered = sum(len(n.loop) for n in notices if isinstance(n, Answered) and n.outcome == "answer")
-    say(f"{source}: {calls} loops answered with {answered} notes, in {target}")
+    calls = offline.answered(notices, played)
+    notes = sum(is_note_on(event.data) for event in rendered.tracks[-1].events)
+    stretches = "1 stretch is" if short == 1 else f"{short} stretches are"
+    rest = f"; {stretches} too short for a loop and its answer" if short else ""
+    say(f"{source}: {calls} loops answered with {notes} notes, in {target}{rest}")

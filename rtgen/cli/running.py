@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rtgen.cli.common import JsonOption, OscOption, say, show, show_json
+from rtgen.cli.common import JsonOption, OscOption, refuse_same, say, show, show_json
 from rtgen.errors import UserError
 from rtgen.panel import PORT
 
@@ -135,6 +135,8 @@ def replay(
     from rtgen.music import files
     from rtgen.rig.kept.replay import replay as again
 
+    if out is not None:
+        refuse_same(log, out)
     console = Console(stderr=True)
     hidden = not console.is_terminal
     found = again(log, lambda steps: track(steps, "", console=console, transient=True, disable=hidden))
