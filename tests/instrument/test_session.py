@@ -244,6 +244,29 @@ def test_all_notes_off_ends_what_went_through_note_by_note() -> None:
     assert [data for _, data in stage.sent] == [on(60), on(64), off(60), off(64)]
 
 
+@pytest.mark.parametrize("number", [124, 125, 126, 127])
+def test_a_change_of_mode_ends_what_went_through_and_goes_through(number: int) -> None:
+    stage, mode = started(thru=True), bytes((0xB0, number, 0))
+    stage.until(100, [(0, on(60)), (50, mode), (60, off(60))])
+    assert [data for _, data in stage.sent] == [on(60), off(60), mode]
+
+
+def test_all_sound_off_ends_what_the_pedal_holds() -> None:
+    stage = started(thru=True)
+    down, up = bytes((0xB0, 64, 127)), bytes((0xB0, 64, 0))
+    stage.until(100, [(0, down), (10, on(60)), (20, off(60)), (50, bytes((0xB0, 120, 0)))])
+    assert [data for _, data in stage.sent] == [down, on(60), off(60), up, down]
+    assert stage.session.end() == [up]
+
+
+@pytest.mark.parametrize("pedal", [64, 66, 69])
+def test_a_pedal_that_holds_is_lifted_at_the_end_unless_the_controllers_were_reset(pedal: int) -> None:
+    stage, reset = started(thru=True), bytes((0xB1, 121, 0))
+    stage.until(100, [(0, bytes((0xB0, pedal, 127))), (10, bytes((0xB1, pedal, 127))), (50, reset)])
+    assert stage.sent[-1] == (50, reset)
+    assert stage.session.end() == [bytes((0xB0, pedal, 0))]
+
+
 def test_panic_silences_and_the_session_goes_on() -> None:
     stage = started()
     stage.until(BAR + 200, CALL)

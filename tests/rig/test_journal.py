@@ -253,3 +253,17 @@ def test_what_follows_a_stop_comes_after_it(tmp_path: Path) -> None:
     onsets = [n.onset for n in score.tracks[0].notes()]
     assert len(onsets) == 2
     assert onsets[1] - onsets[0] > 1900
+
+
+def test_the_music_of_a_session_ends_as_its_pedals_and_modes_did(tmp_path: Path) -> None:
+    opening = replace(OPENING, options=replace(OPENING.options, clock="internal", thru=False))
+    played = [
+        (1.0, b"\xb0\x40\x7f\x90\x3c\x50\x80\x3c\x00"),  # the pedal holds it until the controllers are reset
+        (2.0, b"\xb0\x79\x00\x90\x3e\x50"),
+        (3.0, b"\xb0\x7b\x00"),
+        (4.0, b"\x90\x40\x50\x80\x40\x00"),
+    ]
+    steps = [Step(0.0, None, ()), *(Step(t, Received(0, data), ()) for t, data in played), Step(6.0, None, ())]
+    notes = replay(logged(tmp_path / "a.rtlog", steps, opening)).score.tracks[0].notes()
+    second = round(opening.preset.tempo / 60 * 480)
+    assert [(n.pitch, n.duration) for n in notes if n.duration] == [(60, second), (62, second)]
