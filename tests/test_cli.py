@@ -17,6 +17,7 @@ import pytest
 from rtgen import cli
 from rtgen.inference.card import ROLES
 from rtgen.music import files
+from rtgen.music.note import Note
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
 from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
@@ -97,6 +98,27 @@ def test_a_rendered_file_is_the_golden_one(run: Run, song: Path, tiny: Path, tmp
     if os.environ.get("RTGEN_GOLDEN") == "write":
         golden.write_text("\n".join(lines) + "\n")
     assert lines == golden.read_text().splitlines()
+
+
+def test_control_changes_in_a_file_press_no_buttons_unless_asked_to(
+    run: Run, song: Path, tiny: Path, tmp_path: Path
+) -> None:
+    score = files.read(song)
+    (track,) = score.tracks
+    muted = tmp_path / "muted.mid"
+    mute = files.Event(0, b"\xb0\x59\x7f")
+    files.write(muted, replace(score, tracks=(replace(track, events=(mute, *track.events)),)))
+    answers: list[list[Note]] = []
+    for words in (song,), (muted,), (muted, "--controls", "all"):
+        target = tmp_path / "out.mid"
+        status, out, _ = run("render", *words[:1], target, "-p", tiny, "--seed", "3", *words[1:])
+        assert status == 0
+        tracks = files.read(target).tracks
+        answers.append(tracks[1].notes() if len(tracks) > 1 else [])
+        # What is said is what is in the file.
+        assert f"4 loops answered with {len(answers[-1])} notes" in out
+    assert answers[0] == answers[1] != []
+    assert answers[2] == []
 
 
 def test_another_model_plays_a_preset_and_is_found_by_name(

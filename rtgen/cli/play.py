@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rtgen.cli.common import (
     BarsOption,
+    ControlsOption,
     DeviceOption,
     DistanceOption,
     ModelOption,
@@ -74,6 +75,7 @@ def run(
         bool,
         typer.Option("--send-clock", help="Send the internal clock to the output."),
     ] = False,
+    controls: ControlsOption = None,
     log: Annotated[Path | None, typer.Option(help="Also write messages to a file.", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
@@ -155,6 +157,7 @@ def run(
             device=device,
             log=log,
             controllers=machine.controllers,
+            controls=controls or machine.controls,
             config_path=path,
             clips=kept,
             shown=tuple(shown or machine.shown),
@@ -203,6 +206,7 @@ def render(
     distance: DistanceOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    controls: ControlsOption = None,
 ) -> None:
     """Answer a MIDI file, faster than real time.
 
@@ -212,8 +216,8 @@ def render(
 
     from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
-    from rtgen.instrument.notices import Answered, Called
-    from rtgen.music import files
+    from rtgen.instrument.notices import Called
+    from rtgen.music import files, midi
     from rtgen.music.note import Loop
     from rtgen.rig import offline
 
@@ -232,8 +236,8 @@ def render(
             progress.advance(task)
             return answer_job(opened, job)
 
-        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
+        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs")
     files.write(target, rendered)
     calls = sum(isinstance(n, Called) and n.asked for n in notices)
-    answered = sum(len(n.loop) for n in notices if isinstance(n, Answered) and n.outcome == "answer")
-    say(f"{source}: {calls} loops answered with {answered} notes, in {target}")
+    written = sum(midi.is_note_on(event.data) for event in rendered.tracks[-1].events)
+    say(f"{source}: {calls} loops answered with {written} notes, in {target}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from math import isfinite
 from typing import Any, Literal, get_args
 
-from rtgen.instrument.binding import Binding
+from rtgen.instrument.binding import LAYOUTS, Binding, Layout
 from rtgen.instrument.controls import TAKEOVERS, Takeover
 
 ClockKind = Literal["midi", "internal", "link"]
@@ -28,7 +28,8 @@ class Options:
         send_clock: whether the internal clock is sent to the output.
         takeover: what a knob does when it is not where its parameter is.
         listens: the MIDI channel, 1-16, to listen to; None listens to all.
-        bindings: what the controls at some inputs do; all other inputs get the default bindings.
+        bindings: what the controls at some inputs do.
+        controls: what the controls at all other inputs do: see `rtgen.instrument.binding.Layout`.
 
     Raises:
         ValueError: a value is of the wrong type or out of range.
@@ -43,6 +44,7 @@ class Options:
     takeover: Takeover = "none"
     listens: int | None = None
     bindings: Mapping[int, tuple[Binding, ...]] = field(default_factory=dict)
+    controls: Layout = "knobs"
 
     def __post_init__(self) -> None:
         channel = self.listens is None or (type(self.listens) is int and 1 <= self.listens <= 16)
@@ -55,6 +57,7 @@ class Options:
             "send_clock": type(self.send_clock) is bool,
             "takeover": self.takeover in TAKEOVERS,
             "listens": channel,
+            "controls": self.controls in LAYOUTS,
         }
         for name, fine in right.items():
             if not fine:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from rtgen.instrument.answers import Answers, Asked
+from rtgen.instrument.binding import DEFAULTS
 from rtgen.instrument.clocks.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.clocks.link_clock import LinkClock
 from rtgen.instrument.clocks.midi_clock import MidiClock
@@ -111,7 +112,7 @@ class Session:
         self._epoch = 0
         self._turn_index = 0
         self._answers = Answers()
-        self._desk = Desk(preset.knobs, options.bindings, options.takeover)
+        self._desk = Desk(preset.knobs, options.bindings, options.takeover, DEFAULTS[options.controls])
         self._taps = Taps()
         self._listens = options.listens
         # A parameter changed while the present answer was being made anew.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtgen.errors import UserError
+from rtgen.instrument.binding import Layout
 from rtgen.instrument.events import Event, Received
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.notices import Notice
@@ -105,15 +106,24 @@ def song_end(last_tick: int, preset: Preset) -> int:
     return (loops + (loops % 2 if preset.use == "answer" else 1)) * preset.length
 
 
-def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) -> tuple[files.Score, list[Notice]]:
+def render(
+    score: files.Score, preset: Preset, answerer: Answerer, seed: int, controls: Layout = "knobs"
+) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
     Time is musical: the score's tempo map is kept, and does not affect the notes. The result is deterministic for a
     score, preset and seed.
+
+    Args:
+        score: the performance.
+        preset: the musical settings.
+        answerer: answers a job.
+        seed: of all randomness.
+        controls: what the control changes in the score do.
     """
     tempo = preset.tempo
     end = song_end(score.end, preset)
-    session = Session(preset, Options(seed=seed))
+    session = Session(preset, Options(seed=seed, controls=controls))
     # One clock beyond the end, so that everything due at the last clock is still sent.
     sent, notices = simulate(
         session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from dataclasses import replace
@@ -267,3 +268,19 @@ def test_the_music_of_a_session_ends_as_its_pedals_and_modes_did(tmp_path: Path)
     notes = replay(logged(tmp_path / "a.rtlog", steps, opening)).score.tracks[0].notes()
     second = round(opening.preset.tempo / 60 * 480)
     assert [(n.pitch, n.duration) for n in notes if n.duration] == [(60, second), (62, second)]
+
+
+def test_a_log_from_before_there_was_a_choice_has_all_controls(tmp_path: Path) -> None:
+    path = logged(tmp_path / "a.rtlog", [Step(0.0, None, ()), Step(1.0, Received(0, b"\xb0\x59\x7f"), ())])
+    data = path.read_bytes()
+    at = data.index(b"H") + 1
+    (size,) = struct.unpack_from("<I", data, at)
+    head = json.loads(data[at + 4 : at + 4 + size])
+    assert head["settings"].pop("controls") == "knobs"
+    body = json.dumps(head).encode()
+    path.write_bytes(data[:at] + struct.pack("<I", len(body)) + body + data[at + 4 + size :])
+    opening, _ = read(path)
+    assert opening.options == replace(OPENING.options, controls="all")
+    session = opening.session()
+    session.step(0.0, Received(1, b"\xb0\x59\x7f"))
+    assert session.muted

@@ -12,7 +12,7 @@ import platformdirs
 import yaml
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.binding import Binding
+from rtgen.instrument.binding import LAYOUTS, Binding, Layout
 from rtgen.instrument.controls import TAKEOVERS, Takeover
 from rtgen.settings import read
 from rtgen.whole import written
@@ -32,6 +32,7 @@ class Config:
         listens: the MIDI channel to listen to, 1-16; None for all.
         clips: folder for kept answers; None for the default.
         controllers: learned bindings, by the name of the input.
+        controls: what controllers do that has not been learned; for all, or by the name of the input.
     """
 
     inputs: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Config:
     listens: int | None = None
     clips: str | None = None
     controllers: Mapping[str, tuple[Binding, ...]] = field(default_factory=dict)
+    controls: Layout | Mapping[str, Layout] = "knobs"
 
     def learned(self, controller: str, to: str, bindings: tuple[Binding, ...]) -> Config:
         """Returns the settings with a newly learned binding.
@@ -112,6 +114,10 @@ def _checked(name: str, value: Any) -> Any:
             return value
         case "listens" if value is None or (type(value) is int and 1 <= value <= 16):
             return value
+        case "controls" if value in LAYOUTS:
+            return value
+        case "controls" if isinstance(value, dict) and all(each in LAYOUTS for each in value.values()):
+            return {str(controller): layout for controller, layout in value.items()}
         case "controllers" if isinstance(value, dict):
             return {str(controller): _bindings(controller, rows) for controller, rows in value.items()}
     if name not in _NAMES:
