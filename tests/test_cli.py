@@ -334,6 +334,14 @@ def test_a_session_log_that_is_cut(run: Run, tmp_path: Path) -> None:
     fails(run("replay", log), "a.rtlog has no readable start, so it cannot be replayed; delete it")
 
 
+def test_an_input_that_is_not_there_cannot_be_ignored(run: Run, tiny: Path) -> None:
+    words = ("run", "-p", tiny, "--in", "KeyStep", "--in", "Pads", "--ignore-programs")
+    fails(
+        run(*words, "Keys", "--ignore-programs", "nano"),
+        "--ignore-programs nano names no input; name one of KeyStep, P",
+    )
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "é" * 21])
 def test_a_name_that_ports_cannot_have(run: Run, tiny: Path, name: str) -> None:
     fails(run("run", "-p", tiny, "--name", name), f"--name '{name}' cannot name ports; use up to 40")

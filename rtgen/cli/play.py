@@ -76,6 +76,13 @@ def run(
         typer.Option("--send-clock", help="Send the internal clock to the output."),
     ] = False,
     controls: ControlsOption = None,
+    ignore_programs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Input whose program changes select no preset, by part of its name; repeat for more, or say all.",
+            metavar="PORT",
+        ),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Also write messages to a file.", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
@@ -134,6 +141,10 @@ def run(
     early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
     late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
     ins, out = tuple(inputs or machine.inputs), output or machine.output
+    for word in ignore_programs or ():
+        if not runner.named([word], ins or (f"{name} in",)):
+            there = ", ".join(ins or (f"{name} in",))
+            raise UserError(f"--ignore-programs {word} names no input; name one of {there}, or say all")
     kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
     runner.run(
         chosen,
@@ -158,6 +169,7 @@ def run(
             log=log,
             controllers=machine.controllers,
             controls=controls or machine.controls,
+            ignore_programs=tuple(ignore_programs or machine.ignore_programs),
             config_path=path,
             clips=kept,
             shown=tuple(shown or machine.shown),

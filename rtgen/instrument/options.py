@@ -30,6 +30,7 @@ class Options:
         listens: the MIDI channel, 1-16, to listen to; None listens to all.
         bindings: what the controls at some inputs do.
         controls: what the controls at all other inputs do: see `rtgen.instrument.binding.Layout`.
+        ignores_programs: the inputs whose program changes select no preset.
 
     Raises:
         ValueError: a value is of the wrong type or out of range.
@@ -45,8 +46,10 @@ class Options:
     listens: int | None = None
     bindings: Mapping[int, tuple[Binding, ...]] = field(default_factory=dict)
     controls: Layout = "knobs"
+    ignores_programs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ignores_programs", tuple(self.ignores_programs))  # JSON has lists only
         channel = self.listens is None or (type(self.listens) is int and 1 <= self.listens <= 16)
         right = {
             "clock": self.clock in CLOCKS,
@@ -58,6 +61,7 @@ class Options:
             "takeover": self.takeover in TAKEOVERS,
             "listens": channel,
             "controls": self.controls in LAYOUTS,
+            "ignores_programs": all(type(port) is int for port in self.ignores_programs),
         }
         for name, fine in right.items():
             if not fine:

@@ -115,6 +115,7 @@ class Session:
         self._desk = Desk(preset.knobs, options.bindings, options.takeover, DEFAULTS[options.controls])
         self._taps = Taps()
         self._listens = options.listens
+        self._ignores_programs = frozenset(options.ignores_programs)
         # A parameter changed while the present answer was being made anew.
         self._turned = False
         self._plays: int | None = None
@@ -197,7 +198,7 @@ class Session:
                 else:
                     self._press(now, each, out)
             return
-        if message[0] & 0xF0 == 0xC0:
+        if message[0] & 0xF0 == 0xC0 and self._selects(port, message):
             out.requests.append(SelectPreset(str(message[1] + 1)))
             return
         self._hands.feed(port, message)
@@ -212,8 +213,14 @@ class Session:
 
     def _is_heard(self, message: bytes) -> bool:
         """Return whether a note can be part of a call."""
-        channel = (message[0] & 0x0F) + 1
-        return self._listens in (None, channel) and message[1] >= self.knobs["split"]
+        return self._is_listened_to(message) and message[1] >= self.knobs["split"]
+
+    def _is_listened_to(self, message: bytes) -> bool:
+        return self._listens in (None, (message[0] & 0x0F) + 1)
+
+    def _selects(self, port: int, message: bytes) -> bool:
+        """Return whether a program change selects a preset; otherwise it is meant for whatever is behind the output."""
+        return port not in self._ignores_programs and self._is_listened_to(message)
 
     def _place(self) -> None:
         """Hand input to the looper as soon as its ticks are known.

@@ -25,6 +25,7 @@ from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.kept.config import ALL
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.replay import unfinished, write
@@ -49,6 +50,7 @@ class Setup:
         options: of the session, without bindings.
         controllers: learned bindings, by the name of the input.
         controls: what controllers do that has not been learned; for all, or by the name of the input.
+        ignore_programs: names of the inputs whose program changes select no preset, in part, or `all`.
         device: what runs the model.
         log: a file for messages.
         config_path: the file with the settings of this machine.
@@ -72,6 +74,7 @@ class Setup:
     config_path: Path
     clips: Path
     controls: Layout | Mapping[str, Layout] = "knobs"
+    ignore_programs: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     wait: bool = False
     sessions: Path | None = None
@@ -101,7 +104,11 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         shown=setup.shown,
     )
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips)
-    options = replace(setup.options, bindings=bindings_of(setup, house.inputs, name))
+    options = replace(
+        setup.options,
+        bindings=bindings_of(setup, house.inputs, name),
+        ignores_programs=named(setup.ignore_programs, setup.inputs or (f"{setup.name} in",)),
+    )
     session = Session(preset, options)
     for number in range(len(house.inputs)):
         session.controls(number)  # so that their LEDs show the parameters from the start
@@ -143,6 +150,12 @@ def bindings_of(setup: Setup, inputs: Sequence[str], name: str) -> dict[int, tup
             layout = layout.get(each, layout.get(first, "knobs"))
         found[number] = bound(layout, setup.controllers.get(each, setup.controllers.get(first, ())))
     return found
+
+
+def named(words: Sequence[str], inputs: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the inputs that any of some words names, in part; `all` names every input."""
+    folded = [word.lower() for word in words]
+    return tuple(n for n, each in enumerate(inputs) if any(w == ALL or (w and w in each.lower()) for w in folded))
 
 
 def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:

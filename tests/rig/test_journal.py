@@ -40,7 +40,9 @@ from rtgen.rig.offline import ANSWER_S, with_clock
 
 OPENING = Opening(
     Preset(name="lush").changed(bars=1),
-    Options(thru=True, seed=3, takeover="pickup", bindings={0: (Binding("blend", 70, channel=3),)}),
+    Options(
+        thru=True, seed=3, takeover="pickup", ignores_programs=(1,), bindings={0: (Binding("blend", 70, channel=3),)}
+    ),
 )
 EVENTS: list[Event | Ended] = [
     Received(1, b"\x90\x3c\x50"),

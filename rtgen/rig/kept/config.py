@@ -17,6 +17,9 @@ from rtgen.instrument.controls import TAKEOVERS, Takeover
 from rtgen.settings import read
 from rtgen.whole import written
 
+ALL = "all"
+"""Stands for every input."""
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -33,6 +36,7 @@ class Config:
         clips: folder for kept answers; None for the default.
         controllers: learned bindings, by the name of the input.
         controls: what controllers do that has not been learned; for all, or by the name of the input.
+        ignore_programs: names of the inputs whose program changes select no preset, in part, or `all`.
     """
 
     inputs: tuple[str, ...] = ()
@@ -45,6 +49,7 @@ class Config:
     clips: str | None = None
     controllers: Mapping[str, tuple[Binding, ...]] = field(default_factory=dict)
     controls: Layout | Mapping[str, Layout] = "knobs"
+    ignore_programs: tuple[str, ...] = ()
 
     def learned(self, controller: str, to: str, bindings: tuple[Binding, ...]) -> Config:
         """Returns the settings with a newly learned binding.
@@ -89,7 +94,7 @@ def save(config: Config, path: Path) -> None:
         UserError: the file cannot be written.
     """
     said = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
-    said |= {"inputs": list(config.inputs), "shown": list(config.shown)}
+    said |= {name: list(getattr(config, name)) for name in _LISTS}
     said["controllers"] = {
         name: [{k: v for k, v in asdict(b).items() if v not in (None, False)} for b in bindings]
         for name, bindings in config.controllers.items()
@@ -99,12 +104,15 @@ def save(config: Config, path: Path) -> None:
         partial.write_text(text, "utf-8")
 
 
+_LISTS = ("inputs", "shown", "ignore_programs")
 _NAMES = tuple(f.name for f in fields(Config))
 
 
 def _checked(name: str, value: Any) -> Any:
     match name:
-        case "inputs" | "shown" if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        case "ignore_programs" if value == ALL:
+            return (ALL,)
+        case _ if name in _LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
         case "output" | "clips" if value is None or isinstance(value, str):
             return value
