@@ -121,6 +121,30 @@ def test_control_changes_in_a_file_press_no_buttons_unless_asked_to(
     assert answers[2] == []
 
 
+def test_drums_beside_a_melody_are_left_out_of_a_render(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    drums = [e for t in range(0, 8 * 1920, 240) for e in files.note_events([Note(t, 36 + t // 240 % 2, 60)], channel=9)]
+    score = files.read(song)
+    both, alone = tmp_path / "both.mid", tmp_path / "alone.mid"
+    files.write(both, replace(score, tracks=(*score.tracks, files.Track("drums", tuple(drums)))))
+    files.write(alone, replace(score, tracks=(files.Track("drums", tuple(drums)),)))
+    answers = []
+    for source in song, both:
+        status, out, _ = run("render", source, tmp_path / "out.mid", "-p", tiny, "--seed", "3")
+        assert status == 0
+        assert out.count("channel 10 (drums) is left out, as model tiny plays no drums") == (source == both)
+        answers.append(files.read(tmp_path / "out.mid").tracks[-1].notes())
+    assert answers[0] == answers[1] != []
+    fails(
+        run("render", alone, tmp_path / "out.mid", "-p", tiny), "alone.mid has notes on channel 10 .* --preset drummer"
+    )
+    drummer = preset_of(tmp_path, "drummer", "clean")
+    for source in both, alone:
+        status, out, _ = run("render", source, tmp_path / "out.mid", "-p", drummer)
+        assert status == 0
+        assert "left out" not in out
+        assert "4 loops answered" in out
+
+
 def test_another_model_plays_a_preset_and_is_found_by_name(
     run: Run, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,7 +228,7 @@ def render(
 
     from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
-    from rtgen.instrument.notices import Called
+    from rtgen.instrument.notices import Called, DrumsLeftOut
     from rtgen.music import files, midi
     from rtgen.music.note import Loop
     from rtgen.rig import offline
@@ -240,6 +240,12 @@ def render(
     console = Console(stderr=True, highlight=False)
     if opened.remark:
         console.print(opened.remark)
+    pitched, name = opened.card.kind.pitched, opened.card.name
+    if pitched and offline.only_drums(score):
+        raise UserError(
+            f"{source} has notes on channel 10 (drums) only, and model {name} plays no drums; "
+            "use --preset drummer, or another file"
+        )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         loops = offline.song_end(score.end, chosen) // chosen.length
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
@@ -248,8 +254,10 @@ def render(
             progress.advance(task)
             return answer_job(opened, job)
 
-        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs")
+        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs", pitched)
     files.write(target, rendered)
     calls = sum(isinstance(n, Called) and n.asked for n in notices)
     written = sum(midi.is_note_on(event.data) for event in rendered.tracks[-1].events)
+    if any(isinstance(n, DrumsLeftOut) for n in notices):
+        say(f"{source}: channel 10 (drums) is left out, as model {name} plays no drums")
     say(f"{source}: {calls} loops answered with {written} notes, in {target}")

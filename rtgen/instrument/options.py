@@ -31,6 +31,7 @@ class Options:
         bindings: what the controls at some inputs do.
         controls: what the controls at all other inputs do: see `rtgen.instrument.binding.Layout`.
         ignores_programs: the inputs whose program changes select no preset.
+        pitched: whether the model plays notes, and not drums, if that is known before `Warmed`.
 
     Raises:
         ValueError: a value is of the wrong type or out of range.
@@ -47,6 +48,7 @@ class Options:
     bindings: Mapping[int, tuple[Binding, ...]] = field(default_factory=dict)
     controls: Layout = "knobs"
     ignores_programs: tuple[int, ...] = ()
+    pitched: bool | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignores_programs", tuple(self.ignores_programs))  # JSON has lists only
@@ -61,6 +63,7 @@ class Options:
             "takeover": self.takeover in TAKEOVERS,
             "listens": channel,
             "controls": self.controls in LAYOUTS,
+            "pitched": self.pitched is None or type(self.pitched) is bool,
             "ignores_programs": all(type(port) is int for port in self.ignores_programs),
         }
         for name, fine in right.items():

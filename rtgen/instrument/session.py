@@ -20,6 +20,7 @@ from rtgen.instrument.clocks.sources import ClockSources
 from rtgen.instrument.clocks.transport import Change, State, Transport
 from rtgen.instrument.controls import Controls
 from rtgen.instrument.desk import At, Desk, Taps
+from rtgen.instrument.drums import DrumChannel
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -42,6 +43,7 @@ from rtgen.instrument.notices import (
     Called,
     DoubledClock,
     DraftPlayed,
+    DrumsLeftOut,
     ForeignClock,
     Halted,
     KeepAnswer,
@@ -116,6 +118,7 @@ class Session:
         self._taps = Taps()
         self._listens = options.listens
         self._ignores_programs = frozenset(options.ignores_programs)
+        self._drums = DrumChannel(options.pitched, chosen=options.listens == 10)
         # A parameter changed while the present answer was being made anew.
         self._turned = False
         self._plays: int | None = None
@@ -159,6 +162,9 @@ class Session:
                 self._desk.learn(event, out)
             case Warmed():
                 self._pace.ready(now, event.seconds, event.cold_s)
+                if event.pitched is not None:
+                    self._drums.pitched = event.pitched
+                    self._looper.without = self._drums.left_out
             case Plugged():
                 self._plug(now, event, out)
             case Chosen():
@@ -191,6 +197,8 @@ class Session:
             elif self._sources.is_news(now, port):
                 out.notices.append(ForeignClock(port))
             return
+        self._drums.feed(port, message)
+        self._looper.without = self._drums.left_out
         if (done := self._desk.feed(port, message, out)) is not None:
             for each in done:
                 if isinstance(each, Turned):
@@ -206,6 +214,8 @@ class Session:
             out.messages += self._thru.feed(message)
         if midi.is_note_on(message) and not self._is_heard(message):
             return
+        if self._drums.is_news(message):
+            out.notices.append(DrumsLeftOut())
         # A turn that is due before the note comes first.
         self._advance(now, out)
         self._unplaced.append((now, message))
@@ -220,7 +230,8 @@ class Session:
 
     def _selects(self, port: int, message: bytes) -> bool:
         """Return whether a program change selects a preset; otherwise it is meant for whatever is behind the output."""
-        return port not in self._ignores_programs and self._is_listened_to(message)
+        is_drums = message[0] & 0x0F == self._drums.left_out
+        return port not in self._ignores_programs and self._is_listened_to(message) and not is_drums
 
     def _place(self) -> None:
         """Hand input to the looper as soon as its ticks are known.

@@ -18,6 +18,7 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
+from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 
@@ -43,6 +44,11 @@ def open_model(preset: Preset, path: Path, device: str) -> Model:
     if mismatch is not None:
         raise UserError(mismatch)
     return model
+
+
+def only_drums(score: files.Score) -> bool:
+    """Whether all notes of a score are on channel 10, which General MIDI has for drums."""
+    return all(e.data[0] & 0x0F == CHANNEL for track in score.tracks for e in track.events if midi.is_note_on(e.data))
 
 
 def simulate(
@@ -107,7 +113,12 @@ def song_end(last_tick: int, preset: Preset) -> int:
 
 
 def render(
-    score: files.Score, preset: Preset, answerer: Answerer, seed: int, controls: Layout = "knobs"
+    score: files.Score,
+    preset: Preset,
+    answerer: Answerer,
+    seed: int,
+    controls: Layout = "knobs",
+    pitched: bool | None = None,
 ) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
@@ -120,10 +131,11 @@ def render(
         answerer: answers a job.
         seed: of all randomness.
         controls: what the control changes in the score do.
+        pitched: whether the model plays notes; drums on channel 10 are left out then. None leaves out nothing.
     """
     tempo = preset.tempo
     end = song_end(score.end, preset)
-    session = Session(preset, Options(seed=seed, controls=controls))
+    session = Session(preset, Options(seed=seed, controls=controls, pitched=pitched))
     # One clock beyond the end, so that everything due at the last clock is still sent.
     sent, notices = simulate(
         session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)

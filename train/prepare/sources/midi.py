@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from rtgen.errors import UserError
 from rtgen.music import files
+from rtgen.music.drums import CHANNEL
 from rtgen.music.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, RESET_CONTROLLERS, SUSTAIN
 from rtgen.music.time import PPQN, Metre
 from train.prepare.sources.find import Source
 from train.prepare.sources.piece import Part, Piece, Reading, distinct, part, sorted_rows
 
 BEATS = "beat_midi.txt"
-_DRUMS = 9
-"""Drum channel of General MIDI, counted from 0."""
 _TEMPO, _METRE = b"\xff\x51\x03", b"\xff\x58\x04"
 """First bytes of these meta events in a file."""
 _DEFAULT_TEMPO = 120.0
@@ -202,7 +201,7 @@ def tolerant(data: bytes, name: str) -> Score:
         for channel in sorted({e.data[0] & 0x0F for e in track.events}):
             notes = part(files.notes_of(e for e in track.events if e.data[0] & 0x0F == channel))
             if notes.size:
-                tracks.append((track.name, channel == _DRUMS, notes))
+                tracks.append((track.name, channel == CHANNEL, notes))
     if not tracks:
         raise UserError(f"{name} has no notes of any length; choose a file with music in it")
     return Score(tuple(tracks), score.tempos, score.metres)
