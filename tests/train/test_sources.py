@@ -212,7 +212,8 @@ def performances(draw: st.DrawFn, waits: st.SearchStrategy[int]) -> mido.MidiFil
             wait, pitch = draw(waits), draw(st.integers(58, 62))
             if kind == 0:
                 value = draw(st.sampled_from([0, 30, 64, 127]))
-                track.append(mido.Message("control_change", channel=channel, control=64, value=value, time=wait))
+                number = draw(st.sampled_from([64, 64, 64, 121]))
+                track.append(mido.Message("control_change", channel=channel, control=number, value=value, time=wait))
             elif kind == 10:
                 track.append(draw(st.sampled_from(OTHERS)).copy(time=wait))
             elif (channel, pitch) in sounding:
@@ -333,6 +334,26 @@ def test_a_file_that_is_endless_work_is_left_out(tmp_path: Path) -> None:
     assert [why for _, _, why in report.skipped] == [
         "too long for its metres and its number of tracks; cut it to parts"
     ]
+
+
+@pytest.mark.parametrize("number", [120, 121, *range(123, 128)])
+def test_channel_mode_messages_end_notes(tmp_path: Path, number: int) -> None:
+    """CC 121 lifts the pedal, which the quick reader knows; the others may end notes, which it leaves to the other."""
+    resets = number == 121
+    played = [
+        (0, bytes((0xB0, 64, 127 if resets else 0))),
+        (0, bytes((0x90, 60, 80))),
+        *([(480, bytes((0x80, 60, 0)))] if resets else []),
+        (960, bytes((0xB0, number, 0))),
+        (1440, bytes((0x90, 67, 80))),
+        (1920, bytes((0x80, 67, 0))),
+        *([] if resets else [(1920, bytes((0x80, 60, 0)))]),
+    ]
+    track = files.Track("keys", tuple(files.Event(*event) for event in played))
+    files.write(tmp_path / "a.mid", files.Score((track,)))
+    reading = read(only(tmp_path / "a.mid"))
+    assert notes(reading.pieces[0]) == [[0, 60, 960, 80], [1440, 67, 480, 80]]
+    assert (midi.quick((tmp_path / "a.mid").read_bytes()) is not None) == resets
 
 
 @pytest.mark.parametrize(

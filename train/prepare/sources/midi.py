@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from rtgen.errors import UserError
 from rtgen.music import files
+from rtgen.music.drums import CHANNEL
+from rtgen.music.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, RESET_CONTROLLERS, SUSTAIN
 from rtgen.music.time import PPQN, Metre, stretches
 from train.prepare.sources.find import Source
 from train.prepare.sources.piece import Part, Piece, Reading, distinct, part
 
 BEATS = "beat_midi.txt"
-_DRUMS = 9
-"""Drum channel of General MIDI, counted from 0."""
 _TEMPO, _METRE = b"\xff\x51\x03", b"\xff\x58\x04"
 """First bytes of these meta events in a file."""
-_SUSTAIN, _ALL_SOUND_OFF, _RESET, _ALL_NOTES_OFF = 64, 120, 121, 123
 _SHORTEST_BEAT_S = 0.01
 _END_OF_TRACK = 0x2F
 
@@ -137,7 +136,7 @@ def quick(data: bytes) -> Score | None:
     found = _notes(events)
     if not found:
         return None
-    tracks = tuple((names[lane >> 4], lane & 15 == _DRUMS, notes) for lane, notes in found)
+    tracks = tuple((names[lane >> 4], lane & 15 == CHANNEL, notes) for lane, notes in found)
     return Score(tracks, tuple(sorted(told.tempos.items())), tuple(sorted(told.metres.items())))
 
 
@@ -250,13 +249,13 @@ def _notes(events: _Events) -> list[tuple[int, Part]] | None:
     if np.any(same & starts[:-1] & ~starts[1:] & (tick[1:] == tick[:-1])):
         return None
     control = events.status & 0xF0 == 0xB0
-    ends = control & ((events.first == _ALL_SOUND_OFF) | (events.first >= _ALL_NOTES_OFF))
+    ends = control & ((events.first == ALL_SOUND_OFF) | (events.first >= ALL_NOTES_OFF))
     if len(which) and np.any(ends[which.min() :]):
         return None
     on = np.flatnonzero(starts)
     off = tick[on + 1]
-    pedal = np.flatnonzero(control & ((events.first == _SUSTAIN) | (events.first == _RESET)))
-    down = (events.first[pedal] == _SUSTAIN) & (events.second[pedal] >= 64)
+    pedal = np.flatnonzero(control & ((events.first == SUSTAIN) | (events.first == RESET_CONTROLLERS)))
+    down = (events.first[pedal] == SUSTAIN) & (events.second[pedal] >= 64)
     if down.any():
         released = np.flatnonzero(~starts[on + 1])
         off[released] = sustained(events, which[on[released] + 1], pedal, down)
@@ -311,7 +310,7 @@ def tolerant(data: bytes, name: str) -> Score:
         for channel in sorted({e.data[0] & 0x0F for e in track.events}):
             notes = part(files.notes_of(e for e in track.events if e.data[0] & 0x0F == channel))
             if notes.size:
-                tracks.append((track.name, channel == _DRUMS, notes))
+                tracks.append((track.name, channel == CHANNEL, notes))
     if not tracks:
         raise UserError(f"{name} has no notes of any length; choose a file with music in it")
     return Score(tuple(tracks), score.tempos, score.metres)
