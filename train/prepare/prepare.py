@@ -106,7 +106,8 @@ def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
 def _work(piece: Piece, cutting: Cutting) -> int:
     """How many loops and notes cutting a piece goes through: each track, and all of them together."""
     loops = sum(length // (cutting.bars * piece.bar) + 1 for _, length in piece.stretches)
-    return loops * (len(piece.tracks) + 1) + 2 * sum(notes.shape[1] for _, notes in piece.tracks)
+    notes: int = sum(notes.shape[1] for _, notes in piece.tracks)
+    return loops * (len(piece.tracks) + 1) + 2 * notes
 
 
 def rows(sources: Sequence[Source], cutting: Cutting) -> tuple[pa.Table, Report]:

@@ -228,8 +228,8 @@ def _decoded(data: bytes, starts: Ints, track: Ints, scale: float) -> _Events:
     status = content[last + 1][np.maximum.accumulate(np.where(told, np.arange(len(starts)), 0))]
     first = last + 1 + told
     ticks = np.rint(position * scale).astype(np.int64)
-    status, one, two = (each.astype(np.int64) for each in (status, content[first], content[first + 1]))
-    return _Events(track << 4 | status & 15, ticks, status, one, two)
+    kinds, one, two = (each.astype(np.int64) for each in (status, content[first], content[first + 1]))
+    return _Events(track << 4 | kinds & 15, ticks, kinds, one, two)
 
 
 def _notes(events: _Events) -> list[tuple[int, Part]] | None:
