@@ -291,7 +291,7 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """Return the event that `of_event` made JSON of."""
     match said:
-        case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
+        case ["Answer", loop, target, epoch, *draft]:  # older logs have none
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
             return Chosen(_to_preset(settings))
