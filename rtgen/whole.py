@@ -1,14 +1,29 @@
-"""Writes files whole or not at all: a reader never sees half of one, and a failed write leaves nothing behind."""
+"""Reads and writes whole files: a reader never sees half of one, and a failed write leaves nothing behind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL
 from os import getpid
 from pathlib import Path
+from stat import S_ISREG
 from threading import get_ident
 
 from rtgen.errors import UserError
+
+
+def contents(path: Path, most: int) -> bytes | None:
+    """Returns the contents of a file; None if there are more than `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe, a device or a folder, from which reading might never return.
+    """
+    if not S_ISREG(path.stat().st_mode):
+        raise OSError(EINVAL, "it is not a regular file")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    return data if len(data) <= most else None
 
 
 @contextmanager

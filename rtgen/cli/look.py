@@ -100,6 +100,14 @@ def _is_here(model: str) -> bool:
     return True
 
 
+def _row(listed: presets.Listed) -> dict[str, Any]:
+    """Returns a preset of the list as JSON shows it."""
+    file = str(listed.item.path)
+    if listed.preset is None:
+        return {"name": listed.item.name, "description": listed.trouble, "file": file, "error": listed.trouble}
+    return {**listed.preset.as_dict(), "file": file, "model_is_here": not listed.trouble}
+
+
 @app.command(name="presets")
 def list_presets(
     name: Annotated[
@@ -127,16 +135,12 @@ def list_presets(
         raise UserError(
             f"'rtgen presets {name} {target}' has one name too many; leave out the second, which only 'save' takes"
         )
-    paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
-    loaded = []
-    for path in paths:
-        try:
-            preset = presets.load(path)
-            loaded.append({**preset.as_dict(), "file": str(path), "model_is_here": _is_here(preset.model)})
-        except UserError as error:
-            if name is not None:
-                raise
-            loaded.append({"name": path.stem, "description": str(error), "file": str(path), "error": str(error)})
+    if name is None:
+        loaded = [_row(each) for each in presets.listed()]
+    else:
+        path = find("presets", name)
+        preset = presets.load(path)
+        loaded = [{**preset.as_dict(), "file": str(path), "model_is_here": _is_here(preset.model)}]
     if as_json:
         show_json(loaded)
     elif name is not None:
