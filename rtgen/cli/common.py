@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.rig.kept import presets
 from rtgen.shipped import find
+from rtgen.terminal import Terminal
 
 # Slow imports, and those for one command only, are inside the commands, so that `rtgen run` opens its ports quickly.
 
@@ -99,12 +99,12 @@ def seed_of(seed: int | None) -> int:
 
 def say(line: str) -> None:
     """Prints a line without markup, highlighting or wrapping."""
-    Console(highlight=False).print(Text(line), soft_wrap=True)
+    Terminal(highlight=False).print(Text(line), soft_wrap=True)
 
 
 def show(table: Table) -> None:
     """Prints a table."""
-    Console().print(table)
+    Terminal().print(table)
 
 
 def show_json(value: Any) -> None:

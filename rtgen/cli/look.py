@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,6 +26,7 @@ from rtgen.cli.common import (
 from rtgen.errors import UserError
 from rtgen.rig.kept import presets
 from rtgen.shipped import available, find
+from rtgen.terminal import Terminal
 
 app = typer.Typer()
 
@@ -257,8 +257,8 @@ def bench(
     amount = QUICK if quick else Amount()
     amount = replace(amount, loops=loops or amount.loops)
     with open_stage(over, period, not asynchronous) as stage:
-        figures = benching.measure(stage, amount, Console(stderr=True))
+        figures = benching.measure(stage, amount, Terminal(stderr=True))
     if as_json:
         show_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
     else:
-        benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+        benching.show(figures, Terminal(width=None if sys.stdout.isatty() else 160, highlight=False))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from rtgen.cli.common import (
     BarsOption,
@@ -24,6 +23,7 @@ from rtgen.cli.common import (
 )
 from rtgen.errors import UserError
 from rtgen.panel import PORT
+from rtgen.terminal import Terminal
 
 app = typer.Typer()
 _LONGEST = 40
@@ -188,7 +188,7 @@ def demo(
     from rtgen.rig.demo import demo as play
 
     chosen = preset_of(preset, model=model)
-    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Console())
+    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Terminal())
 
 
 @app.command()
@@ -221,7 +221,7 @@ def render(
     score = files.read(source)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
     opened = offline.open_model(chosen, model_of(chosen), device)
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True, highlight=False)
     if opened.remark:
         console.print(opened.remark)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

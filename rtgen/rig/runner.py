@@ -35,6 +35,7 @@ from rtgen.rig.told.page import Page
 from rtgen.rig.told.steward import House, Steward
 from rtgen.rig.told.telling import Teller
 from rtgen.rig.worker.worker import Failed
+from rtgen.terminal import Terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         UserError: a port, the model or the Link library is missing, or the log cannot be written.
     """
     log = Log(setup.log) if setup.log else None
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True, highlight=False)
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
     api = find_api(setup.api)
     name = own_name(setup.name, api)
@@ -206,7 +207,7 @@ def _complain(news: SimpleQueue[News | None], why: str) -> None:
 
 
 def _ask(question: str, names: list[str]) -> str:
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True, highlight=False)
     for number, name in enumerate(names, 1):
         console.print(Text(f"{number}. {name}"))
     number = IntPrompt.ask(question, choices=[str(n) for n in range(1, len(names) + 1)], console=console)

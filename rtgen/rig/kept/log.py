@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rtgen.errors import UserError
+from rtgen.terminal import plain
 
 
 class Log:
@@ -46,7 +47,7 @@ class Log:
                 self._file = self._open()
             if self._lost:
                 self._file.write(f"{stamp} {self._lost} lines are missing here, as the file could not be written\n")
-            self._file.write(f"{stamp} {line}\n")
+            self._file.write(f"{stamp} {plain(line)}\n")
             self._file.flush()
         except OSError as error:
             self._shut()

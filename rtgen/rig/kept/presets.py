@@ -11,6 +11,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.settings import read
 from rtgen.shipped import Item, available, find, folders
+from rtgen.terminal import plain
 from rtgen.whole import written
 
 _PROGRAMS = range(1, 129)
@@ -29,7 +30,7 @@ def load(path: Path) -> Preset:
     if empty:
         raise UserError(f"Preset {path}: {empty[0]} has no value; give it one or take the line out")
     try:
-        return Preset(name=path.stem).changed(**settings)
+        return Preset(name=plain(path.stem)).changed(**settings)
     except (ValueError, TypeError) as error:
         raise UserError(f"Preset {path}: {error}") from error
 
