@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rtgen.terminal import Terminal, plain
+from rtgen.terminal import Terminal
+from rtgen.text import plain
 
 HOSTILE = "a\x1b]0;title\x07b\x9b31mc\u202e\r\x08\x7f\udcff"
 

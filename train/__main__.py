@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rtgen.errors import UserError
-from rtgen.terminal import Terminal, plain
+from rtgen.terminal import Terminal
+from rtgen.text import plain
 
 app = typer.Typer(
     no_args_is_help=True,

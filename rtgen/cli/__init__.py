@@ -12,7 +12,8 @@ from rtgen import __version__
 from rtgen.cli import look, play, running
 from rtgen.cli.common import say
 from rtgen.errors import UserError
-from rtgen.terminal import Terminal, plain
+from rtgen.terminal import Terminal
+from rtgen.text import plain
 
 app = typer.Typer(
     help=(

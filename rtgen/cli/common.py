@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -122,5 +121,5 @@ def show_card(card: dict[str, Any]) -> None:
             if isinstance(value, list | tuple) and len(value) > _MOST_SHOWN:
                 value = [*value[:_MOST_SHOWN], f"... and {len(value) - _MOST_SHOWN} more; --json shows all"]
             text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
-            table.add_row(key, escape(text))
+            table.add_row(key, Text(text))
     show(table)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rtgen.errors import UserError
-from rtgen.terminal import plain
+from rtgen.text import plain
 
 
 class Log:

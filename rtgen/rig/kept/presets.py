@@ -11,7 +11,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.settings import read
 from rtgen.shipped import Item, available, find, folders
-from rtgen.terminal import plain
+from rtgen.text import plain
 from rtgen.whole import written
 
 _PROGRAMS = range(1, 129)

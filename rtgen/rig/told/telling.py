@@ -40,7 +40,7 @@ from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
 from rtgen.rig.worker.worker import Failed, Ready
-from rtgen.terminal import plain
+from rtgen.text import plain
 
 
 class Teller:
