@@ -45,7 +45,10 @@ from rtgen.instrument.job import Answer
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
+from rtgen.rig.kept import checks
 from rtgen.rig.worker import wire
+from rtgen.text import plain
+from rtgen.whole import contents
 
 SUFFIX = ".rtlog"
 MAX_BYTES = 2**30
@@ -53,6 +56,8 @@ MAX_BYTES = 2**30
 _MAGIC = b"rtgen session 1\n"
 _FLUSH_S = 0.4
 _MOST_JSON = 2**22
+_DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a damaged log may raise."""
 _PLAIN: Mapping[str, type[Any]] = {
     each.__name__: each for each in (Turned, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
 }
@@ -193,13 +198,13 @@ def read(path: Path) -> tuple[Opening, Iterator[Step]]:
         UserError: it is not a log, or cannot be read.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; session logs are never that large")
-        data = path.read_bytes()
+        data = contents(path, MAX_BYTES)
     except OSError as error:
         raise UserError(
             f"The session log {path} cannot be read ({error.strerror}); 'rtgen sessions' lists them"
         ) from error
+    if data is None:
+        raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; session logs are never that large")
     return parse(data, str(path))
 
 
@@ -216,9 +221,9 @@ def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
         if reader.take("<c")[0] != b"H":
             raise ValueError
         opening = _to_opening(reader.json())
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise UserError(f"The session log {name} has no readable start, so it cannot be replayed; delete it") from error
-    return opening, _steps(reader)
+    return opening, _steps(reader, opening.options)
 
 
 class _Reader:
@@ -243,9 +248,10 @@ class _Reader:
         return json.loads(self.bytes(count))
 
 
-def _steps(reader: _Reader) -> Iterator[Step]:
-    """Yield the steps up to the first incomplete one."""
+def _steps(reader: _Reader, options: Options) -> Iterator[Step]:
+    """Yield the steps up to the first that is incomplete, or that no session can have had."""
     step: tuple[float, Event | Ended | None] | None = None
+    latest: float | None = None
     sent: list[bytes] = []
     while True:
         try:
@@ -254,7 +260,11 @@ def _steps(reader: _Reader) -> Iterator[Step]:
                 sent.append(reader.bytes(*reader.take("<H")))
                 continue
             following = _step(letter, reader)
-        except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+            now, event = following
+            if not checks.possible_time(now, latest) or not (event is None or checks.possible(event, options)):
+                break
+            latest = now if latest is None else max(now, latest)
+        except _DAMAGE:
             break
         if step is not None:
             yield Step(*step, tuple(sent))
@@ -301,7 +311,7 @@ def to_event(said: list[Any]) -> Event | Ended:
 
 
 def _to_preset(settings: Mapping[str, Any]) -> Preset:
-    return Preset(name=settings["name"]).changed(**{k: v for k, v in settings.items() if k != "name"})
+    return Preset(name=plain(str(settings["name"]))).changed(**{k: v for k, v in settings.items() if k != "name"})
 
 
 def _of_opening(opening: Opening) -> dict[str, Any]:
@@ -317,4 +327,5 @@ def _of_opening(opening: Opening) -> dict[str, Any]:
 
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
-    return Opening(_to_preset(said["preset"]), Options(**said["settings"], bindings=bindings))
+    options = checks.possible_options(Options(**said["settings"], bindings=bindings))
+    return Opening(_to_preset(said["preset"]), options)
