@@ -19,11 +19,13 @@ def contents(path: Path, most: int) -> bytes | None:
     Raises:
         OSError: it cannot be read, or is a pipe, a device or a folder, from which reading might never return.
     """
-    if not S_ISREG(path.stat().st_mode):
+    status = path.stat()
+    if not S_ISREG(status.st_mode):
         raise OSError(EINVAL, "it is not a regular file")
+    if status.st_size > most:
+        return None
     with path.open("rb") as file:
-        data = file.read(most + 1)
-    return data if len(data) <= most else None
+        return file.read(status.st_size)  # whatever is added meanwhile
 
 
 @contextmanager
