@@ -69,10 +69,11 @@ def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:  # n
     return int(text) if _INT.match(text) else float(text)
 
 
-_INT = re.compile(r"[-+]?[0-9]{1,15}$")
+# Nothing that PyYAML, which writes the settings, takes for text: it leaves that without quotes.
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,29})$")
 _FLOAT = re.compile(
-    r"[-+]?(?:[0-9]{16,30}|[0-9]{1,30}\.[0-9]{0,30}(?:[eE][-+][0-9]{1,3})?|\.[0-9]{1,30}(?:[eE][-+][0-9]{1,3})?"
-    r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    r"(?:[-+]?(?:[0-9]{1,30}\.[0-9]{0,30}(?:[eE][-+][0-9]{1,3})?|\.(?:inf|Inf|INF))"
+    r"|\.[0-9]{1,30}(?:[eE][-+][0-9]{1,3})?|\.(?:nan|NaN|NAN))$"
 )
 _BOOL = re.compile(r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$")
 for _tag, _pattern, _first in (

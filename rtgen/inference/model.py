@@ -33,6 +33,8 @@ _NEVER_ZERO = frozenset({"place", "temperature", "least"})
 """Inputs used as a divisor or inside a logarithm."""
 # On Windows it takes this call, elsewhere the environment variable that `rtgen.inference` sets.
 ort.disable_telemetry_events()
+# Its warnings go to the terminal, and repeat names that are in a model.
+ort.set_default_logger_severity(4)
 
 
 @dataclass(frozen=True, slots=True)
