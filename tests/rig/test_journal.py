@@ -325,6 +325,13 @@ def test_an_offset_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
         read(logged(tmp_path / "a.rtlog", [Step(1.0, Received(0, b"\xf8"), ())], opening))
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x90", b"\x90\x3c", b"\x90\x3c\xf0", b"\x3c\x3c\x3c", b"\x90\x3c\x50\x50"])
+def test_a_message_that_is_none_is_not_in_the_music(tmp_path: Path, sent: bytes) -> None:
+    some = [Step(1.0, Received(0, b"\x90\x3c\x50"), (sent,)), Step(2.0, None, (b"\x90\x3c\x50",))]
+    _, answered = files.read(write(logged(tmp_path / "a.rtlog", some))).tracks
+    assert [event.data for event in answered.events if event.data[0] == 0x90] == [b"\x90\x3c\x50"]
+
+
 @pytest.fixture(scope="module")
 def performance(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return performed(tmp_path_factory.mktemp("log") / "a.rtlog", 8)[0].read_bytes()

@@ -158,7 +158,9 @@ class _Events:
 
 
 def _is_music(message: bytes) -> bool:
-    """Returns whether a message is a note or the pedal."""
+    """Returns whether a message is a note or the pedal, and complete; one from a log may be neither."""
+    if len(message) != _SIZE or max(message[1:]) > 0x7F:
+        return False
     return midi.is_note(message) or (message[0] & 0xF0 == 0xB0 and message[1] == midi.SUSTAIN)
 
 

@@ -95,7 +95,7 @@ def main(model_path: str, device: str, patience: str) -> int:
                     _hear(model, line, jobs)
                 continue
             say(answered := _answered(model, line))
-            if isinstance(answered, Answer) and not answered.draft and jobs.empty():
+            if isinstance(answered, Answer) and not answered.draft and jobs.empty() and patience != "offline":
                 with at_leisure():
                     _place(model, line, answered, say)
     return 0

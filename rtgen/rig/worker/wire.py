@@ -154,7 +154,7 @@ def to_said(line: str) -> Said | None:
                 return Ready(model, device, fields["seconds"], remark, role, modes, dimensions, fields["cold_s"])
             case "placed":
                 return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         pass
     return None
 
