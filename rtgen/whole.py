@@ -1,14 +1,31 @@
-"""Writes files whole or not at all: a reader never sees half of one, and a failed write leaves nothing behind."""
+"""Reads and writes whole files: a reader never sees half of one, and a failed write leaves nothing behind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL
 from os import getpid
 from pathlib import Path
+from stat import S_ISREG
 from threading import get_ident
 
 from rtgen.errors import UserError
+
+
+def contents(path: Path, most: int) -> bytes | None:
+    """Returns the contents of a file; None if there are more than `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe, a device or a folder, from which reading might never return.
+    """
+    status = path.stat()
+    if not S_ISREG(status.st_mode):
+        raise OSError(EINVAL, "it is not a regular file")
+    if status.st_size > most:
+        return None
+    with path.open("rb") as file:
+        return file.read(status.st_size)  # whatever is added meanwhile
 
 
 @contextmanager

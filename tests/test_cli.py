@@ -15,10 +15,12 @@ import onnx
 import pytest
 
 from rtgen import cli
-from rtgen.inference.card import ROLES
+from rtgen.inference.card import ROLES, Data
+from rtgen.inference.protobuf import tagged
 from rtgen.music import files
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
+from tests.data.make_faulty import faulty
 from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
 from tests.rig.test_journal import performed
 from tests.rig.test_osc import Desk
@@ -199,6 +201,33 @@ def test_lists_are_lists_for_a_program_too(run: Run) -> None:
         assert isinstance(listed, list)
         assert all(key in item for item in listed if key)
         assert run(command)[0] == 0
+
+
+def test_a_bad_item_spoils_no_list(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    models, presets, sessions = (tmp_path / "rtgen" / kind for kind in ("models", "presets", "sessions"))
+    for folder in models, presets, sessions:
+        folder.mkdir(parents=True)
+    odd = replace(CARD, name="odd[/b]", data=(Data("[red]x[/b]\x1b]0;t\x07", "MIT"),), description="\x1b[2J")
+    onnx.save(build(odd), models / "odd.onnx")
+    faulty(models, "never", always=True)
+    (models / "none.onnx").write_bytes(b"nothing of the kind")
+    for name, card in ("deep", b"[" * 100_000), ("latin", b"\xff"):
+        entry = tagged(14, tagged(1, b"rtgen") + tagged(2, card))
+        (models / f"{name}.onnx").write_bytes(TINY.read_bytes() + entry)
+    (presets / "large.yaml").write_text("distance: 0x" + "1" * 400)
+    (presets / "odd[/b].yaml").write_text('mode: clean\ndescription: "[/b]\\e[2J"\n')
+    (sessions / "a[/b].rtlog").write_bytes(b"x")
+    for kind, bad, good in ("models", {"none", "deep", "latin"}, "never"), ("presets", {"large"}, "odd[/b]"):
+        status, out, err = run(kind)
+        assert (status, err) == (0, "")
+        assert good in out
+        assert "\x1b" not in out
+        listed = {item["name"]: item for item in json.loads(run(kind, "--json")[1])}
+        assert {name for name, item in listed.items() if "error" in item} == bad
+    status, out, err = run("sessions", sessions)
+    assert (status, err) == (0, "")
+    assert "a[/b].rtlog" in out
 
 
 def test_one_model_or_preset_is_shown_whole(run: Run, tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +14,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.rig.kept import presets
 from rtgen.shipped import find
+from rtgen.terminal import Terminal
 
 # Slow imports, and those for one command only, are inside the commands, so that `rtgen run` opens its ports quickly.
 
@@ -99,12 +98,12 @@ def seed_of(seed: int | None) -> int:
 
 def say(line: str) -> None:
     """Prints a line without markup, highlighting or wrapping."""
-    Console(highlight=False).print(Text(line), soft_wrap=True)
+    Terminal(highlight=False).print(Text(line), soft_wrap=True)
 
 
 def show(table: Table) -> None:
     """Prints a table."""
-    Console().print(table)
+    Terminal().print(table)
 
 
 def show_json(value: Any) -> None:
@@ -122,5 +121,5 @@ def show_card(card: dict[str, Any]) -> None:
             if isinstance(value, list | tuple) and len(value) > _MOST_SHOWN:
                 value = [*value[:_MOST_SHOWN], f"... and {len(value) - _MOST_SHOWN} more; --json shows all"]
             text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
-            table.add_row(key, escape(text))
+            table.add_row(key, Text(text))
     show(table)

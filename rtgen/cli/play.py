@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from rtgen.cli.common import (
     BarsOption,
@@ -24,6 +23,7 @@ from rtgen.cli.common import (
 )
 from rtgen.errors import UserError
 from rtgen.panel import PORT
+from rtgen.terminal import Terminal
 
 app = typer.Typer()
 _LONGEST = 40
@@ -188,7 +188,7 @@ def demo(
     from rtgen.rig.demo import demo as play
 
     chosen = preset_of(preset, model=model)
-    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Console())
+    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Terminal())
 
 
 @app.command()
@@ -210,7 +210,6 @@ def render(
     """
     from rich.progress import Progress
 
-    from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
     from rtgen.instrument.notices import Answered, Called
     from rtgen.music import files
@@ -220,17 +219,19 @@ def render(
     chosen = preset_of(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
     score = files.read(source)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
-    opened = offline.open_model(chosen, model_of(chosen), device)
-    console = Console(stderr=True, highlight=False)
-    if opened.remark:
-        console.print(opened.remark)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    console = Terminal(stderr=True, highlight=False)
+    with (
+        offline.opened(chosen, model_of(chosen), device) as network,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        if network.ready.remark:
+            console.print(network.ready.remark, markup=False)
         loops = offline.song_end(score.end, chosen) // chosen.length
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
 
         def answerer(job: Job) -> Loop:
             progress.advance(task)
-            return answer_job(opened, job)
+            return network.answer(job)
 
         rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
     files.write(target, rendered)

@@ -129,17 +129,16 @@ def replay(
     out: Annotated[Path | None, typer.Option(help="Also write its music to a .mid file.", metavar="FILE")] = None,
 ) -> None:
     """Replay a session from its log, and check that it sends the same bytes."""
-    from rich.console import Console
     from rich.progress import track
 
-    from rtgen.music import files
     from rtgen.rig.kept.replay import replay as again
+    from rtgen.terminal import Terminal
 
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     hidden = not console.is_terminal
     found = again(log, lambda steps: track(steps, "", console=console, transient=True, disable=hidden))
     if out is not None:
-        files.write(out, found.score)
+        found.music.save(out)
     bytes_are = "the same bytes" if found.different is None else f"different bytes from step {found.different + 1} on"
     end = "" if found.ended else "; the log has no end: rtgen was killed or is still running, or the file was cut off"
     say(f"{found.steps} steps, {found.seconds:.0f} s, {found.answers} answers: {bytes_are}{end}")

@@ -22,6 +22,7 @@ from rtgen.rig.kept import clips, config
 from rtgen.rig.kept.config import Config
 from rtgen.rig.kept.presets import numbered
 from rtgen.rig.told.steward import House, Steward
+from rtgen.text import plain
 
 LOOP = Loop(3840, tuple(Note(t, (60, 64, 67, 72, 71, 67, 62)[t // 480 % 7], 400, 90) for t in range(0, 3000, 480)))
 WHEN = datetime(2026, 11, 21, 17, 4, 5)
@@ -115,6 +116,13 @@ def test_a_kept_answer_is_a_clip_as_long_as_its_loop(tmp_path: Path) -> None:
 def test_no_clip_is_written_over_another(tmp_path: Path) -> None:
     paths = [clips.keep(LOOP, Preset(), 120.0, tmp_path, WHEN) for _ in range(3)]
     assert [p.name for p in paths] == [f"2026-11-21 17.04.05 C major 120 BPM default{n}.mid" for n in ("", " 2", " 3")]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 200, "a\udcff"])
+def test_a_preset_of_any_name_has_clips(tmp_path: Path, name: str) -> None:
+    path = clips.keep(LOOP, Preset(name=plain(name)), 120.0, tmp_path, WHEN)
+    assert len(path.name.encode()) < 200
+    assert files.read(path).tracks[0].notes()
 
 
 def test_without_an_answer_nothing_is_kept(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import platformdirs
@@ -115,8 +116,8 @@ def _checked(name: str, value: Any) -> Any:
         case "controllers" if isinstance(value, dict):
             return {str(controller): _bindings(controller, rows) for controller, rows in value.items()}
     if name not in _NAMES:
-        raise ValueError(f"there is no setting {name!r}{did_you_mean(name, _NAMES)}")
-    raise ValueError(f"{name} is {value!r}, which is not a valid value")
+        raise ValueError(f"there is no setting {shortened(name)}{did_you_mean(name, _NAMES)}")
+    raise ValueError(f"{name} is {shortened(value)}, which is not a valid value")
 
 
 def _bindings(controller: str, rows: Any) -> tuple[Binding, ...]:
@@ -132,7 +133,7 @@ def _bindings(controller: str, rows: Any) -> tuple[Binding, ...]:
         try:
             binding = Binding(**row)
         except TypeError as error:
-            raise ValueError(f"controller {controller}: {row} is not a binding") from error
+            raise ValueError(f"controller {controller}: {shortened(row)} is not a binding") from error
         except ValueError as error:
             raise ValueError(f"controller {controller}: {error}") from error
         for other in found:
