@@ -42,6 +42,9 @@ def written(path: Path, cure: str = "choose another folder", *, parents: bool = 
     """
     partial = path.with_name(f".{path.name}.{getpid()}.{get_ident()}.part")
     try:
+        if path.exists() and not path.is_file():
+            # A file would take the place of a device or a pipe.
+            raise UserError(f"{path} is not a regular file; choose another name")
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

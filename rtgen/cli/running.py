@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rtgen.cli.common import JsonOption, OscOption, say, show, show_json
+from rtgen.cli.common import JsonOption, OscOption, refuse_same, say, show, show_json
 from rtgen.errors import UserError
 from rtgen.panel import PORT
 
@@ -134,6 +134,8 @@ def replay(
     from rtgen.rig.kept.replay import replay as again
     from rtgen.terminal import Terminal
 
+    if out is not None:
+        refuse_same(log, out)
     console = Terminal(stderr=True)
     hidden = not console.is_terminal
     found = again(log, lambda steps: track(steps, "", console=console, transient=True, disable=hidden))

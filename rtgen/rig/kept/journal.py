@@ -396,5 +396,6 @@ def _of_opening(opening: Opening) -> dict[str, Any]:
 
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
-    options = checks.possible_options(Options(**said["settings"], bindings=bindings))
+    settings = {"controls": "all", **said["settings"]}  # so it was up to version 0.1
+    options = checks.possible_options(Options(**settings, bindings=bindings))
     return Opening(_to_preset(said["preset"]), options)
