@@ -401,3 +401,6 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
 @pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
 def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
     fails(run(*command, "--osc", "1"), "no running rtgen answers")
+    status, _, err = run(*command, "--osc", "99999")
+    assert status == 2
+    assert "Traceback" not in err
