@@ -61,13 +61,18 @@ def find(kind: Kind, name: str) -> Path:
     one = kind.removesuffix("s")
     separators = [s for s in (os.sep, os.altsep) if s]
     if name.endswith(_SUFFIXES[kind]) or any(s in name for s in separators):
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = Path(name)
+        try:
+            path = path.expanduser()
+            there = path.is_file()
+        except (OSError, RuntimeError, ValueError):  # too long for a name; nobody's home; a zero in it
+            there = False
+        if not there:
             raise UserError(f"{one} {name} is not a file; check the path, or use a name listed by `rtgen {kind}`")
         return path
     items = {item.name: item.path for item in available(kind)}
     if name in items:
         return items[name]
-    there = f"available: {', '.join(items)}" if items else f"there are no {kind} at all"
+    known = f"available: {', '.join(items)}" if items else f"there are no {kind} at all"
     looked = " and ".join(str(folder) for _, folder in folders(kind))
-    raise UserError(f"there is no {one} called '{name}'; {there} (in {looked}){did_you_mean(name, items)}")
+    raise UserError(f"there is no {one} called '{name}'; {known} (in {looked}){did_you_mean(name, items)}")

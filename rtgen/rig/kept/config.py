@@ -104,6 +104,12 @@ def _checked(name: str, value: Any) -> Any:
     match name:
         case "inputs" | "shown" if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
+        case "clips" if isinstance(value, str):
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"clips is {value!r}, and there is no such home folder") from error
+            return value
         case "output" | "clips" if value is None or isinstance(value, str):
             return value
         case "clock_offset_ms" | "output_offset_ms" if type(value) in (int, float) and -500 <= value <= 500:
