@@ -324,7 +324,11 @@ def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("--token", "")])
 def test_a_panel_for_the_network_without_a_token(run: Run, words: tuple[str, ...]) -> None:
-    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a --token")
+    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a token")
+
+
+def test_a_token_in_the_command_line(run: Run) -> None:
+    fails(run("panel", "--token", "correct-horse"), "--token takes 'new' or a file", "which others can see")
 
 
 def test_a_panel_on_a_port_that_is_taken(run: Run) -> None:

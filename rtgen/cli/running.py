@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rtgen.cli.common import JsonOption, OscOption, say, show, show_json
 from rtgen.errors import UserError
@@ -87,20 +89,34 @@ def panel(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = PORT,
     token: Annotated[
-        str | None, typer.Option(help="Password for browsers; 'new' makes one.", metavar="WORD|new")
+        str | None,
+        typer.Option(
+            help="Password for browsers: 'new' makes one, FILE has one; or set RTGEN_PANEL_TOKEN.", metavar="new|FILE"
+        ),
     ] = None,
-    osc: Annotated[int, typer.Option(help="OSC port of the running rtgen.", metavar="PORT")] = 7770,
+    osc: Annotated[int, typer.Option(min=1, max=65535, help="OSC port of the running rtgen.", metavar="PORT")] = 7770,
 ) -> None:
     """Serve the control panel of a running rtgen as a web page (extra 'panel').
 
-    For a phone: rtgen panel --host 0.0.0.0 --token new, then open the address it prints.
+    For a phone: rtgen panel --host 0.0.0.0 --token new, then scan the code it prints.
     """
-    import secrets
-
+    from rtgen.panel.access import is_loopback, token_of
+    from rtgen.panel.qr import MOST, code, lines
     from rtgen.panel.server import serve
 
-    word = secrets.token_urlsafe(12) if token == "new" else token
-    serve(host, port, osc, word, lambda url: say(f"panel: {url}"))
+    def ready(urls: list[str]) -> None:
+        for url in urls:
+            say(f"panel: {url}")
+        console = Console()
+        if (
+            console.is_terminal
+            and console.encoding.startswith("utf")
+            and not is_loopback(host)
+            and len(urls[0]) <= MOST
+        ):
+            console.print(Text("\n".join(lines(code(urls[0]))), style="#000000 on #ffffff"), soft_wrap=True)
+
+    serve(host, port, osc, token_of(token), ready)
 
 
 @app.command(name="sessions")

@@ -69,7 +69,8 @@ _LOADS_S = 1.0
 _SHOWN = 60
 """Most characters of a stranger's word that are repeated."""
 _STATE_BYTES = 65_536
-_STATE_VALUES = 1 + 4 * NOTES
+STATE_VALUES = 1 + 4 * NOTES
+"""Most values of a message to a subscriber."""
 Address = tuple[str, int]
 
 
@@ -422,7 +423,7 @@ class Client:
             except OSError:
                 continue
             try:
-                messages = parse(data, _STATE_VALUES)
+                messages = parse(data, STATE_VALUES)
             except ValueError:
                 continue  # another program has the port
             yield from messages
