@@ -12,12 +12,13 @@ from rtgen.errors import UserError
 
 
 @contextmanager
-def written(path: Path, cure: str = "choose another folder") -> Iterator[Path]:
+def written(path: Path, cure: str = "choose another folder", *, private: bool = False) -> Iterator[Path]:
     """Yields a temporary file beside `path` to write to; it replaces `path` once the block ends without an error.
 
     Args:
         path: the file to write; its folder is created.
         cure: what the player can do if it cannot be written; ends the sentence.
+        private: whether only its owner may read it.
 
     Raises:
         UserError: it cannot be written.
@@ -25,6 +26,8 @@ def written(path: Path, cure: str = "choose another folder") -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{getpid()}.{get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if private:
+            partial.touch(mode=0o600)
         yield partial
         partial.replace(path)
     except BaseException as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rtgen.cli.common import JsonOption, OscOption, say, show, show_json
+from rtgen.cli.common import JsonOption, OscOption, model_of, preset_of, say, show, show_json
 from rtgen.errors import UserError
 from rtgen.panel import PORT
+from rtgen.shipped import find
 
 app = typer.Typer()
 
@@ -179,6 +180,7 @@ def service(
         raise UserError(f"'rtgen service {what}' takes no other options; remove {' '.join(context.args)}")
     match what:
         case "install":
+            _check(context.args)
             said = services.install(context.args)
         case "uninstall":
             said = services.uninstall()
@@ -187,3 +189,30 @@ def service(
         case "logs":
             said = services.logs()
     say(said)
+
+
+def _check(arguments: list[str]) -> None:
+    """Checks the options of a service before it is installed, as nobody sees it fail.
+
+    Raises:
+        UserError: `rtgen run` would not start with them, or they depend on the folder that it is started in.
+    """
+    from rtgen.cli import play
+    from rtgen.rig import service as services
+    from rtgen.rig.kept import config as configs
+
+    command: Any = typer.main.get_command(play.app)
+    # An unknown option or a wrong value ends the command here, as it would end 'rtgen run'.
+    with command.commands["run"].make_context("rtgen run", list(arguments)) as context:
+        given = context.params
+    chosen = preset_of(
+        given["preset"], **{name: given[name] for name in ("model", "tempo", "bars", "mode", "use", "distance")}
+    )
+    if given["log"]:
+        raise UserError(f"a service logs to {services.log_file()}; remove --log")
+    files = {"--preset": find("presets", given["preset"]), "--model": model_of(chosen)}
+    files |= {f"--{name}": Path(given[name]) for name in ("config", "clips", "sessions") if given[name]}
+    for option, file in files.items():
+        if not (file.is_absolute() or (option == "--sessions" and str(file) == "off")):
+            raise UserError(f"a service starts in your home folder; give {option} as a whole path: {file.absolute()}")
+    configs.load(given["config"] or configs.usual_path())

@@ -93,7 +93,7 @@ def save(config: Config, path: Path) -> None:
         for name, bindings in config.controllers.items()
     }
     text = yaml.safe_dump({k: v for k, v in said.items() if v not in ([], {})}, sort_keys=False, allow_unicode=True)
-    with written(path, "check its permissions") as partial:
+    with written(path, "check its permissions", private=True) as partial:
         partial.write_text(text, "utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +36,9 @@ class Log:
             ) from error
 
     def _open(self) -> TextIO:
-        return self._path.open("a", encoding="utf-8")
+        # A new file is for its owner alone.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        return os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8")
 
     def write(self, line: str) -> str:
         """Appends a line with a timestamp; returns a message for the player, usually empty."""
