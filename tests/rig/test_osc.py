@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -446,6 +447,33 @@ def test_an_address_of_another_machine_is_a_sentence(desk: Desk, host: str, said
 def test_a_port_that_cannot_be_one_is_a_sentence(where: str) -> None:
     with pytest.raises(UserError, match=r"use off, a port, or an address and a port"):
         runner._remote(where, {}, None, None, SimpleQueue())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [("/rtgen/state/complete", (1,))],
+        [("/rtgen/state/name", ()), ("/rtgen/state/complete", ())],
+        [("/live/tempo", (120.0,)), ("/rtgen/state/tempo", ("fast",)), ("/rtgen/error", ())],
+    ],
+)
+def test_another_program_on_the_port_is_no_rtgen(answers: list[osc.Said]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+
+        def answer() -> None:
+            with suppress(OSError):
+                _, sender = other.recvfrom(1000)
+                other.sendto(b"nonsense", sender)
+                for said in answers:
+                    other.sendto(datagram(*said), sender)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(UserError, match="no running rtgen answers"):
+            remote.present(port)
+        thread.join(5)
 
 
 def test_none_running_is_a_sentence() -> None:

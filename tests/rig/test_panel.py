@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rtgen.bench.music import BAR
 from rtgen.bench.programs import Program, unique_set_mb
@@ -32,13 +34,14 @@ from rtgen.music.note import Note
 from rtgen.panel import access, qr, server
 from rtgen.panel.access import is_loopback, is_served, token_of, urls
 from rtgen.panel.server import Panel, hello, serve
-from rtgen.rig.told.packet import datagram
+from rtgen.rig.told.packet import datagram, parse
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import Desk, soon
 
 TEMPO = TempoMap((0, 120.0))
 MINUTES = 30
 PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
+COMMANDS = ("set", "press", "preset", "use", "learn", "over")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_a_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its driver are not here")
 
@@ -132,6 +135,37 @@ def test_what_is_turned_and_pressed_goes_to_the_daemon_and_nothing_else_does(des
         Learn(None, over=True),
     ]
     assert desk.chosen == ["lush"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(("distance", "freeze", "answer", "x" * 999)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(COMMANDS) | st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(COMMANDS), JSON, min_size=1, max_size=2) | JSON)
+def test_nothing_that_a_browser_says_ends_its_socket(said: Any) -> None:
+    """Whatever it says, what reaches the daemon is a packet with a name and a number that there are."""
+    sent: list[bytes] = []
+
+    class Transport:
+        def sendto(self, data: bytes) -> None:
+            sent.append(data)
+
+    panel = Panel(1)
+    panel.daemon.connection_made(Transport())  # type: ignore[arg-type]
+    panel._hear(json.dumps(said))
+    for data in sent:
+        ((address, values),) = parse(data)
+        assert address.startswith("/rtgen/")
+        assert len(data) < 300
+        assert all(not isinstance(value, float) or abs(value) < 1e6 for value in values)
 
 
 def test_a_daemon_that_is_gone_is_said_so_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
