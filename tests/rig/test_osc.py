@@ -250,7 +250,7 @@ def test_no_datagram_stops_it(packets: list[bytes]) -> None:
     desk = Desk()
     for data in packets:
         with suppress(ValueError):
-            assert 0 < len(parse(data)) <= ELEMENTS
+            assert len(parse(data)) <= ELEMENTS
         desk.remote._take(data, ("127.0.0.1", 9))
     desk.remote._take(PANIC, ("127.0.0.1", 9))
     desk.remote._socket.close()
