@@ -252,7 +252,7 @@ class Panel:
     def _hear(self, text: str) -> None:
         """Carries out a browser's command; ignores invalid ones."""
         match _parsed(text):
-            case {"set": [str(name), int() | float() as value]} if name in PARAMETERS and abs(value) < _MOST_NUMBER:
+            case {"set": [str(name), int() | float() as value]} if name in PARAMETERS and _is_number(value):
                 self.daemon.send(name, float(value))
             case {"press": [str(name)]} if name in BUTTONS:
                 self.daemon.send(name)
@@ -292,6 +292,11 @@ def _is_clip(path: Path) -> bool:
         return path.is_file() and not path.is_symlink()
     except (OSError, ValueError):  # a name that is too long, or has a zero in it
         return False
+
+
+def _is_number(value: float) -> bool:
+    """Returns whether a browser's number is one: no truth value, infinity or integer that no float holds."""
+    return not isinstance(value, bool) and abs(value) < _MOST_NUMBER
 
 
 def _can_be_shown(value: Any) -> bool:
