@@ -436,6 +436,47 @@ def test_a_name_that_ports_cannot_have(run: Run, tiny: Path, name: str) -> None:
     fails(run("run", "-p", tiny, "--name", name), f"--name '{name}' cannot name ports; use up to 40")
 
 
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--preset", "shadwo"), ("there is no preset called 'shadwo'",)),
+        (("--bars", "99"), ("bars",)),
+        (("--model", "nix"), ("nix",)),
+        (("--log", "x.log"), ("a service logs to .*; remove --log",)),
+        (("--clips", "here"), ("give --clips as a whole path: /",)),
+        (("--preset", "./p.yaml"), ("give --preset as a whole path: /",)),
+        (("--config", "wrong.yaml"), ("give --config as a whole path",)),
+    ],
+)
+def test_a_service_that_would_not_start_is_not_installed(
+    run: Run,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    parts: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("rtgen.rig.service.install", lambda arguments: "installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text(tiny.read_text("utf-8"), "utf-8")
+    fails(run("service", "install", *words), *parts)
+
+
+@pytest.mark.parametrize("words", [("--tempoo", "3"), ("--panel-port", "99999"), ("x",)])
+def test_a_service_with_options_that_there_are_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("rtgen.rig.service.install", lambda arguments: "installed")
+    status, out, err = run("service", "install", *words)
+    assert status == 2
+    assert "installed" not in out
+    assert "Traceback" not in err
+    assert run("service", "install", "--preset", "shadow", "--in", "keys", "--sessions", "off")[:2] == (
+        0,
+        "installed\n",
+    )
+
+
 def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
     for words in ("--panel",), ("--panel-port", "8000"):
         fails(run("run", "-p", tiny, "--osc", "off", *words), "needs OSC; remove --osc off")
@@ -443,7 +484,11 @@ def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("--token", "")])
 def test_a_panel_for_the_network_without_a_token(run: Run, words: tuple[str, ...]) -> None:
-    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a --token")
+    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a token")
+
+
+def test_a_token_in_the_command_line(run: Run) -> None:
+    fails(run("panel", "--token", "correct-horse"), "--token takes 'new' or a file", "which others can see")
 
 
 def test_a_panel_on_a_port_that_is_taken(run: Run) -> None:
@@ -520,3 +565,6 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
 @pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
 def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
     fails(run(*command, "--osc", "1"), "no running rtgen answers")
+    status, _, err = run(*command, "--osc", "99999")
+    assert status == 2
+    assert "Traceback" not in err

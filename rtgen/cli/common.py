@@ -66,7 +66,8 @@ DeviceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 OscOption = Annotated[
-    int | None, typer.Option("--osc", help="OSC port of the daemon, if several are running.", metavar="PORT")
+    int | None,
+    typer.Option("--osc", min=1, max=65535, help="OSC port of the daemon, if several are running.", metavar="PORT"),
 ]
 
 

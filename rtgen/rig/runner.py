@@ -208,7 +208,7 @@ def _remote(
     if osc == "off":
         return None
     host, _, port = (osc or "").rpartition(":")
-    if port and not port.isdigit():
+    if port and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
         raise UserError(f"--osc is {osc!r}; use off, a port, or an address and a port such as 127.0.0.1:{PORT}")
     complain = partial(_complain, news)
     where = host or "127.0.0.1", int(port) if port else None

@@ -99,6 +99,35 @@ def test_next_and_previous_go_round(listed: Path) -> None:
     assert playing.asked[-1][0] == "c"
 
 
+@pytest.mark.parametrize(
+    "which",
+    ["²", "9" * 5000, "x" * 300, "x" * 300 + ".yaml", "~nosuchuser/x.yaml", "/etc/hosts", "../a", "a\0", "0", ""],
+)
+def test_only_listed_presets_are_loaded_from_outside(listed: Path, which: str) -> None:
+    keeper, playing = steward(listed)
+    said = keeper.choose(which) or ""
+    assert said.startswith(("there is no preset called", "no preset has the program"))
+    assert len(said) < 200
+    assert said.isprintable()
+    assert playing.asked == []
+
+
+def test_a_listed_preset_is_read_anew_and_the_list_not_at_a_strangers_rate(
+    listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, playing = steward(listed)
+    (listed / "you" / "presets" / "mine.yaml").write_text("model: tiny\nprogram: 9\n")
+    assert keeper.choose("mine") is None
+    assert keeper.choose("9") is None
+    assert playing.asked == [("mine", "tiny.onnx")] * 2
+    read: list[int] = []
+    monkeypatch.setattr("rtgen.rig.told.steward._RELIST_S", 60.0)
+    monkeypatch.setattr("rtgen.rig.kept.presets.numbered", lambda: read.append(1) or [])
+    for _ in range(50):
+        assert keeper.choose("77") == "no preset has the program 77; 'rtgen presets' lists those that there are"
+    assert read == []
+
+
 # ---- clips ----------------------------------------------------------------------------------------------------------
 
 

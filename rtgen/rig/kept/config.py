@@ -101,7 +101,7 @@ def save(config: Config, path: Path) -> None:
         for name, bindings in config.controllers.items()
     }
     text = yaml.safe_dump({k: v for k, v in said.items() if v not in ([], {})}, sort_keys=False, allow_unicode=True)
-    with written(path, "check its permissions", parents=True) as partial:
+    with written(path, "check its permissions", parents=True, private=True) as partial:
         partial.write_text(text, "utf-8")
 
 
@@ -115,6 +115,12 @@ def _checked(name: str, value: Any) -> Any:
             return (ALL,)
         case _ if name in _LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
+        case "clips" if isinstance(value, str):
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"clips is {value!r}, and there is no such home folder") from error
+            return value
         case "output" | "clips" if value is None or isinstance(value, str):
             return value
         case "clock_offset_ms" | "output_offset_ms" if type(value) in (int, float) and -500 <= value <= 500:
