@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 100
+"""Characters of a word that are compared; its maker may be a stranger."""
+
 
 class UserError(Exception):
     """An error that the player can fix.
@@ -14,5 +17,5 @@ class UserError(Exception):
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" with the known word closest to `given`, or an empty string."""
-    near = get_close_matches(str(given), list(known), 1)
+    near = get_close_matches(str(given)[:_LONGEST], list(known), 1)
     return f"; did you mean '{near[0]}'?" if near else ""

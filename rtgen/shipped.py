@@ -6,6 +6,7 @@ Depends only on the standard library and platformdirs, as the real-time process 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -42,10 +43,21 @@ def available(kind: Kind) -> list[Item]:
     """Return all models or presets, sorted by name; one of the player's own hides a shipped one of the same name."""
     items: dict[str, Item] = {}
     for origin, folder in folders(kind):
-        for path in sorted(folder.glob("*")):
-            if path.suffix in _SUFFIXES[kind] and path.is_file():
+        for path in _files(folder):
+            if path.suffix in _SUFFIXES[kind]:
                 items.setdefault(path.stem, Item(path.stem, path, origin))
     return sorted(items.values())
+
+
+def _files(folder: Path) -> list[Path]:
+    """Returns the regular files of a folder, as far as it can be read."""
+    found = []
+    with suppress(OSError):
+        for path in sorted(folder.glob("*")):
+            with suppress(OSError):
+                if path.is_file():
+                    found.append(path)
+    return found
 
 
 def find(kind: Kind, name: str) -> Path:
@@ -61,13 +73,18 @@ def find(kind: Kind, name: str) -> Path:
     one = kind.removesuffix("s")
     separators = [s for s in (os.sep, os.altsep) if s]
     if name.endswith(_SUFFIXES[kind]) or any(s in name for s in separators):
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = Path(name)
+        try:
+            path = path.expanduser()
+            there = path.is_file()
+        except (OSError, RuntimeError, ValueError):  # too long for a name; nobody's home; a zero in it
+            there = False
+        if not there:
             raise UserError(f"{one} {name} is not a file; check the path, or use a name listed by `rtgen {kind}`")
         return path
     items = {item.name: item.path for item in available(kind)}
     if name in items:
         return items[name]
-    there = f"available: {', '.join(items)}" if items else f"there are no {kind} at all"
+    known = f"available: {', '.join(items)}" if items else f"there are no {kind} at all"
     looked = " and ".join(str(folder) for _, folder in folders(kind))
-    raise UserError(f"there is no {one} called '{name}'; {there} (in {looked}){did_you_mean(name, items)}")
+    raise UserError(f"there is no {one} called '{name}'; {known} (in {looked}){did_you_mean(name, items)}")

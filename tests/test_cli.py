@@ -15,12 +15,14 @@ import onnx
 import pytest
 
 from rtgen import cli
-from rtgen.inference.card import ROLES
+from rtgen.inference.card import ROLES, Data
+from rtgen.inference.protobuf import tagged
 from rtgen.music import files
 from rtgen.music.note import Note
 from rtgen.music.time import Metre
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
+from tests.data.make_faulty import faulty
 from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
 from tests.rig.test_journal import performed
 from tests.rig.test_osc import Desk
@@ -283,6 +285,33 @@ def test_lists_are_lists_for_a_program_too(run: Run) -> None:
         assert run(command)[0] == 0
 
 
+def test_a_bad_item_spoils_no_list(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    models, presets, sessions = (tmp_path / "rtgen" / kind for kind in ("models", "presets", "sessions"))
+    for folder in models, presets, sessions:
+        folder.mkdir(parents=True)
+    odd = replace(CARD, name="odd[/b]", data=(Data("[red]x[/b]\x1b]0;t\x07", "MIT"),), description="\x1b[2J")
+    onnx.save(build(odd), models / "odd.onnx")
+    faulty(models, "never", always=True)
+    (models / "none.onnx").write_bytes(b"nothing of the kind")
+    for name, card in ("deep", b"[" * 100_000), ("latin", b"\xff"):
+        entry = tagged(14, tagged(1, b"rtgen") + tagged(2, card))
+        (models / f"{name}.onnx").write_bytes(TINY.read_bytes() + entry)
+    (presets / "large.yaml").write_text("distance: 0x" + "1" * 400)
+    (presets / "odd[/b].yaml").write_text('mode: clean\ndescription: "[/b]\\e[2J"\n')
+    (sessions / "a[/b].rtlog").write_bytes(b"x")
+    for kind, bad, good in ("models", {"none", "deep", "latin"}, "never"), ("presets", {"large"}, "odd[/b]"):
+        status, out, err = run(kind)
+        assert (status, err) == (0, "")
+        assert good in out
+        assert "\x1b" not in out
+        listed = {item["name"]: item for item in json.loads(run(kind, "--json")[1])}
+        assert {name for name, item in listed.items() if "error" in item} == bad
+    status, out, err = run("sessions", sessions)
+    assert (status, err) == (0, "")
+    assert "a[/b].rtlog" in out
+
+
 def test_one_model_or_preset_is_shown_whole(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("models", TINY, "--json")[1])[0]["data"] == [
         {"name": "nothing", "licence": "MIT", "credit": ""}
@@ -407,6 +436,47 @@ def test_a_name_that_ports_cannot_have(run: Run, tiny: Path, name: str) -> None:
     fails(run("run", "-p", tiny, "--name", name), f"--name '{name}' cannot name ports; use up to 40")
 
 
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--preset", "shadwo"), ("there is no preset called 'shadwo'",)),
+        (("--bars", "99"), ("bars",)),
+        (("--model", "nix"), ("nix",)),
+        (("--log", "x.log"), ("a service logs to .*; remove --log",)),
+        (("--clips", "here"), ("give --clips as a whole path: /",)),
+        (("--preset", "./p.yaml"), ("give --preset as a whole path: /",)),
+        (("--config", "wrong.yaml"), ("give --config as a whole path",)),
+    ],
+)
+def test_a_service_that_would_not_start_is_not_installed(
+    run: Run,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    parts: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("rtgen.rig.service.install", lambda arguments: "installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text(tiny.read_text("utf-8"), "utf-8")
+    fails(run("service", "install", *words), *parts)
+
+
+@pytest.mark.parametrize("words", [("--tempoo", "3"), ("--panel-port", "99999"), ("x",)])
+def test_a_service_with_options_that_there_are_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("rtgen.rig.service.install", lambda arguments: "installed")
+    status, out, err = run("service", "install", *words)
+    assert status == 2
+    assert "installed" not in out
+    assert "Traceback" not in err
+    assert run("service", "install", "--preset", "shadow", "--in", "keys", "--sessions", "off")[:2] == (
+        0,
+        "installed\n",
+    )
+
+
 def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
     for words in ("--panel",), ("--panel-port", "8000"):
         fails(run("run", "-p", tiny, "--osc", "off", *words), "needs OSC; remove --osc off")
@@ -414,7 +484,11 @@ def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("--token", "")])
 def test_a_panel_for_the_network_without_a_token(run: Run, words: tuple[str, ...]) -> None:
-    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a --token")
+    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a token")
+
+
+def test_a_token_in_the_command_line(run: Run) -> None:
+    fails(run("panel", "--token", "correct-horse"), "--token takes 'new' or a file", "which others can see")
 
 
 def test_a_panel_on_a_port_that_is_taken(run: Run) -> None:
@@ -491,3 +565,6 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
 @pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
 def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
     fails(run(*command, "--osc", "1"), "no running rtgen answers")
+    status, _, err = run(*command, "--osc", "99999")
+    assert status == 2
+    assert "Traceback" not in err

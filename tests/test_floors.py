@@ -29,3 +29,13 @@ def test_the_instrument_never_asks_what_time_it_is() -> None:
     for folder in ("instrument", "music"):
         found = {path for path in (PACKAGE / folder).rglob("*.py") if {"time", "datetime"} & set(imported(path))}
         assert not found
+
+
+def test_only_a_terminal_that_obeys_no_text_prints() -> None:
+    """`rich.console.Console` passes control characters on; `rtgen.terminal.Terminal` does not."""
+    found = set()
+    for path in (*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "train").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Console":
+                found.add(path)
+    assert not found

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rtgen.errors import UserError
+from rtgen.terminal import Terminal
+from rtgen.text import plain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +30,7 @@ Address = Annotated[
     str | None, typer.Option(help="Address of the Ray cluster: HOST:PORT or auto; default: one on this machine.")
 ]
 # Files and pipes have no width of their own; 160 columns fit the tables.
-console = Console(width=None if sys.stdout.isatty() else 160)
+console = Terminal(width=None if sys.stdout.isatty() else 160)
 
 
 def _progress() -> Progress:
@@ -38,7 +39,7 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
@@ -372,7 +373,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         sys.exit(2)
 
 

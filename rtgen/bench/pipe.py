@@ -53,8 +53,6 @@ def output() -> Callable[[float, bytes], None]:
 def _play(settings: dict[str, object]) -> None:
     from queue import SimpleQueue
 
-    from rich.console import Console
-
     from rtgen.instrument.options import Options
     from rtgen.instrument.session import Session
     from rtgen.rig.daemon import Daemon, News
@@ -63,6 +61,7 @@ def _play(settings: dict[str, object]) -> None:
     from rtgen.rig.realtime import prefer_this_thread
     from rtgen.rig.told.telling import Teller
     from rtgen.shipped import find
+    from rtgen.terminal import Terminal
 
     send = output()
     preset = presets.load(Path(str(settings.pop("preset"))))
@@ -83,7 +82,7 @@ def _play(settings: dict[str, object]) -> None:
         daemon.stop()
 
     daemon.open()
-    with Teller(Console(stderr=True, highlight=False), daemon, news, form="json") as teller:
+    with Teller(Terminal(stderr=True, highlight=False), daemon, news, form="json") as teller:
         teller.say("ports open")
         threading.Thread(target=listen, daemon=True).start()
         daemon.run()

@@ -14,7 +14,6 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
 from rich.progress import Progress
 
 from rtgen.bench.figures import Figures, Row
@@ -29,6 +28,7 @@ from rtgen.instrument.notices import DraftPlayed
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
 from rtgen.shipped import find
+from rtgen.terminal import Terminal
 
 _TEMPO = 240
 """A two-bar call and its answer take four seconds."""
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--beside", choices=list(BESIDE), action="append", help="background load; all by default")
     arguments = parser.parse_args()
     beside = arguments.beside or list(BESIDE)
-    progress = Progress(console=Console(stderr=True), transient=True, refresh_per_second=2)
+    progress = Progress(console=Terminal(stderr=True), transient=True, refresh_per_second=2)
     with open_stage("auto", None, True) as stage, progress as bar:
         figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
         task = bar.add_task("", total=len(beside) * len(arguments.presets) + 1)
@@ -176,7 +176,7 @@ def main() -> None:
         else:
             figures.rows += played(stage, arguments.presets, beside, arguments.starts, arguments.answers, step)
             figures.rows += last_notes(stage, arguments.starts * arguments.answers)
-    show(figures, Console(width=160, highlight=False))
+    show(figures, Terminal(width=160, highlight=False))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from rtgen import __version__
 from rtgen.cli import look, play, running
 from rtgen.cli.common import say
 from rtgen.errors import UserError
+from rtgen.terminal import Terminal
+from rtgen.text import plain
 
 app = typer.Typer(
     help=(
@@ -36,8 +37,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        line = Text.assemble(("rtgen:", "bold red"), " ", str(error))
-        Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+        line = Text.assemble(("rtgen:", "bold red"), " ", plain(str(error)))
+        Terminal(stderr=True, highlight=False).print(line, soft_wrap=True)
         sys.exit(2)
 
 

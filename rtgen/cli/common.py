@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +15,7 @@ from rtgen.instrument.binding import Layout
 from rtgen.instrument.preset import Preset
 from rtgen.rig.kept import presets
 from rtgen.shipped import find
+from rtgen.terminal import Terminal
 
 # Slow imports, and those for one command only, are inside the commands, so that `rtgen run` opens its ports quickly.
 
@@ -67,7 +66,8 @@ DeviceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 OscOption = Annotated[
-    int | None, typer.Option("--osc", help="OSC port of the daemon, if several are running.", metavar="PORT")
+    int | None,
+    typer.Option("--osc", min=1, max=65535, help="OSC port of the daemon, if several are running.", metavar="PORT"),
 ]
 
 
@@ -121,12 +121,12 @@ def refuse_same(source: Path, target: Path) -> None:
 
 def say(line: str) -> None:
     """Prints a line without markup, highlighting or wrapping."""
-    Console(highlight=False).print(Text(line), soft_wrap=True)
+    Terminal(highlight=False).print(Text(line), soft_wrap=True)
 
 
 def show(table: Table) -> None:
     """Prints a table."""
-    Console().print(table)
+    Terminal().print(table)
 
 
 def show_json(value: Any) -> None:
@@ -144,5 +144,5 @@ def show_card(card: dict[str, Any]) -> None:
             if isinstance(value, list | tuple) and len(value) > _MOST_SHOWN:
                 value = [*value[:_MOST_SHOWN], f"... and {len(value) - _MOST_SHOWN} more; --json shows all"]
             text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
-            table.add_row(key, escape(text))
+            table.add_row(key, Text(text))
     show(table)

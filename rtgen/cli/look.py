@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rtgen.cli.common import (
     JsonOption,
@@ -27,6 +27,7 @@ from rtgen.cli.common import (
 from rtgen.errors import UserError
 from rtgen.rig.kept import presets
 from rtgen.shipped import available, find
+from rtgen.terminal import Terminal
 
 app = typer.Typer()
 
@@ -48,7 +49,7 @@ def ports(as_json: JsonOption = False) -> None:
         return
     table = Table("System", "Direction", "Port", box=None, header_style="bold")
     for port in found:
-        table.add_row(port.system, port.direction, escape(port.name))
+        table.add_row(port.system, port.direction, Text(port.name))
     show(table)
 
 
@@ -58,20 +59,11 @@ def models(
     as_json: JsonOption = False,
 ) -> None:
     """List the models, or show the card of one: what it does, its training data and its metrics."""
-    from rtgen.inference.card import modes_of
-    from rtgen.inference.model import Model
-
-    listed = available("models") if name is None else [(Path(name).stem, find("models", name), "")]
-    cards: list[dict[str, Any]] = []
-    for stem, path, origin in listed:
-        try:
-            found = Model(path).card
-            card = {**asdict(found), "modes": modes_of(found)}
-        except UserError as error:
-            if name is not None:
-                raise
-            card = {"name": stem, "error": str(error)}
-        cards.append({**card, "file": str(path), "origin": origin, "bytes": path.stat().st_size})
+    if name is None:
+        cards = [_card_row(*item) for item in available("models")]
+    else:
+        path = find("models", name)
+        cards = [_card(path, "")]
     if as_json:
         show_json(cards)
     elif name is not None:
@@ -79,17 +71,43 @@ def models(
     else:
         table = Table("Model", "Role", "Modes", "Size", "Trained on", "", box=None, header_style="bold")
         for card in cards:
-            size = f"{card['bytes'] / 2**20:.1f} MB"
             data = ", ".join(d["name"] for d in card.get("data", ()))
-            table.add_row(
-                escape(card["name"]),
+            cells = (
+                card["name"],
                 card.get("role", "-"),
                 ", ".join(card.get("modes", "-")),
-                size,
+                f"{card.get('bytes', 0) / 2**20:.1f} MB",
                 data,
-                escape(card.get("error", card.get("description", ""))),
+                card.get("error", card.get("description", "")),
             )
+            table.add_row(*map(Text, cells))
         show(table)
+
+
+def _card_row(name: str, path: Path, origin: str) -> dict[str, Any]:
+    """Returns a model of the list as JSON shows it; one that cannot be read says why, and spoils no other."""
+    try:
+        return _card(path, origin)
+    except UserError as error:
+        said = str(error)
+    except Exception as error:
+        # A defect of ours; but the file is a stranger's, and the others play.
+        said = f"Model {path} cannot be read ({type(error).__name__}: {error}); move it away"
+    return {"name": name, "error": said, "file": str(path), "origin": origin}
+
+
+def _card(path: Path, origin: str) -> dict[str, Any]:
+    """Returns the card of a model as JSON shows it; nothing of the model is run.
+
+    Raises:
+        UserError: the model cannot be read, or its card is not valid.
+    """
+    from rtgen.inference.card import modes_of
+    from rtgen.inference.file import card_of
+
+    card = card_of(path)
+    about = {"file": str(path), "origin": origin, "bytes": path.stat().st_size}
+    return {**asdict(card), "modes": modes_of(card), **about}
 
 
 def _is_here(model: str) -> bool:
@@ -98,6 +116,14 @@ def _is_here(model: str) -> bool:
     except UserError:
         return False
     return True
+
+
+def _row(listed: presets.Listed) -> dict[str, Any]:
+    """Returns a preset of the list as JSON shows it."""
+    file = str(listed.item.path)
+    if listed.preset is None:
+        return {"name": listed.item.name, "description": listed.trouble, "file": file, "error": listed.trouble}
+    return {**listed.preset.as_dict(), "file": file, "model_is_here": not listed.trouble}
 
 
 @app.command(name="presets")
@@ -127,16 +153,12 @@ def list_presets(
         raise UserError(
             f"'rtgen presets {name} {target}' has one name too many; leave out the second, which only 'save' takes"
         )
-    paths = [path for _, path, _ in available("presets")] if name is None else [find("presets", name)]
-    loaded = []
-    for path in paths:
-        try:
-            preset = presets.load(path)
-            loaded.append({**preset.as_dict(), "file": str(path), "model_is_here": _is_here(preset.model)})
-        except UserError as error:
-            if name is not None:
-                raise
-            loaded.append({"name": path.stem, "description": str(error), "file": str(path), "error": str(error)})
+    if name is None:
+        loaded = [_row(each) for each in presets.listed()]
+    else:
+        path = find("presets", name)
+        preset = presets.load(path)
+        loaded = [{**preset.as_dict(), "file": str(path), "model_is_here": _is_here(preset.model)}]
     if as_json:
         show_json(loaded)
     elif name is not None:
@@ -147,7 +169,7 @@ def list_presets(
             cells = [str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description")]
             if not p.get("model_is_here", True):
                 cells[4] += " (not installed)"
-            table.add_row(*map(escape, cells))
+            table.add_row(*map(Text, cells))
         show(table)
 
 
@@ -254,8 +276,8 @@ def bench(
     amount = QUICK if quick else Amount()
     amount = replace(amount, loops=loops or amount.loops)
     with open_stage(over, period, not asynchronous) as stage:
-        figures = benching.measure(stage, amount, Console(stderr=True))
+        figures = benching.measure(stage, amount, Terminal(stderr=True))
     if as_json:
         show_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
     else:
-        benching.show(figures, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+        benching.show(figures, Terminal(width=None if sys.stdout.isatty() else 160, highlight=False))

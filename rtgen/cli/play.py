@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from rtgen.cli.common import (
     BarsOption,
@@ -26,6 +25,7 @@ from rtgen.cli.common import (
 )
 from rtgen.errors import UserError
 from rtgen.panel import PORT
+from rtgen.terminal import Terminal
 
 app = typer.Typer()
 _LONGEST = 40
@@ -204,7 +204,7 @@ def demo(
     from rtgen.rig.demo import demo as play
 
     chosen = preset_of(preset, model=model)
-    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Console())
+    play(chosen, model_of(chosen), bars, out, fast=fast, seed=seed_of(seed), device=device, console=Terminal())
 
 
 @app.command()
@@ -228,7 +228,6 @@ def render(
     """
     from rich.progress import Progress
 
-    from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
     from rtgen.instrument.notices import DrumsLeftOut
     from rtgen.music import files, midi
@@ -241,23 +240,25 @@ def render(
     score = files.read(source)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], MIN_TEMPO), MAX_TEMPO))
     played, short = offline.sections(score, chosen)
-    opened = offline.open_model(chosen, model_of(chosen), device)
-    console = Console(stderr=True, highlight=False)
-    if opened.remark:
-        console.print(opened.remark)
-    pitched, name = opened.card.kind.pitched, opened.card.name
-    if pitched and offline.only_drums(score):
-        raise UserError(
-            f"{source} has notes on channel 10 (drums) only, and model {name} plays no drums; "
-            "use --preset drummer, or another file"
-        )
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    console = Terminal(stderr=True, highlight=False)
+    with (
+        offline.opened(chosen, model_of(chosen), device) as network,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        if network.ready.remark:
+            console.print(network.ready.remark, markup=False)
+        pitched, name = network.ready.pitched, network.ready.model
+        if pitched and offline.only_drums(score):
+            raise UserError(
+                f"{source} has notes on channel 10 (drums) only, and model {name} plays no drums; "
+                "use --preset drummer, or another file"
+            )
         loops = sum(section.loops for section in played)
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
 
         def answerer(job: Job) -> Loop:
             progress.advance(task)
-            return answer_job(opened, job)
+            return network.answer(job)
 
         rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs", pitched)
     files.write(target, rendered)

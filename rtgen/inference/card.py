@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import isfinite, prod
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 from rtgen.errors import UserError
@@ -19,6 +20,7 @@ from rtgen.instrument.job import Mode
 from rtgen.music.attributes import NAMES
 from rtgen.music.drums import TAP
 from rtgen.music.time import Grid
+from rtgen.text import plain
 
 FORMAT_VERSION = 1
 METADATA_KEY = "rtgen"
@@ -36,6 +38,10 @@ MAX_SYMBOLS = 65_536
 MAX_STATE = 2**20
 """Largest size of a state, in numbers per sequence."""
 _MAX_SYMBOL_STEPS = 10_000
+_MAX_NESTING = 32
+"""Deepest lists and objects in a card; printing it takes several calls for each."""
+_LONGEST_REASON = 300
+"""Characters of a message about a card, which may repeat what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,20 +215,25 @@ class Card:
         try:
             fields = json.loads(metadata[METADATA_KEY])
             version = fields.pop("format_version")
-        except (ValueError, KeyError, AttributeError, TypeError):
+            if _nests(fields) > _MAX_NESTING:
+                raise ValueError
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise UserError(f"{file}: the card in its metadata is not readable; export it again") from None
         if version != FORMAT_VERSION:
             raise UserError(
-                f"{file} has a card of format version {version}, this rtgen reads {FORMAT_VERSION}; "
+                f"{file} has a card of format version {shortened(version)}, this rtgen reads {FORMAT_VERSION}; "
                 f"export the model again or install the rtgen that made it"
             )
         role = fields.get("role")
         if not isinstance(role, str) or role not in ROLES:
-            raise UserError(f"{file}: field 'role' of its card is {role!r}; this rtgen plays {', '.join(ROLES)}")
+            raise UserError(
+                f"{file}: field 'role' of its card is {shortened(role)}; this rtgen plays {', '.join(ROLES)}"
+            )
         try:
             return _build(fields)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{file}: its card does not fit the contract ({error}); export it again") from error
+        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+            reason = str(error)[:_LONGEST_REASON]
+            raise UserError(f"{file}: its card does not fit the contract ({reason}); export it again") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +361,11 @@ def _build(fields: dict[str, Any]) -> Card:
     for name in ("name", "description"):
         if not isinstance(fields.get(name, ""), str):
             raise ValueError(f"field '{name}' is not text")
+        if name in fields:
+            fields[name] = plain(fields[name])
+    for name in ("metrics", "training"):
+        if not isinstance(fields.get(name, {}), dict):
+            raise ValueError(f"field '{name}' is not an object")
     fields["grid"] = Grid(**fields["grid"])
     fields["conditions"] = tuple(
         Condition(c["name"], int(c["size"]), tuple(map(float, c["default"])), c.get("help", ""))
@@ -360,6 +376,7 @@ def _build(fields: dict[str, Any]) -> Card:
     fields["vocabulary"] = tuple(Symbol(tuple(s["pitches"]), s["steps"]) for s in fields.get("vocabulary", ()))
     fields["data"] = tuple(Data(**d) for d in fields.get("data", ()))
     card = Card(**fields)
+    _check_types(card)
     for condition in card.conditions:
         if len(condition.default) != condition.size:
             raise ValueError(f"condition '{condition.name}' has {len(condition.default)} defaults of {condition.size}")
@@ -381,6 +398,30 @@ def _build(fields: dict[str, Any]) -> Card:
     _check_latents(card)
     _check_sequence(card)
     return card
+
+
+def _nests(value: Any) -> int:
+    """Returns how deep lists and objects are nested in a value."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, list | dict)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def _check_types(card: Card) -> None:
+    """Check that numbers are whole, and texts are text, where nothing else looks."""
+    grid = card.grid
+    whole: dict[str, Any] = {name: getattr(card, name) for name in ("min_steps", "max_steps", "step_multiple")}
+    whole |= {name: getattr(grid, name) for name in ("steps_per_beat", "pitch_low", "pitch_high")}
+    for name, value in whole.items():
+        if type(value) is not int:
+            raise ValueError(f"'{name}' is {shortened(value)}, not a whole number")
+    texts = [text for c in card.conditions for text in (c.name, c.help)]
+    texts += [text for d in card.data for text in (d.name, d.licence, d.credit)]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{shortened(text)} stands where a text should")
 
 
 def _check_latents(card: Card) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rtgen.errors import UserError
 from rtgen.inference.card import INTEGERS, Card, Shape
+from rtgen.inference.file import card_in, read
 from rtgen.inference.prune import prune
 
 Device = Literal["auto", "cpu", "cuda", "coreml", "directml"]
@@ -28,9 +29,12 @@ _PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
-_MAX_BYTES = 256 * 2**20
 _NEVER_ZERO = frozenset({"place", "temperature", "least"})
 """Inputs used as a divisor or inside a logarithm."""
+# On Windows it takes this call, elsewhere the environment variable that `rtgen.inference` sets.
+ort.disable_telemetry_events()
+# Its warnings go to the terminal, and repeat names that are in a model.
+ort.set_default_logger_severity(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +56,19 @@ class Model:
             for networks that take a few milliseconds.
 
     Raises:
-        UserError: the file is missing, is not an ONNX model, has no valid card, or does not match its card.
+        UserError: the file is missing, is not an ONNX model, names another file, has no valid card, or does not match
+            its card.
+        MemoryError: there is not enough memory for it.
     """
 
     def __init__(self, path: Path, device: Device = "cpu") -> None:
         self.path = path
-        self._data = _read(path)
+        self._data = read(path)
         self.device: str = "cpu"
         self.remark = ""
         """A sentence for the player if the requested device is not available."""
+        self.card = card_in(self._data, path)
         whole = self._open(self._data, "cpu")
-        self.card = Card.from_metadata(whole.get_modelmeta().custom_metadata_map, str(path))
         self._check_shapes(whole)
         self._parts = self._open_parts("cpu")
         self._check_runs()
@@ -160,9 +166,13 @@ class Model:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
+        # Another format that onnxruntime would recognise, and that `read` does not look into.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             return ort.InferenceSession(data, options, providers=[_PROVIDERS[device]])
         except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
             raise UserError(f"{self.path} is not an ONNX model that onnxruntime can run; export it again") from error
 
     def _choose(self, device: Device) -> None:
@@ -238,6 +248,8 @@ class Model:
         except UserError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(str(error)) from error
             raise UserError(f"{self.path} does not run with the shapes on its card; export it again") from error
         for name, shape in self.card.outputs().items():
             if outputs[name].shape != _exact(shape, sizes):
@@ -245,6 +257,11 @@ class Model:
                     f"{self.path}: output {name!r} comes out as {outputs[name].shape}, its card says "
                     f"{_exact(shape, sizes)}; export it again"
                 )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether Python or onnxruntime was refused memory; the latter's exceptions have no type of their own."""
+    return isinstance(error, MemoryError) or "alloc" in str(error)
 
 
 def _exact(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
@@ -274,13 +291,3 @@ def _fits(wanted: Shape, found: list[int | str | None]) -> bool:
         w == f if isinstance(w, int) and isinstance(f, int) else not isinstance(f, int)
         for w, f in zip(wanted, found, strict=True)
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"Model {path} is larger than {_MAX_BYTES >> 20} MB; it is not one of rtgen's")
-        # Loaded from memory, so that a model cannot read external weight files.
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"Model {path} cannot be read ({error.strerror}); check the path") from error

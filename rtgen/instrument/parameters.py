@@ -18,6 +18,12 @@ Acts = Literal["answer", "next", "play"]
 once."""
 
 
+def out_of_range(name: str, value: float, low: float, high: float) -> str:
+    """Return the message for a number that is out of range; a whole number may be larger than any float."""
+    said = f"{value:g}" if isinstance(value, float) or abs(value) < 10**15 else "too large"
+    return f"{name} is {said}; it goes from {low:g} to {high:g}"
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A knob.
@@ -71,7 +77,7 @@ class Parameter:
                 raise ValueError(f"{self.name} is {value!r}, not {wanted}")
             return float(self.choices.index(value))
         if not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} is {value:g}; it goes from {self.low:g} to {self.high:g}")
+            raise ValueError(out_of_range(self.name, value, self.low, self.high))
         return value
 
     def said(self, value: float) -> float | str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from rtgen.errors import did_you_mean
 from rtgen.instrument.job import MODES, Mode
-from rtgen.instrument.parameters import PARAMETERS
+from rtgen.instrument.parameters import PARAMETERS, out_of_range
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, Metre
 
 Use = Literal["answer", "follow", "hold"]
@@ -94,7 +94,7 @@ def _number(low: float, high: float) -> Check:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} is {shortened(value)}, not a number")
         if not low <= value <= high:
-            raise ValueError(f"{name} is {value:g}; it goes from {low:g} to {high:g}")
+            raise ValueError(out_of_range(name, value, low, high))
         return float(value)
 
     return check
@@ -128,7 +128,7 @@ def _text(name: str, value: Any) -> str:
 
 def _metre(name: str, value: Any) -> Metre:
     del name
-    return value if isinstance(value, Metre) else Metre.parse(str(value))
+    return value if isinstance(value, Metre) else Metre.parse(value if isinstance(value, str) else shortened(value))
 
 
 def _parameter(name: str, value: Any) -> float:
@@ -155,5 +155,5 @@ SETTINGS: Mapping[str, Check] = {
 
 def _checked(name: str, value: Any) -> Any:
     if name not in SETTINGS:
-        raise ValueError(f"there is no setting {name!r}{did_you_mean(name, list(SETTINGS))}")
+        raise ValueError(f"there is no setting {shortened(name)}{did_you_mean(name, list(SETTINGS))}")
     return SETTINGS[name](name, value)

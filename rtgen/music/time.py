@@ -58,8 +58,9 @@ class Metre:
             ValueError: the text is not a valid time signature.
         """
         beats, slash, unit = text.partition("/")
-        if not (slash and beats.strip().isdecimal() and unit.strip().isdecimal()):
-            raise ValueError(f"{text!r} is not a valid metre; use one like 4/4, 3/4 or 6/8")
+        numbers = all(part.strip().isdecimal() and len(part.strip()) <= 3 for part in (beats, unit))
+        if not (slash and numbers):
+            raise ValueError(f"{text[:20]!r} is not a valid metre; use one like 4/4, 3/4 or 6/8")
         return cls(int(beats), int(unit))
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.daemon import Daemon, News, View
 from rtgen.rig.midi.ports import LoopbackPorts, SystemPorts
 from rtgen.rig.midi.systems import find_api
-from rtgen.rig.offline import open_model, simulate, with_clock
+from rtgen.rig.offline import opened, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
 from rtgen.rig.told.live import Snapshot
@@ -65,7 +65,7 @@ def demo(
     else:
         sent, notices = _live(session, timed, model, device, preset, console)
     _keep(folder, preset, played, sent, notices)
-    console.print(_summary(preset, bars, folder, notices), highlight=False)
+    console.print(_summary(preset, bars, folder, notices), highlight=False, markup=False)
 
 
 def _writable(folder: Path) -> None:
@@ -81,13 +81,11 @@ def _writable(folder: Path) -> None:
 def _fast(
     session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int, console: Console
 ) -> tuple[Sent, list[Notice]]:
-    from rtgen.inference.modes import answer_job
-
-    network = open_model(session.preset, model, device)
-    if network.remark:
-        console.print(network.remark, highlight=False)
     last = (end + TICKS_PER_CLOCK) * seconds_per_tick(TEMPO)
-    return simulate(session, timed, lambda job: answer_job(network, job), last)
+    with opened(session.preset, model, device) as network:
+        if network.ready.remark:
+            console.print(network.ready.remark, highlight=False, markup=False)
+        return simulate(session, timed, network.answer, last)
 
 
 def _live(
@@ -146,7 +144,7 @@ def _output(console: Console) -> SystemPorts | None:
         ports = SystemPorts(find_api("auto"), "rtgen demo", inputs=())
     except UserError:
         return None
-    console.print(f"The answer is also sent to {ports.title}", highlight=False)
+    console.print(f"The answer is also sent to {ports.title}", highlight=False, markup=False)
     return ports
 
 
@@ -176,7 +174,7 @@ class _Screen:
         if not self._console.is_terminal:
             while not self._done.wait(1 / _FRAMES_PER_S):
                 for line in self._hear():
-                    self._console.print(line, highlight=False, soft_wrap=True)
+                    self._console.print(line, highlight=False, markup=False, soft_wrap=True)
             return
         with Live(console=self._console, auto_refresh=False) as live:
             while not self._done.wait(1 / _FRAMES_PER_S):

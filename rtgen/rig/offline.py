@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Layout
@@ -22,29 +22,25 @@ from rtgen.music import files, midi
 from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick, stretches
-
-if TYPE_CHECKING:
-    from rtgen.inference.model import Model
+from rtgen.rig.worker.alone import Alone
 
 ANSWER_S = 0.005
 """Time that an answer takes, in simulated time."""
 Answerer = Callable[[Job], Loop]
 
 
-def open_model(preset: Preset, path: Path, device: str) -> Model:
-    """Loads the model of a preset.
+@contextmanager
+def opened(preset: Preset, path: Path, device: str) -> Iterator[Alone]:
+    """Loads the model of a preset in a process of its own, for the time of a context.
 
     Raises:
         UserError: the model cannot be run, or does not play the preset's mode.
     """
-    from rtgen.inference.card import modes_of
-    from rtgen.inference.model import DEVICES, Model
-
-    model = Model(path, next(d for d in DEVICES if d == device))
-    mismatch = preset.mismatch(model.card.name, model.card.role, modes_of(model.card))
-    if mismatch is not None:
-        raise UserError(mismatch)
-    return model
+    with Alone(path, device) as model:
+        mismatch = preset.mismatch(model.ready.model, model.ready.role, model.ready.modes)
+        if mismatch is not None:
+            raise UserError(mismatch)
+        yield model
 
 
 def only_drums(score: files.Score) -> bool:

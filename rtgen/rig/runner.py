@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Binding, Layout, bound
+from rtgen.instrument.events import Ended, Event
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -28,7 +28,8 @@ from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.kept.config import ALL
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
 from rtgen.rig.kept.log import Log
-from rtgen.rig.kept.replay import unfinished, write
+from rtgen.rig.kept.recovery import Recovery
+from rtgen.rig.kept.scribe import where
 from rtgen.rig.midi.ports import SystemPorts
 from rtgen.rig.midi.systems import Api, find_api, own_name
 from rtgen.rig.told.osc import PORT, Remote
@@ -36,6 +37,8 @@ from rtgen.rig.told.page import Page
 from rtgen.rig.told.steward import House, Steward
 from rtgen.rig.told.telling import Teller
 from rtgen.rig.worker.worker import Failed
+from rtgen.terminal import Terminal
+from rtgen.text import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,10 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     """Play until SIGINT or SIGTERM, or for `seconds`.
 
     Raises:
-        UserError: a port, the model or the Link library is missing, or the log cannot be written.
+        UserError: a port, the model or the Link library is missing.
     """
     log = Log(setup.log) if setup.log else None
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True, highlight=False)
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
     api = find_api(setup.api)
     name = own_name(setup.name, api)
@@ -113,15 +116,21 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     for number in range(len(house.inputs)):
         session.controls(number)  # so that their LEDs show the parameters from the start
     news: SimpleQueue[News | None] = SimpleQueue()
-    journal = _journal(setup.sessions, name, Opening(preset, options), partial(_complain, news))
-    note = journal.note if journal is not None else lambda *_: None
+    complain = partial(_complain, news)
+    journal = _journal(setup.sessions, name, Opening(preset, options), complain) if setup.sessions else None
+
+    def note(now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
+        if journal is not None:
+            journal.note(now, event, sent, where(session, now))
+
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if options.clock == "link" else nullcontext()
     steward = Steward(daemon, house)
     about = {"name": name, "clips": str(setup.clips)}
-    with journal or nullcontext():
+    recovery = Recovery(setup.sessions, complain) if setup.sessions else nullcontext()
+    with journal or nullcontext(), recovery:
         daemon.open()
         remote = _remote(setup.osc, about, daemon, steward, news)
         also = remote.heard if remote is not None else lambda *_: None
@@ -165,28 +174,27 @@ def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
 
 
-def _journal(folder: Path | None, name: str, opening: Opening, complain: Callable[[str], None]) -> Journal | None:
-    """Start the session log; another process writes the music of earlier sessions that were killed."""
-    if folder is None:
-        return None
-    if left := unfinished(folder):
-        subprocess.Popen([sys.executable, "-m", "rtgen.rig.kept.replay", *map(str, left)], start_new_session=True)
-    when = datetime.now().astimezone()
-    path, number = folder / f"{when:%Y-%m-%d %H.%M.%S} {name}{SUFFIX}", 1
-    while path.exists():
-        number += 1
-        path = path.with_name(f"{when:%Y-%m-%d %H.%M.%S} {name} {number}{SUFFIX}")
+def _journal(folder: Path, name: str, opening: Opening, complain: Callable[[str], None]) -> Journal:
+    """Start the session log, under a name that no other has."""
+    when = f"{datetime.now().astimezone():%Y-%m-%d %H.%M.%S} {name}"
+    path, number = folder / f"{when}{SUFFIX}", 1
+    with suppress(OSError):  # the journal then reports the error
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{when} {number}{SUFFIX}")
     return Journal(path, opening, complain)
 
 
 def _close(journal: Journal, console: Console, quiet: bool) -> None:
-    """Write the music of a session that has ended."""
-    from rich.progress import track  # imported late: starting up comes first
-
-    if not quiet:
-        console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
-    hidden = quiet or not console.is_terminal
-    write(journal.path, lambda steps: track(steps, "", journal.count, console=console, transient=True, disable=hidden))
+    """Write the music of a session that has ended, and say what is missing."""
+    lines = [] if quiet else [f"writing {journal.path.with_suffix('.mid')}"]
+    try:
+        journal.save_music()
+    except UserError as error:
+        lines.append(str(error))
+    for line in (*lines, journal.trouble):
+        if line:
+            console.print(Text(plain(line)), soft_wrap=True)
 
 
 def _remote(
@@ -200,7 +208,7 @@ def _remote(
     if osc == "off":
         return None
     host, _, port = (osc or "").rpartition(":")
-    if port and not port.isdigit():
+    if port and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
         raise UserError(f"--osc is {osc!r}; use off, a port, or an address and a port such as 127.0.0.1:{PORT}")
     complain = partial(_complain, news)
     where = host or "127.0.0.1", int(port) if port else None
@@ -229,7 +237,7 @@ def _complain(news: SimpleQueue[News | None], why: str) -> None:
 
 
 def _ask(question: str, names: list[str]) -> str:
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True, highlight=False)
     for number, name in enumerate(names, 1):
         console.print(Text(f"{number}. {name}"))
     number = IntPrompt.ask(question, choices=[str(n) for n in range(1, len(names) + 1)], console=console)

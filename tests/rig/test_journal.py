@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
+import time
+from contextlib import suppress
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,13 +34,15 @@ from rtgen.instrument.events import (
 )
 from rtgen.instrument.job import Answer
 from rtgen.instrument.options import Options
-from rtgen.instrument.preset import Preset
+from rtgen.instrument.preset import Preset, Use
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig.kept import journal
 from rtgen.rig.kept.journal import Journal, Opening, Step, read
-from rtgen.rig.kept.replay import replay, unfinished, write
+from rtgen.rig.kept.recovery import unfinished
+from rtgen.rig.kept.replay import of, replay, write
+from rtgen.rig.kept.scribe import Scribe, Where, where
 from rtgen.rig.offline import ANSWER_S, with_clock
 
 OPENING = Opening(
@@ -101,9 +108,10 @@ def performed(path: Path, notes: int = 24, opening: Opening = OPENING) -> tuple[
 
 def test_every_event_comes_back(tmp_path: Path) -> None:
     steps = [Step(0.1 * i, event, (b"\x90\x3c\x50", b"\xf8")[: i % 3]) for i, event in enumerate([None, *EVENTS])]
-    opening, found = read(logged(tmp_path / "a.rtlog", steps))
+    linked = replace(OPENING, options=replace(OPENING.options, clock="link"))
+    opening, found = read(logged(tmp_path / "a.rtlog", steps, linked))
     assert list(found) == steps
-    assert opening == OPENING
+    assert opening == linked
 
 
 events = st.one_of(
@@ -119,8 +127,9 @@ steps = st.lists(st.builds(Step, st.floats(0, 1e6), events, st.lists(st.binary(m
 def test_a_log_that_is_cut_anywhere_is_read_up_to_there(tmp_path: Path, some: list[Step], cut: int) -> None:
     path = tmp_path / "cut.rtlog"
     path.unlink(missing_ok=True)
-    some = [Step(0.0, Received(0, b"\xf8"), ()), *some]  # of silence there is no log
-    data = logged(path, some).read_bytes()
+    # Of silence there is no log, and time does not go back.
+    some = [Step(0.0, Received(0, b"\xf8"), ()), *sorted(some, key=lambda step: step.now)]
+    data = logged(path, some, replace(OPENING, options=replace(OPENING.options, clock="link"))).read_bytes()
     begins = len(data) - sum(len(journal.encoded(step)) for step in some)
     path.write_bytes(data[: min(begins + cut, len(data))])
     found = list(read(path)[1])
@@ -165,22 +174,192 @@ def test_of_a_session_in_which_nothing_was_heard_there_is_no_log(tmp_path: Path)
     assert not path.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot be written .*choose another --sessions"):
-        Journal(tmp_path / "file" / "a.rtlog", OPENING)
+# ---- a disk that fails ----------------------------------------------------------------------------------------------
 
 
-def test_a_disk_that_fails_ends_the_log_and_not_the_music(tmp_path: Path) -> None:
+class Disk:
+    """The disk of a log: while it is full it takes `room` bytes and then no more."""
+
+    def __init__(self, log: Journal) -> None:
+        self.full, self.room = True, 0
+        self._left = 0
+        plain = log._open
+
+        def opened() -> BinaryIO:
+            self._file, self._left = plain(), self.room
+            return cast("BinaryIO", self)
+
+        log._close()
+        log._open = opened  # type: ignore[method-assign]
+
+    def write(self, data: bytearray) -> int:
+        if not self.full:
+            return self._file.write(data)
+        if not self._left:
+            raise OSError(ENOSPC, "No space left on device")
+        taken, self._left = data[: self._left], 0
+        return self._file.write(taken)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def flushed(log: Journal) -> None:
+    """What the thread does a few times a second."""
+    log._take()
+    log._flush()
+
+
+@pytest.mark.parametrize("room", [0, 5])
+def test_a_log_is_complete_after_the_disk_was_full_for_a_while(tmp_path: Path, room: int) -> None:
     said: list[str] = []
     log = Journal(tmp_path / "a.rtlog", OPENING, said.append)
-    log._file.close()
-    log._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 (the journal closes it)
+    disk = Disk(log)
+    disk.room = room
+    steps = [Step(0.1 * i, Received(0, b"\x90\x3c\x50"), (b"\x90\x3c\x50",)) for i in range(100)]
+    for i, step in enumerate(steps):
+        disk.full = i not in (50, 99)
+        log.note(step.now, step.event, list(step.sent))
+        flushed(log)
+    assert len(said) == 4
+    for fails, again in (said[:2], said[2:]):
+        assert "a.rtlog cannot be written (No space left on device); the music goes on without it" in fails
+        assert again.endswith("is written again, and nothing of it is missing")
+    assert log.trouble == ""
+    log._close()
+    assert list(read(log.path)[1]) == steps
+
+
+def test_a_session_that_cannot_be_logged_at_its_start_is_played_and_logged_later(tmp_path: Path) -> None:
+    said: list[str] = []
+    in_the_way = tmp_path / "sessions"
+    in_the_way.touch()
+    log = Journal(in_the_way / "a.rtlog", OPENING, said.append)
+    assert re.search(r"cannot be written \(.*\); the music goes on without it, .* choose another --sessions", said[0])
+    step = Step(1.0, Received(0, b"\xf8"), ())
     with log:
-        for i in range(100):
-            log.note(float(i), None, [])
-    assert len(said) == 1
-    assert "can no longer be written (No space left on device); the music goes on" in said[0]
+        log.note(step.now, step.event, [])
+        in_the_way.unlink()
+    assert said[1].endswith("is written again, and nothing of it is missing")
+    assert list(read(log.path)[1]) == [step]
+
+
+def test_a_log_that_can_never_be_written_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_MOST_WAITING", 4000)
+    said: list[str] = []
+    in_the_way = tmp_path / "sessions"
+    in_the_way.touch()
+    log = Journal(in_the_way / "a.rtlog", OPENING, said.append)
+    for i in range(500):
+        log.note(float(i), Received(0, b"\xf8"), [])
+        flushed(log)
+    assert len(said) == 2
+    assert "ends here; the music goes on without it" in said[1]
+    assert len(log._waiting) == 0
+    assert log.trouble == said[1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_of_once_and_is_tried_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    log = Journal(tmp_path / "a.rtlog", OPENING, said.append)
+    log._close()
+    log._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 (the journal closes it)
+    steps = [Step(float(i), Received(0, b"\xf8"), ()) for i in range(100)]
+    with log:
+        for step in steps:
+            log.note(step.now, step.event, [])
+            if step is steps[50]:
+                time.sleep(1.0)
+    assert [("No space left" in line, "is written again" in line) for line in said] == [(True, False), (False, True)]
+    assert list(read(log.path)[1]) == steps
+
+
+# ---- a damaged log --------------------------------------------------------------------------------------------------
+
+LINKED = Linked(1.0, 2.5, 4.0, 120.0, True, 0.0, 2)
+IMPOSSIBLE: list[Event | Ended] = [
+    LINKED,  # to a session that follows MIDI clock
+    Turned("nothing", 0.5),
+    Turned("distance", 1e300),
+    Turned("distance", float("nan")),
+    Turned("distance", cast("float", "far")),
+    Used(cast("Use", "sometimes")),
+    Pressed("nothing"),
+    Pressed("freeze", cast("bool", 3)),
+    Learn("nothing"),
+    Warmed(float("inf")),
+    Warmed(-1.0),
+    Plugged(cast("Literal['in']", "up"), 1, "Knob", False),
+    Plugged("in", -1, "Knob", False),
+    Answer(Loop(10**12), 0, 0),
+    Answer(Loop(1920, (Note(10**12, 60, 100),)), 0, 0),
+    Answer(Loop(1920), 10**300, 0),
+]
+
+
+@pytest.mark.parametrize("event", IMPOSSIBLE, ids=repr)
+def test_an_event_that_no_session_has_had_ends_the_log(tmp_path: Path, event: Event) -> None:
+    good = Step(1.0, Received(0, b"\xf8"), ())
+    path = logged(tmp_path / "a.rtlog", [good, Step(2.0, event, ()), Step(3.0, None, ())])
+    assert list(read(path)[1]) == [good]
+    assert replay(path).steps == 1
+
+
+@pytest.mark.parametrize("change", [{"tempo": 1e300}, {"bar": 0.0}, {"beat": 1e12}, {"at": -1e300}, {"peers": 0.5}])
+def test_a_link_session_that_cannot_be_ends_the_log(tmp_path: Path, change: dict[str, float]) -> None:
+    linked = replace(OPENING, options=replace(OPENING.options, clock="link"))
+    some = [Step(1.0, Received(0, b"\xf8"), ()), Step(1.1, LINKED, ())]
+    broken = replace(LINKED, **cast("dict[str, Any]", change))
+    path = logged(tmp_path / "a.rtlog", [*some, Step(1.2, broken, ())], linked)
+    assert list(read(path)[1]) == some
+
+
+@pytest.mark.parametrize("now", [float("nan"), float("inf"), 1e300, -5.0, 1.0])
+def test_a_time_that_cannot_be_ends_the_log(tmp_path: Path, now: float) -> None:
+    good = [Step(3.0, Received(0, b"\xf8"), ()), Step(2.5, Received(0, b"\xf8"), ())]  # it waited
+    path = logged(tmp_path / "a.rtlog", [*good, Step(now, None, ())])
+    assert list(read(path)[1]) == good
+
+
+def test_an_offset_that_cannot_be_is_a_sentence(tmp_path: Path) -> None:
+    opening = replace(OPENING, options=replace(OPENING.options, output_offset_s=1e9))
+    with pytest.raises(UserError, match="no readable start"):
+        read(logged(tmp_path / "a.rtlog", [Step(1.0, Received(0, b"\xf8"), ())], opening))
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x90", b"\x90\x3c", b"\x90\x3c\xf0", b"\x3c\x3c\x3c", b"\x90\x3c\x50\x50"])
+def test_a_message_that_is_none_is_not_in_the_music(tmp_path: Path, sent: bytes) -> None:
+    some = [Step(1.0, Received(0, b"\x90\x3c\x50"), (sent,)), Step(2.0, None, (b"\x90\x3c\x50",))]
+    _, answered = files.read(write(logged(tmp_path / "a.rtlog", some))).tracks
+    assert [event.data for event in answered.events if event.data[0] == 0x90] == [b"\x90\x3c\x50"]
+
+
+@pytest.fixture(scope="module")
+def performance(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return performed(tmp_path_factory.mktemp("log") / "a.rtlog", 8)[0].read_bytes()
+
+
+flips = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 7)), min_size=1, max_size=4)
+
+
+@settings(max_examples=150)
+@given(flips)
+def test_a_log_with_flipped_bits_is_replayed_as_far_as_it_goes(performance: bytes, bits: list[tuple[int, int]]) -> None:
+    data = bytearray(performance)
+    for at, bit in bits:
+        data[len(journal._MAGIC) + at % (len(data) - len(journal._MAGIC))] ^= 1 << bit
+    began = time.perf_counter()
+    with suppress(UserError):
+        of(*journal.parse(bytes(data), "a.rtlog"))
+    assert time.perf_counter() - began < 20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a named pipe")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.rtlog")
+    with pytest.raises(UserError, match=r"p.rtlog cannot be read \(it is not a regular file\)"):
+        read(tmp_path / "p.rtlog")
 
 
 # ---- played again ---------------------------------------------------------------------------------------------------
@@ -256,6 +435,54 @@ def test_what_follows_a_stop_comes_after_it(tmp_path: Path) -> None:
     onsets = [n.onset for n in score.tracks[0].notes()]
     assert len(onsets) == 2
     assert onsets[1] - onsets[0] > 1900
+
+
+# ---- written while it is played -------------------------------------------------------------------------------------
+
+
+def followed(path: Path) -> Journal:
+    """A journal that was told the steps of a log, and where the session was, as a daemon tells it."""
+    opening, steps = read(path)
+    session = opening.session()
+    with Journal(path.with_name("live.rtlog"), opening) as log:
+        for step in steps:
+            if not isinstance(step.event, Ended):
+                session.step(step.now, step.event)
+            log.note(step.now, step.event, list(step.sent), where(session, step.now))
+    return log
+
+
+def test_what_is_written_while_it_is_played_is_what_a_replay_writes(tmp_path: Path) -> None:
+    path, _ = performed(tmp_path / "a.rtlog")
+    live, again = followed(path).save_music(), write(path)
+    assert live.read_bytes() == again.read_bytes()
+    score = replay(path).score
+    files.write(tmp_path / "b.mid", score)
+    assert files.read(live) == files.read(tmp_path / "b.mid")
+    assert [track.events for track in files.read(live).tracks] == [track.events for track in score.tracks]
+
+
+def test_a_pause_of_days_is_a_valid_file(tmp_path: Path) -> None:
+    first, last = (Step(now, Received(0, b"\x90\x3c\x50"), ()) for now in (1.0, 200 * 86_400.0))
+    waits = [Step(1.0 + 3600.0 * i, None, ()) for i in range(1, 200)]
+    path = logged(tmp_path / "a.rtlog", [first, *waits, last])
+    played, _ = files.read(write(path)).tracks
+    assert [event.tick for event in played.events] == [0, (200 * 3600 * 960)]
+
+
+@pytest.mark.timed
+def test_the_music_of_an_hour_is_there_within_a_second(tmp_path: Path) -> None:
+    """As many messages as an hour at 240 BPM has had, played and sent."""
+    scribe = Scribe(OPENING.preset)
+    for i in range(42_000):
+        note = bytes((0x90 if i % 2 else 0x80, 60 + i % 12, 80))
+        scribe.write(0.085 * i, Where(True, i * 160, 240.0, OPENING.preset), Received(0, note), (note,))
+    began = time.perf_counter()
+    scribe.save(tmp_path / "a.mid")
+    took = time.perf_counter() - began
+    print(f"an hour in {took:.2f} s")
+    assert took < 1.0
+    assert sum(len(track.events) for track in files.read(tmp_path / "a.mid").tracks) == 84_000
 
 
 def test_the_music_of_a_session_ends_as_its_pedals_and_modes_did(tmp_path: Path) -> None:

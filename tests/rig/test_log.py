@@ -13,7 +13,6 @@ import pytest
 from rtgen.bench.music import BAR
 from rtgen.bench.programs import preset_file
 from rtgen.bench.server import CLOCK_OUT, PROBE_OUTPUT, PROBE_PLAY, TempoMap, end, wait_until
-from rtgen.errors import UserError
 from rtgen.rig.kept.log import Log
 from tests.rig.conftest import Rig, StartDaemon
 from tests.rig.test_loops import PHRASE, assert_plays
@@ -58,9 +57,21 @@ def test_a_full_disk_is_told_of_once() -> None:
     log.close()
 
 
-def test_a_log_that_cannot_be_begun_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"rig.log cannot be written \(No such file or directory\); choose another"):
-        Log(tmp_path / "nowhere" / "rig.log")
+def test_a_log_that_cannot_be_begun_is_told_of_and_begun_later(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "rig.log"
+    log = Log(path)
+    assert "rig.log cannot be written (No such file or directory); check the disk, the music goes on" in log.write("a")
+    path.parent.mkdir()
+    assert log.write("b") == ""
+    log.close()
+    assert lines(path) == ["1 lines are missing here, as the file could not be written", "b"]
+
+
+def test_no_text_forges_a_line_or_ends_the_log(tmp_path: Path) -> None:
+    log = Log(tmp_path / "rig.log")
+    assert log.write("one\ntwo \x1b[2J \udcff") == ""
+    log.close()
+    assert lines(tmp_path / "rig.log") == ["one two ?[2J ?"]
 
 
 @pytest.mark.jack

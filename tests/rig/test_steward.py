@@ -25,6 +25,7 @@ from rtgen.rig.kept.config import Config
 from rtgen.rig.kept.presets import numbered
 from rtgen.rig.runner import Setup, bindings_of, named
 from rtgen.rig.told.steward import House, Steward
+from rtgen.text import plain
 
 LOOP = Loop(3840, tuple(Note(t, (60, 64, 67, 72, 71, 67, 62)[t // 480 % 7], 400, 90) for t in range(0, 3000, 480)))
 WHEN = datetime(2026, 11, 21, 17, 4, 5)
@@ -98,6 +99,35 @@ def test_next_and_previous_go_round(listed: Path) -> None:
     assert playing.asked[-1][0] == "c"
 
 
+@pytest.mark.parametrize(
+    "which",
+    ["²", "9" * 5000, "x" * 300, "x" * 300 + ".yaml", "~nosuchuser/x.yaml", "/etc/hosts", "../a", "a\0", "0", ""],
+)
+def test_only_listed_presets_are_loaded_from_outside(listed: Path, which: str) -> None:
+    keeper, playing = steward(listed)
+    said = keeper.choose(which) or ""
+    assert said.startswith(("there is no preset called", "no preset has the program"))
+    assert len(said) < 200
+    assert said.isprintable()
+    assert playing.asked == []
+
+
+def test_a_listed_preset_is_read_anew_and_the_list_not_at_a_strangers_rate(
+    listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, playing = steward(listed)
+    (listed / "you" / "presets" / "mine.yaml").write_text("model: tiny\nprogram: 9\n")
+    assert keeper.choose("mine") is None
+    assert keeper.choose("9") is None
+    assert playing.asked == [("mine", "tiny.onnx")] * 2
+    read: list[int] = []
+    monkeypatch.setattr("rtgen.rig.told.steward._RELIST_S", 60.0)
+    monkeypatch.setattr("rtgen.rig.kept.presets.numbered", lambda: read.append(1) or [])
+    for _ in range(50):
+        assert keeper.choose("77") == "no preset has the program 77; 'rtgen presets' lists those that there are"
+    assert read == []
+
+
 # ---- clips ----------------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +148,13 @@ def test_a_kept_answer_is_a_clip_as_long_as_its_loop(tmp_path: Path) -> None:
 def test_no_clip_is_written_over_another(tmp_path: Path) -> None:
     paths = [clips.keep(LOOP, Preset(), 120.0, tmp_path, WHEN) for _ in range(3)]
     assert [p.name for p in paths] == [f"2026-11-21 17.04.05 C major 120 BPM default{n}.mid" for n in ("", " 2", " 3")]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 200, "a\udcff"])
+def test_a_preset_of_any_name_has_clips(tmp_path: Path, name: str) -> None:
+    path = clips.keep(LOOP, Preset(name=plain(name)), 120.0, tmp_path, WHEN)
+    assert len(path.name.encode()) < 200
+    assert files.read(path).tracks[0].notes()
 
 
 def test_without_an_answer_nothing_is_kept(tmp_path: Path) -> None:

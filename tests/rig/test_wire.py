@@ -29,6 +29,12 @@ NONSENSE = [
     '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,160,10,80]]},"target":1,"epoch":1}',
     '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":7},"target":1,"epoch":1}',
     '{"kind":"answer","loop":{"length":0,"bar":1920,"notes":[]},"target":1,"epoch":1}',
+    '{"kind":"answer","loop":{"length":999999999,"bar":1920,"notes":[]},"target":1,"epoch":1,"draft":false}',
+    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,60,999999999,80]]},"target":1,"epoch":1,"draft":false}',
+    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[]},"target":1'
+    + "0" * 400
+    + ',"epoch":1,"draft":false}',
+    '{"kind":"ready","model":"m","device":"cpu","seconds":1' + "0" * 400 + ',"remark":""}',
     "[" * 100_000,
 ]
 

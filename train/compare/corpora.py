@@ -23,11 +23,11 @@ import numpy as np
 import torch
 import typer
 from numpy.random import Generator
-from rich.console import Console
 from rich.table import Table
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop
+from rtgen.terminal import Terminal
 from train import fit, logs, plots, trainer
 from train.loops import dataset, mix
 from train.measures.likeness import likeness, measures
@@ -152,7 +152,7 @@ def main(
                 for made, real in [one[name]]
             ),
         )
-    Console(width=140).print(table)
+    Terminal(width=140).print(table)
 
 
 _COLUMNS = 4

@@ -27,11 +27,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from rtgen.errors import UserError
 from rtgen.music.note import Loop, Note
+from rtgen.terminal import Terminal
 from train.prepare import prepare
 from train.prepare.cut import STEP, Cutting
 from train.prepare.sources.find import Source, find
@@ -161,7 +161,7 @@ def main(
             raise UserError("pretty_midi is not installed; install it with: pip install pretty_midi") from None
         times = (f"{found['rtgen'] / found[p]:.1f} x" for p in ("arrays", "rolls", "loops"))
         table.add_row(Path(name).stem, str(len(sources)), *(f"{v:,.0f}" for v in found.values()), *times)
-    Console().print(table)
+    Terminal().print(table)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from statistics import median
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from rtgen.terminal import Terminal
 from train import config, fit, trainer
 from train.cluster import engine as cluster
 from train.cluster import fit as cluster_fit
@@ -138,7 +138,7 @@ def main(
     for (engine, workers), rates in sorted(found.items()):
         rate, one = (median(r["a second"] for r in rs) for rs in (rates, found[engine, 1]))
         table.add_row(engine, str(workers), f"{rate:,.1f}", f"{rate / one:.2f}", f"{rate / one / workers:.0%}")
-    Console().print(table)
+    Terminal().print(table)
 
 
 if __name__ == "__main__":

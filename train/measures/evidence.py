@@ -17,7 +17,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from rtgen.inference.card import modes_of
 from rtgen.inference.drums import stiff
@@ -26,6 +25,7 @@ from rtgen.inference.modes import answer
 from rtgen.instrument.job import Mode
 from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop, Note
+from rtgen.terminal import Terminal
 from train import plots
 from train.loops import dataset
 from train.loops.sample import GRID
@@ -62,7 +62,7 @@ def main(
     pictures_only: Annotated[bool, typer.Option(help="Update only the pictures, not the tables.")] = False,
 ) -> None:
     """Measure the shipped models on the test split, and show examples of what they play."""
-    console = Console()
+    console = Terminal()
     for path in models or sorted(Path("models").glob("*.onnx")):
         model = Model(path)
         with console.status(f"{model.card.name}: playing"):

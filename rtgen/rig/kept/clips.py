@@ -13,6 +13,9 @@ from rtgen.music import key
 from rtgen.music.files import Score, Track, note_events, write
 from rtgen.music.note import Loop
 
+_LONGEST = 120
+"""Bytes of a preset's name in a clip's: a file name has at most 255, of which its writing takes some."""
+
 
 def folder() -> Path:
     """Returns the default folder for clips."""
@@ -26,7 +29,8 @@ def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) 
         UserError: the folder cannot be written.
     """
     scale = key.estimate(loop.notes)
-    name = f"{when:%Y-%m-%d %H.%M.%S} {scale or 'no key'} {tempo:.0f} BPM {preset.name}"
+    short = preset.name.encode(errors="replace")[:_LONGEST].decode(errors="ignore")
+    name = f"{when:%Y-%m-%d %H.%M.%S} {scale or 'no key'} {tempo:.0f} BPM {short}"
     track = Track(preset.name, tuple(note_events(loop.notes, channel=preset.channel - 1)))
     score = Score((track,), ((0, tempo),), ((0, preset.metre),), length=loop.length)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import platformdirs
@@ -100,7 +101,7 @@ def save(config: Config, path: Path) -> None:
         for name, bindings in config.controllers.items()
     }
     text = yaml.safe_dump({k: v for k, v in said.items() if v not in ([], {})}, sort_keys=False, allow_unicode=True)
-    with written(path, "check its permissions") as partial:
+    with written(path, "check its permissions", parents=True, private=True) as partial:
         partial.write_text(text, "utf-8")
 
 
@@ -114,6 +115,12 @@ def _checked(name: str, value: Any) -> Any:
             return (ALL,)
         case _ if name in _LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
+        case "clips" if isinstance(value, str):
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError(f"clips is {value!r}, and there is no such home folder") from error
+            return value
         case "output" | "clips" if value is None or isinstance(value, str):
             return value
         case "clock_offset_ms" | "output_offset_ms" if type(value) in (int, float) and -500 <= value <= 500:
@@ -129,8 +136,8 @@ def _checked(name: str, value: Any) -> Any:
         case "controllers" if isinstance(value, dict):
             return {str(controller): _bindings(controller, rows) for controller, rows in value.items()}
     if name not in _NAMES:
-        raise ValueError(f"there is no setting {name!r}{did_you_mean(name, _NAMES)}")
-    raise ValueError(f"{name} is {value!r}, which is not a valid value")
+        raise ValueError(f"there is no setting {shortened(name)}{did_you_mean(name, _NAMES)}")
+    raise ValueError(f"{name} is {shortened(value)}, which is not a valid value")
 
 
 def _bindings(controller: str, rows: Any) -> tuple[Binding, ...]:
@@ -146,7 +153,7 @@ def _bindings(controller: str, rows: Any) -> tuple[Binding, ...]:
         try:
             binding = Binding(**row)
         except TypeError as error:
-            raise ValueError(f"controller {controller}: {row} is not a binding") from error
+            raise ValueError(f"controller {controller}: {shortened(row)} is not a binding") from error
         except ValueError as error:
             raise ValueError(f"controller {controller}: {error}") from error
         for other in found:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from errno import EIO
+from os import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -45,14 +47,23 @@ from rtgen.instrument.job import Answer
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
+from rtgen.rig.kept import checks
+from rtgen.rig.kept.lock import hold
+from rtgen.rig.kept.scribe import Scribe, Where
 from rtgen.rig.worker import wire
+from rtgen.text import plain
+from rtgen.whole import contents
 
 SUFFIX = ".rtlog"
 MAX_BYTES = 2**30
 """Larger logs are refused; two hours take about ten megabytes."""
 _MAGIC = b"rtgen session 1\n"
 _FLUSH_S = 0.4
+_MOST_WAITING = 2**25
+"""Bytes that wait for a disk that fails, before the log is given up: several hours of playing."""
 _MOST_JSON = 2**22
+_DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a damaged log may raise."""
 _PLAIN: Mapping[str, type[Any]] = {
     each.__name__: each for each in (Turned, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
 }
@@ -93,34 +104,31 @@ class Step:
 class Journal:
     """Writes a log from a thread of its own, so that neither a slow nor a full disk holds up the music.
 
+    While the disk fails, steps wait in memory, and the log is complete once it can be written again. The music of the
+    session is written down at the same time, so that its `.mid` is there at once when it ends.
+
     Args:
         path: of the log; its folder is created.
         opening: what the session starts with.
-        complain: called once if the log can no longer be written.
-
-    Raises:
-        UserError: it cannot be written.
+        complain: called when the log cannot be written, and when it can be again.
     """
 
     def __init__(self, path: Path, opening: Opening, complain: Callable[[str], None] = lambda _: None) -> None:
         self.path = path
         self._complain = complain
-        self._broken = False
-        self._steps: deque[Step] = deque()
-        self.count = 0
-        """Number of steps written."""
+        self._steps: deque[tuple[Step, Where | None]] = deque()
+        self._scribe = Scribe(opening.preset)
         self.silent = True
         """Whether there was no input and no output; then no log is left."""
+        self.trouble = ""
+        """Why the log is not complete on disk; empty if it is."""
+        self._file: BinaryIO | None = None
+        self._created = False
+        self._written = 0
+        self._waiting = bytearray(_MAGIC + _record(b"H", None, _json(_of_opening(opening))))
+        self._given_up = False
         self._closing = threading.Event()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = path.open("xb")
-            self._file.write(_MAGIC + _record(b"H", None, _json(_of_opening(opening))))
-            self._file.flush()
-        except OSError as error:
-            raise UserError(
-                f"The session log {path} cannot be written ({error.strerror}); choose another --sessions, or off"
-            ) from error
+        self._flush()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     def __enter__(self) -> Self:
@@ -130,37 +138,103 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._thread.join(5.0)
-        if self.silent:
+        if self.silent and self._created:
             # rtgen could not start; a service that restarts it would fill the folder.
             with suppress(OSError):
                 self.path.unlink()
 
-    def note(self, now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
-        """Queue a step; called from the real-time loop, never blocks."""
-        if not self._broken:
-            self._steps.append(Step(now, event, tuple(sent)))
+    def note(self, now: float, event: Event | Ended | None, sent: list[bytes], at: Where | None = None) -> None:
+        """Queue a step; called from the real-time loop, never blocks.
+
+        Args:
+            now: seconds of a steady clock.
+            event: what happened.
+            sent: the messages sent.
+            at: where the session is after it; without, it is not in the `.mid`.
+        """
+        if not self._closing.is_set():
+            self._steps.append((Step(now, event, tuple(sent)), at))
+
+    def save_music(self) -> Path:
+        """Write the music of the session next to its log, once it has ended.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        target = self.path.with_suffix(".mid")
+        self._scribe.save(target)
+        return target
 
     def _run(self) -> None:
         try:
-            with self._file as file:
-                # At its own pace: waking up at every step would delay the next one.
-                while not self._closing.wait(_FLUSH_S):
-                    self._write(file)
-                self._write(file)
-        except OSError as error:
-            self._broken = True
-            self._steps.clear()
-            self._complain(
-                f"the session log {self.path} can no longer be written ({error.strerror}); the music goes on"
-            )
+            # At its own pace: waking up at every step would delay the next one.
+            while not self._closing.wait(_FLUSH_S):
+                self._take()
+                self._flush()
+            self._take()
+            self._flush()
+        finally:
+            self._closing.set()
+            self._close()
 
-    def _write(self, file: BinaryIO) -> None:
+    def _take(self) -> None:
         while self._steps:
-            step = self._steps.popleft()
-            file.write(encoded(step))
-            self.count += 1
+            step, at = self._steps.popleft()
+            if not self._given_up:
+                self._waiting += encoded(step)
+            if at is not None:
+                self._scribe.write(step.now, at, step.event, step.sent)
             self.silent = self.silent and not step.sent and not isinstance(step.event, Received)
-        file.flush()
+
+    def _flush(self) -> None:
+        """Write what waits, as far as possible; what the disk refuses is tried again the next time."""
+        try:
+            while self._waiting:
+                if self._file is None:
+                    self._file = self._open()
+                count = self._file.write(self._waiting)
+                self._written += count
+                del self._waiting[:count]
+        except OSError as error:
+            self._close()
+            if self._given_up or (self.trouble and len(self._waiting) <= _MOST_WAITING):
+                return
+            reason = f"the session log {self.path} cannot be written ({error.strerror or error})"
+            if len(self._waiting) > _MOST_WAITING:
+                self._given_up = True
+                self._waiting.clear()
+                self.trouble = f"{reason}, and ends here; the music goes on without it"
+            else:
+                self.trouble = f"{reason}; the music goes on without it, and it is tried again: make room, or choose "
+                self.trouble += "another --sessions"
+            self._complain(self.trouble)
+            return
+        if self.trouble and not self._given_up:
+            self.trouble = ""
+            self._complain(f"the session log {self.path} is written again, and nothing of it is missing")
+
+    def _open(self) -> BinaryIO:
+        """Open the log where it was left.
+
+        Unbuffered, so that after a failure it is known what was written.
+        """
+        if not self._created:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        file: BinaryIO = self.path.open("r+b" if self._created else "xb", buffering=0)
+        self._created = True
+        if file.seek(0, SEEK_END) < self._written:
+            file.close()
+            raise OSError(EIO, "what was written is gone")
+        file.truncate(self._written)
+        file.seek(self._written)
+        hold(file)  # so that no other rtgen takes it for the log of a session that was killed
+        return file
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
 
 
 def encoded(step: Step) -> bytes:
@@ -193,13 +267,13 @@ def read(path: Path) -> tuple[Opening, Iterator[Step]]:
         UserError: it is not a log, or cannot be read.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; session logs are never that large")
-        data = path.read_bytes()
+        data = contents(path, MAX_BYTES)
     except OSError as error:
         raise UserError(
             f"The session log {path} cannot be read ({error.strerror}); 'rtgen sessions' lists them"
         ) from error
+    if data is None:
+        raise UserError(f"{path} is larger than {MAX_BYTES >> 20} MB; session logs are never that large")
     return parse(data, str(path))
 
 
@@ -216,9 +290,9 @@ def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
         if reader.take("<c")[0] != b"H":
             raise ValueError
         opening = _to_opening(reader.json())
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise UserError(f"The session log {name} has no readable start, so it cannot be replayed; delete it") from error
-    return opening, _steps(reader)
+    return opening, _steps(reader, opening.options)
 
 
 class _Reader:
@@ -243,9 +317,10 @@ class _Reader:
         return json.loads(self.bytes(count))
 
 
-def _steps(reader: _Reader) -> Iterator[Step]:
-    """Yield the steps up to the first incomplete one."""
+def _steps(reader: _Reader, options: Options) -> Iterator[Step]:
+    """Yield the steps up to the first that is incomplete, or that no session can have had."""
     step: tuple[float, Event | Ended | None] | None = None
+    latest: float | None = None
     sent: list[bytes] = []
     while True:
         try:
@@ -254,7 +329,11 @@ def _steps(reader: _Reader) -> Iterator[Step]:
                 sent.append(reader.bytes(*reader.take("<H")))
                 continue
             following = _step(letter, reader)
-        except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+            now, event = following
+            if not checks.possible_time(now, latest) or not (event is None or checks.possible(event, options)):
+                break
+            latest = now if latest is None else max(now, latest)
+        except _DAMAGE:
             break
         if step is not None:
             yield Step(*step, tuple(sent))
@@ -291,7 +370,7 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """Return the event that `of_event` made JSON of."""
     match said:
-        case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
+        case ["Answer", loop, target, epoch, *draft]:  # older logs have none
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
             return Chosen(_to_preset(settings))
@@ -301,7 +380,7 @@ def to_event(said: list[Any]) -> Event | Ended:
 
 
 def _to_preset(settings: Mapping[str, Any]) -> Preset:
-    return Preset(name=settings["name"]).changed(**{k: v for k, v in settings.items() if k != "name"})
+    return Preset(name=plain(str(settings["name"]))).changed(**{k: v for k, v in settings.items() if k != "name"})
 
 
 def _of_opening(opening: Opening) -> dict[str, Any]:
@@ -318,4 +397,5 @@ def _of_opening(opening: Opening) -> dict[str, Any]:
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
     settings = {"controls": "all", **said["settings"]}  # so it was up to version 0.1
-    return Opening(_to_preset(said["preset"]), Options(**settings, bindings=bindings))
+    options = checks.possible_options(Options(**settings, bindings=bindings))
+    return Opening(_to_preset(said["preset"]), options)

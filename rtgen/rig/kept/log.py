@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from rtgen.errors import UserError
+from rtgen.text import plain
 
 
 class Log:
     """A text file to which lines are appended.
 
-    A full disk or a missing folder never stops the music: lines are then lost, the player is told once, and the number
-    of lost lines is logged as soon as the file can be written again.
+    A full disk or a missing folder never stops the music, nor keeps it from starting: lines are then lost, the player
+    is told once, and the number of lost lines is logged as soon as the file can be written again.
 
     Args:
         path: the file to append to.
-
-    Raises:
-        UserError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: TextIO | None = None
         self._lost = 0
-        try:
-            self._file = self._open()
-        except OSError as error:
-            raise UserError(
-                f"The log {path} cannot be written ({error.strerror}); choose another file with --log"
-            ) from error
 
     def _open(self) -> TextIO:
-        return self._path.open("a", encoding="utf-8")
+        # A new file is for its owner alone.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        return os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8")
 
     def write(self, line: str) -> str:
         """Appends a line with a timestamp; returns a message for the player, usually empty."""
@@ -46,7 +40,7 @@ class Log:
                 self._file = self._open()
             if self._lost:
                 self._file.write(f"{stamp} {self._lost} lines are missing here, as the file could not be written\n")
-            self._file.write(f"{stamp} {line}\n")
+            self._file.write(f"{stamp} {plain(line)}\n")
             self._file.flush()
         except OSError as error:
             self._shut()

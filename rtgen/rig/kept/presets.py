@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -9,7 +10,8 @@ import yaml
 from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.settings import read
-from rtgen.shipped import available, find, folders
+from rtgen.shipped import Item, available, find, folders
+from rtgen.text import plain
 from rtgen.whole import written
 
 _PROGRAMS = range(1, 129)
@@ -28,9 +30,44 @@ def load(path: Path) -> Preset:
     if empty:
         raise UserError(f"Preset {path}: {empty[0]} has no value; give it one or take the line out")
     try:
-        return Preset(name=path.stem).changed(**settings)
+        return Preset(name=plain(path.stem)).changed(**settings)
     except (ValueError, TypeError) as error:
         raise UserError(f"Preset {path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A preset file of a list.
+
+    Args:
+        item: its name, path and origin.
+        preset: what is in it; None if it cannot be read.
+        trouble: why it cannot be read; else why its model cannot be found; empty if neither.
+    """
+
+    item: Item
+    preset: Preset | None
+    trouble: str = ""
+
+
+def listed() -> list[Listed]:
+    """All preset files, sorted by name; one that cannot be read says why, and spoils no other."""
+    return [_listed(item) for item in available("presets")]
+
+
+def _listed(item: Item) -> Listed:
+    try:
+        preset = load(item.path)
+    except UserError as error:
+        return Listed(item, None, str(error))
+    except Exception as error:
+        # A defect of ours; but the file is a stranger's, and the others play.
+        return Listed(item, None, f"Preset {item.path} cannot be read ({type(error).__name__}: {error}); move it away")
+    try:
+        find("models", preset.model)
+    except UserError as error:
+        return Listed(item, preset, str(error))
+    return Listed(item, preset)
 
 
 def numbered() -> list[Preset]:
@@ -40,17 +77,14 @@ def numbered() -> list[Preset]:
     """
     found: list[Preset] = []
     taken: set[int] = set()
-    for name, path, _ in sorted(available("presets"), key=lambda item: (item.origin != "yours", item.name)):
-        try:
-            preset = load(path)
-            find("models", preset.model)
-        except UserError:
+    for each in sorted(listed(), key=lambda each: (each.item.origin != "yours", each.item.name)):
+        preset = each.preset
+        if preset is None or each.trouble:
             continue
         if preset.program in taken:
             preset = preset.changed(program=0)
         if preset.program:
             taken.add(preset.program)
-        assert preset.name == name
         found.append(preset)
     return sorted(found, key=lambda p: (p.program or 1000, p.name))
 
@@ -73,7 +107,7 @@ def save(preset: Preset, name: str, *, over: bool) -> Path:
     free = (n for n in _PROGRAMS if n not in programs.values())
     program = programs.get(name) or next(free, 0)
     text = as_yaml(preset.changed(program=program, description=""))
-    with written(path, "check its permissions") as partial:
+    with written(path, "check its permissions", parents=True) as partial:
         partial.write_text(text, "utf-8")
     return path
 

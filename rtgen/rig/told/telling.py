@@ -41,6 +41,7 @@ from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
 from rtgen.rig.worker.worker import Failed, Ready
+from rtgen.text import plain
 
 
 class Teller:
@@ -104,7 +105,7 @@ class Teller:
     def _print(self, line: str, item: News | None = None) -> None:
         if self._quiet:
             return
-        text = as_json(item, line) if self._form == "json" else line
+        text = as_json(item, line) if self._form == "json" else plain(line)
         # The terminal may be full or gone; rich would end the process then, and this thread must go on.
         with suppress(OSError, SystemExit):
             self._console.print(Text(text), soft_wrap=True)
@@ -123,7 +124,7 @@ class Teller:
                 except Empty:
                     pass
                 if self._status:
-                    line = Text(self._line(last), no_wrap=True, overflow="ellipsis")
+                    line = Text(plain(self._line(last)), no_wrap=True, overflow="ellipsis")
                     with suppress(OSError, SystemExit):
                         self._status.update(line, refresh=True)
 

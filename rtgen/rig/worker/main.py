@@ -39,6 +39,10 @@ _WARM_S = 0.5
 """Warm-up runs every mode four times or until this much time has passed, but a fast model at least twice."""
 _PAUSE_S = 0.05
 """Pause before a warm-up answer; about the time between a draft and the answer that follows it, or a little more."""
+_UNTIMED_S = 0.001
+"""Stands for the answer times of a model that was not warmed up."""
+_LONGEST_REASON = 300
+"""Characters of an exception that a message repeats."""
 _GRACE_S = 2.0
 """Time left to finish an answer after the input has ended."""
 
@@ -50,7 +54,7 @@ def main(model_path: str, device: str, patience: str) -> int:
         model_path: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
         patience: `hurry` to load the model at full priority, as the player waits for it; `gently` to load it at a low
-            one.
+            one; `offline` if nothing is played, so that the model need not be warm.
 
     Returns:
         The exit status: 2 if the model cannot be run.
@@ -73,9 +77,12 @@ def main(model_path: str, device: str, patience: str) -> int:
         try:
             with ThreadPoolExecutor(1, initializer=_make_way if patience == "gently" else None) as loader:
                 model = loader.submit(_load, Path(model_path), device, say).result()
-            seconds, cold_s = _warm(model)
+            seconds, cold_s = _warm(model) if patience != "offline" else (_UNTIMED_S, _UNTIMED_S)
         except UserError as error:
             say(Failed(str(error), final=True))
+            return 2
+        except Exception as error:
+            say(Failed(_trouble(Path(model_path).stem, error), final=True))
             return 2
         from rtgen.inference.places import dimensions
 
@@ -88,7 +95,7 @@ def main(model_path: str, device: str, patience: str) -> int:
                     _hear(model, line, jobs)
                 continue
             say(answered := _answered(model, line))
-            if isinstance(answered, Answer) and not answered.draft and jobs.empty():
+            if isinstance(answered, Answer) and not answered.draft and jobs.empty() and patience != "offline":
                 with at_leisure():
                     _place(model, line, answered, say)
     return 0
@@ -211,6 +218,7 @@ def example(up: int = 0, every: int = 240) -> Loop:
 
 def _answered(model: Model, line: str) -> Said:
     """Answers a job; returns `Failed` instead of raising, so that one bad loop does not end the process."""
+    from rtgen.inference.model import is_out_of_memory
     from rtgen.inference.modes import answer_job
 
     draft = False
@@ -221,12 +229,26 @@ def _answered(model: Model, line: str) -> Said:
     except UserError as error:
         failed = Failed(str(error))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = _reason(error)
         failed = Failed(f"Model {model.card.name} could not answer this loop ({reason}); play on or change the model")
-        if isinstance(error, MemoryError) or "alloc" in str(error):
+        if is_out_of_memory(error):
             failed = Failed(f"Model {model.card.name} ran out of memory on this loop; play a shorter or sparser one")
     # A failed draft is not reported: the answer to the whole loop follows, and fails with its own message.
     return Skipped() if draft else failed
+
+
+def _trouble(name: str, error: Exception) -> str:
+    """Returns the sentence for a model that could not be loaded or warmed up."""
+    from rtgen.inference.model import is_out_of_memory
+
+    if is_out_of_memory(error):
+        return f"Model {name} ran out of memory before it could play; choose a smaller model"
+    return f"Model {name} could not be tried out ({_reason(error)}); export it again, or choose another"
+
+
+def _reason(error: Exception) -> str:
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    return lines[0][:_LONGEST_REASON]
 
 
 def _make_way() -> None:

@@ -29,14 +29,24 @@ class Process:
         model: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
         hurry: whether to load at full priority.
+        offline: whether nothing is played, so that the model need not be warm; it is loaded at full priority.
         hear: called from a thread with every valid message of the process, and with None when it has ended.
     """
 
-    def __init__(self, model: Path, device: str, *, hurry: bool, hear: Callable[[Process, Said | None], None]) -> None:
+    def __init__(
+        self,
+        model: Path,
+        device: str,
+        *,
+        hurry: bool,
+        hear: Callable[[Process, Said | None], None],
+        offline: bool = False,
+    ) -> None:
         self.model = model
         self._hear = hear
         self._jobs: SimpleQueue[Job | Heard | None] = SimpleQueue()
-        command = [sys.executable, "-m", "rtgen.rig.worker.main", str(model), device, "hurry" if hurry else "gently"]
+        patience = "offline" if offline else "hurry" if hurry else "gently"
+        command = [sys.executable, "-m", "rtgen.rig.worker.main", str(model), device, patience]
         pipe = subprocess.PIPE
         self._popen = subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", errors="replace")
         assert self._popen.stdin is not None

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rtgen.instrument.job import MODES, Answer, Heard, Job, Place, Placed
+from rtgen.instrument.preset import MAX_BARS
 from rtgen.music.note import Loop, Note
+from rtgen.music.time import Metre
+
+_LONGEST = 2 * MAX_BARS * Metre(32, 1).bar
+"""Ticks; no loop is longer, and no note of one, even if it begins before it or ends after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,7 @@ def to_said(line: str) -> Said | None:
                 return Ready(model, device, times[0], remark, role, modes, dimensions, times[1], pitched=pitched)
             case "placed":
                 return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         pass
     return None
 
@@ -174,7 +179,10 @@ def to_loop(fields: dict[str, Any]) -> Loop:
         Exception: the object is not a valid loop.
     """
     notes = (Note(*map(_whole, note)) for note in fields["notes"])
-    return Loop(_whole(fields["length"]), tuple(notes), _whole(fields["bar"]))
+    loop = Loop(_whole(fields["length"]), tuple(notes), _whole(fields["bar"]))
+    if loop.length > _LONGEST or any(abs(n.onset) > _LONGEST or n.duration > _LONGEST for n in loop.notes):
+        raise ValueError(f"a loop of {loop.length} ticks is too long, or its notes are")
+    return loop
 
 
 def _place(shares: list[float]) -> Place:
@@ -184,7 +192,7 @@ def _place(shares: list[float]) -> Place:
 
 
 def _whole(value: object) -> int:
-    """Checks for an integer, as positions in floating point would drift."""
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not an integer")
+    """Checks for an integer, as positions in floating point would drift, that has a time in seconds."""
+    if type(value) is not int or abs(value) >= 2**53:
+        raise TypeError("not an integer, or one that is too large")
     return value
