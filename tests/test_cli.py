@@ -125,7 +125,9 @@ def test_control_changes_in_a_file_press_no_buttons_unless_asked_to(
 
 
 def test_drums_beside_a_melody_are_left_out_of_a_render(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
-    drums = [e for t in range(0, 8 * 1920, 240) for e in files.note_events([Note(t, 36 + t // 240 % 2, 60)], channel=9)]
+    drums = [
+        e for t in range(0, 16 * 1920, 240) for e in files.note_events([Note(t, 36 + t // 240 % 2, 60)], channel=9)
+    ]
     score = files.read(song)
     both, alone = tmp_path / "both.mid", tmp_path / "alone.mid"
     files.write(both, replace(score, tracks=(*score.tracks, files.Track("drums", tuple(drums)))))

@@ -255,7 +255,7 @@ def test_a_worker_that_dies_is_a_sentence() -> None:
         list(pool.run(os._exit, [3, 3, 3], 2))
 
 
-def test_a_live_set_becomes_loops_from_its_first_note(tmp_path: Path) -> None:
+def test_a_live_set_becomes_loops_from_the_bar_of_its_first_note(tmp_path: Path) -> None:
     notes = tuple((0.5 + i / 2, 60 + i % 7, 0.25, 80.0) for i in range(40))
     clips = (live.Clip(notes, end=20.5, name="riff"), live.Clip(notes[:6], end=4.0))
     songs_ = {"Piano": clips, "Bass": (live.Clip(notes[:10], end=8.0, metre=(3, 4)),)}
@@ -263,14 +263,14 @@ def test_a_live_set_becomes_loops_from_its_first_note(tmp_path: Path) -> None:
     report = prepare.prepare(find([tmp_path / "set"]), tmp_path / "data", Cutting(keep_last=True))
     rows = rows_of(tmp_path / "data")
     assert [(r["track"], r["start"], r["filled"], r["bar"]) for r in rows] == [
-        ("Bass", 240, 2880, 1440),
-        ("Piano", 240, 1680, 1920),
-        ("Piano / riff", 240, 3840, 1920),
-        ("Piano / riff", 4080, 3840, 1920),
-        ("Piano / riff", 7920, 1920, 1920),
+        ("Bass", 0, 2880, 1440),
+        ("Piano", 0, 1920, 1920),
+        ("Piano / riff", 0, 3840, 1920),
+        ("Piano / riff", 3840, 3840, 1920),
+        ("Piano / riff", 7680, 2160, 1920),
     ]
     assert {(r["set"], r["song"], r["tempo"]) for r in rows} == {("set", "mine.als", 98.5)}
-    assert rows[2]["onset"][:3] == [0, 240, 480]
+    assert rows[2]["onset"][:3] == [240, 480, 720]
     assert report.facts["set"]["audio track 'Voice' skipped"] == 1
     prepare.prepare(find([tmp_path / "set"]), tmp_path / "data")
     assert len(rows_of(tmp_path / "data")) == 3
