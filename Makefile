@@ -26,12 +26,16 @@ demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves de
 	$(BIN)/rtgen demo
 
 test: lint programs  ## before a commit: ruff, mypy, all tests but those marked timed, slow or long; passes on a busy machine, too
-	$(PYTEST) --numprocesses 4 --dist worksteal -m 'not (jack or timed or slow or long)'
-	$(PYTEST) --numprocesses 4 --maxschedchunk 1 tests/bench tests/rig -m 'jack and not (timed or slow or long)'
+	@status=0; \
+	$(PYTEST) --numprocesses 4 --dist worksteal -m 'not (jack or timed or slow or long)' || status=$$?; \
+	$(PYTEST) --numprocesses 4 --maxschedchunk 1 tests/bench tests/rig -m 'jack and not (timed or slow or long)' || status=$$?; \
+	exit $$status
 
 test-all: test programs  ## everything: the above, then the slow tests, then those of time, which need the machine to themselves
-	$(PYTEST) --numprocesses 2 -m 'slow and not (timed or long)'
-	$(BIN)/python -m pytest -m 'timed and not long'
+	@status=0; \
+	$(PYTEST) --numprocesses 2 -m 'slow and not (timed or long)' || status=$$?; \
+	$(BIN)/python -m pytest -m 'timed and not long' || status=$$?; \
+	exit $$status
 
 programs:
 	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }

@@ -29,19 +29,29 @@ def contents(path: Path, most: int) -> bytes | None:
 
 
 @contextmanager
-def written(path: Path, cure: str = "choose another folder") -> Iterator[Path]:
+def written(
+    path: Path, cure: str = "choose another folder", *, parents: bool = False, private: bool = False
+) -> Iterator[Path]:
     """Yields a temporary file beside `path` to write to; it replaces `path` once the block ends without an error.
 
     Args:
-        path: the file to write; its folder is created.
+        path: the file to write.
         cure: what the player can do if it cannot be written; ends the sentence.
+        parents: whether to create its folder.
+        private: whether only its owner may read it.
 
     Raises:
         UserError: it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{getpid()}.{get_ident()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            # A file would take the place of a device or a pipe.
+            raise UserError(f"{path} is not a regular file; choose another name")
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if private:
+            partial.touch(mode=0o600)
         yield partial
         partial.replace(path)
     except BaseException as error:

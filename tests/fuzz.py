@@ -1,8 +1,10 @@
-"""A fuzzer for parser and session, led by coverage (Atheris): `pip install --group fuzz`, then
+"""A fuzzer for everything that strangers send, led by coverage (Atheris): `pip install --group fuzz`, then
 
-    python -m tests.fuzz CORPUS -max_total_time=600
+    python -m tests.fuzz TARGET CORPUS -max_total_time=600
 
-It ends with the bytes that broke a rule, if there are any; kept in `tests/instrument/test_machine.py` they are a test.
+TARGET is one of `TARGETS`. It ends with the bytes that broke a rule, if there are any. Kept they are a test: those for
+the session in `tests/instrument/test_machine.py`, MIDI files in `tests/train/test_sources.py`, Live sets in
+`tests/train/test_als.py`.
 """
 
 from __future__ import annotations
@@ -11,16 +13,20 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["rtgen.instrument", "rtgen.music"]):
+with atheris.instrument_imports(include=["rtgen.instrument", "rtgen.music", "train.prepare"]):
+    from tests import untrusted
     from tests.instrument.gestures import Story, read
 
 
-def one_input(data: bytes) -> None:
+def session(data: bytes) -> None:
     """The first byte chooses the clock and the offset, the rest is a story."""
     if data:
         read(Story(data[0] % 2, (0, 30, -30)[data[0] // 2 % 3]), data[1:])
 
 
+TARGETS = {"session": session, "midi": untrusted.midi_file, "als": untrusted.live_set}
+
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one_input)
+    target = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, target)
     atheris.Fuzz()

@@ -18,6 +18,8 @@ from rtgen import cli
 from rtgen.inference.card import ROLES, Data
 from rtgen.inference.protobuf import tagged
 from rtgen.music import files
+from rtgen.music.note import Note
+from rtgen.music.time import Metre
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
 from tests.data.make_faulty import faulty
@@ -101,6 +103,51 @@ def test_a_rendered_file_is_the_golden_one(run: Run, song: Path, tiny: Path, tmp
     assert lines == golden.read_text().splitlines()
 
 
+def test_control_changes_in_a_file_press_no_buttons_unless_asked_to(
+    run: Run, song: Path, tiny: Path, tmp_path: Path
+) -> None:
+    score = files.read(song)
+    (track,) = score.tracks
+    muted = tmp_path / "muted.mid"
+    mute = files.Event(0, b"\xb0\x59\x7f")
+    files.write(muted, replace(score, tracks=(replace(track, events=(mute, *track.events)),)))
+    answers: list[list[Note]] = []
+    for words in (song,), (muted,), (muted, "--controls", "all"):
+        target = tmp_path / "out.mid"
+        status, out, _ = run("render", *words[:1], target, "-p", tiny, "--seed", "3", *words[1:])
+        assert status == 0
+        tracks = files.read(target).tracks
+        answers.append(tracks[1].notes() if len(tracks) > 1 else [])
+        # What is said is what is in the file.
+        assert f"4 loops answered with {len(answers[-1])} notes" in out
+    assert answers[0] == answers[1] != []
+    assert answers[2] == []
+
+
+def test_drums_beside_a_melody_are_left_out_of_a_render(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    drums = [e for t in range(0, 8 * 1920, 240) for e in files.note_events([Note(t, 36 + t // 240 % 2, 60)], channel=9)]
+    score = files.read(song)
+    both, alone = tmp_path / "both.mid", tmp_path / "alone.mid"
+    files.write(both, replace(score, tracks=(*score.tracks, files.Track("drums", tuple(drums)))))
+    files.write(alone, replace(score, tracks=(files.Track("drums", tuple(drums)),)))
+    answers = []
+    for source in song, both:
+        status, out, _ = run("render", source, tmp_path / "out.mid", "-p", tiny, "--seed", "3")
+        assert status == 0
+        assert out.count("channel 10 (drums) is left out, as model tiny plays no drums") == (source == both)
+        answers.append(files.read(tmp_path / "out.mid").tracks[-1].notes())
+    assert answers[0] == answers[1] != []
+    fails(
+        run("render", alone, tmp_path / "out.mid", "-p", tiny), "alone.mid has notes on channel 10 .* --preset drummer"
+    )
+    drummer = preset_of(tmp_path, "drummer", "clean")
+    for source in both, alone:
+        status, out, _ = run("render", source, tmp_path / "out.mid", "-p", drummer)
+        assert status == 0
+        assert "left out" not in out
+        assert "4 loops answered" in out
+
+
 def test_another_model_plays_a_preset_and_is_found_by_name(
     run: Run, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +184,41 @@ def test_a_rendered_file_answers_at_distance_0_with_what_was_played(
     assert [(n.onset + 3840, n.pitch, n.duration, n.velocity) for n in first] == [
         (n.onset, n.pitch, n.duration, n.velocity) for n in answered if n.onset < 2 * 3840 - 60
     ]
+
+
+def test_a_file_is_never_rendered_over_itself(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    before = song.read_bytes()
+    (tmp_path / "soft.mid").symlink_to(song)
+    (tmp_path / "hard.mid").hardlink_to(song)
+    (tmp_path / "sub").mkdir()
+    for name in ("song.mid", "soft.mid", "hard.mid", "sub/../song.mid"):
+        for words in ((song, tmp_path / name), (tmp_path / name, song)):
+            fails(run("render", *words, "-p", tiny), "is the file that is read; choose another name")
+    assert song.read_bytes() == before
+    assert (tmp_path / "soft.mid").is_symlink()
+
+
+def test_a_log_is_never_written_over_by_its_music(run: Run, tmp_path: Path) -> None:
+    log, _ = performed(tmp_path / "a.rtlog")
+    before = log.read_bytes()
+    fails(run("replay", log, "--out", log), "is the file that is read; choose another name")
+    assert log.read_bytes() == before
+
+
+def test_a_rendered_file_keeps_to_the_metres_of_its_source(run: Run, tiny: Path, tmp_path: Path) -> None:
+    beats = [Note(480 * i, 60 + i % 12, 240) for i in range(1 + 16 + 12)]
+    metres = ((0, Metre(1, 4)), (480, Metre()), (480 + 4 * 1920, Metre(3, 4)))
+    files.write(
+        tmp_path / "in.mid", files.Score((files.Track("Keys", tuple(files.note_events(beats))),), metres=metres)
+    )
+    status, out, _ = run("render", tmp_path / "in.mid", tmp_path / "out.mid", "-p", tiny, "--distance", "0")
+    assert status == 0
+    assert "2 loops answered with 14 notes" in out
+    assert "out.mid; 1 stretch is too short for a loop and its answer" in out
+    score = files.read(tmp_path / "out.mid")
+    assert score.metres == metres
+    first, second = range(480 + 3840, 480 + 7680, 480), range(480 + 7680 + 2880, 480 + 7680 + 5760, 480)
+    assert [n.onset for n in score.tracks[1].notes()] == [*first, *second]
 
 
 def test_the_demo_makes_music_and_a_picture(run: Run, tiny: Path, tmp_path: Path) -> None:
@@ -341,9 +423,58 @@ def test_a_session_log_that_is_cut(run: Run, tmp_path: Path) -> None:
     fails(run("replay", log), "a.rtlog has no readable start, so it cannot be replayed; delete it")
 
 
+def test_an_input_that_is_not_there_cannot_be_ignored(run: Run, tiny: Path) -> None:
+    words = ("run", "-p", tiny, "--in", "KeyStep", "--in", "Pads", "--ignore-programs")
+    fails(
+        run(*words, "Keys", "--ignore-programs", "nano"),
+        "--ignore-programs nano names no input; name one of KeyStep, P",
+    )
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "é" * 21])
 def test_a_name_that_ports_cannot_have(run: Run, tiny: Path, name: str) -> None:
     fails(run("run", "-p", tiny, "--name", name), f"--name '{name}' cannot name ports; use up to 40")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--preset", "shadwo"), ("there is no preset called 'shadwo'",)),
+        (("--bars", "99"), ("bars",)),
+        (("--model", "nix"), ("nix",)),
+        (("--log", "x.log"), ("a service logs to .*; remove --log",)),
+        (("--clips", "here"), ("give --clips as a whole path: /",)),
+        (("--preset", "./p.yaml"), ("give --preset as a whole path: /",)),
+        (("--config", "wrong.yaml"), ("give --config as a whole path",)),
+    ],
+)
+def test_a_service_that_would_not_start_is_not_installed(
+    run: Run,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    parts: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("rtgen.rig.service.install", lambda arguments: "installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text(tiny.read_text("utf-8"), "utf-8")
+    fails(run("service", "install", *words), *parts)
+
+
+@pytest.mark.parametrize("words", [("--tempoo", "3"), ("--panel-port", "99999"), ("x",)])
+def test_a_service_with_options_that_there_are_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("rtgen.rig.service.install", lambda arguments: "installed")
+    status, out, err = run("service", "install", *words)
+    assert status == 2
+    assert "installed" not in out
+    assert "Traceback" not in err
+    assert run("service", "install", "--preset", "shadow", "--in", "keys", "--sessions", "off")[:2] == (
+        0,
+        "installed\n",
+    )
 
 
 def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
@@ -353,7 +484,11 @@ def test_a_panel_without_osc(run: Run, tiny: Path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("--token", "")])
 def test_a_panel_for_the_network_without_a_token(run: Run, words: tuple[str, ...]) -> None:
-    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a --token")
+    fails(run("panel", "--host", "0.0.0.0", *words), "everybody in the network could play your rig; give a token")
+
+
+def test_a_token_in_the_command_line(run: Run) -> None:
+    fails(run("panel", "--token", "correct-horse"), "--token takes 'new' or a file", "which others can see")
 
 
 def test_a_panel_on_a_port_that_is_taken(run: Run) -> None:
@@ -430,3 +565,6 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
 @pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
 def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
     fails(run(*command, "--osc", "1"), "no running rtgen answers")
+    status, _, err = run(*command, "--osc", "99999")
+    assert status == 2
+    assert "Traceback" not in err

@@ -80,3 +80,9 @@ def test_says_that_there_is_nothing_at_all(tmp_path, monkeypatch, wheel):
 def test_is_light():
     code = "import sys, rtgen.shipped; sys.exit(bool({'numpy', 'onnxruntime', 'yaml', 'mido'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x.yaml", "x" * 300 + ".yaml", "a\0/b", "/" + "y" * 5000])
+def test_a_path_that_cannot_be_one_is_a_sentence(name):
+    with pytest.raises(UserError, match="is not a file; check the path"):
+        shipped.find("presets", name)

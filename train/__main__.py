@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -61,15 +62,16 @@ def prepare(
 ) -> None:
     """Cut music into loops and split them into train, valid and test.
 
-    Unreadable files are skipped and listed with the reason. Drum tracks (channel 10) are left out. Each folder or
+    Unreadable files are skipped and listed with the reason. Drums (channel 10, Drum Racks) are left out. Each folder or
     archive becomes a set of that name. An interrupted run resumes when you repeat the command.
 
     With --engine ray, the machines of a cluster share the work, and any may fail except the one that started it. All
     of them must reach SRC and the dataset under the same path or URL.
 
-    A MIDI clip of a Live set is cut from its first note; a .mid file from the first bar of each stretch in one metre. A
-    song and its transpositions always go to the same split. A loop that occurs in two splits, in any key, is kept only
-    in the more held-out one. In POP909, songs 651-700 are for validation and songs from 701 on for testing.
+    A MIDI clip of a Live set is cut from the bar of its first note; a .mid, .kar or .rmi file from the first bar of
+    each stretch in one metre. A song and its transpositions always go to the same split. A loop that occurs in two
+    splits, in any key, is kept only in the more held-out one. In POP909, songs 651-700 are for validation and songs
+    from 701 on for testing.
 
     Example: rtgen-train prepare pop909.zip my-project/ "more/*.mid" --out data/loops
     """
@@ -96,9 +98,9 @@ def prepare(
         task = bar.add_task("reading", total=len(found))
         report = preparing.prepare(found, out, cutting, lambda files: bar.advance(task, files), run)
     for title, head, rows in tables(report, left_out):
-        table = Table(*head, title=title or f"loops in {out}")
+        table = Table(*head, title=escape(title or f"loops in {out}"))
         for row in rows:
-            table.add_row(*map(str, row))
+            table.add_row(*(escape(str(cell)) for cell in row))
         console.print(table)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtgen.errors import UserError
+from rtgen.instrument.binding import Layout
 from rtgen.instrument.preset import Preset
 from rtgen.rig.kept import presets
 from rtgen.shipped import find
@@ -53,12 +54,20 @@ UseOption = Annotated[
 DistanceOption = Annotated[
     float | None, typer.Option(help="How far a variation departs from your loop, 0 (not at all) to 1.", metavar="X")
 ]
+ControlsOption = Annotated[
+    Layout | None,
+    typer.Option(
+        help="What is bound without having been learned: knobs (the default) only knobs that nothing moves by itself, "
+        "all every knob and button with a control change, learned nothing."
+    ),
+]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda", "coreml", "directml"], typer.Option(help="Device that runs the model.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 OscOption = Annotated[
-    int | None, typer.Option("--osc", help="OSC port of the daemon, if several are running.", metavar="PORT")
+    int | None,
+    typer.Option("--osc", min=1, max=65535, help="OSC port of the daemon, if several are running.", metavar="PORT"),
 ]
 
 
@@ -94,6 +103,20 @@ def seed_of(seed: int | None) -> int:
     from secrets import randbelow
 
     return randbelow(2**31) if seed is None else seed
+
+
+def refuse_same(source: Path, target: Path) -> None:
+    """Refuses to write a result over the file that it is made from, also by another name of that file.
+
+    Raises:
+        UserError: the two are one file.
+    """
+    try:
+        same = target.samefile(source)
+    except OSError:
+        same = False
+    if same:
+        raise UserError(f"{target} is the file that is read; choose another name for the result")
 
 
 def say(line: str) -> None:

@@ -188,6 +188,7 @@ def controls(
     for row in rows[1:]:
         table.add_row(*map(escape, row))
     show(table)
+    say("* bound only with 'controls: all' in the settings, or --controls all; 'rtgen learn NAME' binds any control.")
 
 
 @app.command()

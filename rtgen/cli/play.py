@@ -9,6 +9,7 @@ import typer
 
 from rtgen.cli.common import (
     BarsOption,
+    ControlsOption,
     DeviceOption,
     DistanceOption,
     ModelOption,
@@ -18,6 +19,7 @@ from rtgen.cli.common import (
     UseOption,
     model_of,
     preset_of,
+    refuse_same,
     say,
     seed_of,
 )
@@ -74,6 +76,14 @@ def run(
         bool,
         typer.Option("--send-clock", help="Send the internal clock to the output."),
     ] = False,
+    controls: ControlsOption = None,
+    ignore_programs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Input whose program changes select no preset, by part of its name; repeat for more, or say all.",
+            metavar="PORT",
+        ),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Also write messages to a file.", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
@@ -132,6 +142,10 @@ def run(
     early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
     late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
     ins, out = tuple(inputs or machine.inputs), output or machine.output
+    for word in ignore_programs or ():
+        if not runner.named([word], ins or (f"{name} in",)):
+            there = ", ".join(ins or (f"{name} in",))
+            raise UserError(f"--ignore-programs {word} names no input; name one of {there}, or say all")
     kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
     runner.run(
         chosen,
@@ -155,6 +169,8 @@ def run(
             device=device,
             log=log,
             controllers=machine.controllers,
+            controls=controls or machine.controls,
+            ignore_programs=tuple(ignore_programs or machine.ignore_programs),
             config_path=path,
             clips=kept,
             shown=tuple(shown or machine.shown),
@@ -203,22 +219,27 @@ def render(
     distance: DistanceOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    controls: ControlsOption = None,
 ) -> None:
     """Answer a MIDI file, faster than real time.
 
-    It uses the same session as live playing. The same file, preset and seed give the same bytes.
+    It uses the same session as live playing, in the metres of the file. The same file, preset and seed give the same
+    bytes.
     """
     from rich.progress import Progress
 
     from rtgen.instrument.job import Job
-    from rtgen.instrument.notices import Answered, Called
-    from rtgen.music import files
+    from rtgen.instrument.notices import DrumsLeftOut
+    from rtgen.music import files, midi
     from rtgen.music.note import Loop
+    from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
     from rtgen.rig import offline
 
+    refuse_same(source, target)
     chosen = preset_of(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
     score = files.read(source)
-    chosen = chosen.changed(tempo=min(max(score.tempos[0][1], 20.0), 400.0), metre=score.metres[0][1])
+    chosen = chosen.changed(tempo=min(max(score.tempos[0][1], MIN_TEMPO), MAX_TEMPO))
+    played, short = offline.sections(score, chosen)
     console = Terminal(stderr=True, highlight=False)
     with (
         offline.opened(chosen, model_of(chosen), device) as network,
@@ -226,15 +247,25 @@ def render(
     ):
         if network.ready.remark:
             console.print(network.ready.remark, markup=False)
-        loops = offline.song_end(score.end, chosen) // chosen.length
+        pitched, name = network.ready.pitched, network.ready.model
+        if pitched and offline.only_drums(score):
+            raise UserError(
+                f"{source} has notes on channel 10 (drums) only, and model {name} plays no drums; "
+                "use --preset drummer, or another file"
+            )
+        loops = sum(section.loops for section in played)
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
 
         def answerer(job: Job) -> Loop:
             progress.advance(task)
             return network.answer(job)
 
-        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
+        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs", pitched)
     files.write(target, rendered)
-    calls = sum(isinstance(n, Called) and n.asked for n in notices)
-    answered = sum(len(n.loop) for n in notices if isinstance(n, Answered) and n.outcome == "answer")
-    say(f"{source}: {calls} loops answered with {answered} notes, in {target}")
+    calls = offline.answered(notices, played)
+    written = sum(midi.is_note_on(event.data) for event in rendered.tracks[-1].events)
+    if any(isinstance(n, DrumsLeftOut) for n in notices):
+        say(f"{source}: channel 10 (drums) is left out, as model {name} plays no drums")
+    stretches = "1 stretch is" if short == 1 else f"{short} stretches are"
+    rest = f"; {stretches} too short for a loop and its answer" if short else ""
+    say(f"{source}: {calls} loops answered with {written} notes, in {target}{rest}")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from rtgen.cli.common import JsonOption, OscOption, say, show, show_json
+from rtgen.cli.common import JsonOption, OscOption, model_of, preset_of, refuse_same, say, show, show_json
 from rtgen.errors import UserError
 from rtgen.panel import PORT
+from rtgen.shipped import find
 
 app = typer.Typer()
 
@@ -87,20 +89,35 @@ def panel(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = PORT,
     token: Annotated[
-        str | None, typer.Option(help="Password for browsers; 'new' makes one.", metavar="WORD|new")
+        str | None,
+        typer.Option(
+            help="Password for browsers: 'new' makes one, FILE has one; or set RTGEN_PANEL_TOKEN.", metavar="new|FILE"
+        ),
     ] = None,
-    osc: Annotated[int, typer.Option(help="OSC port of the running rtgen.", metavar="PORT")] = 7770,
+    osc: Annotated[int, typer.Option(min=1, max=65535, help="OSC port of the running rtgen.", metavar="PORT")] = 7770,
 ) -> None:
     """Serve the control panel of a running rtgen as a web page (extra 'panel').
 
-    For a phone: rtgen panel --host 0.0.0.0 --token new, then open the address it prints.
+    For a phone: rtgen panel --host 0.0.0.0 --token new, then scan the code it prints.
     """
-    import secrets
-
+    from rtgen.panel.access import is_loopback, token_of
+    from rtgen.panel.qr import MOST, code, lines
     from rtgen.panel.server import serve
+    from rtgen.terminal import Terminal
 
-    word = secrets.token_urlsafe(12) if token == "new" else token
-    serve(host, port, osc, word, lambda url: say(f"panel: {url}"))
+    def ready(urls: list[str]) -> None:
+        for url in urls:
+            say(f"panel: {url}")
+        console = Terminal()
+        if (
+            console.is_terminal
+            and console.encoding.startswith("utf")
+            and not is_loopback(host)
+            and len(urls[0]) <= MOST
+        ):
+            console.print(Text("\n".join(lines(code(urls[0]))), style="#000000 on #ffffff"), soft_wrap=True)
+
+    serve(host, port, osc, token_of(token), ready)
 
 
 @app.command(name="sessions")
@@ -134,6 +151,8 @@ def replay(
     from rtgen.rig.kept.replay import replay as again
     from rtgen.terminal import Terminal
 
+    if out is not None:
+        refuse_same(log, out)
     console = Terminal(stderr=True)
     hidden = not console.is_terminal
     found = again(log, lambda steps: track(steps, "", console=console, transient=True, disable=hidden))
@@ -162,6 +181,7 @@ def service(
         raise UserError(f"'rtgen service {what}' takes no other options; remove {' '.join(context.args)}")
     match what:
         case "install":
+            _check(context.args)
             said = services.install(context.args)
         case "uninstall":
             said = services.uninstall()
@@ -170,3 +190,30 @@ def service(
         case "logs":
             said = services.logs()
     say(said)
+
+
+def _check(arguments: list[str]) -> None:
+    """Checks the options of a service before it is installed, as nobody sees it fail.
+
+    Raises:
+        UserError: `rtgen run` would not start with them, or they depend on the folder that it is started in.
+    """
+    from rtgen.cli import play
+    from rtgen.rig import service as services
+    from rtgen.rig.kept import config as configs
+
+    command: Any = typer.main.get_command(play.app)
+    # An unknown option or a wrong value ends the command here, as it would end 'rtgen run'.
+    with command.commands["run"].make_context("rtgen run", list(arguments)) as context:
+        given = context.params
+    chosen = preset_of(
+        given["preset"], **{name: given[name] for name in ("model", "tempo", "bars", "mode", "use", "distance")}
+    )
+    if given["log"]:
+        raise UserError(f"a service logs to {services.log_file()}; remove --log")
+    files = {"--preset": find("presets", given["preset"]), "--model": model_of(chosen)}
+    files |= {f"--{name}": Path(given[name]) for name in ("config", "clips", "sessions") if given[name]}
+    for option, file in files.items():
+        if not (file.is_absolute() or (option == "--sessions" and str(file) == "off")):
+            raise UserError(f"a service starts in your home folder; give {option} as a whole path: {file.absolute()}")
+    configs.load(given["config"] or configs.usual_path())

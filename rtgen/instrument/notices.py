@@ -133,6 +133,11 @@ class PortChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class DrumsLeftOut:
+    """Notes on channel 10 are drums, which the model does not play; said once."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeersChanged:
     """The number of other peers in the Link session changed."""
 
@@ -152,6 +157,7 @@ Notice = (
     | Stored
     | ControlTaken
     | PortChanged
+    | DrumsLeftOut
     | PeersChanged
 )
 

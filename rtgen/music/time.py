@@ -6,7 +6,9 @@ roll's 12 steps per beat. Positions are never floats, so they cannot drift.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 PPQN = 480
 """Ticks per beat (quarter note)."""
@@ -63,6 +65,35 @@ class Metre:
 
     def __str__(self) -> str:
         return f"{self.beats}/{self.unit}"
+
+
+def stretches(metres: Sequence[tuple[int, Metre]], end: int) -> list[tuple[int, int, Metre]]:
+    """Return the stretches of whole bars in one metre as (start, length, metre), in ticks.
+
+    A bar that the next metre cuts short belongs to none, such as a pick-up bar that is not written as a bar of its own
+    length. The last bar is whole if `end` lies in it.
+
+    Args:
+        metres: (tick, metre), the first at tick 0.
+        end: tick at which the music ends.
+    """
+    found = []
+    for (start, metre), (stop, _) in pairwise([*_changes(metres), (end, Metre())]):
+        if start >= end:
+            break
+        bars = -(-(end - start) // metre.bar) if end <= stop else (stop - start) // metre.bar
+        if bars:
+            found.append((start, bars * metre.bar, metre))
+    return found
+
+
+def _changes(metres: Sequence[tuple[int, Metre]]) -> Iterator[tuple[int, Metre]]:
+    """Yield real metre changes; a metre repeated on one of its own downbeats is not one."""
+    last: tuple[int, Metre] | None = None
+    for tick, metre in metres:
+        if last is None or metre != last[1] or (tick - last[0]) % metre.bar:
+            last = (tick, metre)
+            yield last
 
 
 @dataclass(frozen=True, slots=True)

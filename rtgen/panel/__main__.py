@@ -34,7 +34,7 @@ def main(port: int, osc_port: int) -> int:
     try:
         from rtgen.panel.server import serve
 
-        serve("127.0.0.1", port, osc_port, None, lambda url: print(f"panel: {url}", flush=True))
+        serve("127.0.0.1", port, osc_port, None, lambda urls: print(f"panel: {urls[0]}", flush=True))
     except UserError as error:
         print(error)
         return 2

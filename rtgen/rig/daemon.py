@@ -185,7 +185,7 @@ class Daemon:
             event = None
         elif isinstance(event, Ready):
             self._take_ready(event)
-            event = Warmed(event.seconds, event.cold_s)
+            event = Warmed(event.seconds, event.cold_s, event.pitched)
         elif isinstance(event, Failed):
             if event.final:
                 raise UserError(event.reason)

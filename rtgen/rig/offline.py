@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from math import ceil
 from pathlib import Path
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Event, Received
+from rtgen.instrument.binding import Layout
+from rtgen.instrument.events import Chosen, Event, Received
 from rtgen.instrument.job import Answer, Job
-from rtgen.instrument.notices import Notice
+from rtgen.instrument.notices import Called, Notice, Rolling
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
+from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Loop
-from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
+from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick, stretches
 from rtgen.rig.worker.alone import Alone
 
 ANSWER_S = 0.005
@@ -40,14 +43,19 @@ def opened(preset: Preset, path: Path, device: str) -> Iterator[Alone]:
         yield model
 
 
+def only_drums(score: files.Score) -> bool:
+    """Whether all notes of a score are on channel 10, which General MIDI has for drums."""
+    return all(e.data[0] & 0x0F == CHANNEL for track in score.tracks for e in track.events if midi.is_note_on(e.data))
+
+
 def simulate(
-    session: Session, timed: Iterable[tuple[float, bytes]], answerer: Answerer, end: float
+    session: Session, timed: Iterable[tuple[float, bytes | Event]], answerer: Answerer, end: float
 ) -> tuple[list[tuple[float, bytes]], list[Notice]]:
     """Runs a session on timed input until `end`, as fast as possible.
 
     Args:
         session: a new session.
-        timed: (time in seconds, MIDI message) in order of time.
+        timed: (time in seconds, MIDI message or event) in order of time; they are taken one by one.
         answerer: answers a job; the answer arrives `ANSWER_S` later.
         end: time in seconds.
 
@@ -55,16 +63,21 @@ def simulate(
         The messages sent with their times in seconds, including the note-offs at the end; and the notices.
     """
     order = count()
-    coming: list[tuple[float, int, Event]] = [(time, next(order), Received(0, data)) for time, data in timed]
-    heapq.heapify(coming)
+    input_ = iter(timed)
+    coming = next(input_, None)
+    answers: list[tuple[float, int, Event]] = []
     sent: list[tuple[float, bytes]] = []
     notices: list[Notice] = []
     wake_at: float | None = 0.0
     while True:
         at_wake = wake_at if wake_at is not None else float("inf")
         now, event = at_wake, None
-        if coming and coming[0][0] <= at_wake:
-            now, _, event = heapq.heappop(coming)
+        if coming is not None and coming[0] <= min(at_wake, answers[0][0] if answers else at_wake):
+            now, told = coming
+            event = Received(0, told) if isinstance(told, bytes) else told
+            coming = next(input_, None)
+        elif answers and answers[0][0] <= at_wake:
+            now, _, event = heapq.heappop(answers)
         if now > end:
             break
         out = session.step(now, event)
@@ -72,7 +85,7 @@ def simulate(
         notices += out.notices
         for job in out.jobs:
             answer = Answer(answerer(job), job.target, job.epoch)
-            heapq.heappush(coming, (now + ANSWER_S, next(order), answer))
+            heapq.heappush(answers, (now + ANSWER_S, next(order), answer))
         wake_at = out.wake_at
     sent += [(end, data) for data in session.end()]
     return sent, notices
@@ -97,24 +110,114 @@ def with_clock(events: Iterable[files.Event], end: int, tempo: float) -> list[tu
 
 def song_end(last_tick: int, preset: Preset) -> int:
     """Returns the tick at which a performance of `last_tick` ticks has been captured and answered."""
-    loops = ceil(max(last_tick, 1) / preset.length)
-    return (loops + (loops % 2 if preset.use == "answer" else 1)) * preset.length
+    return (ceil(max(last_tick, 1) / preset.length) + 1) * preset.length
 
 
-def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) -> tuple[files.Score, list[Notice]]:
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A stretch of a score in one metre, in which loops are captured and answered.
+
+    Args:
+        start: tick at which it starts.
+        loops: how many there are; in the last one nothing is answered any more.
+        preset: the settings, with the section's metre.
+    """
+
+    start: int
+    loops: int
+    preset: Preset
+
+    @property
+    def end(self) -> int:
+        """Tick at which it ends."""
+        return self.start + self.loops * self.preset.length
+
+
+def sections(score: files.Score, preset: Preset) -> tuple[list[Section], int]:
+    """Finds the stretches of a score in which something can be answered.
+
+    Loops lie side by side from where a metre begins to where another does, as if the song were started there. What is
+    too short for a loop and its answer is left out, as is a pick-up bar. In the last one there is room for the answer.
+
+    Returns:
+        The sections, at least one, and how many stretches were left out.
+    """
+    found = []
+    every = stretches(score.metres, max(score.end, 1))
+    for start, length, metre in every:
+        chosen = preset.changed(metre=metre)
+        whole = length // chosen.length
+        if (start, length, metre) == every[-1]:
+            whole = song_end(score.end - start, chosen) // chosen.length
+        if whole > 1:
+            found.append(Section(start, whole, chosen))
+    return found, len(every) - len(found)
+
+
+def _performed(events: Sequence[files.Event], played: Sequence[Section], tempo: float) -> Iterator[tuple[float, Event]]:
+    """Yields what a sequencer sends that plays one section after the other, with times in seconds.
+
+    Each begins with Start, and has 24 clocks a beat and Stop at its end.
+    """
+    second = seconds_per_tick(tempo)
+    # At equal ticks a clock comes before the notes.
+    queues: list[Iterable[tuple[int, int, Event]]] = [
+        ((e.tick, 1, Received(0, e.data)) for e in events if e.tick < played[-1].end)
+    ]
+    queues += [_transport(section, other) for section, other in zip(played, [played[0], *played], strict=False)]
+    for tick, _, event in heapq.merge(*queues, key=lambda each: each[:2]):
+        yield tick * second, event
+
+
+def _transport(section: Section, before: Section) -> Iterator[tuple[int, int, Event]]:
+    if section.preset != before.preset:
+        yield section.start, 0, Chosen(section.preset)
+    yield section.start, 0, Received(0, bytes((midi.START,)))
+    clock = Received(0, bytes((midi.CLOCK,)))
+    for tick in range(section.start, section.end, TICKS_PER_CLOCK):
+        yield tick, 0, clock
+    yield section.end, -1, Received(0, bytes((midi.STOP,)))
+
+
+def render(
+    score: files.Score,
+    preset: Preset,
+    answerer: Answerer,
+    seed: int,
+    controls: Layout = "knobs",
+    pitched: bool | None = None,
+) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
-    Time is musical: the score's tempo map is kept, and does not affect the notes. The result is deterministic for a
-    score, preset and seed.
+    Time is musical: the score's tempo map is kept, and does not affect the notes. Its metres are those of the loops
+    (`sections`). The result is deterministic for a score, preset and seed.
+
+    Args:
+        score: the performance.
+        preset: the musical settings.
+        answerer: answers a job.
+        seed: of all randomness.
+        controls: what the control changes in the score do.
+        pitched: whether the model plays notes; drums on channel 10 are left out then. None leaves out nothing.
     """
-    tempo = preset.tempo
-    end = song_end(score.end, preset)
-    session = Session(preset, Options(seed=seed))
+    tempo, (played, _) = preset.tempo, sections(score, preset)
+    session = Session(played[0].preset, Options(seed=seed, controls=controls, pitched=pitched))
     # One clock beyond the end, so that everything due at the last clock is still sent.
-    sent, notices = simulate(
-        session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
-    )
+    end = (played[-1].end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
+    sent, notices = simulate(session, _performed(score.merged(), played, tempo), answerer, end)
     ticks = 1 / seconds_per_tick(tempo)
     answers = tuple(files.Event(round(time * ticks), data) for time, data in sent)
     track = files.Track("rtgen", answers)
     return files.Score((*score.tracks, track), score.tempos, score.metres, score.markers), notices
+
+
+def answered(notices: Iterable[Notice], played: Sequence[Section]) -> int:
+    """Returns how many loops were answered, not counting those whose answer would have been beyond their section."""
+    found, number = 0, -1
+    for notice in notices:
+        if isinstance(notice, Rolling):
+            number += 1
+        elif isinstance(notice, Called):
+            loops = played[min(number, len(played) - 1)].loops
+            found += notice.asked and notice.loop_index < loops - 1
+    return found

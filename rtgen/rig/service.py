@@ -5,11 +5,13 @@ A systemd user unit on Linux, a launchd agent on macOS, a scheduled task on Wind
 
 from __future__ import annotations
 
+import getpass
 import plistlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -17,10 +19,39 @@ from xml.sax.saxutils import escape
 import platformdirs
 
 from rtgen.errors import UserError
+from rtgen.whole import written
 
 NAME = "rtgen"
 _LABEL = "org.rtgen.rtgen"
 _PATIENCE_S = 30.0
+_LINGERING = Path("/var/lib/systemd/linger")
+"""Holds a file for each user whose services run without a session: loginctl(1)."""
+_SANDBOX = """\
+# Of what a user may do, a MIDI instrument needs little. Not restricted, as it is needed: real-time scheduling, devices
+# (/dev/snd), the temporary folder and shared memory (JACK), the network (OSC, Link), memory that is executed (models on
+# GPUs), and the home folder (music, models).
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+KeyringMode=private
+ProtectHostname=yes
+"""
+"""What systemd can do for any user."""
+_NAMESPACE = ("PrivateUsers=yes", "CapabilityBoundingSet=")
+"""What it can do only where the kernel lets users have namespaces; elsewhere the service would not start."""
+_MOUNTS = """\
+ProtectSystem=full
+ProtectControlGroups=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+"""
+"""This as well."""
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -55,15 +86,20 @@ class Manager:
     status: tuple[str, ...]
     logs: tuple[str, ...] | None = None
 
-    def describe(self, arguments: Sequence[str]) -> bytes:
-        """Returns the contents of the service file."""
+    def describe(self, arguments: Sequence[str], *, namespaces: bool = True) -> bytes:
+        """Returns the contents of the service file.
+
+        Args:
+            arguments: options of `rtgen run`.
+            namespaces: whether users may have namespaces (Linux).
+        """
         run = [*command(arguments), "--log", str(log_file())]
         match self.program:
             case "launchctl":
                 return _agent(run)
             case "schtasks":
                 return _task(run)
-        return _unit(run)
+        return _unit(run, namespaces)
 
 
 def manager(platform: str = sys.platform) -> Manager:
@@ -112,16 +148,36 @@ def install(arguments: Sequence[str]) -> str:
     Raises:
         UserError: the file cannot be written, or there is no service manager.
     """
-    found = manager()
+    found, log = manager(), log_file()
     try:
-        found.file.parent.mkdir(parents=True, exist_ok=True)
-        log_file().parent.mkdir(parents=True, exist_ok=True)
-        found.file.write_bytes(found.describe(arguments))
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            log.chmod(0o600)
     except OSError as error:
-        raise UserError(f"{found.file} cannot be written ({error.strerror}); check its permissions") from error
+        raise UserError(f"{log.parent} cannot be written ({error.strerror}); check its permissions") from error
+    with written(found.file, "check its permissions", private=True) as partial:
+        partial.write_bytes(found.describe(arguments, namespaces=_has_namespaces()))
     for each in found.start:
         _run(found, each)
-    return f"installed as {found.file} and started; 'rtgen service status' shows its state"
+    said = f"installed as {found.file} and started; 'rtgen service status' shows its state"
+    if found.program == "systemctl" and not (_LINGERING / getpass.getuser()).exists():
+        said += (
+            ". It runs while you are logged in; for a rig where nobody logs in, 'loginctl enable-linger' runs it from "
+            "the start of the machine"
+        )
+    return said
+
+
+def _has_namespaces() -> bool:
+    """Returns whether a service of this user can have a namespace of users: tries it with one that does nothing."""
+    if shutil.which("systemd-run") is None:
+        return False
+    options = [word for each in _NAMESPACE for word in ("-p", each)]
+    trial = ["systemd-run", "--user", "--quiet", "--wait", "--collect", *options, sys.executable, "-c", ""]
+    try:
+        return subprocess.run(trial, capture_output=True, timeout=_PATIENCE_S, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def uninstall() -> str:
@@ -185,8 +241,9 @@ def _run(found: Manager, words: tuple[str, ...], *, must: bool = True) -> str:
 # ---- the files ------------------------------------------------------------------------------------------------------
 
 
-def _unit(run: Sequence[str]) -> bytes:
-    """Returns a systemd user unit (systemd.service(5))."""
+def _unit(run: Sequence[str], namespaces: bool) -> bytes:
+    """Returns a systemd user unit (systemd.service(5), systemd.exec(5))."""
+    more = "\n".join((*_NAMESPACE, _MOUNTS)) if namespaces else ""
     return f"""[Unit]
 Description=rtgen: a neural network that answers what you play
 After=sound.target pipewire.service
@@ -198,7 +255,9 @@ RestartSec=2
 # Real-time scheduling for the real-time loop, where the user's limits permit it.
 LimitRTPRIO=20
 LimitMEMLOCK=infinity
-
+# Logs, clips and settings are for their owner alone.
+UMask=0077
+{_SANDBOX}{more}
 [Install]
 WantedBy=default.target
 """.encode()
@@ -220,6 +279,7 @@ def _agent(run: Sequence[str]) -> bytes:
             "KeepAlive": {"SuccessfulExit": False},
             "ProcessType": "Interactive",
             "StandardErrorPath": str(log_file().with_suffix(".err")),
+            "Umask": 0o077,
         }
     )
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pythonosc.osc_message_builder import OscMessageBuilder
 
 from rtgen.errors import UserError
 from rtgen.instrument.clocks.transport import Health
@@ -20,11 +26,13 @@ from rtgen.instrument.notices import Answered
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
+from rtgen.rig import runner
 from rtgen.rig.daemon import View
 from rtgen.rig.kept import presets
 from rtgen.rig.kept.presets import numbered
 from rtgen.rig.told import osc, remote
-from rtgen.rig.told.osc import Client, Remote, datagram, told
+from rtgen.rig.told.osc import Client, Remote, told
+from rtgen.rig.told.packet import ELEMENTS, datagram, parse
 
 LOOP = Loop(3840, (Note(-3, 60, 400, 90), Note(960, 64, 100, 70)))
 VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold", dict(Preset().knobs), True, 0.0213)
@@ -134,14 +142,194 @@ def test_what_cannot_be_is_answered_and_told_once(desk: Desk, client: Client, ad
     assert desk.heard == []
 
 
-@settings(max_examples=100)
-@given(st.binary(max_size=60))
-def test_no_datagram_stops_it(data: bytes) -> None:
+# ---- packets of strangers -------------------------------------------------------------------------------------------
+
+
+def bundle(*elements: bytes) -> bytes:
+    return b"#bundle\0" + bytes(8) + b"".join(struct.pack(">i", len(each)) + each for each in elements)
+
+
+PANIC = datagram("/rtgen/panic", ())
+HOSTILE = {
+    "an array": b"/rtgen/learn\0\0\0\0,[i]\0\0\0\0\0\0\0\x01",
+    "a superscript": datagram("/rtgen/preset", ("²",)),
+    "digits": datagram("/rtgen/preset", ("9" * 4000,)),
+    "more digits": datagram("/rtgen/preset", ("9" * 5000,)),
+    "a long name": datagram("/rtgen/preset", ("x" * 300 + ".yaml",)),
+    "nobody's home": datagram("/rtgen/preset", ("~nosuchuser/x.yaml",)),
+    "a long address": datagram("/" + "a" * 60_000, ()),
+    "a negative size": b"#bundle\0" + bytes(8) + struct.pack(">i", -4),
+    "a message and a size that goes back to it": bundle(PANIC) + struct.pack(">i", -32),
+    "no size": b"#bundle\0" + bytes(8) + bytes(64),
+    "a negative blob": b"/rtgen/learn\0\0\0\0,b\0\0\xff\xff\xff\xf0",
+    "infinity": datagram("/rtgen/distance", (float("inf"),)),
+    "a large double": datagram("/rtgen/distance", (1e300,)),
+    "a large integer": datagram("/rtgen/distance", (2**63 - 1,)),
+    "not UTF-8": b"/rtgen/preset\0\0\0,s\0\0\xff\xfe\0\0",
+    "an escape sequence": datagram("/rtgen/preset", ("\x1b]0;x\x07",)),
+    "an escape sequence in an address": datagram("/rtgen/\x1b]0;x\x07", ()),
+    "many bundles": bundle(*[bundle()] * 150),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packet", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_packet_is_told_and_the_next_message_is_carried_out(desk: Desk, packet: bytes) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(packet, ("127.0.0.1", desk.remote.port))
+        time.sleep(0.1)
+        stranger.sendto(PANIC, ("127.0.0.1", desk.remote.port))
+    soon(lambda: desk.heard == [Pressed("panic")])
+    assert all(len(line) < 400 and line.isprintable() for line in desk.said)
+    assert not any("defect" in line for line in desk.said)
+    assert desk.said or desk.chosen
+
+
+def test_a_defect_is_told_once_and_survived(desk: Desk, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> str | None:
+        raise KeyError("x\x1b[2J")
+
+    monkeypatch.setattr(desk.remote, "_choose", broken)
+    for _ in range(3):
+        client.send("/rtgen/preset", "lush")
+    monkeypatch.setattr(osc, "told", broken)
+    client.send("/rtgen/subscribe")
+    time.sleep(0.3)
+    client.send("/rtgen/panic")
+    soon(lambda: desk.heard == [Pressed("panic")])
+    assert len(desk.said) == 1
+    assert "an OSC message was left out (KeyError(" in desk.said[0]
+    assert desk.said[0].isprintable()
+
+
+VALUES = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(width=32),
+    st.text(max_size=12),
+    st.sampled_from(("next", "²", "~x/y.yaml", "auto", "9" * 400, "distance", "follow", *PARAMETERS)),
+    st.booleans(),
+    st.none(),
+    st.binary(min_size=1, max_size=9),
+)
+NAMES = st.sampled_from(
+    [*PARAMETERS, *BUTTONS, "preset", "use", "learn", "learn/over", "unsubscribe", "error", "nix", ""]
+)
+MESSAGES = st.builds(
+    lambda name, values: datagram(f"/rtgen/{name}", tuple(values)), NAMES, st.lists(VALUES, max_size=4)
+)
+PACKETS = st.recursive(
+    MESSAGES, lambda inner: st.lists(inner, max_size=5).map(lambda parts: bundle(*parts)), max_leaves=12
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A packet, some of whose bytes or four-byte numbers are others; or that is cut off, or goes on."""
+    data = bytearray(draw(PACKETS))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data) - 1))
+        match draw(st.integers(0, 4)):
+            case 0:
+                data[at] = draw(st.sampled_from((0, 1, 44, 47, 91, 93, 127, 128, 255)))
+            case 1:
+                at -= at % 4
+                data[at : at + 4] = struct.pack(
+                    ">i", draw(st.sampled_from((-(2**31), -32, -4, -1, 0, 1, 4, 2**31 - 1)))
+                )
+            case 2:
+                del data[max(at, 1) :]
+            case 3:
+                data += draw(st.binary(max_size=8))
+            case 4:
+                data[at:at] = data[:at]
+    return bytes(data)
+
+
+@settings(max_examples=int(os.environ.get("RTGEN_FUZZ", "300")), deadline=1000)
+@given(st.lists(st.one_of(mutated(), st.binary(max_size=60)), max_size=4))
+def test_no_datagram_stops_it(packets: list[bytes]) -> None:
     desk = Desk()
-    desk.remote._take(data, ("127.0.0.1", 9))
-    desk.remote._take(b"/rtgen/panic\0\0\0\0,\0\0\0", ("127.0.0.1", 9))
+    for data in packets:
+        with suppress(ValueError):
+            assert len(parse(data)) <= ELEMENTS
+        desk.remote._take(data, ("127.0.0.1", 9))
+    desk.remote._take(PANIC, ("127.0.0.1", 9))
     desk.remote._socket.close()
     assert desk.heard[-1] == Pressed("panic")
+    assert all(line.isprintable() and "defect" not in line for line in desk.said)
+
+
+@given(st.text("abc/_1", min_size=1, max_size=20), st.lists(VALUES, max_size=osc.MOST // 8))
+def test_packets_are_those_of_another_library(name: str, values: list[object]) -> None:
+    builder = OscMessageBuilder(f"/{name}")
+    for value in values:
+        if isinstance(value, str):
+            value = "".join(c for c in value if c.isprintable())
+        builder.add_arg(value)
+    theirs = builder.build()
+    ours = tuple(theirs.params)
+    assert datagram(theirs.address, ours) == theirs.dgram
+    ((address, found),) = parse(theirs.dgram)
+    assert address == theirs.address
+    assert repr(found) == repr(ours)
+
+
+def test_bundles_are_carried_out_in_order_and_to_a_depth(desk: Desk, client: Client) -> None:
+    first, second = (datagram("/rtgen/distance", (value,)) for value in (0.25, 0.5))
+    client._socket.send(bundle(first, bundle(bundle(second)), PANIC))
+    soon(lambda: desk.heard == [Turned("distance", 0.25), Turned("distance", 0.5), Pressed("panic")])
+    client._socket.send(bundle(bundle(bundle(bundle(bundle(first))))))
+    soon(lambda: any("nested more than 4 deep" in line for line in desk.said))
+
+
+def test_a_string_in_place_of_the_type_tags_is_no_message() -> None:
+    for data in (b"/a\0\0i\0\0\0\0\0\0\1", b"/a\0\0\0\0\0\1", b"a\0\0\0,\0\0\0", PANIC[:-1], PANIC + b"\0\0\0\0"):
+        with pytest.raises(ValueError, match=r"message|string"):
+            parse(data)
+    assert parse(b"/a\0\0") == [("/a", ())]  # old programs leave the type tags out
+    with pytest.raises(ValueError, match="cannot be sent"):
+        datagram("/a", ([],))
+    assert parse(datagram("/a", (1e300,))) == [("/a", (1e300,))]
+
+
+def test_long_datagrams_at_a_strangers_rate_are_not_parsed(
+    desk: Desk, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+
+    def watched(data: bytes, *values: int) -> list[osc.Said]:
+        parsed.append(len(data))
+        return parse(data, *values)
+
+    monkeypatch.setattr(osc, "parse", watched)
+    began = time.perf_counter()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for i in range(600):
+            stranger.sendto(datagram("/" + "a" * (60_000 if i % 2 else 4_000), ()), ("127.0.0.1", desk.remote.port))
+    rounds = (time.perf_counter() - began) / 0.05 + 8
+    soon(lambda: any("messages dropped" in line for line in desk.said))
+    assert max(parsed, default=0) <= osc.LONGEST
+    assert sum(parsed) <= rounds * (osc._ROUND_BYTES + osc.LONGEST)
+    time.sleep(0.2)
+    client.send("/rtgen/panic")
+    soon(lambda: desk.heard == [Pressed("panic")])
+
+
+def test_presets_are_not_loaded_at_a_strangers_rate(desk: Desk, client: Client) -> None:
+    for _ in range(20):
+        client.send("/rtgen/preset", "lush")
+    answers = [words[0] for where, words in client.hear(0.3) if where == "/rtgen/error"]
+    assert len(desk.chosen) == osc._LOADS
+    assert len(answers) == 20 - osc._LOADS
+    assert "presets within a second cannot be loaded" in answers[0]
+
+
+def test_two_rtgens_do_not_answer_each_others_errors(desk: Desk, client: Client) -> None:
+    client.send("/rtgen/error", "x")
+    client.send("/rtgen/state/alive", 1)
+    client.send("/rtgen/subscribe", desk.remote.port)
+    assert [words[0] for _, words in client.hear(0.2)] == [
+        f"port {desk.remote.port} is rtgen's own; subscribe with a port of yours"
+    ]
 
 
 def test_a_flood_is_thinned_and_counted(desk: Desk, client: Client) -> None:
@@ -245,6 +433,47 @@ def test_a_running_daemon_is_found_and_told(desk: Desk) -> None:
     assert desk.heard == [Turned("distance", 0.5)]
     with pytest.raises(UserError, match="takes a number"):
         remote.tell(port, "/rtgen/distance", "x")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("192.0.2.1", "cannot listen on 192.0.2.1"), ("a..b", "cannot listen on a..b")]
+)
+def test_an_address_of_another_machine_is_a_sentence(desk: Desk, host: str, said: str) -> None:
+    with pytest.raises(UserError, match=rf"OSC {said} .*give --osc an address of this machine"):
+        Remote(desk.heard.append, lambda: VIEW, desk.choose, desk.said.append, {}, host)
+
+
+@pytest.mark.parametrize("where", ["²", "127.0.0.1:²", "99999", "9" * 5000, "-1"])
+def test_a_port_that_cannot_be_one_is_a_sentence(where: str) -> None:
+    with pytest.raises(UserError, match=r"use off, a port, or an address and a port"):
+        runner._remote(where, {}, None, None, SimpleQueue())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [("/rtgen/state/complete", (1,))],
+        [("/rtgen/state/name", ()), ("/rtgen/state/complete", ())],
+        [("/live/tempo", (120.0,)), ("/rtgen/state/tempo", ("fast",)), ("/rtgen/error", ())],
+    ],
+)
+def test_another_program_on_the_port_is_no_rtgen(answers: list[osc.Said]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+
+        def answer() -> None:
+            with suppress(OSError):
+                _, sender = other.recvfrom(1000)
+                other.sendto(b"nonsense", sender)
+                for said in answers:
+                    other.sendto(datagram(*said), sender)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(UserError, match="no running rtgen answers"):
+            remote.present(port)
+        thread.join(5)
 
 
 def test_none_running_is_a_sentence() -> None:

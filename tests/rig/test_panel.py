@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rtgen.bench.music import BAR
 from rtgen.bench.programs import Program, unique_set_mb
@@ -29,13 +31,17 @@ from rtgen.instrument.parameters import BUTTONS, LATENTS, PARAMETERS
 from rtgen.music.attributes import NAMES
 from rtgen.music.files import note_events
 from rtgen.music.note import Note
-from rtgen.panel.server import Panel, hello, is_loopback, serve
+from rtgen.panel import access, qr, server
+from rtgen.panel.access import is_loopback, is_served, token_of, urls
+from rtgen.panel.server import Panel, hello, serve
+from rtgen.rig.told.packet import datagram, parse
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import Desk, soon
 
 TEMPO = TempoMap((0, 120.0))
 MINUTES = 30
 PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
+COMMANDS = ("set", "press", "preset", "use", "learn", "over")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_a_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its driver are not here")
 
@@ -97,6 +103,12 @@ def test_what_is_turned_and_pressed_goes_to_the_daemon_and_nothing_else_does(des
         {"use": "never"},
         {"learn": 3},
         {"over": 1},
+        {"set": ["distance", True]},
+        {"set": ["distance", float("inf")]},
+        {"set": ["distance", float("nan")]},
+        {"set": ["distance", 10**400]},
+        {"learn": "distanze"},
+        {"preset": "x" * 300},
         [],
         "x",
         None,
@@ -125,9 +137,38 @@ def test_what_is_turned_and_pressed_goes_to_the_daemon_and_nothing_else_does(des
     assert desk.chosen == ["lush"]
 
 
-def test_a_daemon_that_is_gone_is_said_so_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rtgen.panel import server
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(("distance", "freeze", "answer", "x" * 999)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(COMMANDS) | st.text(max_size=3), inner),
+    max_leaves=8,
+)
 
+
+@given(st.dictionaries(st.sampled_from(COMMANDS), JSON, min_size=1, max_size=2) | JSON)
+def test_nothing_that_a_browser_says_ends_its_socket(said: Any) -> None:
+    """Whatever it says, what reaches the daemon is a packet with a name and a number that there are."""
+    sent: list[bytes] = []
+
+    class Transport:
+        def sendto(self, data: bytes) -> None:
+            sent.append(data)
+
+    panel = Panel(1)
+    panel.daemon.connection_made(Transport())  # type: ignore[arg-type]
+    panel._hear(json.dumps(said))
+    for data in sent:
+        ((address, values),) = parse(data)
+        assert address.startswith("/rtgen/")
+        assert len(data) < 300
+        assert all(not isinstance(value, float) or abs(value) < 1e6 for value in values)
+
+
+def test_a_daemon_that_is_gone_is_said_so_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_RENEW_S", 0.1)
     monkeypatch.setattr(server, "_LOST_S", 0.3)
     first = Desk()
@@ -148,18 +189,191 @@ def test_a_daemon_that_is_gone_is_said_so_and_found_again(monkeypatch: pytest.Mo
 
 def test_a_token_is_asked_for(desk: Desk) -> None:
     async def visit(client: TestClient[Any, Any]) -> None:
-        assert (await client.get("/")).status == 403
-        assert (await client.get("/?token=wrong")).status == 403
-        with pytest.raises(WSServerHandshakeError, match="403"):
-            await client.ws_connect("/ws")
-        page = await client.get("/?token=word")
+        page = await client.get("/")  # with nothing in it that is secret
         assert page.status == 200
         assert "rtgen" in await page.text()
-        assert (await client.get("/static/panel.js")).status == 200  # the cookie knows it
+        assert (await client.get("/static/panel.js")).status == 200
+        for path in ("/clips", "/clips/x.mid", "/static/../clips", "/static/..%2Fclips"):
+            assert (await client.get(path)).status in (403, 404)
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "Bearer é"},
+            {"Cookie": "rtgen_token=word"},
+        ):
+            assert (await client.post("/enter", headers=headers)).status == 403
+            assert (await client.get("/clips", headers=headers)).status == 403
+        assert (await client.get("/clips?token=word")).status == 403
+        with pytest.raises(WSServerHandshakeError, match="403"):
+            await client.ws_connect("/ws")
+        assert (await client.get("/clips", headers={"Authorization": "Bearer word"})).status == 200
+        entered = await client.post("/enter", headers={"Authorization": "Bearer word"})
+        assert entered.status == 204
+        assert {"HttpOnly", "SameSite=Strict"} <= set(entered.headers["Set-Cookie"].split("; "))
+        assert (await client.get("/clips")).status == 200  # the cookie knows it
         async with client.ws_connect("/ws") as socket:
             assert "hello" in await socket.receive_json()
 
     visited(Panel(desk.remote.port, "word"), visit)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7780", "127.0.0.1.evil.example", "192.168.1.9", "", "["]
+)
+def test_a_name_that_leads_here_is_not_ours(desk: Desk, host: str) -> None:
+    """DNS rebinding: the page of another site, under its own name, at our address."""
+
+    async def visit(client: TestClient[Any, Any]) -> None:
+        for path in ("/", "/clips", "/static/panel.js", "/nothing"):
+            answer = await client.get(path, headers={"Host": host, "Origin": f"http://{host}"})
+            assert answer.status == 403
+            assert "not served under this name" in await answer.text()
+        with pytest.raises(WSServerHandshakeError, match="403"):
+            await client.ws_connect("/ws", headers={"Host": host}, origin=f"http://{host}")
+        assert (await client.get("/", headers={"Host": "localhost:7780"})).status == 200
+
+    visited(Panel(desk.remote.port), visit)
+
+
+def test_names_that_are_served() -> None:
+    own = socket.gethostname().lower().removesuffix(".local")
+    for name in ("192.168.1.20:7780", "[fe80::1]:7780", "localhost", own, f"{own}.local:7780"):
+        assert is_served(name, "0.0.0.0")
+    assert is_served("Rig.lan:7780", "rig.lan")
+    assert not is_served("rig.lan", "0.0.0.0")
+    for name in ("[::1]:80", "127.0.0.1", "localhost:1"):
+        assert is_served(name, "127.0.0.1")
+
+
+def test_no_page_may_be_framed(desk: Desk) -> None:
+    async def visit(client: TestClient[Any, Any]) -> None:
+        for path in ("/", "/static/panel.js", "/clips", "/none", "/ws"):
+            headers = (await client.get(path)).headers
+            assert headers["X-Frame-Options"] == "DENY"
+            assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+            assert headers["X-Content-Type-Options"] == "nosniff"
+
+    visited(Panel(desk.remote.port), visit)
+
+
+def test_no_more_pages_are_open_than_may(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MOST_PAGES", 2)
+
+    async def visit(client: TestClient[Any, Any]) -> None:
+        async with client.ws_connect("/ws"), client.ws_connect("/ws"):
+            with pytest.raises(WSServerHandshakeError, match="503"):
+                await client.ws_connect("/ws")
+            assert "2 pages are open" in await (await client.post("/enter")).text()
+
+    visited(Panel(desk.remote.port), visit)
+
+
+def test_what_a_stranger_says_on_the_daemons_port_stays_small(desk: Desk) -> None:
+    panel = Panel(desk.remote.port)
+
+    async def talk() -> None:
+        for i in range(2000):
+            panel.daemon.datagram_received(datagram(f"/rtgen/state/x{i}", (1,)), None)
+        for values in ((b"x",), (float("nan"),), (None,)):
+            panel.daemon.datagram_received(datagram("/rtgen/state/tempo", values), None)
+        for data in (b"", b"#bundle\0", datagram("/rtgen/state/news", ()), datagram("/rtgen/error", (1, b"x"))):
+            panel.daemon.datagram_received(data, None)
+
+    asyncio.run(talk())
+    assert len(panel.daemon.state) <= server._MOST_STATE
+    assert "state/tempo" not in panel.daemon.state
+    json.dumps(panel.daemon.state, allow_nan=False)
+
+
+# ---- the token and the address --------------------------------------------------------------------------------------
+
+
+def test_the_token_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(access.VARIABLE, raising=False)
+    assert token_of(None) is None
+    assert token_of("") is None
+    assert len(token_of("new") or "") >= 16
+    assert token_of("new") != token_of("new")
+    file = tmp_path / "token"
+    file.write_text("correct-horse\n")
+    file.chmod(0o600)
+    assert token_of(str(file)) == "correct-horse"
+    monkeypatch.setenv(access.VARIABLE, "battery-staple")
+    assert token_of(None) == "battery-staple"
+
+
+@pytest.mark.parametrize(
+    ("holds", "mode", "said"),
+    [
+        ("correct-horse", 0o644, "others can read the token in .*run 'chmod 600"),
+        ("", 0o600, "is not 8 to 64 letters"),
+        ("short", 0o600, "is not 8 to 64 letters"),
+        ("a b c d e f g", 0o600, "is not 8 to 64 letters"),
+        ("é" * 20, 0o600, "is not 8 to 64 letters"),
+        (None, 0, r"takes 'new' or a file that holds the token, and this is none \(No such file"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_a_token_that_is_none_is_a_sentence(tmp_path: Path, holds: str | None, mode: int, said: str) -> None:
+    file = tmp_path / "token"
+    if holds is not None:
+        file.write_text(holds, "utf-8")
+        file.chmod(mode)
+    with pytest.raises(UserError, match=said):
+        token_of(str(file))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such files on Windows")
+def test_a_token_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    for path in (tmp_path / "fifo", tmp_path, Path("x" * 5000)):
+        with pytest.raises(UserError, match="takes 'new' or a file"):
+            token_of(str(path))
+    monkeypatch.setenv(access.VARIABLE, "short")
+    with pytest.raises(UserError, match=f"the token in {access.VARIABLE} is not 8 to 64"):
+        token_of(None)
+
+
+def test_the_address_is_one_for_a_phone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "addresses", lambda: ["192.168.1.20", "10.42.0.1"])
+    assert urls("0.0.0.0", 7780, "word") == [
+        "http://192.168.1.20:7780/#token=word",
+        "http://10.42.0.1:7780/#token=word",
+    ]
+    assert urls("127.0.0.1", 7780, None) == ["http://127.0.0.1:7780/"]
+    assert urls("::1", 7780, None) == ["http://[::1]:7780/"]
+    monkeypatch.setattr(access, "addresses", list)
+    assert urls("0.0.0.0", 7780, None) == [f"http://{socket.gethostname()}:7780/"]
+    monkeypatch.undo()
+    assert all(not is_loopback(each) and each.count(".") == 3 for each in access.addresses())
+
+
+CODES = {
+    "http://10.0.0.7:7780/": "1fd547f 104f941 175ce5d 175db5d 1753a5d 1046941 1fd557f 0005600 1e5729d 11b5402 0bdf550 "
+    "171ca6c 00edb77 0d0be51 0e4e506 15a6549 06fd7ff 0014111 1fc8d5f 1042d10 174cdf2 1754277 17544de 1057ed4 1fd623f",
+    "http://192.168.1.20:7780/#token=0123456789abcdef": ""
+    "1fc54a7f 10547541 1741075d 175dbd5d 1748425d 105b6541 1fd5557f "
+    "000e4700 1f7bbdaa 1e254e51 14d5f830 02b222d2 09ddbfac 03124655 0040ecc4 1a0060a2 096db984 17b2c2dd 1355304c "
+    "168c36d2 11c599f7 0012cf1f 1fd82b5c 104b5112 1751c9fe 175e1da1 17513f5a 105b71b2 1fd9e80c",
+}
+"""Codes by Project Nayuki's generator (level L, byte mode): a row of modules in each number."""
+
+
+@pytest.mark.parametrize("text", CODES)
+def test_codes_are_those_of_another_program(text: str) -> None:
+    square = qr.code(text)
+    assert [int("".join(map(str, row)), 2) for row in square] == [int(row, 16) for row in CODES[text].split()]
+    shown = list(qr.lines(square))
+    assert {len(line) for line in shown} == {len(square) + 8}
+    assert len(shown) == (len(square) + 9) // 2
+    assert not "".join(shown[:2]).strip()
+    assert shown[2].startswith("    █▀▀▀▀▀█ ")
+
+
+def test_a_text_that_fits_no_code_is_refused() -> None:
+    assert len(qr.code("x" * qr.MOST)) == 37
+    with pytest.raises(ValueError, match="107 bytes do not fit"):
+        qr.code("x" * (qr.MOST + 1))
 
 
 def test_pages_of_other_sites_are_kept_out(desk: Desk) -> None:
@@ -176,7 +390,7 @@ def test_pages_of_other_sites_are_kept_out(desk: Desk) -> None:
 def test_in_a_network_a_token_is_needed(host: str, safe: bool) -> None:
     assert is_loopback(host) is safe
     if not safe:
-        with pytest.raises(UserError, match=r"everybody in the network .*give a --token"):
+        with pytest.raises(UserError, match=r"everybody in the network .*give a token \(--token new\)"):
             serve(host, 0, 1, None, print)
 
 
@@ -188,18 +402,56 @@ def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
             serve("127.0.0.1", taken.getsockname()[1], 1, None, print)
 
 
+@pytest.mark.parametrize(("host", "said"), [("192.0.2.1", "cannot be served on 192.0.2.1"), ("a..b", "served on a..b")])
+def test_an_address_of_another_machine_is_a_sentence(host: str, said: str) -> None:
+    with pytest.raises(UserError, match=rf"{said} .*give --host 0.0.0.0 or an address"):
+        serve(host, 1234, 1, "correct-horse", print)
+
+
+def test_connections_are_counted_and_it_ends_when_asked(desk: Desk) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = (
+        "from rtgen.panel import server; server._MOST_CONNECTIONS = 3; "
+        f"server.serve('127.0.0.1', {port}, {desk.remote.port}, None, lambda urls: print(*urls, flush=True))"
+    )
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    with process.stdout:
+        try:
+            process.stdout.readline()
+            idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+            idle[3].settimeout(10)
+            assert idle[3].recv(1) == b""
+            for each in idle[:2]:
+                each.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                each.settimeout(10)
+                assert each.recv(12) == b"HTTP/1.1 200"
+            for each in idle:
+                each.close()
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+
+
 def test_clips_and_no_other_files_can_be_fetched(desk: Desk, tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
     (clips / "one two.mid").write_bytes(b"MThd")
     (tmp_path / "secret.mid").write_bytes(b"no")
     (clips / "x.txt").touch()
+    (clips / "link.mid").symlink_to(tmp_path / "secret.mid")
+    (clips / "folder.mid").mkdir()
 
     async def visit(client: TestClient[Any, Any]) -> None:
         panel.daemon.state["state/clips"] = [str(clips)]
         assert await (await client.get("/clips")).json() == ["one two.mid"]
         assert await (await client.get("/clips/one%20two.mid")).read() == b"MThd"
-        for name in ("..%2Fsecret.mid", "x.txt", "none.mid", "%2Fetc%2Fpasswd"):
+        for name in ("..%2Fsecret.mid", "x.txt", "none.mid", "%2Fetc%2Fpasswd", "link.mid", "folder.mid", "a%00.mid"):
+            assert (await client.get(f"/clips/{name}")).status == 404
+        for name in ("x" * 300 + ".mid", "..%2f..%2fsecret.mid"):
             assert (await client.get(f"/clips/{name}")).status == 404
 
     panel = Panel(desk.remote.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from hypothesis import strategies as st
 
 from rtgen import shipped
 from rtgen.errors import UserError
-from rtgen.instrument.binding import CODES, Binding
+from rtgen.instrument.binding import CODES, DEFAULTS, LAYOUTS, Binding, bound
 from rtgen.instrument.notices import KeepAnswer, SaveBindings, SelectPreset
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.rig.kept import clips, config
 from rtgen.rig.kept.config import Config
 from rtgen.rig.kept.presets import numbered
+from rtgen.rig.runner import Setup, bindings_of, named
 from rtgen.rig.told.steward import House, Steward
 from rtgen.text import plain
 
@@ -94,6 +97,35 @@ def test_next_and_previous_go_round(listed: Path) -> None:
     playing.chosen = Preset(name="a")  # the model of the other could not be loaded
     keeper.see_to(SelectPreset("next"))
     assert playing.asked[-1][0] == "c"
+
+
+@pytest.mark.parametrize(
+    "which",
+    ["²", "9" * 5000, "x" * 300, "x" * 300 + ".yaml", "~nosuchuser/x.yaml", "/etc/hosts", "../a", "a\0", "0", ""],
+)
+def test_only_listed_presets_are_loaded_from_outside(listed: Path, which: str) -> None:
+    keeper, playing = steward(listed)
+    said = keeper.choose(which) or ""
+    assert said.startswith(("there is no preset called", "no preset has the program"))
+    assert len(said) < 200
+    assert said.isprintable()
+    assert playing.asked == []
+
+
+def test_a_listed_preset_is_read_anew_and_the_list_not_at_a_strangers_rate(
+    listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, playing = steward(listed)
+    (listed / "you" / "presets" / "mine.yaml").write_text("model: tiny\nprogram: 9\n")
+    assert keeper.choose("mine") is None
+    assert keeper.choose("9") is None
+    assert playing.asked == [("mine", "tiny.onnx")] * 2
+    read: list[int] = []
+    monkeypatch.setattr("rtgen.rig.told.steward._RELIST_S", 60.0)
+    monkeypatch.setattr("rtgen.rig.kept.presets.numbered", lambda: read.append(1) or [])
+    for _ in range(50):
+        assert keeper.choose("77") == "no preset has the program 77; 'rtgen presets' lists those that there are"
+    assert read == []
 
 
 # ---- clips ----------------------------------------------------------------------------------------------------------
@@ -177,6 +209,37 @@ def test_what_others_learned_meanwhile_stays(tmp_path: Path) -> None:
     assert config.load(tmp_path / "config.yaml").controllers["Keys"] == (blend, Binding("gate", 71))
 
 
+def test_each_input_has_what_was_chosen_and_learned_for_it() -> None:
+    blend = Binding("blend", 70, channel=3)
+    setup = Setup(
+        inputs=("Keys", "Knobs"),
+        output=None,
+        api="auto",
+        name="rtgen",
+        options=Options(),
+        controllers={"Keys": (blend,), "rtgen in": (blend,)},
+        controls={"Knobs": "all"},
+        device="cpu",
+        log=None,
+        config_path=Path(),
+        clips=Path(),
+    )
+    assert bindings_of(setup, ("Keys", "Knobs"), "rtgen") == {0: bound("knobs", [blend]), 1: DEFAULTS["all"]}
+    # A second rtgen begins with what the first has learned, and with what was chosen for it.
+    own = bindings_of(replace(setup, controls={"rtgen in": "learned"}), ("rtgen 2 in",), "rtgen 2")
+    assert own == {0: (blend,)}
+    assert bindings_of(replace(setup, controls="all"), ("Pads",), "rtgen") == {0: DEFAULTS["all"]}
+
+
+def test_inputs_are_named_in_part(tmp_path: Path) -> None:
+    inputs = "KeyStep Pro", "nanoKONTROL"
+    assert named(["keystep"], inputs) == (0,)
+    assert named(["o"], inputs) == named(["all"], inputs) == (0, 1)
+    assert named([], inputs) == named(["Keys"], ("Pads",)) == ()
+    (tmp_path / "c.yaml").write_text("ignore_programs: all\n")
+    assert config.load(tmp_path / "c.yaml").ignore_programs == ("all",)
+
+
 def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
     (tmp_path / "config.yaml").write_text("inputs: [")
@@ -193,6 +256,8 @@ def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path
         clock_offset_ms=st.floats(-500, 500),
         takeover=st.sampled_from(("none", "pickup", "scale")),
         listens=st.none() | st.integers(1, 16),
+        ignore_programs=st.lists(st.text("Kab:", max_size=5), max_size=2).map(tuple),
+        controls=st.sampled_from(LAYOUTS) | st.dictionaries(st.text("KAx -", max_size=5), st.sampled_from(LAYOUTS)),
         controllers=st.dictionaries(
             st.text("KAx -", min_size=1, max_size=5),
             st.tuples(st.builds(Binding, st.just("fill"), st.integers(1, 60), code=st.none() | st.sampled_from(CODES))),
@@ -221,6 +286,9 @@ def test_there_need_be_no_settings(tmp_path: Path) -> None:
         ("inputs: keys", "inputs is 'keys', which is not a valid value"),
         ("listens: 17", "listens is 17"),
         ("takeover: jump", "takeover is 'jump'"),
+        ("controls: some", "controls is 'some'"),
+        ("ignore_programs: Keys", "ignore_programs is 'Keys'"),
+        ("controls: {Knobs: [all]}", "controls is {'Knobs'"),
         ("clock_offset_ms: 900", "clock_offset_ms is 900"),
         (
             "controllers: {Knobs: [{to: distanze, number: 3}]}",

@@ -34,6 +34,9 @@ class Clip:
     """Indices of the notes that are switched off."""
     place: tuple[float, float] | None = None
     """From where to where on the timeline, for a clip in the arrangement."""
+    out: float | None = None
+    """The end marker, if it is not the end of the loop."""
+    active: bool = True
 
 
 def _value(tag: str, value: object) -> str:
@@ -69,7 +72,7 @@ def clip(version: str, c: Clip) -> str:
             ("LoopEnd", c.end),
             ("StartRelative", c.offset),
             ("LoopOn", str(c.loops).lower()),
-            ("OutMarker", c.end),
+            ("OutMarker", c.end if c.out is None else c.out),
             ("HiddenLoopStart", 0),
             ("HiddenLoopEnd", 4),
         )
@@ -78,7 +81,8 @@ def clip(version: str, c: Clip) -> str:
     metre = _value("Numerator", c.metre[0]) + _value("Denominator", c.metre[1]) + _value("Time", 0)
     return (
         f'<MidiClip Time="{place[0]}">{_value("CurrentStart", place[0])}{_value("CurrentEnd", place[1])}'
-        f"<Loop>{loop}</Loop><Name Value={quoteattr(c.name)} /><TimeSignature><TimeSignatures>"
+        f"<Loop>{loop}</Loop><Name Value={quoteattr(c.name)} />{_value('Disabled', str(not c.active).lower())}"
+        f"<TimeSignature><TimeSignatures>"
         f"<RemoteableTimeSignature>{metre}</RemoteableTimeSignature></TimeSignatures></TimeSignature>"
         f"<Grid>{_value('FixedNumerator', 1)}{_value('FixedDenominator', 16)}</Grid>"
         f'<ScaleInformation><Name Value="Major" /></ScaleInformation>'
@@ -86,7 +90,24 @@ def clip(version: str, c: Clip) -> str:
     )
 
 
-def _track(version: str, kind: str, name: str, clips: tuple[Clip, ...], takes: tuple[Clip, ...]) -> str:
+def rack(*devices: str) -> str:
+    """An Instrument Rack around other devices."""
+    inner = "".join(f"<{device} Id='0'></{device}>" for device in devices)
+    chain = f"<DeviceChain><MidiToAudioDeviceChain><Devices>{inner}</Devices></MidiToAudioDeviceChain></DeviceChain>"
+    branch = f"<Branches><InstrumentBranch>{chain}</InstrumentBranch></Branches>"
+    return f"<InstrumentGroupDevice>{branch}</InstrumentGroupDevice>"
+
+
+def _track(
+    version: str,
+    kind: str,
+    name: str,
+    clips: tuple[Clip, ...],
+    takes: tuple[Clip, ...],
+    devices: str = "",
+    *,
+    muted: bool = False,
+) -> str:
     shown = "" if version == "8" else _value("EffectiveName", f"1-{name}")
     slots = "".join(
         f"<ClipSlot><ClipSlot><Value>{clip(version, c)}</Value></ClipSlot></ClipSlot>" for c in clips if not c.place
@@ -98,9 +119,10 @@ def _track(version: str, kind: str, name: str, clips: tuple[Clip, ...], takes: t
     lanes = f"<TakeLanes><TakeLanes>{lanes}</TakeLanes></TakeLanes>" if takes else ""
     return (
         f'<{kind}Track Id="1"><Name>{shown}<UserName Value={quoteattr(name)} /></Name>{lanes}<DeviceChain>'
-        f"<Mixer>{_value('Volume', 1)}</Mixer><MainSequencer><ClipSlotList>{slots}</ClipSlotList><ClipTimeable>"
+        f"<Mixer><Speaker>{_value('Manual', str(not muted).lower())}</Speaker></Mixer>"
+        f"<MainSequencer><ClipSlotList>{slots}</ClipSlotList><ClipTimeable>"
         f"<ArrangerAutomation><Events>{events}</Events></ArrangerAutomation></ClipTimeable></MainSequencer>"
-        f"</DeviceChain></{kind}Track>"
+        f"<DeviceChain><Devices>{devices}</Devices></DeviceChain></DeviceChain></{kind}Track>"
     )
 
 
@@ -123,9 +145,14 @@ def xml(
     audio: tuple[str, ...] = (),
     grooves: tuple[Clip, ...] = (),
     takes: tuple[Clip, ...] = (),
+    devices: dict[str, str] | None = None,
+    muted: tuple[str, ...] = (),
 ) -> bytes:
-    """A set's XML; `takes` lie in the take lanes of every track."""
-    inside = "".join(_track(version, "Midi", name, clips, takes) for name, clips in tracks.items())
+    """A set's XML; `takes` lie in the take lanes of every track, `devices` are the XML of those of some tracks."""
+    inside = "".join(
+        _track(version, "Midi", name, clips, takes, (devices or {}).get(name, ""), muted=name in muted)
+        for name, clips in tracks.items()
+    )
     inside += "".join(_track(version, "Audio", name, (), ()) for name in audio)
     pool = "".join(f"<Groove><Clip><Value>{clip(version, c)}</Value></Clip></Groove>" for c in grooves)
     return (

@@ -302,6 +302,16 @@ def run(*arguments: str) -> str:
     return result.output
 
 
+def test_a_name_is_no_markup(tmp_path: Path) -> None:
+    songs.folder(tmp_path / "set", 3)
+    (tmp_path / "set" / "[bold").mkdir()
+    (tmp_path / "set" / "[bold" / "x].mid").write_bytes(b"")
+    live.save(tmp_path / "set" / "a.als", live.xml("11", {}, audio=("[/red]", "[link=x]y")))
+    output = run(str(tmp_path / "set"), "--out", str(tmp_path / "data"), "--workers", "1")
+    for name in ("[bold/x].mid", "'[/red]'", "'[link=x]y'"):
+        assert name in output
+
+
 def test_the_command_tells_what_was_read_and_what_was_not_and_why(tmp_path: Path) -> None:
     folder = songs.folder(tmp_path / "set", 3)
     (folder / "bad.mid").write_bytes(b"MThd and then nothing")

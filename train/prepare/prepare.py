@@ -34,6 +34,8 @@ from train.prepare.sources.piece import BAR, Piece
 PARTS = "parts"
 _LARGEST_CHUNK = 128
 """Files per chunk."""
+MAX_WORK = 2_000_000
+"""Loops and notes to cut in a file, over all its voices and metres; real files have a hundredth of it."""
 _TELL = b"rtgen"
 """Metadata key of a part's report."""
 
@@ -95,7 +97,16 @@ def pieces_of(source: Source, cutting: Cutting, report: Report) -> list[Piece]:
         found.append(piece)
     if not found:
         report.skipped.append((name, source.song, "nothing to cut"))
+    if sum(_work(piece, cutting) for piece in found) > MAX_WORK:
+        report.skipped.append((name, source.song, "too long for its metres and its number of tracks; cut it to parts"))
+        return []
     return found
+
+
+def _work(piece: Piece, cutting: Cutting) -> int:
+    """How many loops and notes cutting a piece goes through: each track, and all of them together."""
+    loops = sum(length // (cutting.bars * piece.bar) + 1 for _, length in piece.stretches)
+    return loops * (len(piece.tracks) + 1) + 2 * sum(notes.shape[1] for _, notes in piece.tracks)
 
 
 def rows(sources: Sequence[Source], cutting: Cutting) -> tuple[pa.Table, Report]:

@@ -28,12 +28,28 @@ let call = null; // the last call, shown while it is answered
 
 // ---- connection to the server ---------------------------------------------------------------------------------------
 
+// The token comes in the fragment of the address, which only this script sees; the server then gives a cookie for it.
+async function enter() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) history.replaceState(null, "", location.pathname);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch("/enter", { method: "POST", headers }).catch(() => null);
+  if (answer && !answer.ok) {
+    $("lost").textContent = await answer.text();
+    $("lost").hidden = false;
+    if (answer.status !== 403) setTimeout(enter, 5000);
+    return;
+  }
+  connect();
+  clips();
+}
+
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket.onmessage = (event) => hear(JSON.parse(event.data));
   socket.onclose = () => {
     show({ alive: false });
-    setTimeout(connect, 1000);
+    setTimeout(enter, 1000);
   };
 }
 
@@ -437,10 +453,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   say({ press: [press] });
 });
+window.addEventListener("hashchange", () => {
+  if (socket?.readyState !== WebSocket.OPEN) enter();
+});
 window.addEventListener("resize", () => {
   stale = true;
   map();
 });
-connect();
-clips();
+enter();
 requestAnimationFrame(frame);

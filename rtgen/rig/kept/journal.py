@@ -370,7 +370,7 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """Return the event that `of_event` made JSON of."""
     match said:
-        case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
+        case ["Answer", loop, target, epoch, *draft]:  # older logs have none
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
             return Chosen(_to_preset(settings))
@@ -396,5 +396,6 @@ def _of_opening(opening: Opening) -> dict[str, Any]:
 
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
-    options = checks.possible_options(Options(**said["settings"], bindings=bindings))
+    settings = {"controls": "all", **said["settings"]}  # so it was up to version 0.1
+    options = checks.possible_options(Options(**settings, bindings=bindings))
     return Opening(_to_preset(said["preset"]), options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,13 +26,18 @@ class Log:
         self._file: TextIO | None = None
         self._lost = 0
 
+    def _open(self) -> TextIO:
+        # A new file is for its owner alone.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        return os.fdopen(os.open(self._path, flags, 0o600), "a", encoding="utf-8")
+
     def write(self, line: str) -> str:
         """Appends a line with a timestamp; returns a message for the player, usually empty."""
         stamp = datetime.now().astimezone().isoformat(timespec="milliseconds")
         try:
             if self._file is None or not self._path.exists():
                 self._shut()
-                self._file = self._path.open("a", encoding="utf-8")
+                self._file = self._open()
             if self._lost:
                 self._file.write(f"{stamp} {self._lost} lines are missing here, as the file could not be written\n")
             self._file.write(f"{stamp} {plain(line)}\n")

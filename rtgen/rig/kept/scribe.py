@@ -158,10 +158,15 @@ class _Events:
 
 
 def _is_music(message: bytes) -> bool:
-    """Returns whether a message is a note or the pedal, and complete; one from a log may be neither."""
+    """Return whether a message is a note, or decides how long notes last: pedals and channel mode messages.
+
+    One from a damaged log may be neither, or incomplete.
+    """
     if len(message) != _SIZE or max(message[1:]) > 0x7F:
         return False
-    return midi.is_note(message) or (message[0] & 0xF0 == 0xB0 and message[1] == midi.SUSTAIN)
+    if message[0] & 0xF0 == 0xB0:
+        return message[1] in midi.HOLDS or message[1] >= midi.ALL_SOUND_OFF
+    return midi.is_note(message)
 
 
 # ---- Standard MIDI Files 1.0 ----------------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
 """Remote control over Open Sound Control (OSC 1.0, UDP): parameters and buttons in, state out.
 
     /rtgen/<parameter> f       set a parameter     /rtgen/<button> [f]      press a button; 0 releases it
-    /rtgen/preset s|i          a name, `next`, `previous`, or a program number
+    /rtgen/preset s|i          a listed name, `next`, `previous`, or a program number
     /rtgen/use s               answer, follow or hold
     /rtgen/learn s             MIDI learn; `/rtgen/learn/over` reassigns a control that is taken
     /rtgen/subscribe [i]       send the state to this port of the sender; `/rtgen/unsubscribe`
 
 The state arrives under the same addresses, so that faders follow, and under `/rtgen/state/...`. A subscription ends
 unless it is renewed.
+
+Packets come from strangers, and share the interpreter with the music. So how much of them is read is bounded by the
+round of `_ROUND_S`, before anything is parsed; a parser of our own (`packet`) does a bounded amount of work for each;
+and no exception ends the thread.
 """
 
 from __future__ import annotations
@@ -15,16 +19,14 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from errno import EACCES, EADDRINUSE
 from queue import Empty, SimpleQueue
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Self
-
-from pythonosc.osc_message import OscMessage
-from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
-from pythonosc.osc_packet import OscPacket, ParseError
 
 from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
@@ -35,6 +37,7 @@ from rtgen.instrument.preset import USES
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import View
+from rtgen.rig.told.packet import Said, datagram, parse
 
 PORT = 7770
 """Default port; if it is taken, one of the next nine."""
@@ -42,7 +45,9 @@ PORTS = range(PORT, PORT + 10)
 LEASE_S = 30.0
 """How long a subscription lasts, in seconds."""
 MOST = 64
-"""Messages accepted per `_ROUND_S`; the rest are dropped and reported."""
+"""Messages and datagrams accepted per `_ROUND_S`; the rest are dropped unread, and reported."""
+LONGEST = 4096
+"""Longest datagram that is read, in bytes."""
 LISTENERS = 16
 """Most subscriptions at a time."""
 COMPLETE = "/rtgen/state/complete"
@@ -52,10 +57,21 @@ NOTES = 256
 _ROUND_S = 0.05
 _IDLE_S = 0.5
 _COMPLAIN_S = 1.0
-_BYTES = 65_536
+_ROUND_BYTES = 16_384
+"""Bytes parsed per `_ROUND_S`."""
+_HINTS = 8
+"""Most times per `_ROUND_S` that a word close to an unknown one is looked for, which takes a millisecond."""
+_DRAINED = 1024
+"""Most datagrams thrown away at the end of a round: more than fit into the socket's buffer."""
+_LOADS = 8
+"""Most presets loaded within `_LOADS_S`: each reads a file."""
+_LOADS_S = 1.0
+_SHOWN = 60
+"""Most characters of a stranger's word that are repeated."""
+_STATE_BYTES = 65_536
+STATE_VALUES = 1 + 4 * NOTES
+"""Most values of a message to a subscriber."""
 Address = tuple[str, int]
-Said = tuple[str, tuple[Any, ...]]
-"""An OSC address and its values."""
 
 
 @dataclass(slots=True)
@@ -101,6 +117,9 @@ class Remote:
         self._listeners: dict[Address, _Listener] = {}
         self._news: SimpleQueue[Said] = SimpleQueue()
         self._dropped = 0
+        self._hints = 0
+        self._loads: deque[float] = deque(maxlen=_LOADS)
+        self._survived: set[type[Exception]] = set()
         self._complained = float("-inf")
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="osc", daemon=True)
@@ -134,35 +153,73 @@ class Remote:
 
     def _run(self) -> None:
         while not self._closing:
-            # Without subscribers it sleeps until something arrives.
-            round_ends = perf_counter() + (_ROUND_S if self._listeners else _IDLE_S)
-            taken = 0
-            while (left := round_ends - perf_counter()) > 0:
-                self._socket.settimeout(left)
-                try:
-                    data, sender = self._socket.recvfrom(_BYTES)
-                except TimeoutError:
-                    break
-                except OSError:
-                    continue  # a subscriber is gone, which the system reports here
-                taken += 1
-                round_ends = min(round_ends, perf_counter() + _ROUND_S) if taken == 1 else round_ends
-                if taken <= MOST:
-                    self._take(data, sender)
-                else:
-                    self._dropped += 1
-            self._feed(perf_counter())
+            try:
+                self._round()
+            except Exception as error:  # remote control must outlive its own defects
+                self._survive(error)
+                sleep(_ROUND_S)
 
-    def _take(self, data: bytes, sender: Address) -> None:
+    def _round(self) -> None:
+        """Takes what arrives until the round or its allowance ends, then tells the subscribers what is new."""
+        # Without subscribers it sleeps until something arrives.
+        ends = perf_counter() + (_ROUND_S if self._listeners else _IDLE_S)
+        self._hints = _HINTS
+        taken = messages = size = 0
+        while (left := ends - perf_counter()) > 0:
+            if taken >= MOST or messages >= MOST or size >= _ROUND_BYTES:
+                self._drain(left)
+                break
+            self._socket.settimeout(left)
+            data = b""
+            try:
+                data, sender = self._socket.recvfrom(LONGEST + 1)
+            except TimeoutError:
+                break
+            except OSError:  # a subscriber is gone, which the system reports here; on Windows, a datagram is too long
+                sender = None
+            taken += 1
+            ends = min(ends, perf_counter() + _ROUND_S) if taken == 1 else ends
+            size += len(data)
+            messages += self._take(data, sender) if sender is not None else 0
+        self._feed(perf_counter())
+
+    def _drain(self, seconds: float) -> None:
+        """Sleeps, and then throws away what arrived meanwhile, unread."""
+        sleep(seconds)
+        self._socket.settimeout(0)
+        for _ in range(_DRAINED):
+            try:
+                self._socket.recv(1)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # Windows reports that there was more than one byte
+            self._dropped += 1
+
+    def _take(self, data: bytes, sender: Address) -> int:
+        """Carries out a datagram; returns how many messages it had."""
         try:
-            messages = [timed.message for timed in OscPacket(data).messages][:MOST]
-        except (ParseError, ValueError, IndexError, RecursionError):
-            self._refuse(sender, "not an OSC message")
-            return
+            if len(data) > LONGEST:
+                raise ValueError(f"a datagram is longer than {LONGEST} bytes")
+            messages = parse(data)
+        except ValueError as error:
+            self._refuse(sender, str(error))
+            return 1
         for message in messages:
-            wrong = self._do(message, sender)
+            try:
+                wrong = self._do(message, sender)
+            except Exception as error:  # as in `_run`
+                self._survive(error)
+                continue
             if wrong is not None:
                 self._refuse(sender, wrong)
+        return len(messages)
+
+    def _survive(self, error: Exception) -> None:
+        """Reports a defect once for each type of exception."""
+        if type(error) not in self._survived:
+            self._survived.add(type(error))
+            self._complain(f"an OSC message was left out ({_short(error)}); OSC goes on, but please report this defect")
 
     def _refuse(self, sender: Address, why: str) -> None:
         self._send(sender, ("/rtgen/error", (why,)))
@@ -171,24 +228,24 @@ class Remote:
             self._complained = now
             self._complain(f"OSC from {sender[0]}: {why}")
 
-    def _do(self, message: OscMessage, sender: Address) -> str | None:
-        """Carry out a message; return why it cannot be, or None."""
-        address, values = message.address, list(message.params)
+    def _do(self, message: Said, sender: Address) -> str | None:
+        """Carries out a message; returns why it cannot be carried out, or None."""
+        address, values = message
         name = address.removeprefix("/rtgen/")
         first = values[0] if values else None
         if name == address:
-            return f"{address} is not an rtgen address; they all start with /rtgen/"
+            return f"{_cut(address)} is not an rtgen address; they all start with /rtgen/"
         if name in PARAMETERS:
             return self._turn(name, first)
         if name in BUTTONS:
             if first is not None and not isinstance(first, int | float):
-                return f"/rtgen/{name} takes no value, or a number, not {first!r}"
+                return f"/rtgen/{name} takes no value, or a number, not {_short(first)}"
             stays = BUTTONS[name].stays and first is None
             self._hear(Pressed(name, None if stays else first is None or first > 0))
             return None
         match name:
             case "preset" if isinstance(first, str | int) and not isinstance(first, bool):
-                return self._choose(str(first))
+                return self._load(str(first))
             case "use" if first in USES:
                 self._hear(Used(first))
             case "learn" if first in ("", None) or first in PARAMETERS or first in BUTTONS:
@@ -200,22 +257,39 @@ class Remote:
             case "unsubscribe":
                 self._listeners.pop((sender[0], first if type(first) is int else sender[1]), None)
             case "preset" | "use" | "learn" | "subscribe":
-                return f"/rtgen/{name} cannot be {first!r}"
+                return f"/rtgen/{name} cannot be {_short(first)}"
+            case _ if name == "error" or name.startswith("state/"):
+                return None  # another rtgen says so; an answer would be answered for ever
             case _:
-                return f"there is no {address}{did_you_mean(name, [*PARAMETERS, *BUTTONS, 'preset', 'use', 'learn'])}"
+                return f"there is no {_cut(address)}{self._hint(name)}"
         return None
+
+    def _hint(self, name: str) -> str:
+        self._hints -= 1
+        if self._hints < 0 or len(name) > _SHOWN:
+            return ""
+        return did_you_mean(name, [*PARAMETERS, *BUTTONS, "preset", "use", "learn"])
 
     def _turn(self, name: str, value: Any) -> str | None:
         wanted = (int, float, str) if PARAMETERS[name].choices else (int, float)
         if isinstance(value, bool) or not isinstance(value, wanted) or value != value:
-            return f"/rtgen/{name} takes a number, not {value!r}"
+            return f"/rtgen/{name} takes a number, not {_short(value)}"
         try:
             self._hear(Turned(name, PARAMETERS[name].check(value)))
         except ValueError as error:
-            return str(error)
+            return _cut(str(error), 4 * _SHOWN)
         return None
 
+    def _load(self, which: str) -> str | None:
+        now = perf_counter()
+        if len(self._loads) == _LOADS and now - self._loads[0] < _LOADS_S:
+            return f"more than {_LOADS} presets within a second cannot be loaded; wait a moment"
+        self._loads.append(now)
+        return self._choose(which)
+
     def _subscribe(self, listener: Address) -> str | None:
+        if listener[1] == self.port and listener[0] in ("127.0.0.1", self.host):
+            return f"port {self.port} is rtgen's own; subscribe with a port of yours"
         if listener not in self._listeners and len(self._listeners) >= LISTENERS:
             return f"{LISTENERS} subscriptions are the most; /rtgen/unsubscribe one"
         told = self._listeners.pop(listener, _Listener(0.0)).told
@@ -228,7 +302,7 @@ class Remote:
     def _feed(self, now: float) -> None:
         if self._dropped and now - self._complained > _COMPLAIN_S:
             self._complained = now
-            self._complain(f"more OSC comes in than can be played: {self._dropped} messages dropped")
+            self._complain(f"more OSC comes in than can be played: at least {self._dropped} messages dropped")
             self._dropped = 0
         self._listeners = {a: each for a, each in self._listeners.items() if each.until > now}
         news: list[Said] = []
@@ -247,7 +321,7 @@ class Remote:
                 self._send(address, said)
 
     def _send(self, to: Address, said: Said) -> None:
-        with suppress(OSError, BuildError):
+        with suppress(OSError):
             self._socket.sendto(datagram(*said), to)
 
 
@@ -256,9 +330,12 @@ def _bound(host: str, port: int | None) -> socket.socket:
         found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             found.bind((host, number))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             found.close()
-            reason = error.strerror or str(error)
+            reason = getattr(error, "strerror", None) or str(error)
+            if getattr(error, "errno", None) not in (EADDRINUSE, EACCES):
+                cure = "give --osc an address of this machine, or --osc off"
+                raise UserError(f"OSC cannot listen on {host} ({reason}); {cure}") from error
         else:
             return found
     which = f"ports {PORTS[0]} to {PORTS[-1]} of {host} are" if port is None else f"port {port} of {host} is"
@@ -303,13 +380,12 @@ def flat(notes: tuple[Note, ...], length: int) -> tuple[int, ...]:
     return (length, *(value for n in notes[:NOTES] for value in (n.onset, n.pitch, n.duration, n.velocity)))
 
 
-def datagram(address: str, values: tuple[Any, ...]) -> bytes:
-    """Return the bytes of a message."""
-    builder = OscMessageBuilder(address)
-    for value in values:
-        builder.add_arg(value)
-    found: bytes = builder.build().dgram
-    return found
+def _cut(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _short(value: object) -> str:
+    return _cut(repr(value))
 
 
 class Client:
@@ -341,11 +417,13 @@ class Client:
         while (left := ends - perf_counter()) > 0:
             self._socket.settimeout(left)
             try:
-                data = self._socket.recv(_BYTES)
+                data = self._socket.recv(_STATE_BYTES)
             except TimeoutError:
                 return
             except OSError:
                 continue
-            with suppress(ParseError):
-                for timed in OscPacket(data).messages:
-                    yield timed.message.address, tuple(timed.message.params)
+            try:
+                messages = parse(data, STATE_VALUES)
+            except ValueError:
+                continue  # another program has the port
+            yield from messages

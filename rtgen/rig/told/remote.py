@@ -14,6 +14,15 @@ from rtgen.rig.told.osc import COMPLETE, PORTS, Client
 
 NOBODY = "no running rtgen answers over OSC; start one with 'rtgen run', or give its port with --osc"
 _WAIT_S = 0.3
+_NEEDED: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("name", "mode", "use", "settings"), (str,)),
+    "preset": (str, int),
+    "tempo": (int | float,),
+    "rolling": (int,),
+    "bar": (int, int),
+    "answer": (int,),
+}
+"""What every daemon sends: the types of the values by name."""
 State = dict[str, tuple[Any, ...]]
 """The state of a daemon: values by OSC address."""
 
@@ -37,7 +46,16 @@ def _state(port: int) -> State:
             if address == COMPLETE:
                 break
         client.send("/rtgen/unsubscribe")
-    return heard
+    return heard if _is_state(heard) else {}
+
+
+def _is_state(heard: State) -> bool:
+    """Returns whether what a port sent is the state of a daemon, and not what another program says there."""
+    for name, kinds in _NEEDED.items():
+        values = heard.get(f"/rtgen/state/{name}", ())
+        if len(values) < len(kinds) or not all(map(isinstance, values, kinds)):
+            return False
+    return True
 
 
 def the_one(port: int | None) -> int:
@@ -62,7 +80,7 @@ def present(port: int | None) -> Preset:
         UserError: as `the_one`, or its state is not a valid preset.
     """
     number = the_one(port)
-    state = running(number)[number]
+    state = running(number).get(number, {})
     try:
         settings = json.loads(state["/rtgen/state/settings"][0])
         knobs = {p.name: min(max(float(state[f"/rtgen/{p.name}"][0]), p.low), p.high) for p in PARAMETERS.values()}
@@ -70,7 +88,7 @@ def present(port: int | None) -> Preset:
         tempo = min(max(float(state["/rtgen/state/tempo"][0]), MIN_TEMPO), MAX_TEMPO)
         now = {**knobs, "use": state["/rtgen/state/use"][0], "tempo": tempo}
         return Preset(name=name).changed(**{**settings, **now})
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"the program on port {number} did not send its preset; is it an older rtgen?") from error
 
 
@@ -84,4 +102,4 @@ def tell(port: int | None, address: str, *values: Any) -> None:
         client.send(address, *values)
         for said in client.hear(_WAIT_S / 3):
             if said[0] == "/rtgen/error":
-                raise UserError(str(said[1][0]))
+                raise UserError(" ".join(map(str, said[1])) or "the daemon refused the message, and does not say why")

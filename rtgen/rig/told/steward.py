@@ -9,12 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 
-from rtgen.errors import UserError
+from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset
+from rtgen.instrument.preset import Preset
 from rtgen.rig.daemon import Daemon
 from rtgen.rig.kept import clips, config, presets
-from rtgen.shipped import find
+from rtgen.shipped import available, find
+
+_RELIST_S = 2.0
+_SHOWN = 60
+"""Most characters of a stranger's word that are repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Steward:
         self._house = house
         # Read before the music begins: reading all of them later would compete with it for the interpreter lock.
         self._listed = presets.numbered()
+        self._listed_at = float("-inf")
 
     def see_to(self, request: Request) -> str:
         """Carries out a request; returns a sentence for the player."""
@@ -60,7 +67,9 @@ class Steward:
             return str(error)
 
     def choose(self, which: str) -> str | None:
-        """Loads another preset, from any thread: `next`, `previous`, a program number, or a name.
+        """Loads another preset, from any thread: `next`, `previous`, a program number, or a listed name.
+
+        It is asked for by strangers (OSC): no path is opened, and the list is read again at most every `_RELIST_S`.
 
         Returns:
             Why it cannot be loaded, or None.
@@ -79,18 +88,30 @@ class Steward:
             if not names:
                 return "there are no presets to go to"
             chosen = listed[(at + (1 if which == "next" else -1)) % len(listed)]
-        elif not which.isdigit():
-            chosen = presets.load(find("presets", which))
+        elif which.isascii() and which.isdigit():
+            found = self._of_program(which) or (self._relisted() and self._of_program(which))
+            if not found:
+                return f"no preset has the program {which[:_SHOWN]}; 'rtgen presets' lists those that there are"
+            chosen = found
         else:
-            found = [preset for preset in listed if preset.program == int(which)]
-            if not found:
-                self._listed = presets.numbered()  # it may have been saved since
-                found = [preset for preset in self._listed if preset.program == int(which)]
-            if not found:
-                return f"no preset has the program {which}; 'rtgen presets' lists those that there are"
-            chosen = found[0]
+            paths = {item.name: item.path for item in available("presets")}
+            if which not in paths:
+                hint = did_you_mean(which, paths) if len(which) < _SHOWN else ""
+                return f"there is no preset called {which[:_SHOWN]!r}{hint}; 'rtgen presets' lists those that there are"
+            chosen = presets.load(paths[which])
         self._daemon.choose(chosen, find("models", chosen.model))
         return None
+
+    def _of_program(self, which: str) -> Preset | None:
+        return next((preset for preset in self._listed if preset.program and str(preset.program) == which), None)
+
+    def _relisted(self) -> bool:
+        """Reads the list again, as a preset may have been saved since; returns whether it was time to."""
+        now = perf_counter()
+        if now - self._listed_at < _RELIST_S:
+            return False
+        self._listed, self._listed_at = presets.numbered(), now
+        return True
 
     def _keep(self, request: KeepAnswer) -> str:
         if request.loop is None:

@@ -25,12 +25,18 @@ from train.prepare.sources.piece import Part, Piece, Reading, distinct
 MAX_XML = 1 << 30
 """Largest size of a set's XML in bytes."""
 MAX_NOTES = 1_000_000
+MAX_CLIPS = 100_000
+MAX_TRACKS = 10_000
+MAX_TAGS = 50_000_000
+"""Tags of the XML; more would take minutes."""
 MAX_DEPTH = 200
 MAX_TOKEN = 4 << 20
 """Largest tag, comment or the like in bytes; expat buffers it until it is complete."""
 _CHUNK = 1 << 16
 _FAR = 1e6
 """Positions must be below this, in beats."""
+_LONGEST_NAME = 200
+"""Characters kept of the name of a track or clip."""
 _DEFAULT_TEMPO = 120.0
 _DEFAULTS = (("Time", 0.0), ("Duration", 0.25), ("Velocity", 100.0))
 """Defaults of a note's attributes."""
@@ -41,6 +47,8 @@ _TEMPOS = {
     "MasterTrack/DeviceChain/Mixer/Tempo/Manual",  # 9 to 11
     "MainTrack/DeviceChain/Mixer/Tempo/Manual",  # 12
 }
+_DRUMS = {"DrumGroupDevice", "InstrumentImpulse"}
+"""Instruments whose pitches are drums: Drum Rack, also within another rack, and Impulse."""
 
 
 @dataclass(slots=True)
@@ -51,8 +59,11 @@ class Clip:
         track: name of its track.
         session: whether it is in the Session View rather than the Arrangement View.
         name: of the clip, often empty.
-        values: loop and position: LoopStart, LoopEnd, StartRelative, CurrentStart, CurrentEnd.
+        values: loop and position: LoopStart, LoopEnd, StartRelative, OutMarker, CurrentStart, CurrentEnd.
         loops: whether looping is on.
+        active: False if the clip is deactivated.
+        muted: whether its track is.
+        drums: whether its track has an instrument of drums.
         metre: numerator and denominator, if stored.
         events: time, duration, velocity, enabled (1 or 0) and pitch of each note in turn.
     """
@@ -62,6 +73,9 @@ class Clip:
     name: str = ""
     values: dict[str, float] = field(default_factory=dict)
     loops: bool = True
+    active: bool = True
+    muted: bool = False
+    drums: bool = False
     metre: dict[str, str] = field(default_factory=dict)
     events: array[float] = field(default_factory=lambda: array("d"))
 
@@ -76,11 +90,36 @@ class Clip:
         start = self.values.get("LoopStart", 0.0)
         return start, self.values.get("LoopEnd", start)
 
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """What is heard of the clip, as (start, end) in beats, one after the other: up to one pass through its loop.
+
+        Live plays from the start marker, wherever that is, to the end of the loop, and goes on at its start. A start
+        marker before the loop gives a lead-in, and one within it divides the loop. From behind the loop Live plays to
+        the end marker.
+        """
+        low, high = self.brace
+        begin = low + self.values.get("StartRelative", 0.0)
+        if self.loops and low < begin < high:
+            return [(begin, high), (low, begin)]
+        if self.loops and begin >= high > low:
+            high = self.values.get("OutMarker", high)
+        return [(begin, high)] if begin < high else []
+
     def inside(self) -> NDArray[np.bool_]:
         """Which notes are enabled and begin within the loop brace."""
-        notes, (start, end) = self.notes, self.brace
-        found: NDArray[np.bool_] = (notes[:, 3] > 0) & (notes[:, 0] >= start) & (notes[:, 0] < end)
-        return found
+        return self._begin_in([self.brace])
+
+    def heard(self) -> NDArray[np.bool_]:
+        """Which notes are enabled and begin within `spans`."""
+        return self._begin_in(self.spans)
+
+    def _begin_in(self, spans: list[tuple[float, float]]) -> NDArray[np.bool_]:
+        notes = self.notes
+        found = np.zeros(len(notes), np.bool_)
+        for start, end in spans:
+            found |= (notes[:, 0] >= start) & (notes[:, 0] < end)
+        return found & (notes[:, 3] > 0)
 
 
 @dataclass(slots=True)
@@ -101,7 +140,9 @@ class LiveSet:
 
 
 def read(source: Source) -> Reading:
-    """Reads the MIDI clips of a set, each as a piece of its own; loops begin at a clip's first note.
+    """Reads the MIDI clips of a set, each as a piece of its own; loops begin at the bar of a clip's first note.
+
+    As of MIDI files, drums are left out unless there is nothing else.
 
     Raises:
         UserError: the set cannot be read.
@@ -114,20 +155,40 @@ def read(source: Source) -> Reading:
     pieces = []
     names = distinct(f"{c.track} / {c.name}" if c.name else c.track for c in live.clips)
     for name, clip in zip(names, live.clips, strict=True):
+        if not clip.active:
+            facts["deactivated clip left out"] += 1
+            continue
+        heard = clip.heard()
         facts["disabled note left out"] += int(np.sum(clip.notes[:, 3] == 0))
-        facts["note outside its clip's loop left out"] += int(np.sum((clip.notes[:, 3] > 0) & ~clip.inside()))
-        facts["note without length left out"] += int(np.sum(clip.inside() & (clip.notes[:, 1] == 0)))
+        facts["note outside its clip's loop left out"] += int(np.sum((clip.notes[:, 3] > 0) & ~heard))
+        facts["note without length left out"] += int(np.sum(heard & (clip.notes[:, 1] == 0)))
         metre = _metre(clip.metre)
         if metre is None:
             facts["no metre: 4/4 assumed"] += 1
-        notes, end = heard(clip)
-        if not notes.size:
+        piece = _piece(name, clip, (metre or Metre()).bar, live.tempo or _DEFAULT_TEMPO)
+        if piece is None:
             facts["clip without notes"] += 1
             continue
-        first = int(notes[0].min())
-        bar = (metre or Metre()).bar
-        pieces.append(Piece(((name, notes),), ((first, end - first),), bar, live.tempo or _DEFAULT_TEMPO))
-    return Reading(tuple(pieces), +facts)
+        facts["clip of a muted track kept"] += clip.muted
+        pieces.append(piece)
+    melodic = [piece for piece in pieces if not piece.drums]
+    if melodic:
+        facts["clip of drums left out (its track has a Drum Rack or Impulse)"] += len(pieces) - len(melodic)
+    return Reading(tuple(melodic or pieces), +facts)
+
+
+def _piece(name: str, clip: Clip, bar: int, tempo: float) -> Piece | None:
+    """Makes a piece of a clip; None if it has no notes.
+
+    Its bars are counted from the start marker, or from the start of the loop if the marker is before it: so a pick-up
+    remains one.
+    """
+    notes, end = one_pass(clip)
+    if not notes.size:
+        return None
+    lead = max(round(-clip.values.get("StartRelative", 0.0) * PPQN), 0) if clip.loops else 0
+    first = lead % bar + max(int(notes[0].min()) - lead % bar, 0) // bar * bar
+    return Piece(((name, notes),), ((first, end - first),) if first < end else (), bar, tempo, clip.drums)
 
 
 def _metre(told: dict[str, str]) -> Metre | None:
@@ -137,30 +198,29 @@ def _metre(told: dict[str, str]) -> Metre | None:
         return None
 
 
-def heard(clip: Clip) -> tuple[Part, int]:
-    """Notes of one pass through a clip's loop, from where playback starts, and the tick where the pass ends.
+def one_pass(clip: Clip) -> tuple[Part, int]:
+    """Notes of a clip from where playback starts through its loop once, and the tick where that ends.
 
-    The start offset (StartRelative) rotates the loop. An arrangement clip ends at its end on the timeline at the
-    latest.
+    An arrangement clip ends at its end on the timeline at the latest.
     """
-    low, high = (round(v * PPQN) for v in clip.brace)
-    length = high - low
-    offset = round(clip.values.get("StartRelative", 0.0) * PPQN)
-    if length <= 0:
-        return np.empty((4, 0), np.int64), 0
-    notes = clip.notes[clip.inside() & (clip.notes[:, 1] > 0)]
-    on = np.minimum(np.rint(notes[:, 0] * PPQN).astype(np.int64) - low, length - 1)
-    off = np.clip(np.rint((notes[:, 0] + notes[:, 1]) * PPQN).astype(np.int64) - low, on + 1, length)
-    if clip.loops:
-        start, end = (on - offset) % length, length
-    else:
-        start, end = on - offset, length - offset
+    end, found = 0, [np.empty((4, 0), np.int64)]
+    notes = clip.notes[(clip.notes[:, 3] > 0) & (clip.notes[:, 1] > 0)]
+    velocity = np.clip(np.rint(notes[:, 2]), 1, 127).astype(np.int64)
+    for start, stop in clip.spans:
+        low, length = round(start * PPQN), round(stop * PPQN) - round(start * PPQN)
+        inside = (notes[:, 0] >= start) & (notes[:, 0] < stop)
+        on = np.minimum(np.rint(notes[:, 0] * PPQN).astype(np.int64) - low, length - 1)
+        off = np.clip(np.rint((notes[:, 0] + notes[:, 1]) * PPQN).astype(np.int64) - low, on + 1, max(length, 0))
+        part = np.stack([end + on, notes[:, 4].astype(np.int64), off - on, velocity])
+        found.append(part[:, inside & (on >= 0)])
+        end += max(length, 0)
+    every = np.concatenate(found, axis=1)
     if not clip.session:
         place = clip.values.get("CurrentEnd", _FAR) - clip.values.get("CurrentStart", 0.0)
         end = min(end, round(place * PPQN))
-    velocity = np.clip(np.rint(notes[:, 2]), 1, 127).astype(np.int64)
-    found = np.stack([start, notes[:, 4].astype(np.int64), np.minimum(off - on, end - start), velocity])
-    return found[:, (start >= 0) & (start < end)], end
+    every = every[:, every[0] < end]
+    every[2] = np.minimum(every[2], end - every[0])
+    return every, end
 
 
 def parse(source: Source) -> LiveSet:
@@ -222,7 +282,10 @@ class _Handler:
     def __init__(self, name: str) -> None:
         self.name, self.found, self.is_live = name, LiveSet(), False
         self.path: list[str] = []
+        self.tags = self.tracks = 0
         self.track = ""
+        self.own = 0
+        self.muted = self.drums = False
         self.told = False
         self.clip: Clip | None = None
         self.depth = 0
@@ -236,13 +299,16 @@ class _Handler:
         path = self.path
         path.append(tag)
         depth = len(path)
+        self.tags += 1
+        if self.tags > MAX_TAGS:
+            raise UserError(f"{self.name} has more than {MAX_TAGS:,} tags; leave it out")
         if depth > MAX_DEPTH:
             raise UserError(f"{self.name} is not a Live set: tags are nested more than {MAX_DEPTH} deep; leave it out")
         if self.clip is not None:
             self._in_clip(self.clip, tag, attributes)
         elif tag == "MidiClip":
             self._clip()
-        elif depth <= 6 and path[1:3] == ["LiveSet", "Tracks"]:
+        elif path[1:3] == ["LiveSet", "Tracks"]:
             self._track(tag, attributes)
         elif tag in ("Manual", "FloatEvent") and path[2] in ("MasterTrack", "MainTrack"):
             if self.found.tempo is None and "/".join(path[2:]) in _TEMPOS:
@@ -256,18 +322,31 @@ class _Handler:
         if self.clip is not None and len(self.path) < self.depth:
             self.found.clips.append(self.clip)
             self.clip = None
-        elif len(self.path) == 3 and tag == "AudioTrack" and self.path[1:] == ["LiveSet", "Tracks"]:
-            self.found.audio.append(self.track)
+        elif len(self.path) == 3 and self.path[1:] == ["LiveSet", "Tracks"]:
+            if tag == "AudioTrack":
+                self.found.audio.append(self.track)
+            # Its devices and its mixer may come after its clips.
+            for clip in self.found.clips[self.own :]:
+                clip.drums, clip.muted = self.drums, self.muted
 
     def _track(self, tag: str, attributes: dict[str, str]) -> None:
-        """Starts a track or sets its name; the user's name takes precedence over the one that Live shows."""
-        if len(self.path) == 4:
+        """Starts a track, or takes its name or what else it tells; the user's name precedes the one that Live shows."""
+        inner = self.path[4:]
+        if not inner:
+            self.tracks += 1
+            if self.tracks > MAX_TRACKS:
+                raise UserError(f"{self.name} has more than {MAX_TRACKS:,} tracks; leave it out")
             self.track = f"{'Audio' if tag == 'AudioTrack' else 'MIDI'} track"
-            self.told = False
-        elif self.path[4:5] == ["Name"] and tag in ("UserName", "EffectiveName") and attributes.get("Value"):
+            self.told = self.muted = self.drums = False
+            self.own = len(self.found.clips)
+        elif inner[0] == "Name" and tag in ("UserName", "EffectiveName") and attributes.get("Value"):
             if not self.told:
-                self.track = attributes["Value"]
+                self.track = attributes["Value"][:_LONGEST_NAME]
             self.told |= tag == "UserName"
+        elif tag in _DRUMS:
+            self.drums = True
+        elif inner == ["DeviceChain", "Mixer", "Speaker", "Manual"]:
+            self.muted = attributes.get("Value") == "false"
 
     def _clip(self) -> None:
         path = self.path
@@ -278,6 +357,8 @@ class _Handler:
         elif path[1:4] != ["LiveSet", "Tracks", "MidiTrack"] or "MainSequencer" not in path:
             pass  # a frozen copy, or a clip stored in a device
         elif "ClipSlotList" in path or path[-2] == "Events":
+            if len(self.found.clips) >= MAX_CLIPS:
+                raise UserError(f"{self.name} has more than {MAX_CLIPS:,} clips; leave it out")
             self.clip = Clip(self.track, "ClipSlotList" in path)
             self.depth = len(path)
             self.waiting.clear()
@@ -292,11 +373,13 @@ class _Handler:
         elif len(self.path) == self.depth + 2 and self.path[-2] == "Loop":
             if tag == "LoopOn":
                 clip.loops = attributes["Value"] == "true"
-            elif tag in ("LoopStart", "LoopEnd", "StartRelative"):
+            elif tag in ("LoopStart", "LoopEnd", "StartRelative", "OutMarker"):
                 clip.values[tag] = _beats(attributes)
         elif len(self.path) == self.depth + 1:
             if tag == "Name":
-                clip.name = attributes.get("Value", "")
+                clip.name = attributes.get("Value", "")[:_LONGEST_NAME]
+            elif tag == "Disabled":
+                clip.active = attributes.get("Value") != "true"
             elif tag in ("CurrentStart", "CurrentEnd"):
                 clip.values[tag] = _beats(attributes)
         elif tag in ("Numerator", "Denominator"):

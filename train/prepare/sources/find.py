@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EINVAL
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from stat import S_ISREG
 from typing import IO
 
 import fsspec
@@ -27,6 +29,8 @@ from train.prepare.sources.piece import Reading
 READERS = {
     ".mid": "train.prepare.sources.midi",
     ".midi": "train.prepare.sources.midi",
+    ".kar": "train.prepare.sources.midi",
+    ".rmi": "train.prepare.sources.midi",
     ".als": "train.prepare.sources.als",
     ".rtlog": "train.prepare.sources.log",
 }
@@ -131,8 +135,14 @@ def _last(path: str) -> str:
 
 
 def open_file(path: str) -> IO[bytes]:
-    """Opens a path or URL for reading."""
+    """Opens a path or URL for reading.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe or a device, from which reading might never end.
+    """
     if "://" not in path:
+        if not S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            raise OSError(EINVAL, "it is not a regular file")
         return open(path, "rb")  # noqa: PTH123
     file: IO[bytes] = fsspec.open(path, "rb").open()
     return file

@@ -1,4 +1,4 @@
-"""Reader for `.mid` files: symusic for speed, mido for files that symusic refuses.
+"""Reader for `.mid` files: a vectorised one for regular files, and that of `rtgen.music.files` for all others.
 
 POP909 (Wang et al., 2020) stores the true beats of each song in a `beat_midi.txt` beside the `.mid`, whose own tempo
 and metre are not those of the music. If there is such a file, the notes are warped to its beats.
@@ -6,30 +6,40 @@ and metre are not those of the music. If there is such a file, the notes are war
 
 from __future__ import annotations
 
-import io
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import symusic
 from numpy.typing import NDArray
 
 from rtgen.errors import UserError
 from rtgen.music import files
-from rtgen.music.time import PPQN, Metre
+from rtgen.music.drums import CHANNEL
+from rtgen.music.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, RESET_CONTROLLERS, SUSTAIN
+from rtgen.music.time import PPQN, Metre, stretches
 from train.prepare.sources.find import Source
-from train.prepare.sources.piece import Part, Piece, Reading, distinct, part, sorted_rows
+from train.prepare.sources.piece import Part, Piece, Reading, distinct, part
 
 BEATS = "beat_midi.txt"
-_DRUMS = 9
-"""Drum channel of General MIDI, counted from 0."""
 _TEMPO, _METRE = b"\xff\x51\x03", b"\xff\x58\x04"
 """First bytes of these meta events in a file."""
-_SUSTAIN = 64
-_DEFAULT_TEMPO = 120.0
+_SHORTEST_BEAT_S = 0.01
+_END_OF_TRACK = 0x2F
+
+# The grammar of regular tracks (Standard MIDI Files 1.0, section 3). All quantifiers are possessive: no backtracking.
+_NUMBER = rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
+_LONG_STATUS, _SHORT_STATUS, _DATA = rb"[\x80-\xbf\xe0-\xef]", rb"[\xc0-\xdf]", rb"[\x00-\x7f]"
+_LONG_RUN = re.compile(b"(?:%b%b%b{2}(?:%b%b{2})*+)++" % (_NUMBER, _LONG_STATUS, _DATA, _NUMBER, _DATA))
+"""Channel messages with two data bytes, with running status."""
+_SHORT_RUN = re.compile(b"(?:%b%b%b(?:%b%b)*+)++" % (_NUMBER, _SHORT_STATUS, _DATA, _NUMBER, _DATA))
+"""Channel messages with one data byte, with running status."""
+_OTHER = re.compile(rb"%b(?:\xff([\x00-\x7f])|[\xf0\xf7])(%b)" % (_NUMBER, _NUMBER))
+"""The start of a meta event, an exclusive message, a further packet of one, or an escape: its kind and its length."""
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +67,7 @@ def read(source: Source) -> Reading:
     if data is None:
         raise UserError(f"{source.name} does not exist; check the path")
     facts: Counter[str] = Counter()
-    score = quick(data)
-    if score is None:
-        score = tolerant(data, source.name)
-        facts["read by mido"] += 1
+    score = quick(data) or tolerant(data, source.name)
     if _TEMPO not in data:
         facts["no tempo: 120 BPM assumed"] += 1
     melodic = [(name, notes) for name, drums, notes in score.tracks if not drums]
@@ -77,8 +84,10 @@ def read(source: Source) -> Reading:
     tracks = tuple((name, notes) for name, (_, notes) in zip(names, played, strict=True))
     end = max(int((notes[0] + notes[2]).max()) for _, notes in tracks)
     tempo = _longest(score.tempos, end)
-    found = stretches(score.metres, end)
-    return Reading(tuple(Piece(tracks, s, bar, tempo, not melodic) for bar, s in found.items()), facts)
+    of_bar: dict[int, list[tuple[int, int]]] = {}
+    for start, length, metre in stretches(score.metres, end):
+        of_bar.setdefault(metre.bar, []).append((start, length))
+    return Reading(tuple(Piece(tracks, tuple(s), bar, tempo, not melodic) for bar, s in of_bar.items()), facts)
 
 
 def _on_the_beat(
@@ -97,123 +106,214 @@ def _on_the_beat(
 
 
 def quick(data: bytes) -> Score | None:
-    """Reads a file with symusic; None if it refuses."""
-    if data[:4] != b"MThd" or data[8:10] > b"\x00\x01" or not 0 < int.from_bytes(data[12:14]) < 0x8000:
-        return None
-    try:
-        score: Any = symusic.Score.from_midi(data)
-    except Exception:  # symusic passes on any C++ exception
-        return None
-    scale = PPQN / score.ticks_per_quarter
-    known = [(t.name or f"Track {i}", t.is_drum, t) for i, t in enumerate(score.tracks) if len(t.notes)]
-    notes = _notes([t for _, _, t in known], scale) if known else []
-    tracks = tuple((name, drums, n) for (name, drums, _), n in zip(known, notes, strict=True) if n.size)
-    if not tracks:
-        return None
-    tempos, metres = score.tempos.numpy(), score.time_signatures.numpy()
-    bpm = [round(60e6 / t, 3) if t > 0 else _DEFAULT_TEMPO for t in tempos["mspq"].tolist()]
-    signs = zip(_ticks(metres, scale), metres["numerator"].tolist(), metres["denominator"].tolist(), strict=True)
-    fit = {tick: Metre(beats, unit) for tick, beats, unit in signs if 1 <= beats <= 32 and unit in (1, 2, 4, 8, 16)}
-    return Score(
-        tracks,
-        tuple(sorted({0: _DEFAULT_TEMPO, **dict(zip(_ticks(tempos, scale), bpm, strict=True))}.items())),
-        tuple(sorted({0: Metre(), **fit}.items())),
-    )
+    """Reads a regular file with numpy, ten times as fast as `tolerant`, and to the same notes.
 
-
-def _ticks(events: dict[str, NDArray[np.int32]], scale: float) -> list[int]:
-    found: list[int] = np.rint(events["time"] * scale).astype(int).tolist()
-    return found
-
-
-def _notes(tracks: Sequence[Any], scale: float) -> list[Part]:
-    """Notes of symusic's tracks, paired as in `rtgen.music.files`, all tracks at once.
-
-    If a pitch is struck again while it sounds, symusic pairs the first note-off with the first note, and so on. On a
-    keyboard, the second note-on ends the first note, and the next note-off ends the second.
+    Returns:
+        The contents; None if the file must be read by `tolerant`. It must if a byte is not where the grammar of a
+        regular file has it, if a note has no end, or no length, or is ended by All Sound Off or All Notes Off, and if
+        the file is too long.
     """
-    fields = [t.notes.numpy() for t in tracks]
-    ends = np.cumsum([len(f["time"]) for f in fields])
-    track = np.repeat(np.arange(len(tracks)), np.diff(ends, prepend=0))
-    on, duration, pitch, velocity = (
-        np.concatenate([f[name] for f in fields]).astype(np.int64) for name in ("time", "duration", "pitch", "velocity")
-    )
-    # Sort by pitch and time; of two note-ons on one tick, the last one in the file comes last and counts.
-    key, on, duration, order = sorted_rows(track << 7 | pitch, on, duration, np.arange(len(on)))
-    off, velocity = on + duration, velocity[order]
-    same = key[1:] == key[:-1]
-    if np.any(same & (on[1:] < off[:-1])):
-        # Note-offs of a pitch ascend like its note-ons: take the next note-off after each note-on.
-        off = off[np.searchsorted(key << 40 | off, key << 40 | on, side="right")]
-    for number, one in enumerate(tracks):
-        controls = one.controls.numpy() if len(one.controls) else {"number": np.empty(0)}
-        pedal = controls["number"] == _SUSTAIN
-        if pedal.any():
-            own = slice(ends[number - 1] if number else 0, ends[number])
-            end = max(off[own].max(), controls["time"][-1])
-            off[own] = sustained(off[own], controls["time"][pedal], controls["value"][pedal] >= 64, end)
-    np.minimum(off[:-1], on[1:], out=off[:-1], where=same)
-    onset = np.rint(on * scale).astype(np.int64)
-    duration = np.rint(off * scale).astype(np.int64) - onset
-    lasts = duration > 0
-    found = np.stack([onset, key & 127, duration, velocity])[:, lasts]
-    return np.split(found, np.cumsum(lasts)[ends - 1][:-1], axis=1)
+    try:
+        division, spans = files.chunks(data, "")
+        cut = [_cut(data, *span) for span in spans]
+    except (UserError, ValueError):
+        return None
+    total = sum(len(starts) for starts, _ in cut)
+    if not 0 < total <= files.MAX_EVENTS:
+        return None
+    track = np.repeat(np.arange(len(cut)), [len(starts) for starts, _ in cut])
+    firsts = np.searchsorted(track, np.arange(len(cut)))
+    events = _decoded(data, np.concatenate([starts for starts, _ in cut]), track, PPQN / division)
+    told, names = files.Told(), []
+    for number, (_, metas) in enumerate(cut):
+        told.name = ""
+        for index, kind, body in metas:
+            told.meta(int(events.tick[firsts[number] + index]), kind, body)
+        names.append(told.name or f"Track {number}")
+    music = events.status < 0xF0
+    if music.any() and events.tick[music].max() > files.MAX_BEATS * PPQN:
+        return None
+    found = _notes(events)
+    if not found:
+        return None
+    tracks = tuple((names[lane >> 4], lane & 15 == CHANNEL, notes) for lane, notes in found)
+    return Score(tracks, tuple(sorted(told.tempos.items())), tuple(sorted(told.metres.items())))
 
 
-def sustained(off: NDArray[np.int64], times: NDArray[np.int32], down: NDArray[np.bool_], end: int) -> NDArray[np.int64]:
-    """Ticks at which notes released at `off` fall silent, given the sustain pedal.
-
-    symusic does not keep the order of events on one tick; as programs write the pedal first, so does this function.
+def _cut(data: bytes, at: int, end: int) -> tuple[Ints, list[tuple[int, int, bytes]]]:
+    """Cuts a track into events.
 
     Args:
-        off: ticks of the note-offs.
-        times: ticks of the pedal's messages, ascending.
-        down: whether the pedal is down from then on.
-        end: tick at which a pedal that is never lifted is released; not before any of `off`.
+        data: contents of the file.
+        at: where the track's events begin.
+        end: where they end.
+
+    Returns:
+        Where each event begins, with its delta time; and meta events as (number of the event, kind, contents).
+
+    Raises:
+        ValueError: the track is not regular.
     """
-    last = np.searchsorted(times, off, side="right") - 1
-    held = (last >= 0) & down[last]
-    lifts = np.append(times[~down], end)
-    return np.where(held, lifts[np.searchsorted(lifts[:-1], off, side="right")], off)
+    starts, metas, count = [np.empty(0, np.int64)], [], 0
+    while at < end:
+        run, lows = _LONG_RUN.match(data, at, end), 3
+        if run is None:
+            run, lows = _SHORT_RUN.match(data, at, end), 2
+        if run is not None:
+            # The last byte of a delta time and the data are below 128, all others are not: a message ends with every
+            # third of them, or every second one.
+            low = np.flatnonzero(np.frombuffer(data, np.uint8, run.end() - at, at) < 0x80)
+            starts.append(at + np.append(0, low[lows - 1 : -1 : lows] + 1))
+            count += len(low) // lows
+            at = run.end()
+            continue
+        other = _OTHER.match(data, at, end)
+        if other is None:
+            raise ValueError("neither a channel message, nor a meta event, nor an exclusive message")
+        starts.append(np.array([at]))
+        length = 0
+        for byte in other[2]:
+            length = length << 7 | byte & 0x7F
+        at = other.end() + length
+        if at > end:
+            raise ValueError("an event reaches beyond its track")
+        if other[1] is not None:
+            metas.append((count, other[1][0], data[other.end() : at]))
+        count += 1
+        if other[1] == bytes((_END_OF_TRACK,)):
+            break
+    return np.concatenate(starts), metas
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Events:
+    """The events of a file in its order; all of shape (events).
+
+    Args:
+        lane: 16 times the track, plus the channel.
+        tick: position.
+        status: with the channel; 240 and above if it is not a channel message.
+        first: the first data byte of a channel message.
+        second: the second one; anything if it has only one.
+    """
+
+    lane: Ints
+    tick: Ints
+    status: Ints
+    first: Ints
+    second: Ints
+
+
+def _decoded(data: bytes, starts: Ints, track: Ints, scale: float) -> _Events:
+    """Decodes the events that begin at `starts`.
+
+    Args:
+        data: contents of the file.
+        starts: where the events begin, with their delta times.
+        track: of each event, ascending.
+        scale: ticks per unit of time of the file.
+    """
+    content = np.frombuffer(data + bytes(3), np.uint8)
+    last = starts
+    delta = content[last].astype(np.int64) & 0x7F
+    for _ in range(3):
+        more = content[last] >= 0x80
+        last = last + more
+        delta = np.where(more, delta << 7 | content[last] & 0x7F, delta)
+    position = np.cumsum(delta)
+    before = np.searchsorted(track, track) - 1
+    position -= np.where(before >= 0, position[before], 0)
+    told = content[last + 1] >= 0x80
+    # Without a status of its own an event has that of the last one that has.
+    status = content[last + 1][np.maximum.accumulate(np.where(told, np.arange(len(starts)), 0))]
+    first = last + 1 + told
+    ticks = np.rint(position * scale).astype(np.int64)
+    status, one, two = (each.astype(np.int64) for each in (status, content[first], content[first + 1]))
+    return _Events(track << 4 | status & 15, ticks, status, one, two)
+
+
+def _notes(events: _Events) -> list[tuple[int, Part]] | None:
+    """Pairs note-ons with note-offs as `files.notes_of` does: any event of a pitch ends the note before it.
+
+    Returns:
+        The notes of each lane that has some; None if one has no end, no length, or is ended by a channel mode message.
+    """
+    which = np.flatnonzero(events.status < 0xA0)
+    key = events.lane[which] << 7 | events.first[which]
+    order = np.argsort(key, kind="stable")
+    which, key = which[order], key[order]
+    starts, tick = (events.status[which] >= 0x90) & (events.second[which] > 0), events.tick[which]
+    same = key[1:] == key[:-1]
+    if np.any(starts & np.append(~same, True)[: len(starts)]):
+        return None
+    if np.any(same & starts[:-1] & ~starts[1:] & (tick[1:] == tick[:-1])):
+        return None
+    control = events.status & 0xF0 == 0xB0
+    ends = control & ((events.first == ALL_SOUND_OFF) | (events.first >= ALL_NOTES_OFF))
+    if len(which) and np.any(ends[which.min() :]):
+        return None
+    on = np.flatnonzero(starts)
+    off = tick[on + 1]
+    pedal = np.flatnonzero(control & ((events.first == SUSTAIN) | (events.first == RESET_CONTROLLERS)))
+    down = (events.first[pedal] == SUSTAIN) & (events.second[pedal] >= 64)
+    if down.any():
+        released = np.flatnonzero(~starts[on + 1])
+        off[released] = sustained(events, which[on[released] + 1], pedal, down)
+        # Struck again, a note that the pedal held ends.
+        again = np.flatnonzero(key[on[1:]] == key[on[:-1]])
+        off[again] = np.minimum(off[again], tick[on[again + 1]])
+    duration = off - tick[on]
+    lasts = duration > 0
+    on = on[lasts]
+    found = np.stack([tick[on], key[on] & 127, duration[lasts], events.second[which[on]]])
+    lanes, begins = np.unique(key[on] >> 7, return_index=True)
+    return list(zip(lanes.tolist(), np.split(found, begins[1:], axis=1), strict=True)) if len(lanes) else []
+
+
+def sustained(events: _Events, offs: Ints, pedal: Ints, down: NDArray[np.bool_]) -> Ints:
+    """Ticks at which released notes fall silent, given the sustain pedal.
+
+    Args:
+        events: of the file.
+        offs: which events are the note-offs.
+        pedal: which events move the pedal, ascending.
+        down: whether it is down from then on.
+    """
+    count = len(events.tick)
+    music = np.flatnonzero(events.status < 0xF0)
+    # A pedal that is never lifted is released at the last message of its channel and track.
+    last = np.zeros(int(events.lane.max()) + 1, np.int64)
+    np.maximum.at(last, events.lane[music], events.tick[music])
+    # Sort by lane, then by order in the file.
+    place = events.lane * count + np.arange(count)
+    by_lane = np.argsort(place[pedal])
+    moves, pressed = pedal[by_lane], down[by_lane]
+    lifts = moves[~pressed]
+    before = np.searchsorted(place[moves], place[offs]) - 1
+    held = (before >= 0) & pressed[before] & (events.lane[moves[before]] == events.lane[offs])
+    after = np.searchsorted(place[lifts], place[offs])
+    lift = np.append(lifts, 0)[after]
+    lifted = (after < len(lifts)) & (events.lane[lift] == events.lane[offs])
+    silent: Ints = np.where(lifted, events.tick[lift], last[events.lane[offs]])
+    return np.where(held, silent, events.tick[offs])
 
 
 def tolerant(data: bytes, name: str) -> Score:
-    """Reads a file with mido.
+    """Reads a file as `rtgen render` does.
 
     Raises:
         UserError: the file cannot be read.
     """
-    score = files.read(io.BytesIO(data), name)
+    score = files.parse(data, name)
     tracks = []
     for track in score.tracks:
         for channel in sorted({e.data[0] & 0x0F for e in track.events}):
             notes = part(files.notes_of(e for e in track.events if e.data[0] & 0x0F == channel))
             if notes.size:
-                tracks.append((track.name, channel == _DRUMS, notes))
+                tracks.append((track.name, channel == CHANNEL, notes))
     if not tracks:
         raise UserError(f"{name} has no notes of any length; choose a file with music in it")
     return Score(tuple(tracks), score.tempos, score.metres)
-
-
-def stretches(metres: Sequence[tuple[int, Metre]], end: int) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Stretches of whole bars as (start, length), by bar length; the last bar is whole if `end` lies in it."""
-    found: dict[int, list[tuple[int, int]]] = {}
-    for (start, metre), (stop, _) in pairwise([*_changes(metres), (end, Metre())]):
-        if start >= end:
-            break
-        bars = -(-(end - start) // metre.bar) if end <= stop else (stop - start) // metre.bar
-        if bars:
-            found.setdefault(metre.bar, []).append((start, bars * metre.bar))
-    return {bar: tuple(s) for bar, s in found.items()}
-
-
-def _changes(metres: Sequence[tuple[int, Metre]]) -> Iterator[tuple[int, Metre]]:
-    """Yields real metre changes; a metre repeated on one of its own downbeats is not one."""
-    last: tuple[int, Metre] | None = None
-    for tick, metre in metres:
-        if last is None or metre != last[1] or (tick - last[0]) % metre.bar:
-            last = (tick, metre)
-            yield last
 
 
 def _longest(tempos: Sequence[tuple[int, float]], end: int) -> float:
@@ -239,7 +339,7 @@ def parse_beats(text: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.b
         times, downbeats = rows[:, 0], rows[:, 2] == 1.0
     except (ValueError, IndexError):
         raise UserError(f"the {BEATS} beside {name} is not readable; remove it or repair it") from None
-    if len(times) < 2 or not np.all(np.diff(times) > 0):
+    if len(times) < 2 or not np.all(np.isfinite(times)) or not np.all(np.diff(times) > _SHORTEST_BEAT_S):
         raise UserError(f"the {BEATS} beside {name} has no ascending beats; remove it or repair it")
     return times, downbeats
 

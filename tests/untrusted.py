@@ -1,0 +1,59 @@
+"""Files of strangers: whatever their bytes are, they are music or one sentence (property tests, fuzzer)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rtgen.errors import UserError
+from rtgen.instrument.preset import Preset
+from rtgen.music import files
+from rtgen.rig import offline
+from train.prepare.cut import Cutting
+from train.prepare.prepare import rows
+from train.prepare.sources import midi
+from train.prepare.sources.find import Source
+
+
+def midi_file(data: bytes) -> bool:
+    """Reads a MIDI file with both readers, which must agree.
+
+    Returns:
+        Whether the quick reader read it, rather than leaving it to the tolerant one.
+    """
+    quick = midi.quick(data)
+    try:
+        slow = midi.tolerant(data, "it.mid")
+    except UserError as error:
+        _is_sentence(error, "it.mid")
+        assert quick is None
+        return False
+    score = files.parse(data, "it.mid")
+    assert len([e for e in score.merged() if e.data[0] & 0xF0 == 0x90]) >= sum(len(t.notes()) for t in score.tracks)
+    played, _ = offline.sections(score, Preset())
+    assert played
+    assert all(a.end <= b.start for a, b in pairwise(played))
+    if quick is None:
+        return False
+    assert [(name, drums, sorted(n.T.tolist())) for name, drums, n in quick.tracks] == [
+        (name, drums, sorted(n.T.tolist())) for name, drums, n in slow.tracks
+    ]
+    assert (quick.tempos, quick.metres) == (slow.tempos, slow.metres)
+    return True
+
+
+def live_set(data: bytes) -> None:
+    """Reads a Live set, and cuts it into loops."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "it.als"
+        path.write_bytes(data)
+        table, report = rows([Source(str(path))], Cutting(keep_last=True, drums=True))
+    assert table.num_rows <= 1_000_000
+    for _, _, why in report.skipped:
+        assert "\n" not in why
+
+
+def _is_sentence(error: UserError, name: str) -> None:
+    assert name in str(error)
+    assert "\n" not in str(error)
