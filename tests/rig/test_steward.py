@@ -257,7 +257,8 @@ def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path
         takeover=st.sampled_from(("none", "pickup", "scale")),
         listens=st.none() | st.integers(1, 16),
         ignore_programs=st.lists(st.text("Kab:", max_size=5), max_size=2).map(tuple),
-        controls=st.sampled_from(LAYOUTS) | st.dictionaries(st.text("KAx -", max_size=5), st.sampled_from(LAYOUTS)),
+        controls=st.sampled_from(LAYOUTS)
+        | st.dictionaries(st.text("KAx -", max_size=5), st.sampled_from(LAYOUTS), min_size=1),
         controllers=st.dictionaries(
             st.text("KAx -", min_size=1, max_size=5),
             st.tuples(st.builds(Binding, st.just("fill"), st.integers(1, 60), code=st.none() | st.sampled_from(CODES))),
