@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -26,7 +26,6 @@ class _Plain(yaml.SafeLoader):
     first of two would be ignored, and lost when the file is rewritten.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
     _values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -36,7 +35,7 @@ class _Plain(yaml.SafeLoader):
             ValueError: it is or has an alias, or there are too many values.
             yaml.YAMLError: it has a tag.
         """
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise ValueError(f"line {line} has an anchor or alias (& or *), which settings do not have")
@@ -76,6 +75,7 @@ _FLOAT = re.compile(
     r"|\.[0-9]{1,30}(?:[eE][-+][0-9]{1,3})?|\.(?:nan|NaN|NAN))$"
 )
 _BOOL = re.compile(r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$")
+_Plain.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     ("bool", _BOOL, list("yYnNtTfFoO")),

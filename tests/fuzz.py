@@ -4,7 +4,8 @@
 
 TARGET is one of `TARGETS`. It ends with the bytes that broke a rule, if there are any. Kept they are a test: those for
 the session in `tests/instrument/test_machine.py`, MIDI files in `tests/train/test_sources.py`, Live sets in
-`tests/train/test_als.py`.
+`tests/train/test_als.py`, session logs in `tests/rig/test_journal.py`, presets in `tests/instrument/test_preset.py`,
+models in `tests/inference/test_file.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["rtgen.instrument", "rtgen.music", "train.prepare"]):
+with atheris.instrument_imports(
+    include=["rtgen.instrument", "rtgen.music", "rtgen.rig.kept", "rtgen.inference", "rtgen.settings", "train.prepare"]
+):
     from tests import untrusted
     from tests.instrument.gestures import Story, read
 
@@ -24,7 +27,14 @@ def session(data: bytes) -> None:
         read(Story(data[0] % 2, (0, 30, -30)[data[0] // 2 % 3]), data[1:])
 
 
-TARGETS = {"session": session, "midi": untrusted.midi_file, "als": untrusted.live_set}
+TARGETS = {
+    "session": session,
+    "midi": untrusted.midi_file,
+    "als": untrusted.live_set,
+    "log": untrusted.session_log,
+    "preset": untrusted.preset,
+    "model": untrusted.model,
+}
 
 if __name__ == "__main__":
     target = TARGETS[sys.argv.pop(1)]

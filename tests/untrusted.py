@@ -7,9 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rtgen.errors import UserError
+from rtgen.inference.file import card_of, read
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.rig import offline
+from rtgen.rig.kept import journal, presets, replay
 from train.prepare.cut import Cutting
 from train.prepare.prepare import rows
 from train.prepare.sources import midi
@@ -52,6 +54,42 @@ def live_set(data: bytes) -> None:
     assert table.num_rows <= 1_000_000
     for _, _, why in report.skipped:
         assert "\n" not in why
+
+
+def session_log(data: bytes) -> None:
+    """Replays a session log, and writes its music."""
+    try:
+        found = replay.of(*journal.parse(data, "it.rtlog"))
+    except UserError as error:
+        _is_sentence(error, "it.rtlog")
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "it.mid"
+        found.music.save(path)
+        assert path.stat().st_size < 1000 + 100 * (len(data) + found.steps)
+
+
+def preset(data: bytes) -> None:
+    """Reads a preset."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "it.yaml"
+        path.write_bytes(data)
+        try:
+            presets.load(path)
+        except UserError as error:
+            _is_sentence(error, "it.yaml")
+
+
+def model(data: bytes) -> None:
+    """Reads the card of a model, and looks for weights in other files; runs nothing of it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "it.onnx"
+        path.write_bytes(data)
+        for attempt in card_of, read:
+            try:
+                attempt(path)
+            except UserError as error:
+                _is_sentence(error, "it.onnx")
 
 
 def _is_sentence(error: UserError, name: str) -> None:

@@ -155,7 +155,7 @@ def install(arguments: Sequence[str]) -> str:
             log.chmod(0o600)
     except OSError as error:
         raise UserError(f"{log.parent} cannot be written ({error.strerror}); check its permissions") from error
-    with written(found.file, "check its permissions", private=True) as partial:
+    with written(found.file, "check its permissions", parents=True, private=True) as partial:
         partial.write_bytes(found.describe(arguments, namespaces=_has_namespaces()))
     for each in found.start:
         _run(found, each)

@@ -77,7 +77,7 @@ def hidden() -> Iterator[tuple[str, onnx.ModelProto]]:
         yield name, model
 
 
-@pytest.mark.parametrize(("name", "model"), hidden(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("name", "model"), list(hidden()), ids=lambda value: value if isinstance(value, str) else "")
 def test_weights_in_another_file_are_refused_wherever_they_hide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, model: onnx.ModelProto
 ) -> None:

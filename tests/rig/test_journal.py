@@ -10,9 +10,11 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from errno import ENOSPC
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+import mido
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,6 +41,7 @@ from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig.kept import journal
+from rtgen.rig.kept import scribe as scribes
 from rtgen.rig.kept.journal import Journal, Opening, Step, read
 from rtgen.rig.kept.recovery import unfinished
 from rtgen.rig.kept.replay import of, replay, write
@@ -467,7 +470,22 @@ def test_a_pause_of_days_is_a_valid_file(tmp_path: Path) -> None:
     waits = [Step(1.0 + 3600.0 * i, None, ()) for i in range(1, 200)]
     path = logged(tmp_path / "a.rtlog", [first, *waits, last])
     played, _ = files.read(write(path)).tracks
-    assert [event.tick for event in played.events] == [0, (200 * 3600 * 960)]
+    assert [event.tick for event in played.events] == [0, 200 * 60 * 960]  # a minute of each hour
+
+
+def test_what_lies_farther_apart_than_a_file_can_say_is_still_in_its_place(tmp_path: Path) -> None:
+    scribe = Scribe(OPENING.preset)
+    far = 3 * 2**28 + 5
+    for now, tick in ((0.0, 0), (1.0, far)):
+        scribe.write(now, Where(True, tick, 120.0, OPENING.preset), Received(0, b"\x90\x3c\x50"), ())
+    scribe.save(tmp_path / "a.mid")
+    song = mido.MidiFile(tmp_path / "a.mid")
+    bar = OPENING.preset.metre.bar
+    assert sum(message.time for message in song.tracks[1]) in range(bar + 1)  # a jump goes on at the next bar
+    track = scribes._track([(0, b"\x90\x3c\x50"), (far, b"\x80\x3c\x00")], far)
+    head = b"MThd" + struct.pack(">IHHh", 6, 0, 1, 480)
+    (read_again,) = mido.MidiFile(file=BytesIO(head + track)).tracks
+    assert sum(message.time for message in read_again) == far
 
 
 @pytest.mark.timed
@@ -496,7 +514,7 @@ def test_the_music_of_a_session_ends_as_its_pedals_and_modes_did(tmp_path: Path)
     steps = [Step(0.0, None, ()), *(Step(t, Received(0, data), ()) for t, data in played), Step(6.0, None, ())]
     notes = replay(logged(tmp_path / "a.rtlog", steps, opening)).score.tracks[0].notes()
     second = round(opening.preset.tempo / 60 * 480)
-    assert [(n.pitch, n.duration) for n in notes if n.duration] == [(60, second), (62, second)]
+    assert [(n.pitch, n.duration) for n in notes] == [(60, second), (62, second), (64, 1)]
 
 
 def test_a_log_from_before_there_was_a_choice_has_all_controls(tmp_path: Path) -> None:

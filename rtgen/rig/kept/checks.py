@@ -76,7 +76,7 @@ def _linked(event: Linked) -> bool:
 
 
 def _number(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e15 and isfinite(value)  # type: ignore[arg-type, operator]
+    return type(value) in (int, float) and abs(value) < 1e15 and isfinite(value)  # type: ignore[arg-type]
 
 
 def _whole(value: object) -> bool:

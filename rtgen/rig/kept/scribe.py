@@ -17,10 +17,10 @@ from rtgen.whole import written
 
 _TEMPO_MOVES = 0.005
 """Smaller relative changes of tempo are measurement noise."""
-_PAUSE_S = 3600.0
-"""Longest silence that is written between two steps; a rig may wait for days."""
+_PAUSE_S = 60.0
+"""Longest silence that is written between two steps of a song that stands still; a rig may wait for days."""
 _SIZE = 3
-"""Bytes of a note or pedal message."""
+"""Bytes of a note or control change."""
 _MOST_TICKS = 2**28 - 1
 """Longest time between two events of a Standard MIDI File."""
 
@@ -141,7 +141,7 @@ class Scribe:
 
 
 class _Events:
-    """Notes and pedal messages with their ticks."""
+    """Notes and control changes with their ticks."""
 
     def __init__(self) -> None:
         self._ticks = array("Q")
@@ -158,9 +158,9 @@ class _Events:
 
 
 def _is_music(message: bytes) -> bool:
-    """Return whether a message is a note, or decides how long notes last: pedals and channel mode messages.
+    """Returns whether a message is a note, or decides how long notes last: pedals and channel mode messages.
 
-    One from a damaged log may be neither, or incomplete.
+    One from a log may be none, or incomplete.
     """
     if len(message) != _SIZE or max(message[1:]) > 0x7F:
         return False
