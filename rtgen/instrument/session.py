@@ -57,7 +57,7 @@ from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.thru import Hands, Thru
-from rtgen.instrument.turns import is_call, next_change, rounded_up
+from rtgen.instrument.turns import Turn, is_call, next_change, rounded_up
 from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 from rtgen.music.swing import swung
@@ -110,6 +110,8 @@ class Session:
         self._doubled = False
         self._epoch = 0
         self._turn_index = 0
+        # The loop that the last call was asked an answer for.
+        self._answers_in: int | None = None
         self._answers = Answers()
         self._desk = Desk(preset.knobs, options.bindings, options.takeover)
         self._taps = Taps()
@@ -126,6 +128,7 @@ class Session:
         self._next_beat = 0
         self._heard: Heard | None = None
         self._at: At = "idle"
+        self._turn_was: Turn = "none"
         self._tune()
 
     # ---- what happens -------------------------------------------------------------------------------------------
@@ -169,6 +172,9 @@ class Session:
         if self._at != self.at:
             self._at = self.at
             self._desk.light(self._at, out)
+        if self._turn_was != self.turn:
+            self._turn_was = self.turn
+            self._desk.light_turn(self._turn_was, out)
         out.wake_at = self._wake = self._wake_at()
         return out
 
@@ -391,7 +397,7 @@ class Session:
         """Start in the loop that `tick` is in."""
         index = tick // self.preset.length
         self._from = tick - PRE_ROLL
-        self._drafted = None
+        self._drafted = self._answers_in = None
         self._next_beat = tick
         self._turn_index = index + 1
         if self._captures(index):
@@ -485,14 +491,17 @@ class Session:
 
     def _captures(self, index: int) -> bool:
         """Return whether the input in a loop is captured."""
-        return is_call(self.use, index, answered=self.present is not None)
+        return is_call(self.use, asked=index == self._answers_in, answered=self.present is not None)
 
     def _turn_at(self) -> float:
         """Return when to prepare the next loop, in seconds."""
         boundary = self.transport.time_at(self._turn_index * self.preset.length)
-        if self._looper.capturing:
-            return boundary - max(self._offset, 0.0) - self.lead.seconds
-        return boundary - PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0))
+        capturing = self._looper.capturing
+        lead_s = max(self._offset, 0.0) + self.lead.seconds if capturing else 0.0
+        if not (capturing and self._asks(self._looper.heard)):
+            # There is nothing to answer yet: an early downbeat is the first note of the next loop.
+            lead_s = max(lead_s, PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0)))
+        return boundary - lead_s
 
     def _take_turn(self, now: float, out: Output) -> None:
         """End the present loop and prepare the next one, whose index is `_turn_index`."""
@@ -510,7 +519,7 @@ class Session:
         if call is not None:
             if asked := self._asks(bool(call.notes)):
                 out.jobs.append(self._ask(call, start, now))
-                self._awaited = start
+                self._awaited, self._answers_in = start, index
             elif self.use == "follow":
                 self._answers.silence()
             self._memory.hear(call)
@@ -589,6 +598,13 @@ class Session:
         if self._player.next_tick() is not None and self.present is not None:
             return "answering"
         return "listening" if self._looper.capturing else "idle"
+
+    @property
+    def turn(self) -> Turn:
+        """Whose turn it is."""
+        if self.transport.state is not State.ROLLING:
+            return "none"
+        return "yours" if self._looper.capturing else "answer"
 
     @property
     def lead(self) -> Lead:

@@ -101,8 +101,7 @@ def with_clock(events: Iterable[files.Event], end: int, tempo: float) -> list[tu
 
 def song_end(last_tick: int, preset: Preset) -> int:
     """Returns the tick at which a performance of `last_tick` ticks has been captured and answered."""
-    loops = ceil(max(last_tick, 1) / preset.length)
-    return (loops + (loops % 2 if preset.use == "answer" else 1)) * preset.length
+    return (ceil(max(last_tick, 1) / preset.length) + 1) * preset.length
 
 
 def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) -> tuple[files.Score, list[Notice]]:

@@ -286,7 +286,7 @@ def test_what_is_learned_turns_and_is_not_music() -> None:
     stage.step(0.0, Learn("fill"))
     for value in range(4):
         stage.receive(bytes((0xB4, 70, value)), port=1)
-    assert stage.notices[-1] == ControlTaken(0, "fill", "blend")
+    assert stage.notices[-1] == ControlTaken(1, "fill", "blend")
     stage.step(0.0, Learn(None, over=True))
     learned = stage.requests[-1]
     assert isinstance(learned, SaveBindings)
@@ -320,6 +320,8 @@ def test_controllers_are_shown_what_it_is_at() -> None:
     stage.receive(bytes((0xFC,)))
     lights = [message[2] for port, message in stage.echoes if port == 1 and message[:2] == bytes((0xB0, 3))]
     assert lights == [32, 64, 127, 0, 32, 0]  # listening, thinking, answering until its last note ends, listening
+    turns = [message[2] for port, message in stage.echoes if port == 1 and message[:2] == bytes((0xB0, 9))]
+    assert turns == [127, 0, 127, 0]  # theirs, the answer's, theirs, stopped
 
 
 @settings(max_examples=60)

@@ -27,9 +27,11 @@ from rtgen.instrument.notices import (
     SelectPreset,
     Stored,
 )
-from rtgen.instrument.preset import Preset
+from rtgen.instrument.preset import Preset, Use
+from rtgen.instrument.turns import Turn
 from rtgen.music.note import Loop, Note
-from rtgen.rig.told.telling import as_json, sentence
+from rtgen.rig.daemon import View
+from rtgen.rig.told.telling import as_json, sentence, whose
 
 LOOP = Loop(1920, (Note(0, 60, 100), Note(5, 62, 100)))
 SENTENCES: dict[Notice | Request, str] = {
@@ -70,6 +72,20 @@ def test_every_notice_and_request_has_its_sentence(number: int) -> None:
 
 def test_none_is_left_out() -> None:
     assert {type(item) for item in SENTENCES} == {*get_args(Notice), *get_args(Request)}
+
+
+@pytest.mark.parametrize(
+    ("turn", "use", "bars", "said"),
+    [
+        ("yours", "answer", 2, "your turn, 2 bars"),
+        ("yours", "hold", 1, "your turn, 1 bar"),
+        ("yours", "follow", 2, "listening"),
+        ("answer", "answer", 2, "answering"),
+    ],
+)
+def test_it_says_whose_turn_it_is(turn: Turn, use: Use, bars: int, said: str) -> None:
+    preset = Preset().changed(bars=bars)
+    assert whose(View(120.0, 0, (), None, preset, use, {}, False, 0.01, turn=turn)) == said
 
 
 def test_programs_get_numbers_and_names_and_the_sentence() -> None:

@@ -277,6 +277,7 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/mode", (view.preset.mode,)
     yield "/rtgen/state/use", (view.use,)
     yield "/rtgen/state/at", (view.at,)
+    yield "/rtgen/state/turn", (view.turn,)
     yield "/rtgen/state/bars", (view.preset.bars, str(view.preset.metre))
     yield "/rtgen/state/channel", (view.preset.channel,)
     yield "/rtgen/state/tempo", (round(view.tempo, 2),)

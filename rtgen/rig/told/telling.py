@@ -36,7 +36,7 @@ from rtgen.instrument.notices import (
 )
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
-from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.daemon import Daemon, News, View
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
 from rtgen.rig.worker.worker import Failed, Ready
@@ -139,8 +139,16 @@ class Teller:
             where = "■ waiting for the clock"
         else:
             bar, rest = divmod(view.tick, preset.metre.bar)
-            where = f"▶ {view.tempo:.1f} BPM  {bar + 1}.{rest // PPQN + 1}"
+            where = f"▶ {view.tempo:.1f} BPM  {bar + 1}.{rest // PPQN + 1}  {whose(view)}"
         return f"{where}  {preset.name}: {preset.mode}, {preset.use}  {last}"
+
+
+def whose(view: View) -> str:
+    """Whose turn it is, in words."""
+    if view.turn == "answer":
+        return "answering"
+    bars = view.preset.bars
+    return "listening" if view.use == "follow" else f"your turn, {bars} {'bar' if bars == 1 else 'bars'}"
 
 
 def as_json(item: News | None, line: str) -> str:
