@@ -61,10 +61,14 @@ from rtgen.instrument.turns import Turn, is_call, next_change, rounded_up
 from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 from rtgen.music.swing import swung
-from rtgen.music.time import PPQN
+from rtgen.music.time import PPQN, seconds_per_tick
 
 PRE_ROLL = 60
 """Notes this many ticks before a call still belong to it: an early downbeat (a 32nd note)."""
+_EARLY_S = 0.05
+"""Before the first loop after a Start or a jump, notes this many seconds early belong to it as well."""
+_RECENT_S = 1.0
+"""How long input is remembered that may prove to belong to a Start or a jump: offset and earliness together."""
 _SLACK_S = 0.010
 """An answer this late still starts on its boundary: its first notes are late by less than anyone hears."""
 _ASLEEP_S = 1.0
@@ -122,9 +126,10 @@ class Session:
         self._awaited: int | None = None
         # Bounded, in case no clock ever comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
+        self._placed: deque[tuple[float, bytes]] = deque(maxlen=64)
         self._hands = Hands()
         self._peers = 0
-        self._from = 0
+        self._entered = 0
         self._next_beat = 0
         self._heard: Heard | None = None
         self._at: At = "idle"
@@ -228,11 +233,19 @@ class Session:
         state = self.transport.state
         if state is State.ARMED or (state is State.ROLLING and not self.transport.settled):
             return
+        earliest = self._entered - max(PRE_ROLL, self._ticks(_EARLY_S))
         for then, message in self._unplaced:
             tick = self.transport.tick_at(then)
-            if tick >= self._from or not midi.is_note_on(message):
+            if tick >= earliest or not midi.is_note_on(message):
                 self._looper.feed(tick, message)
+        self._placed += self._unplaced
         self._unplaced.clear()
+
+    def _place_again(self, now: float) -> None:
+        """Take back recent input after a break: an early downbeat was played before the Start or the jump was told."""
+        self._unplaced.extendleft(reversed([each for each in self._placed if now - each[0] < _RECENT_S]))
+        self._placed.clear()
+        self._place()
 
     def _plug(self, now: float, event: Plugged, out: Output) -> None:
         """Handle a port that came back or went away."""
@@ -390,13 +403,14 @@ class Session:
         if change is Change.ROLLED:
             out.notices.append(Rolling(tick // self.preset.length, self.preset.bars))
             self._enter(tick)
+            self._place_again(now)
         else:
             out.notices.append(Halted(_WHY[change]))
 
     def _enter(self, tick: int) -> None:
         """Start in the loop that `tick` is in."""
         index = tick // self.preset.length
-        self._from = tick - PRE_ROLL
+        self._entered = tick
         self._drafted = self._answers_in = None
         self._next_beat = tick
         self._turn_index = index + 1
@@ -500,8 +514,12 @@ class Session:
         lead_s = max(self._offset, 0.0) + self.lead.seconds if capturing else 0.0
         if not (capturing and self._asks(self._looper.heard)):
             # There is nothing to answer yet: an early downbeat is the first note of the next loop.
-            lead_s = max(lead_s, PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0)))
+            lead_s = max(lead_s, PRE_ROLL * seconds_per_tick(self.transport.tempo))
         return boundary - lead_s
+
+    def _ticks(self, seconds: float) -> int:
+        """Return the number of ticks in so many seconds."""
+        return round(seconds / seconds_per_tick(self.transport.tempo))
 
     def _take_turn(self, now: float, out: Output) -> None:
         """End the present loop and prepare the next one, whose index is `_turn_index`."""
@@ -515,6 +533,7 @@ class Session:
                 # Its loops start elsewhere: end what sounds; the first of its loops may have begun.
                 self._play(Loop(length), start, start)
                 self._enter(start)
+                self._place_again(now)
                 return
         if call is not None:
             if asked := self._asks(bool(call.notes)):

@@ -1,0 +1,103 @@
+"""What is played around a transport message: an early downbeat, a sequencer that loops, a Start that never comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from rtgen.instrument.events import Chosen, Received
+from rtgen.instrument.options import Options
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Session
+from rtgen.music.midi import to_song_position
+from rtgen.music.note import Note
+from tests.instrument.stage import BAR, CLOCK, CONTINUE, START, STOP, off, on, started
+
+Timed = Iterable[tuple[float, bytes]]
+
+
+def clocks(tempo: float, begin: float, count: int) -> list[tuple[float, bytes]]:
+    return [(begin + i * 2.5 / tempo, CLOCK) for i in range(count)]
+
+
+def played(session: Session, timed: Timed) -> tuple[Note, ...]:
+    """Return what has been captured of the present loop after all that was received."""
+    now = 0.0
+    for now, data in sorted(timed, key=lambda each: each[0]):
+        session.step(now, Received(0, data))
+    return session.played(now)
+
+
+# ---- an early downbeat ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tempo", [60, 120, 240])
+@pytest.mark.parametrize("early_ms", [1, 10, 30, 50])
+@pytest.mark.parametrize("runs", [False, True], ids=["clock from Start on", "clock all the time"])
+def test_a_downbeat_just_before_start_is_the_first_note(tempo: float, early_ms: int, runs: bool) -> None:
+    session = Session(Preset().changed(bars=1, use="answer"))
+    start = 48 * 2.5 / tempo
+    timed = [*(clocks(tempo, 0.0, 48) if runs else []), (start - 0.0005, START), *clocks(tempo, start, 24)]
+    down = start - early_ms / 1e3
+    (note,) = played(session, [*timed, (0.01, on(48)), (0.02, off(48)), (down, on(60)), (start + 0.1, off(60))])
+    assert note.pitch == 60
+    assert note.onset == pytest.approx(-early_ms / 1e3 * tempo * 8, abs=1)
+    assert note.end == pytest.approx(0.1 * tempo * 8, abs=1)
+
+
+@pytest.mark.parametrize("offset_ms", [-40, 30, 200])
+def test_so_it_is_with_a_clock_that_comes_late(offset_ms: int) -> None:
+    session = Session(Preset().changed(bars=1, use="answer"), Options(clock_offset_s=offset_ms / 1e3))
+    timed = [(0.9995, START), *clocks(120, 1.0, 24)]
+    down = 1.0 - offset_ms / 1e3
+    (note,) = played(session, [*timed, (down - 0.001, on(60)), (down + 0.1, off(60))])
+    assert (note.onset, note.duration) == (-1, 97)
+
+
+def test_a_short_note_that_ends_before_start_and_a_held_pedal_are_heard() -> None:
+    session = Session(Preset().changed(bars=1, use="answer"))
+    timed = [(0.9995, START), *clocks(120, 1.0, 24), (0.97, on(60)), (0.99, off(60))]
+    assert [(n.onset, n.duration) for n in played(session, timed)] == [(-29, 19)]
+    session = Session(Preset().changed(bars=1, use="answer"))
+    pedal = [(0.96, bytes((0xB0, 64, 127))), (1.2, bytes((0xB0, 64, 0)))]
+    assert [(n.onset, n.end) for n in played(session, [*timed, *pedal])] == [(-29, 192)]
+
+
+@pytest.mark.parametrize("late_ms", [0.5, 5, 20])
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_downbeat_just_before_a_jump_is_the_first_note_there(late_ms: float, stops: bool) -> None:
+    session = Session(Preset().changed(bars=1, use="answer"))
+    jump = 1.0 + 40 * 2.5 / 120
+    told = [*([STOP] if stops else []), to_song_position(5 * 16), CONTINUE]
+    timed = [(0.999, START), *clocks(120, 1.0, 40), *clocks(120, jump, 24)]
+    timed += [(jump - 0.0005 + i * 1e-5, data) for i, data in enumerate(told)]
+    down = jump - 0.0005 - late_ms / 1e3
+    (note,) = played(session, [*timed, (1.1, on(48)), (1.2, off(48)), (down, on(60)), (jump + 0.1, off(60))])
+    assert (note.pitch, note.end) == (60, 96)
+    assert note.onset == pytest.approx((down - jump) * 960, abs=1)
+    assert session.position(jump) == 5 * BAR
+
+
+def test_a_downbeat_just_before_our_own_clock_starts_again_is_the_first_note() -> None:
+    session = Session(Preset().changed(bars=1, use="answer"), Options(clock="internal"))
+    session.step(0.0)
+    (note,) = played(session, [(1.0, STOP), (1.97, on(60)), (2.0, START), (2.1, off(60))])
+    assert note.pitch == 60
+    assert -40 < note.onset < 0
+
+
+def test_a_downbeat_just_before_loops_of_another_length_is_the_first_note() -> None:
+    stage = started(use="follow")
+    stage.until(BAR + 100)
+    stage.step(stage.time(stage.tick), Chosen(Preset().changed(bars=2, use="follow")))
+    stage.until(
+        2 * BAR + 500, [(BAR + 200, on(50)), (BAR + 300, off(50)), (2 * BAR - 30, on(60)), (2 * BAR + 100, off(60))]
+    )
+    assert [(n.onset, n.pitch) for n in stage.session.played(stage.time(stage.tick))] == [(-30, 60)]
+
+
+def test_what_was_played_long_before_start_is_not() -> None:
+    session = Session(Preset().changed(bars=1, use="answer"))
+    timed = [(0.9995, START), *clocks(120, 1.0, 24), (0.9, on(60)), (1.1, off(60))]
+    assert played(session, timed) == ()
