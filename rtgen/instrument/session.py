@@ -94,6 +94,7 @@ class Session:
         options = options or Options()
         self.transport: Transport = _CLOCKS[options.clock](preset.tempo)
         self.transport.offset_s = options.clock_offset_s
+        self.transport.loop = preset.length
         self.preset = preset
         self.use: Use = preset.use
         self._pace = Pace()
@@ -401,7 +402,7 @@ class Session:
         if self._clock_out is not None:
             out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
-            out.notices.append(Rolling(tick // self.preset.length, self.preset.bars))
+            out.notices.append(Rolling(self._in_song(tick // self.preset.length), self.preset.bars))
             self._enter(tick)
             self._place_again(now)
         else:
@@ -419,13 +420,32 @@ class Session:
         elif self.use == "hold" and self.present:
             self._play(self.present, index * self.preset.length, tick)
 
+    def _in_song(self, index: int) -> int:
+        """Return which loop of the song a loop is, as a song that goes round plays its loops again."""
+        return index - self.transport.ahead // self.preset.length
+
+    def _rebase(self, out: Output) -> int:
+        """Count from the song's start again, as loops of another length need not fit after whole loops of this one.
+
+        Returns:
+            By how many ticks everything went back; what was planned is dropped then.
+        """
+        back = self.transport.rebase()
+        if back:
+            self._epoch += 1
+            self._answers.cancel()
+            self._awaited = None
+            self._player.clear()
+            out.messages += self._ledger.release(thru=False)
+        return back
+
     def _switch(self, now: float, out: Output) -> None:
         """Let the chosen preset take over; an answer whose length does not fit its loops is dropped."""
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
             self._answers.silence()
-        self.preset, self.use = preset, preset.use
+        self.preset, self.use, self.transport.loop = preset, preset.use, preset.length
         self._desk.load(preset.knobs, out)
         self._tune()
         self._player.channel = preset.channel - 1
@@ -531,6 +551,7 @@ class Session:
             self._switch(now, out)
             if length != self.preset.length:
                 # Its loops start elsewhere: end what sounds; the first of its loops may have begun.
+                start -= self._rebase(out)
                 self._play(Loop(length), start, start)
                 self._enter(start)
                 self._place_again(now)
@@ -542,7 +563,7 @@ class Session:
             elif self.use == "follow":
                 self._answers.silence()
             self._memory.hear(call)
-            out.notices.append(Called(index - 1, self.preset.bars, call, asked))
+            out.notices.append(Called(self._in_song(index - 1), self.preset.bars, call, asked))
         if self.use != "answer" and self._awaited != start:
             self._go_on(start)
         if self._captures(index):
@@ -559,7 +580,8 @@ class Session:
             self._go_on(start)
         else:
             self._play(draft, start, start)
-            out.notices.append(DraftPlayed(start // self.preset.length, self.preset.bars, draft))
+            index = self._in_song(start // self.preset.length)
+            out.notices.append(DraftPlayed(index, self.preset.bars, draft))
 
     def _go_on(self, start: int) -> None:
         """Play the present answer once more, until the next one comes."""
@@ -600,7 +622,7 @@ class Session:
             self._play(answer.loop, asked.start, from_tick)
         else:
             outcome = "missed"
-        index, bars = asked.start // self.preset.length, self.preset.bars
+        index, bars = self._in_song(asked.start // self.preset.length), self.preset.bars
         out.notices.append(Answered(index, bars, answer.loop, outcome, now - asked.at, asked.lead_s))
         if self._turned:
             self._remake(now, out)
@@ -641,7 +663,9 @@ class Session:
 
     def position(self, now: float) -> int | None:
         """Return the tick at `now`; None unless rolling."""
-        return self.transport.tick_at(now) if self.transport.state is State.ROLLING else None
+        if self.transport.state is not State.ROLLING:
+            return None
+        return self.transport.tick_at(now) - self.transport.ahead
 
     def played(self, now: float) -> tuple[Note, ...]:
         """Return what has been captured of the present loop."""

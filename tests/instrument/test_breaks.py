@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -12,9 +12,11 @@ from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.midi import to_song_position
 from rtgen.music.note import Note
-from tests.instrument.stage import BAR, CLOCK, CONTINUE, START, STOP, off, on, started
+from tests.instrument.ledger import check
+from tests.instrument.stage import BAR, CALL, CLOCK, CONTINUE, HEARD, START, STOP, Stage, at, moved, off, on, started
 
 Timed = Iterable[tuple[float, bytes]]
+Score = list[tuple[int, bytes]]
 
 
 def clocks(tempo: float, begin: float, count: int) -> list[tuple[float, bytes]]:
@@ -101,3 +103,112 @@ def test_what_was_played_long_before_start_is_not() -> None:
     session = Session(Preset().changed(bars=1, use="answer"))
     timed = [(0.9995, START), *clocks(120, 1.0, 24), (0.9, on(60)), (1.1, off(60))]
     assert played(session, timed) == ()
+
+
+# ---- a sequencer that loops ----------------------------------------------------------------------------------------
+
+
+def looping(stage: Stage, length: int, rounds: int, score: Callable[[int], Score], how: str) -> None:
+    """Play rounds of a sequencer that loops its first `length` ticks; the ticks of the stage go on."""
+    told = {"position": [to_song_position(0), CONTINUE], "start": [START], "twice": [to_song_position(0), CONTINUE] * 2}
+    for number in range(rounds):
+        stage.until((number + 1) * length - 1, at(number * length, score(number)))
+        stage.until((number + 1) * length)
+        for data in told[how]:
+            stage.receive(data)
+
+
+@pytest.mark.parametrize("how", ["position", "start", "twice"])
+@pytest.mark.parametrize("bars", [1, 2, 4])
+def test_follow_goes_on_under_a_sequencer_that_loops(bars: int, how: str) -> None:
+    """In each loop of ours another note; each is answered in the next loop."""
+    stage = started(use="follow", bars=1)
+    looping(stage, bars * BAR, 8 // bars, lambda n: _scale(n * bars, bars), how)
+    assert [(onset, pitch) for onset, pitch, _ in stage.notes] == [((n + 1) * BAR, 72 + n) for n in range(7)]
+    assert stage.whats().count(("rolling", 0)) == 1
+    assert not any(what in ("located", "late", "missed") for what, _ in stage.whats())
+
+
+def _scale(first: int, bars: int) -> Score:
+    return [
+        (n * BAR + tick, data)
+        for n in range(bars)
+        for tick, data in ((0, on(60 + first + n)), (400, off(60 + first + n)))
+    ]
+
+
+@pytest.mark.parametrize(("loop", "bars"), [(2, 2), (4, 2), (8, 4)])
+def test_turns_go_on_under_a_sequencer_that_loops(loop: int, bars: int) -> None:
+    stage = started(use="answer", bars=bars)
+    looping(stage, loop * BAR, 16 // loop, lambda n: CALL if n * loop % (2 * bars) == 0 else [], "position")
+    turns = range(0, 16, 2 * bars)
+    assert [job.target for job in stage.jobs] == [(turn + bars) * BAR for turn in turns]
+    assert stage.notes == [n for turn in turns for n in moved((turn + bars) * BAR, HEARD)]
+
+
+def test_where_the_song_is_is_told_as_the_sequencer_counts() -> None:
+    stage = started(use="follow", bars=1)
+    stage.until(2 * BAR, _scale(0, 2))
+    stage.receive(to_song_position(0))
+    stage.receive(CONTINUE)
+    stage.until(2 * BAR + 500)
+    assert stage.session.position(stage.time(stage.tick)) == 500
+    stage.until(4 * BAR + 10, at(2 * BAR, _scale(2, 2)))
+    assert [what for what in stage.whats() if what[0] == "call"] == [("call", n) for n in (0, 1, 0, 1)]
+    # It goes on at bar 3 after a Stop and a Continue.
+    stage.receive(STOP)
+    stage.receive(CONTINUE)
+    stage.until(4 * BAR + 100)
+    assert stage.session.position(stage.time(4 * BAR + 40)) == pytest.approx(2 * BAR + 40, abs=20)
+
+
+@pytest.mark.parametrize("ticks", [-1, 1])
+def test_a_jump_that_is_told_one_clock_off_is_followed_as_told(ticks: int) -> None:
+    stage = started(use="follow", bars=1)
+    stage.until(2 * BAR + 20 * ticks, _scale(0, 2))
+    stage.receive(to_song_position(0))
+    stage.receive(CONTINUE)
+    stage.until(3 * BAR)
+    assert stage.session.position(stage.time(2 * BAR + 20 * ticks + 400)) == pytest.approx(400, abs=1)
+    assert len(stage.notes) == 2
+
+
+def test_a_jump_elsewhere_begins_a_new_turn() -> None:
+    stage = started(use="follow", bars=2)
+    stage.until(3 * BAR, CALL)
+    stage.receive(to_song_position(0))
+    stage.receive(CONTINUE)
+    stage.until(4 * BAR)
+    assert [what for what in stage.whats() if what[0] in ("located", "rolling")] == [
+        ("rolling", 0),
+        ("located", 0),
+        ("rolling", 0),
+    ]
+
+
+def test_loops_of_another_length_begin_where_theirs_do_in_a_song_that_went_round() -> None:
+    stage = started(use="follow", bars=1)
+    stage.until(3 * BAR, _scale(0, 3))
+    stage.receive(to_song_position(0))
+    stage.receive(CONTINUE)
+    stage.until(4 * BAR - 500, at(3 * BAR, _scale(3, 1)))
+    stage.step(stage.time(stage.tick), Chosen(Preset().changed(bars=2, use="follow")))
+    stage.until(9 * BAR, at(5 * BAR, CALL))
+    # The sequencer's bar 3, our bar 6, begins the second loop of two bars.
+    assert [(job.loop.length, job.target) for job in stage.jobs][-1] == (2 * BAR, 4 * BAR)
+    assert stage.notes[-2:] == moved(7 * BAR, HEARD)
+    check(data for _, data in stage.sent)
+
+
+@pytest.mark.parametrize("tick", [960, 970, 1040, 1079])
+def test_song_position_that_names_where_it_is_changes_nothing(tick: int) -> None:
+    plain, told = started(bars=1), started(bars=1)
+    for stage in plain, told:
+        stage.until(tick, [e for e in CALL if e[0] < tick])
+        if stage is told:
+            stage.receive(to_song_position(tick // 120))
+            stage.receive(CONTINUE)
+        stage.until(3 * BAR, [e for e in CALL if e[0] >= tick])
+    assert told.sent == plain.sent
+    assert told.whats() == plain.whats()
+    assert len(told.notes) == 2

@@ -15,6 +15,9 @@ class MidiClock(Transport):
     doubled ones, so the position may jump by several clocks, or go back. If the clock ceases without a Stop, the tempo
     is held for a beat; then the transport stops, and resumes from there when the clock returns.
 
+    A sequencer that loops sends Song Position and Continue (or Start) each time round. If that takes the song to the
+    same place in a loop of ours, the ticks go on and only `ahead` changes.
+
     Args:
         tempo: BPM until two clocks have given the real one.
     """
@@ -25,6 +28,7 @@ class MidiClock(Transport):
         self._first_tick = self._next_tick = 0
         self._last_clock: float | None = None
         self._lost = False
+        self._ahead_then: int | None = None
 
     def feed(self, now: float, message: bytes) -> Change | None:
         """Process a system message that arrived at `now`; ignore the kinds not named above."""
@@ -32,7 +36,7 @@ class MidiClock(Transport):
         if kind == midi.CLOCK:
             return self._clock(now)
         if kind == midi.START:
-            return None if self._again(now) else self._arm(0)
+            return None if self._again(now) or self._goes_round(0) else self._arm(0)
         if kind == midi.CONTINUE:
             return self._arm(self._next_tick) if self.state is not State.ROLLING else None
         if kind in (midi.STOP, midi.SYSTEM_RESET):
@@ -40,7 +44,7 @@ class MidiClock(Transport):
         if kind == midi.SONG_POSITION:
             tick = midi.song_position(message) * TICKS_PER_SIXTEENTH
             if self.state is State.ROLLING:
-                return self._arm(tick)
+                return None if self._is_there(tick) or self._goes_round(tick) else self._arm(tick)
             self._next_tick = tick
             return None
         return None
@@ -60,6 +64,8 @@ class MidiClock(Transport):
         else:
             self._tick = self._first_tick = self._next_tick
         self._next_tick = self._tick + TICKS_PER_CLOCK
+        if self._ahead_then is not None:
+            self.ahead, self._ahead_then = self._ahead_then, None
         if self.state is State.ROLLING:
             return None
         self.state, self._lost = State.ROLLING, False
@@ -70,13 +76,50 @@ class MidiClock(Transport):
         started = self.state is State.ROLLING and self._tick == 0
         return started and self._follower.doubled and now - self._time < 0.5 * self._follower.period
 
+    def _is_there(self, tick: int) -> bool:
+        """Return whether Song Position names the sixteenth in which the song is, or is about to be."""
+        beyond = self._song_next - tick
+        return -TICKS_PER_CLOCK <= beyond <= TICKS_PER_SIXTEENTH
+
+    def _goes_round(self, tick: int) -> bool:
+        """Jump to `tick` with the next clock, if that is the same place in a loop, give or take a clock."""
+        if self.state is not State.ROLLING or not self.loop:
+            return False
+        back = self._song_next - tick
+        rounds = round(back / self.loop) * self.loop
+        slip = back - rounds
+        if not rounds or abs(slip) > TICKS_PER_CLOCK:
+            return False
+        self._shift(-slip)
+        self._ahead_then = (self.ahead if self._ahead_then is None else self._ahead_then) + rounds
+        return True
+
+    @property
+    def _song_next(self) -> int:
+        """The song's own position at the next clock."""
+        return self._next_tick - (self.ahead if self._ahead_then is None else self._ahead_then)
+
+    def _shift(self, ticks: int) -> None:
+        self._tick += ticks
+        self._next_tick += ticks
+        self._first_tick = min(self._first_tick + ticks, self._tick)
+
+    def rebase(self) -> int:
+        """Count the ticks from the song's start again, and return by how many they went back."""
+        back = self.ahead if self._ahead_then is None else self._ahead_then
+        self._shift(-back)
+        self.ahead, self._ahead_then = 0, None
+        return back
+
     def _arm(self, tick: int) -> Change | None:
         was_rolling = self.state is State.ROLLING
+        self.rebase()
         self._next_tick, self.state = tick, State.ARMED
         return Change.LOCATED if was_rolling else None
 
     def _stop(self) -> Change | None:
         was_stopped = self.state is State.STOPPED
+        self.rebase()
         self.state, self._lost = State.STOPPED, False
         return None if was_stopped else Change.STOPPED
 
@@ -84,6 +127,7 @@ class MidiClock(Transport):
         """Stop if no clock has come for a beat."""
         if self.deadline is None or now < self.deadline:
             return None
+        self.rebase()
         self.state, self._lost = State.STOPPED, True
         return Change.LOST
 

@@ -51,6 +51,10 @@ class Transport:
 
     offset_s = 0.0
     """Seconds by which the clock arrives late, as the player corrects for it; negative if early."""
+    loop = 0
+    """Length of the instrument's loops in ticks. A jump by whole loops is no discontinuity: the ticks go on."""
+    ahead = 0
+    """By how many ticks `tick` is ahead of the song's own position, after such jumps; whole loops."""
 
     def __init__(self, tempo: float) -> None:
         self._tick = 0
@@ -110,6 +114,10 @@ class Transport:
             The discontinuity in the song's time, if any.
         """
         return None
+
+    def rebase(self) -> int:
+        """Count the ticks from the song's start again, and return by how many they went back."""
+        return 0
 
     def set_tempo(self, now: float, tempo: float) -> None:
         """Set the tempo (BPM) from `now` on, if it is ours to set."""
