@@ -76,6 +76,6 @@ class Binding:
 
 DEFAULT: tuple[Binding, ...] = (
     *(Binding(p.name, p.cc) for p in PARAMETERS.values() if p.cc is not None),
-    *(Binding(b.name, b.cc) for b in BUTTONS.values()),
+    *(Binding(b.name, b.cc) for b in BUTTONS.values() if b.cc is not None),
 )
 """The bindings of a controller from which nothing has been learned."""

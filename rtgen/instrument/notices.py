@@ -87,6 +87,24 @@ class DoubledClock:
 
 
 @dataclass(frozen=True, slots=True)
+class NoStart:
+    """A clock comes, but no Start, as when rtgen is started while the sequencer plays.
+
+    Args:
+        tempo: BPM.
+        rolls: whether it rolls at the next bar all the same.
+    """
+
+    tempo: float
+    rolls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoClock:
+    """The player wants to roll, but no clock comes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overslept:
     """The machine slept, or the process stood still."""
 
@@ -147,6 +165,8 @@ Notice = (
     | DraftPlayed
     | ForeignClock
     | DoubledClock
+    | NoStart
+    | NoClock
     | Overslept
     | PresetChanged
     | Stored

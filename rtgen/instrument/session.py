@@ -44,6 +44,8 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NoClock,
+    NoStart,
     Overslept,
     PeersChanged,
     PortChanged,
@@ -113,6 +115,8 @@ class Session:
         self._chosen: Preset | None = None
         self._wake: float | None = None
         self._doubled = False
+        self._rolls = options.roll
+        self._told_unstarted = False
         self._epoch = 0
         self._turn_index = 0
         # The loop that the last call was asked an answer for.
@@ -195,6 +199,7 @@ class Session:
             if self._sources.admits(now, port, message, self.transport.state is not State.STOPPED):
                 self._broke(now, self.transport.feed(now, message), out)
                 self._place()
+                self._look_for_start(now, out)
                 if self.transport.doubled and not self._doubled:
                     out.notices.append(DoubledClock(port))
                 self._doubled = self.transport.doubled
@@ -220,6 +225,21 @@ class Session:
         self._advance(now, out)
         self._unplaced.append((now, message))
         self._place()
+
+    def _look_for_start(self, now: float, out: Output) -> None:
+        """Say once that a clock comes without Start, and roll at the next bar if that is wanted."""
+        since = self.transport.unstarted
+        if since is None or self._told_unstarted:
+            return
+        self._told_unstarted = True
+        out.notices.append(NoStart(self.transport.tempo, self._rolls))
+        if self._rolls:
+            self._roll(now, since, out)
+
+    def _roll(self, now: float, downbeat: float, out: Output) -> None:
+        """Roll one bar after a downbeat, with a clock that came without Start."""
+        bar = self.preset.metre.bar
+        self._broke(now, self.transport.roll(now, downbeat, -bar, bar), out)
 
     def _is_heard(self, message: bytes) -> bool:
         """Return whether a note can be part of a call."""
@@ -323,6 +343,11 @@ class Session:
             case "tap":
                 if (tapped := self._taps.tap(now)) is not None:
                     self.transport.set_tempo(now, tapped)
+            case "roll":
+                if self.transport.hears(now):
+                    self._roll(now, now, out)
+                else:
+                    out.notices.append(NoClock())
             case "next_preset" | "previous_preset":
                 out.requests.append(SelectPreset(pressed.button.removesuffix("_preset")))
             case "panic":
@@ -402,6 +427,7 @@ class Session:
         if self._clock_out is not None:
             out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
+            self._told_unstarted = False
             out.notices.append(Rolling(self._in_song(tick // self.preset.length), self.preset.bars))
             self._enter(tick)
             self._place_again(now)

@@ -49,6 +49,7 @@ class View:
         health: of the external clock.
         placed: the last call and its answer on the map; None before there is one.
         turn: whose turn it is.
+        unstarted: whether a clock comes without Start.
     """
 
     tempo: float
@@ -65,6 +66,7 @@ class View:
     health: Health = Health()  # noqa: RUF009 (frozen)
     placed: Placed | None = None
     turn: Turn = "none"
+    unstarted: bool = False
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -275,4 +277,5 @@ class Daemon:
             session.transport.health,
             self._placed,
             session.turn,
+            session.transport.unstarted is not None,
         )

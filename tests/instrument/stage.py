@@ -26,7 +26,7 @@ def off(pitch: int) -> bytes:
     return bytes((0x80, pitch, 0))
 
 
-_OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_clock", "listens"
+_OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_clock", "listens", "roll"
 
 
 class Stage:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from rtgen.instrument.events import Chosen, Received
+from rtgen.instrument.events import Chosen, Pressed, Received
+from rtgen.instrument.notices import NoClock, NoStart
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -212,3 +213,86 @@ def test_song_position_that_names_where_it_is_changes_nothing(tick: int) -> None
     assert told.sent == plain.sent
     assert told.whats() == plain.whats()
     assert len(told.notes) == 2
+
+
+# ---- a clock without Start -----------------------------------------------------------------------------------------
+
+
+def unstarted(stage: Stage) -> list[NoStart]:
+    return [notice for notice in stage.notices if isinstance(notice, NoStart)]
+
+
+def test_a_clock_without_start_is_told_of_once() -> None:
+    stage = Stage()
+    stage.until(900)
+    assert unstarted(stage) == []
+    stage.until(4 * BAR)
+    assert unstarted(stage) == [NoStart(pytest.approx(120), False)]
+    assert stage.session.transport.unstarted == 0.0
+    stage.receive(START)
+    stage.until(5 * BAR)
+    assert stage.session.position(stage.time(5 * BAR)) == BAR
+    assert stage.session.transport.unstarted is None
+
+
+@pytest.mark.parametrize("first", [START, CONTINUE, STOP])
+def test_a_clock_that_was_started_or_stopped_is_not(first: bytes) -> None:
+    stage = Stage()
+    stage.until(500)
+    stage.receive(first)
+    stage.until(3 * BAR)
+    stage.receive(STOP)
+    stage.until(6 * BAR)
+    assert unstarted(stage) == []
+
+
+def test_with_the_button_it_rolls_a_bar_after_the_downbeat_on_which_it_was_pressed() -> None:
+    stage = Stage(use="follow")
+    stage.until(BAR + 607)
+    stage.step(stage.time(stage.tick), Pressed("roll"))
+    start = 2 * BAR + 600
+    stage.until(start + BAR + 100, at(start, CALL))
+    assert stage.session.position(stage.time(start)) == 0
+    assert stage.session.position(stage.time(start + BAR)) == BAR
+    assert [(job.target, len(job.loop)) for job in stage.jobs] == [(BAR, 2)]
+
+
+@pytest.mark.parametrize(("metre", "start"), [("4/4", BAR), ("2/4", 960), ("1/4", 960)])
+def test_with_the_option_it_rolls_at_the_next_bar(metre: str, start: int) -> None:
+    stage = Stage(roll=True, metre=metre)
+    stage.until(4 * BAR)
+    assert unstarted(stage) == [NoStart(pytest.approx(120), True)]
+    assert [what for what in stage.whats() if what[0] == "rolling"] == [("rolling", 0 if metre != "1/4" else 1)]
+    position = stage.session.position(stage.time(4 * BAR))
+    assert position is not None
+    assert (position - (4 * BAR - start)) % Preset().changed(metre=metre).metre.bar == 0
+
+
+def test_a_start_or_a_stop_that_comes_before_the_next_bar_has_precedence() -> None:
+    for message in START, STOP:
+        stage = Stage(roll=True)
+        stage.until(1500)
+        stage.receive(message)
+        stage.until(3 * BAR)
+        assert stage.session.position(stage.time(3 * BAR)) == (3 * BAR - 1500 if message == START else None)
+
+
+def test_without_a_clock_the_button_says_so_and_while_rolling_it_does_nothing() -> None:
+    stage = Stage()
+    stage.step(0.0, Pressed("roll"))
+    assert stage.notices == [NoClock()]
+    stage = started()
+    stage.until(1000)
+    stage.step(stage.time(1000), Pressed("roll"))
+    stage.until(3000)
+    assert stage.session.position(stage.time(3000)) == 3000
+    assert stage.whats() == [("rolling", 0), ("silence", 0)]
+
+
+def test_the_button_starts_our_own_clock_as_well() -> None:
+    session = Session(Preset(), Options(clock="internal"))
+    session.step(0.0)
+    session.step(1.0, Received(0, STOP))
+    assert session.position(2.0) is None
+    session.step(2.0, Pressed("roll"))
+    assert session.position(2.0) is not None

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import ceil
+
 from rtgen.instrument.clocks.follower import ClockFollower
 from rtgen.instrument.clocks.transport import Change, Health, State, Transport
 from rtgen.music import midi
 from rtgen.music.time import CLOCKS_PER_BEAT, TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH
+
+_UNSTARTED = 2 * CLOCKS_PER_BEAT
+"""So many clocks without a Start are told of."""
+_GONE_S = 2.0
+"""After so long a silence it is another clock, or another song, that comes."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """To roll without a Start: the song was at `tick` at a time `at`, in seconds; `to` is the bar line to roll at."""
+
+    at: float
+    tick: int
+    bar: int
+    to: int | None = None
 
 
 class MidiClock(Transport):
@@ -29,12 +47,17 @@ class MidiClock(Transport):
         self._last_clock: float | None = None
         self._lost = False
         self._ahead_then: int | None = None
+        # Number and first time of the clocks that have come without Start, Continue or Stop; None after one of these.
+        self._since: tuple[int, float] | None = None
+        self._plan: _Plan | None = None
 
     def feed(self, now: float, message: bytes) -> Change | None:
         """Process a system message that arrived at `now`; ignore the kinds not named above."""
         kind = message[0]
         if kind == midi.CLOCK:
             return self._clock(now)
+        if kind in (midi.START, midi.CONTINUE, midi.STOP, midi.SYSTEM_RESET):
+            self._since = self._plan = None
         if kind == midi.START:
             return None if self._again(now) or self._goes_round(0) else self._arm(0)
         if kind == midi.CONTINUE:
@@ -50,13 +73,14 @@ class MidiClock(Transport):
         return None
 
     def _clock(self, now: float) -> Change | None:
+        self._count(now)
         self._last_clock = now
         if self._lost or (self.state is State.ARMED and not self._follower.expects(now)):
             # A new song need not continue the beat of the last one.
             self._follower.restart()
         moved = self._follower.clock(now)
         self._seconds_per_tick = self._follower.period / TICKS_PER_CLOCK
-        if self.state is State.STOPPED and not self._lost:
+        if self.state is State.STOPPED and not self._lost and not self._begins():
             return None
         self._time = self._follower.time
         if self.state is State.ROLLING:
@@ -70,6 +94,45 @@ class MidiClock(Transport):
             return None
         self.state, self._lost = State.ROLLING, False
         return Change.ROLLED
+
+    def _count(self, now: float) -> None:
+        """Count clocks that come although nothing was started."""
+        if self.state is not State.STOPPED or self._lost:
+            self._since = None
+        elif not self.hears(now):
+            self._since = 1, now
+        elif self._since is not None:
+            self._since = self._since[0] + 1, self._since[1]
+
+    @property
+    def unstarted(self) -> float | None:
+        """Since when a clock has come without a Start, in seconds; None unless it has for two beats."""
+        if self.state is not State.STOPPED or self._plan is not None:
+            return None
+        return self._since[1] if self._since is not None and self._since[0] >= _UNSTARTED else None
+
+    def hears(self, now: float) -> bool:
+        """Return whether a clock has come lately."""
+        return self._last_clock is not None and now - self._last_clock < _GONE_S
+
+    def roll(self, now: float, at: float, tick: int, bar: int) -> Change | None:  # noqa: ARG002
+        """Roll at the next bar line as soon as clocks come, unless a Start, Continue or Stop comes first."""
+        if self.state is State.STOPPED and not self._lost:
+            self._plan = _Plan(at, tick, bar)
+        return None
+
+    def _begins(self) -> bool:
+        """Return whether the latest clock is the one to roll at without a Start."""
+        plan = self._plan
+        if plan is None or not self._follower.locked:
+            return False
+        here = plan.tick + (self._follower.time - plan.at) / self._seconds_per_tick
+        if plan.to is None:
+            plan.to = max(ceil((here - TICKS_PER_CLOCK / 2) / plan.bar), plan.tick // plan.bar + 1) * plan.bar
+        if here < plan.to - TICKS_PER_CLOCK / 2:
+            return False
+        self._next_tick, self._plan = plan.to, None
+        return True
 
     def _again(self, now: float) -> bool:
         """Return whether a Start repeats the last one, from a source that is connected twice."""

@@ -115,6 +115,29 @@ class Transport:
         """
         return None
 
+    @property
+    def unstarted(self) -> float | None:
+        """Since when a clock has come without a Start, in seconds; None unless it has for two beats."""
+        return None
+
+    def hears(self, now: float) -> bool:  # noqa: ARG002
+        """Return whether there is a clock to roll with."""
+        return True
+
+    def roll(self, now: float, at: float, tick: int, bar: int) -> Change | None:  # noqa: ARG002
+        """Roll at the next bar line although no Start came; does nothing while rolling.
+
+        Args:
+            now: seconds.
+            at: a time, in seconds.
+            tick: position of the song at that time; the bar line comes after it.
+            bar: length of a bar in ticks.
+
+        Returns:
+            The discontinuity in the song's time, if it rolls at once.
+        """
+        return None
+
     def rebase(self) -> int:
         """Count the ticks from the song's start again, and return by how many they went back."""
         return 0

@@ -9,7 +9,8 @@ const GROUPS = [
   ["Playing", ["swing", "gate", "transpose", "loudness", "split", "quantise"]],
 ];
 const WORDS = { store_a: "Store A", store_b: "Store B", regenerate: "Regenerate", back: "Back", keep: "Keep", clear: "Clear",
-  freeze: "Freeze", mute: "Mute", tap: "Tap tempo" };
+  freeze: "Freeze", mute: "Mute", tap: "Tap tempo",
+  roll: "Roll" };
 const KEYS = { " ": "freeze", r: "regenerate", b: "back", k: "keep", m: "mute", a: "store_a", s: "store_b", Escape: "panic" };
 const MOST_TOOK = 200;
 const ATTRIBUTES = 6; // the first dimensions of a map; the model's latent dimensions follow (latent1 ...)

@@ -282,6 +282,7 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/channel", (view.preset.channel,)
     yield "/rtgen/state/tempo", (round(view.tempo, 2),)
     yield "/rtgen/state/rolling", (int(view.tick is not None),)
+    yield "/rtgen/state/unstarted", (int(view.unstarted),)
     yield "/rtgen/state/clock", (round(1e3 * view.health.jitter_s, 1), view.health.lost, view.health.extra)
     yield "/rtgen/state/dimensions", view.dimensions
     placed = view.placed or Placed((), ())

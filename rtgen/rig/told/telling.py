@@ -24,6 +24,8 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NoClock,
+    NoStart,
     Overslept,
     PeersChanged,
     PortChanged,
@@ -136,7 +138,7 @@ class Teller:
         view = self._daemon.view
         preset = view.preset
         if view.tick is None:
-            where = "■ waiting for the clock"
+            where = "■ clock, but no Start yet" if view.unstarted else "■ waiting for the clock"
         else:
             bar, rest = divmod(view.tick, preset.metre.bar)
             where = f"▶ {view.tempo:.1f} BPM  {bar + 1}.{rest // PPQN + 1}  {whose(view)}"
@@ -186,6 +188,11 @@ def sentence(item: News) -> str:
             return f"input {port + 1} sends a clock too; it is ignored"
         case DoubledClock(port):
             return f"every clock on input {port + 1} arrives twice; remove one of its two connections"
+        case NoStart(tempo, rolls):
+            cure = "it rolls at the next bar" if rolls else "stop it and press play, or press roll on a downbeat"
+            return f"clock at {tempo:.0f} BPM, but no Start yet: {cure}"
+        case NoClock():
+            return "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal"
         case Overslept(seconds):
             return f"the computer slept, or stood still, for {seconds:.0f} s"
         case PresetChanged(preset):
