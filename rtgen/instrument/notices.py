@@ -105,6 +105,19 @@ class NoClock:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The last rtgen of this name crashed.
+
+    Args:
+        notes: how many notes it left sounding, as far as its log knows; all have been ended.
+        rolls: whether its song rolled, so that this one rolls on as soon as a clock comes.
+    """
+
+    notes: int
+    rolls: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Overslept:
     """The machine slept, or the process stood still."""
 
@@ -167,6 +180,7 @@ Notice = (
     | DoubledClock
     | NoStart
     | NoClock
+    | TakenOver
     | Overslept
     | PresetChanged
     | Stored

@@ -23,6 +23,7 @@ from rtgen.instrument.events import (
     Chosen,
     Event,
     Learn,
+    Left,
     Linked,
     Output,
     Plugged,
@@ -53,6 +54,7 @@ from rtgen.instrument.notices import (
     Rolling,
     SelectPreset,
     Stored,
+    TakenOver,
 )
 from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import PARAMETERS
@@ -117,6 +119,7 @@ class Session:
         self._doubled = False
         self._rolls = options.roll
         self._told_unstarted = False
+        self._left: list[bytes] = []
         self._epoch = 0
         self._turn_index = 0
         # The loop that the last call was asked an answer for.
@@ -178,6 +181,8 @@ class Session:
                     self._switch(now, out)
             case Linked():
                 self._link(now, event, out)
+            case Left():
+                self._take_over(now, event, out)
         self._advance(now, out)
         if self._at != self.at:
             self._at = self.at
@@ -272,7 +277,8 @@ class Session:
         """Handle a port that came back or went away."""
         if event.direction == "out":
             if event.there:
-                out.messages += self._ledger.plug()
+                out.messages += self._ledger.plug() + self._left
+                self._left = []
             else:
                 self._ledger.unplug()
         elif not event.there:
@@ -280,6 +286,17 @@ class Session:
             for message in self._hands.let_go(event.port):
                 self._hear(now, event.port, message, out)
         out.notices.append(PortChanged(event.port, event.name, event.there))
+
+    def _take_over(self, now: float, left: Left, out: Output) -> None:
+        """End what a crashed rtgen left sounding, and roll on where its song is by now."""
+        # Again when the output comes back or the song rolls: until then nobody may have been connected.
+        self._left = self._ledger.end_all(left.sounding, left.channels)
+        if self._ledger.plugged:
+            out.messages += self._left
+        if left.at is not None:
+            self._broke(now, self.transport.roll(now, left.at, left.tick, self.preset.metre.bar), out)
+        if left.sounding or left.at is not None:
+            out.notices.append(TakenOver(len(left.sounding), left.at is not None))
 
     def _link(self, now: float, event: Linked, out: Output) -> None:
         """Follow the Link session."""
@@ -428,6 +445,9 @@ class Session:
             out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
             self._told_unstarted = False
+            if self._ledger.plugged:
+                out.messages += self._left
+                self._left = []
             out.notices.append(Rolling(self._in_song(tick // self.preset.length), self.preset.bars))
             self._enter(tick)
             self._place_again(now)

@@ -50,6 +50,7 @@ class View:
         placed: the last call and its answer on the map; None before there is one.
         turn: whose turn it is.
         unstarted: whether a clock comes without Start.
+        now: when the state was this, in seconds of `perf_counter`.
     """
 
     tempo: float
@@ -67,6 +68,7 @@ class View:
     placed: Placed | None = None
     turn: Turn = "none"
     unstarted: bool = False
+    now: float = 0.0
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -278,4 +280,5 @@ class Daemon:
             self._placed,
             session.turn,
             session.transport.unstarted is not None,
+            now or 0.0,
         )

@@ -20,12 +20,14 @@ from rich.text import Text
 
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Binding
+from rtgen.instrument.events import Left
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
+from rtgen.rig.kept.left import left_behind
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.replay import unfinished, write
 from rtgen.rig.midi.ports import SystemPorts
@@ -108,9 +110,12 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     for number in range(len(house.inputs)):
         session.controls(number)  # so that their LEDs show the parameters from the start
     news: SimpleQueue[News | None] = SimpleQueue()
-    journal = _journal(setup.sessions, name, Opening(preset, options), partial(_complain, news))
+    left = left_behind(setup.sessions, name) if setup.sessions is not None else None
+    journal = _journal(setup.sessions, name, Opening(preset, options), partial(_complain, news), left)
     note = journal.note if journal is not None else lambda *_: None
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
+    if journal is not None:
+        journal.place = partial(_place, daemon)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if options.clock == "link" else nullcontext()
@@ -118,6 +123,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     about = {"name": name, "clips": str(setup.clips)}
     with journal or nullcontext():
         daemon.open()
+        if left is not None:
+            daemon.hear(left)
         remote = _remote(setup.osc, about, daemon, steward, news)
         also = remote.heard if remote is not None else lambda *_: None
         teller = Teller(console, daemon, news, steward.see_to, log, quiet, also, setup.form)
@@ -142,7 +149,9 @@ def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
 
 
-def _journal(folder: Path | None, name: str, opening: Opening, complain: Callable[[str], None]) -> Journal | None:
+def _journal(
+    folder: Path | None, name: str, opening: Opening, complain: Callable[[str], None], left: Left | None
+) -> Journal | None:
     """Start the session log; another process writes the music of earlier sessions that were killed."""
     if folder is None:
         return None
@@ -153,7 +162,13 @@ def _journal(folder: Path | None, name: str, opening: Opening, complain: Callabl
     while path.exists():
         number += 1
         path = path.with_name(f"{when:%Y-%m-%d %H.%M.%S} {name} {number}{SUFFIX}")
-    return Journal(path, opening, complain)
+    return Journal(path, opening, complain, name, left)
+
+
+def _place(daemon: Daemon) -> tuple[float, int]:
+    """Where the song is, for a successor if this process crashes."""
+    view = daemon.view
+    return view.now, -1 if view.tick is None else max(view.tick, 0)
 
 
 def _close(journal: Journal, console: Console, quiet: bool) -> None:

@@ -28,6 +28,7 @@ from rtgen.instrument.notices import (
     SaveBindings,
     SelectPreset,
     Stored,
+    TakenOver,
 )
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.turns import Turn
@@ -52,6 +53,9 @@ SENTENCES: dict[Notice | Request, str] = {
     NoStart(119.96, False): "clock at 120 BPM, but no Start yet: stop it and press play, or press roll on a downbeat",
     NoStart(120.0, True): "clock at 120 BPM, but no Start yet: it rolls at the next bar",
     NoClock(): "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal",
+    TakenOver(2, True): "the last rtgen crashed: ended 2 notes that it left sounding; it rolls on at the next bar if a "
+    "clock comes",
+    TakenOver(1, False): "the last rtgen crashed: ended 1 note that it left sounding",
     Overslept(3600): "the computer slept, or stood still, for 3600 s",
     PresetChanged(Preset(name="lush")): "preset lush",
     Stored("a", LOOP): "stored the last loop as A: 2 notes",

@@ -35,6 +35,7 @@ from rtgen.instrument.notices import (
     SaveBindings,
     SelectPreset,
     Stored,
+    TakenOver,
 )
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
@@ -193,6 +194,9 @@ def sentence(item: News) -> str:
             return f"clock at {tempo:.0f} BPM, but no Start yet: {cure}"
         case NoClock():
             return "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal"
+        case TakenOver(notes, rolls):
+            on = "; it rolls on at the next bar if a clock comes" if rolls else ""
+            return f"the last rtgen crashed: ended {_count(notes)} that it left sounding{on}"
         case Overslept(seconds):
             return f"the computer slept, or stood still, for {seconds:.0f} s"
         case PresetChanged(preset):
@@ -228,7 +232,11 @@ def _answered(item: Answered) -> str:
 
 
 def _notes(loop: Loop) -> str:
-    return f"{len(loop)} {'note' if len(loop) == 1 else 'notes'}"
+    return _count(len(loop))
+
+
+def _count(notes: int) -> str:
+    return f"{notes} {'note' if notes == 1 else 'notes'}"
 
 
 def _bars(item: Rolling | Called | Answered | DraftPlayed) -> str:
