@@ -81,7 +81,7 @@ class ForeignClock:
 
 @dataclass(frozen=True, slots=True)
 class DoubledClock:
-    """Every clock arrives twice at an input."""
+    """Two clocks arrive at an input, or one clock twice."""
 
     port: int
 

@@ -121,6 +121,7 @@ class Session:
         self._told_unstarted = False
         self._left: list[bytes] = []
         self._epoch = 0
+        self._rolling = False
         self._turn_index = 0
         # The loop that the last call was asked an answer for.
         self._answers_in: int | None = None
@@ -207,7 +208,7 @@ class Session:
                 self._look_for_start(now, out)
                 if self.transport.doubled and not self._doubled:
                     out.notices.append(DoubledClock(port))
-                self._doubled = self.transport.doubled
+                self._doubled = self.transport.doubled or (self._doubled and self.transport.crowded)
             elif self._sources.is_news(now, port):
                 out.notices.append(ForeignClock(port))
             return
@@ -432,6 +433,7 @@ class Session:
     def _broke(self, now: float, change: Change | None, out: Output) -> None:
         if change is None:
             return
+        was_rolling, self._rolling = self._rolling, change is Change.ROLLED
         self._epoch += 1
         self._answers.cancel()
         self._awaited = None
@@ -444,6 +446,8 @@ class Session:
         if self._clock_out is not None:
             out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
+            if was_rolling:
+                out.notices.append(Halted("located"))
             self._told_unstarted = False
             if self._ledger.plugged:
                 out.messages += self._left

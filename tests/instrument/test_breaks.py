@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -14,7 +15,22 @@ from rtgen.instrument.session import Session
 from rtgen.music.midi import to_song_position
 from rtgen.music.note import Note
 from tests.instrument.ledger import check
-from tests.instrument.stage import BAR, CALL, CLOCK, CONTINUE, HEARD, START, STOP, Stage, at, moved, off, on, started
+from tests.instrument.stage import (
+    BAR,
+    CALL,
+    CLOCK,
+    CONTINUE,
+    HEARD,
+    START,
+    STOP,
+    Stage,
+    at,
+    moved,
+    off,
+    on,
+    started,
+    word,
+)
 
 Timed = Iterable[tuple[float, bytes]]
 Score = list[tuple[int, bytes]]
@@ -296,3 +312,84 @@ def test_the_button_starts_our_own_clock_as_well() -> None:
     assert session.position(2.0) is None
     session.step(2.0, Pressed("roll"))
     assert session.position(2.0) is not None
+
+
+# ---- a second source in the same port ------------------------------------------------------------------------------
+
+
+class Crowd:
+    """A session under a clock at 120 BPM that was started at 0.05 s, and whatever else comes into its port."""
+
+    def __init__(
+        self, second: Timed, seconds: float = 16.0, jitter_s: float = 0.0003, stop: float | None = None
+    ) -> None:
+        chance = random.Random(1)
+        ours = [
+            (0.049, START),
+            *((t + chance.uniform(0, jitter_s), c) for t, c in clocks(120, 0.05, int(seconds * 48))),
+        ]
+        if stop is not None:
+            ours = [*(each for each in ours if each[0] < stop), (stop, STOP)]
+        self.session = Session(Preset().changed(bars=1, use="follow"))
+        self.words: list[tuple[float, str]] = []
+        self.off = 0.0
+        self._wake: float | None = None
+        both = [(t + chance.uniform(0, 0.0003), data) if data == CLOCK else (t, data) for t, data in (*ours, *second)]
+        for now, data in sorted([*both, (seconds, b"")], key=lambda each: each[0]):
+            while self._wake is not None and self._wake < now:
+                self._step(self._wake)
+            self._step(now, Received(0, data) if data else None)
+            position = self.session.position(now)
+            if position is not None and now > 1:
+                self.off = max(self.off, abs(position - (now - 0.05) * 960))
+
+    def _step(self, now: float, event: Received | None = None) -> None:
+        out = self.session.step(now, event)
+        self.words += [(now, word(notice)) for notice in out.notices]
+        self._wake = out.wake_at
+
+    def breaks(self) -> list[str]:
+        return [what for _, what in self.words if what in ("rolling", "located", "stopped", "lost")]
+
+
+STARTS = {"start": [START], "position": [to_song_position(100), CONTINUE], "continue": [CONTINUE], "nothing": []}
+
+
+@pytest.mark.parametrize("starts", STARTS)
+@pytest.mark.parametrize("tempo", [60, 97, 120, 200])
+@pytest.mark.parametrize("at_s", [4.003, 4.017])
+@pytest.mark.parametrize("goes_on", [False, True], ids=["its clock ceases", "its clock goes on"])
+def test_a_second_source_in_the_same_port_changes_nothing(
+    starts: str, tempo: float, at_s: float, goes_on: bool
+) -> None:
+    begun = [(at_s - 0.0005 + i * 1e-5, data) for i, data in enumerate(STARTS[starts])]
+    stop = [(10.0, STOP)] if starts != "nothing" else []
+    theirs = [each for each in clocks(tempo, at_s, 900) if each[0] < (15.0 if goes_on else 10.0)]
+    crowd = Crowd([*begun, *theirs, *stop])
+    assert crowd.breaks() == ["rolling"]
+    assert crowd.off < 8
+    assert crowd.session.transport.tempo == pytest.approx(120, rel=0.002)
+
+
+@pytest.mark.parametrize("starts", STARTS)
+def test_ours_can_be_stopped_beside_a_second_source(starts: str) -> None:
+    """It is stopped within some clocks, although the second goes on."""
+    begun = [(4.0025 + i * 1e-5, data) for i, data in enumerate(STARTS[starts])]
+    crowd = Crowd([*begun, *clocks(97, 4.003, 480)], stop=10.0)
+    assert crowd.breaks() == ["rolling", "stopped"]
+    assert next(now for now, what in crowd.words if what == "stopped") < 10.1
+
+
+def test_a_source_that_is_connected_twice_can_be_stopped_and_moved() -> None:
+    twice = [(4.051, STOP), (4.0512, STOP)]
+    crowd = Crowd([*((t + 0.0005, c) for t, c in clocks(120, 0.05, 192)), *twice], seconds=6.0)
+    assert crowd.breaks() == ["rolling", "stopped"]
+
+
+def test_a_tempo_that_really_doubles_is_followed_still() -> None:
+    session, now = Session(Preset()), 0.0
+    session.step(0.0, Received(0, START))
+    for now, data in [*clocks(120, 0.01, 200), *clocks(240, 0.01 + 200 * 2.5 / 120, 200)]:
+        session.step(now, Received(0, data))
+    assert session.transport.tempo == pytest.approx(240, rel=0.01)
+    assert session.position(now) == pytest.approx(399 * 20, abs=2)

@@ -49,7 +49,7 @@ SENTENCES: dict[Notice | Request, str] = {
     Answered(1, 1, LOOP, "missed", 0.9, 0.02): "the answer for bar 2 came too late to play (900 ms)",
     DraftPlayed(1, 1, LOOP): "answering in bar 2: 2 notes, a draft: the answer itself is late",
     ForeignClock(1): "input 2 sends a clock too; it is ignored",
-    DoubledClock(0): "every clock on input 1 arrives twice; remove one of its two connections",
+    DoubledClock(0): "input 1 gets two clocks, or one clock twice; remove one of the two connections",
     NoStart(119.96, False): "clock at 120 BPM, but no Start yet: stop it and press play, or press roll on a downbeat",
     NoStart(120.0, True): "clock at 120 BPM, but no Start yet: it rolls at the next bar",
     NoClock(): "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from rtgen.instrument.clocks.doubt import Doubt
 from rtgen.instrument.clocks.follower import ClockFollower
 from rtgen.instrument.clocks.transport import Change, Health, State, Transport
 from rtgen.music import midi
@@ -36,6 +37,10 @@ class MidiClock(Transport):
     A sequencer that loops sends Song Position and Continue (or Start) each time round. If that takes the song to the
     same place in a loop of ours, the ticks go on and only `ahead` changes.
 
+    A second source in the same port changes nothing: while the song rolls, a Start, or a Song Position elsewhere, is
+    followed only when the next clocks show that it was not of a source of its own (`Doubt`); so is a Stop where two
+    clocks come. That takes two or three clocks.
+
     Args:
         tempo: BPM until two clocks have given the real one.
     """
@@ -50,6 +55,9 @@ class MidiClock(Transport):
         # Number and first time of the clocks that have come without Start, Continue or Stop; None after one of these.
         self._since: tuple[int, float] | None = None
         self._plan: _Plan | None = None
+        self._doubt: Doubt | None = None
+        # How many other sources were started, and will send a Stop.
+        self._strangers = 0
 
     def feed(self, now: float, message: bytes) -> Change | None:
         """Process a system message that arrived at `now`; ignore the kinds not named above."""
@@ -59,15 +67,15 @@ class MidiClock(Transport):
         if kind in (midi.START, midi.CONTINUE, midi.STOP, midi.SYSTEM_RESET):
             self._since = self._plan = None
         if kind == midi.START:
-            return None if self._again(now) or self._goes_round(0) else self._arm(0)
+            return None if self._again(now) else self._jump(now, 0, starts=True)
         if kind == midi.CONTINUE:
-            return self._arm(self._next_tick) if self.state is not State.ROLLING else None
+            return self._continue(now)
         if kind in (midi.STOP, midi.SYSTEM_RESET):
-            return self._stop()
+            return self._stop() if kind == midi.SYSTEM_RESET or not self._doubts_stop(now) else None
         if kind == midi.SONG_POSITION:
             tick = midi.song_position(message) * TICKS_PER_SIXTEENTH
             if self.state is State.ROLLING:
-                return None if self._is_there(tick) or self._goes_round(tick) else self._arm(tick)
+                return None if self._is_there(tick) else self._jump(now, tick, starts=False)
             self._next_tick = tick
             return None
         return None
@@ -78,6 +86,8 @@ class MidiClock(Transport):
         if self._lost or (self.state is State.ARMED and not self._follower.expects(now)):
             # A new song need not continue the beat of the last one.
             self._follower.restart()
+        if self._doubt is not None:
+            self._doubt.hear(now, self._follower.period, self._follower.in_place(now))
         moved = self._follower.clock(now)
         self._seconds_per_tick = self._follower.period / TICKS_PER_CLOCK
         if self.state is State.STOPPED and not self._lost and not self._begins():
@@ -91,8 +101,96 @@ class MidiClock(Transport):
         if self._ahead_then is not None:
             self.ahead, self._ahead_then = self._ahead_then, None
         if self.state is State.ROLLING:
-            return None
+            return self._judge(now)
         self.state, self._lost = State.ROLLING, False
+        self._strangers = 0
+        return Change.ROLLED
+
+    # ---- whose message it is ---------------------------------------------------------------------------------------
+
+    def _jump(self, now: float, tick: int, *, starts: bool) -> Change | None:
+        """Go to `tick` with the next clock, for a Start or Song Position; while rolling only if it was our source's."""
+        if self._goes_round(tick):
+            return None
+        if self.state is not State.ROLLING or not self._follower.sure:
+            return self._arm(tick)
+        if self._doubt is not None and self._doubt.repeats(now, tick, self._follower.period):
+            # A source that is connected twice says it twice.
+            return self._follow_jump(self._doubt, tick, False)
+        starts = starts or (self._doubt is not None and self._doubt.starts)
+        self._doubt = Doubt(now, tick, False, starts, self._last_in_place)
+        return None
+
+    def _continue(self, now: float) -> Change | None:
+        if self.state is not State.ROLLING:
+            return self._arm(self._next_tick)
+        if self._doubt is not None:
+            self._doubt.starts = True
+        elif self._follower.sure:
+            self._doubt = Doubt(now, None, False, True, self._last_in_place)
+        return None
+
+    def _doubts_stop(self, now: float) -> bool:
+        """Return whether a Stop may be a second source's; a second Stop meanwhile is not doubted."""
+        if self.state is not State.ROLLING or not (self._follower.sure and self._follower.crowded):
+            return False
+        if self._doubt is not None and self._doubt.stops:
+            return False
+        self._doubt = Doubt(now, None, True, False, self._last_in_place)
+        return True
+
+    @property
+    def _last_in_place(self) -> float:
+        return self._follower.time if self._doubt is None else self._doubt.last
+
+    def _judge(self, now: float) -> Change | None:
+        """Follow a message that is in doubt, or ignore it, if it is clear by now whose it is."""
+        doubt = self._doubt
+        if doubt is None:
+            return None
+        if doubt.first_tick is None and doubt.ours:
+            doubt.first_tick = self._tick
+        verdict = doubt.verdict(now, self._follower.period)
+        if verdict is None:
+            return None
+        self._doubt = None
+        if doubt.stops:
+            if verdict == "ours":
+                # The others ceased: theirs was the Stop.
+                self._strangers = max(self._strangers - 1, 0)
+                return None
+            if verdict == "both" and self._strangers:
+                self._strangers -= 1
+                return None
+            return self._stop()
+        if verdict == "both":
+            self._strangers += doubt.starts
+            return None
+        if doubt.to is None:
+            return None
+        return self._follow_jump(doubt, doubt.to, verdict == "moved")
+
+    def _follow_jump(self, doubt: Doubt, to: int, moved: bool) -> Change | None:
+        """Be where a Start or Song Position moved the song some clocks ago."""
+        if not doubt.times:
+            change = self._arm(to)
+            assert change is not None
+            return change
+        if moved:
+            self._follower.restart()
+            self._follower.clock(doubt.times[0])
+            gone = sum(self._follower.clock(time) for time in doubt.times[1:]) * TICKS_PER_CLOCK
+        else:
+            first = self._tick if doubt.first_tick is None else doubt.first_tick
+            if self._goes_back(first - self.ahead - to, TICKS_PER_CLOCK):
+                return None
+            gone = self._tick - first
+        self.rebase()
+        self._doubt = None
+        self._time, self._seconds_per_tick = self._follower.time, self._follower.period / TICKS_PER_CLOCK
+        self._first_tick, self._tick = to, to + gone
+        self._next_tick = self._tick + TICKS_PER_CLOCK
+        self._strangers = 0
         return Change.ROLLED
 
     def _count(self, now: float) -> None:
@@ -146,12 +244,16 @@ class MidiClock(Transport):
 
     def _goes_round(self, tick: int) -> bool:
         """Jump to `tick` with the next clock, if that is the same place in a loop, give or take a clock."""
-        if self.state is not State.ROLLING or not self.loop:
+        if self.state is not State.ROLLING:
             return False
-        back = self._song_next - tick
-        rounds = round(back / self.loop) * self.loop
-        slip = back - rounds
-        if not rounds or abs(slip) > TICKS_PER_CLOCK:
+        # That it is a clock off may be due to a second source.
+        return self._goes_back(self._song_next - tick, 0 if self._follower.sure else TICKS_PER_CLOCK)
+
+    def _goes_back(self, ticks: int, most: int) -> bool:
+        """Go back by whole loops, if so many ticks are whole loops and at most so many more; the ticks go on."""
+        rounds = round(ticks / self.loop) * self.loop if self.loop else 0
+        slip = ticks - rounds
+        if not rounds or abs(slip) > most:
             return False
         self._shift(-slip)
         self._ahead_then = (self.ahead if self._ahead_then is None else self._ahead_then) + rounds
@@ -177,28 +279,34 @@ class MidiClock(Transport):
     def _arm(self, tick: int) -> Change | None:
         was_rolling = self.state is State.ROLLING
         self.rebase()
+        self._doubt = None
         self._next_tick, self.state = tick, State.ARMED
         return Change.LOCATED if was_rolling else None
 
     def _stop(self) -> Change | None:
         was_stopped = self.state is State.STOPPED
         self.rebase()
+        self._doubt = None
         self.state, self._lost = State.STOPPED, False
         return None if was_stopped else Change.STOPPED
 
     def expire(self, now: float) -> Change | None:
-        """Stop if no clock has come for a beat."""
+        """Stop if no clock has come for a beat, and judge a message in doubt if there are no clocks to tell."""
         if self.deadline is None or now < self.deadline:
             return None
+        if self._doubt is not None:
+            return self._judge(now)
         self.rebase()
         self.state, self._lost = State.STOPPED, True
         return Change.LOST
 
     @property
     def deadline(self) -> float | None:
-        """A beat after the last clock, while rolling."""
+        """A beat after the last clock, while rolling; earlier if a message is in doubt."""
         if self.state is not State.ROLLING or self._last_clock is None:
             return None
+        if self._doubt is not None:
+            return self._doubt.ends(self._follower.period)
         return self._last_clock + self._follower.period * CLOCKS_PER_BEAT
 
     @property
@@ -217,6 +325,11 @@ class MidiClock(Transport):
     def doubled(self) -> bool:
         """Whether every clock currently comes twice."""
         return self._follower.doubled
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more clocks come than one source sends."""
+        return self._follower.crowded
 
     @property
     def lumps_s(self) -> float:

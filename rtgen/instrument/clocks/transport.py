@@ -85,6 +85,11 @@ class Transport:
         return False
 
     @property
+    def crowded(self) -> bool:
+        """Whether more clocks come than one source sends."""
+        return self.doubled
+
+    @property
     def health(self) -> Health:
         """How well the clock can be followed."""
         return Health()

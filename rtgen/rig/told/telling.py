@@ -188,7 +188,7 @@ def sentence(item: News) -> str:
         case ForeignClock(port):
             return f"input {port + 1} sends a clock too; it is ignored"
         case DoubledClock(port):
-            return f"every clock on input {port + 1} arrives twice; remove one of its two connections"
+            return f"input {port + 1} gets two clocks, or one clock twice; remove one of the two connections"
         case NoStart(tempo, rolls):
             cure = "it rolls at the next bar" if rolls else "stop it and press play, or press roll on a downbeat"
             return f"clock at {tempo:.0f} BPM, but no Start yet: {cure}"
