@@ -73,6 +73,8 @@ _EARLY_S = 0.05
 """Before the first loop after a Start or a jump, notes this many seconds early belong to it as well."""
 _RECENT_S = 1.0
 """How long input is remembered that may prove to belong to a Start or a jump: offset and earliness together."""
+_HELD_S = 4.0
+"""For so long after a Stop it may go on: no transport takes longer than a beat at the slowest tempo."""
 _SLACK_S = 0.010
 """An answer this late still starts on its boundary: its first notes are late by less than anyone hears."""
 _ASLEEP_S = 1.0
@@ -122,6 +124,9 @@ class Session:
         self._left: list[bytes] = []
         self._epoch = 0
         self._rolling = False
+        # Since when it is stopped, if everything is as it was, and the answers that have come since.
+        self._held_since: float | None = None
+        self._held: list[Answer] = []
         self._turn_index = 0
         # The loop that the last call was asked an answer for.
         self._answers_in: int | None = None
@@ -155,6 +160,8 @@ class Session:
         out = Output()
         if overslept := self._wake is not None and now > self._wake + _ASLEEP_S:
             self._oversleep(now, now - self._wake, out)
+        if self._held_since is not None and now > self._held_since + _HELD_S:
+            self._forget()
         # A clock that is here has not stopped: if it is late, this process stood still, and the next ones wait as well.
         if overslept or not (isinstance(event, Received) and event.data[:1] == _CLOCK):
             self._broke(now, self.transport.expire(now), out)
@@ -162,6 +169,8 @@ class Session:
             case Received():
                 for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
                     self._hear(now, event.port, message, out)
+            case Answer() if self._held_since is not None:
+                self._held.append(event)
             case Answer():
                 self._take_answer(now, event, out)
             case Turned():
@@ -178,6 +187,8 @@ class Session:
                 self._plug(now, event, out)
             case Chosen():
                 self._chosen = event.preset
+                if self._held_since is not None:
+                    self._forget()
                 if self.transport.state is not State.ROLLING:
                     self._switch(now, out)
             case Linked():
@@ -434,12 +445,18 @@ class Session:
         if change is None:
             return
         was_rolling, self._rolling = self._rolling, change is Change.ROLLED
-        self._epoch += 1
-        self._answers.cancel()
-        self._awaited = None
-        self._player.clear()
-        self._looper.cancel()
         out.messages += self._ledger.release(thru=False)
+        if change is Change.STOPPED and self._chosen is None and was_rolling:
+            # It may go on at once, as where a sequencer sends Stop, Song Position and Continue each time round.
+            self._held_since = now
+            if self._clock_out is not None:
+                out.messages += self._clock_out.changed(change, self.transport.tick)
+            out.notices.append(Halted("stopped"))
+            return
+        if change is Change.ROLLED and self._held_since is not None and self.transport.resumed:
+            self._go_on_after_stop(now, out)
+            return
+        self._forget()
         if self._chosen is not None:
             self._switch(now, out)
         tick = self.transport.tick
@@ -457,6 +474,23 @@ class Session:
             self._place_again(now)
         else:
             out.notices.append(Halted(_WHY[change]))
+
+    def _forget(self) -> None:
+        """Drop everything that was planned, and what was captured."""
+        self._held_since, self._held = None, []
+        self._epoch += 1
+        self._answers.cancel()
+        self._awaited = None
+        self._player.clear()
+        self._looper.cancel()
+
+    def _go_on_after_stop(self, now: float, out: Output) -> None:
+        """Go on with everything that was planned before a Stop that was none."""
+        self._held_since = None
+        out.notices.append(Rolling(self._in_song(self.transport.tick // self.preset.length), self.preset.bars))
+        held, self._held = self._held, []
+        for answer in held:
+            self._take_answer(now, answer, out)
 
     def _enter(self, tick: int) -> None:
         """Start in the loop that `tick` is in."""
@@ -505,17 +539,18 @@ class Session:
     # ---- time passes ----------------------------------------------------------------------------------------------
 
     def _advance(self, now: float, out: Output) -> None:
-        if self.transport.state is State.ROLLING:
-            while now >= self._turn_at():
-                self._take_turn(now, out)
-            if (draft_at := self._draft_at()) is not None and now >= draft_at:
-                self._ask_draft(now, out)
-            if self._awaited is not None and now >= self._patience_ends(self._awaited):
-                if self._answers.awaits(self._awaited):
-                    self._do_without(self._awaited, out)
-                self._awaited = None
-            if self._tells and now >= self.transport.time_at(self._next_beat):
-                self._tell(now, out)
+        if self.transport.state is not State.ROLLING:
+            return
+        while now >= self._turn_at():
+            self._take_turn(now, out)
+        if (draft_at := self._draft_at()) is not None and now >= draft_at:
+            self._ask_draft(now, out)
+        if self._awaited is not None and now >= self._patience_ends(self._awaited):
+            if self._answers.awaits(self._awaited):
+                self._do_without(self._awaited, out)
+            self._awaited = None
+        if self._tells and now >= self.transport.time_at(self._next_beat):
+            self._tell(now, out)
         if self._clock_out is not None:
             out.messages += self._clock_out.due(now, self._leaves_at)
         out.messages += self._player.due(now, self._leaves_at)
@@ -719,7 +754,7 @@ class Session:
 
     def played(self, now: float) -> tuple[Note, ...]:
         """Return what has been captured of the present loop."""
-        return self._looper.notes(self.transport.tick_at(now))
+        return self._looper.notes(self.transport.tick_at(now)) if self.transport.state is not State.STOPPED else ()
 
     @property
     def muted(self) -> bool:

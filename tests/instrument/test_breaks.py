@@ -127,7 +127,8 @@ def test_what_was_played_long_before_start_is_not() -> None:
 
 def looping(stage: Stage, length: int, rounds: int, score: Callable[[int], Score], how: str) -> None:
     """Play rounds of a sequencer that loops its first `length` ticks; the ticks of the stage go on."""
-    told = {"position": [to_song_position(0), CONTINUE], "start": [START], "twice": [to_song_position(0), CONTINUE] * 2}
+    position = [to_song_position(0), CONTINUE]
+    told = {"position": position, "start": [START], "twice": position * 2, "stop": [STOP, *position]}
     for number in range(rounds):
         stage.until((number + 1) * length - 1, at(number * length, score(number)))
         stage.until((number + 1) * length)
@@ -135,14 +136,14 @@ def looping(stage: Stage, length: int, rounds: int, score: Callable[[int], Score
             stage.receive(data)
 
 
-@pytest.mark.parametrize("how", ["position", "start", "twice"])
+@pytest.mark.parametrize("how", ["position", "start", "twice", "stop"])
 @pytest.mark.parametrize("bars", [1, 2, 4])
 def test_follow_goes_on_under_a_sequencer_that_loops(bars: int, how: str) -> None:
     """In each loop of ours another note; each is answered in the next loop."""
     stage = started(use="follow", bars=1)
     looping(stage, bars * BAR, 8 // bars, lambda n: _scale(n * bars, bars), how)
     assert [(onset, pitch) for onset, pitch, _ in stage.notes] == [((n + 1) * BAR, 72 + n) for n in range(7)]
-    assert stage.whats().count(("rolling", 0)) == 1
+    assert stage.whats().count(("rolling", 0)) == (1 if how != "stop" else 1 + (8 // bars - 1))
     assert not any(what in ("located", "late", "missed") for what, _ in stage.whats())
 
 
@@ -154,10 +155,11 @@ def _scale(first: int, bars: int) -> Score:
     ]
 
 
+@pytest.mark.parametrize("how", ["position", "stop"])
 @pytest.mark.parametrize(("loop", "bars"), [(2, 2), (4, 2), (8, 4)])
-def test_turns_go_on_under_a_sequencer_that_loops(loop: int, bars: int) -> None:
+def test_turns_go_on_under_a_sequencer_that_loops(loop: int, bars: int, how: str) -> None:
     stage = started(use="answer", bars=bars)
-    looping(stage, loop * BAR, 16 // loop, lambda n: CALL if n * loop % (2 * bars) == 0 else [], "position")
+    looping(stage, loop * BAR, 16 // loop, lambda n: CALL if n * loop % (2 * bars) == 0 else [], how)
     turns = range(0, 16, 2 * bars)
     assert [job.target for job in stage.jobs] == [(turn + bars) * BAR for turn in turns]
     assert stage.notes == [n for turn in turns for n in moved((turn + bars) * BAR, HEARD)]
@@ -188,6 +190,36 @@ def test_a_jump_that_is_told_one_clock_off_is_followed_as_told(ticks: int) -> No
     stage.until(3 * BAR)
     assert stage.session.position(stage.time(2 * BAR + 20 * ticks + 400)) == pytest.approx(400, abs=1)
     assert len(stage.notes) == 2
+
+
+@pytest.mark.parametrize(("sixteenths", "plays"), [(0, True), (8, False)])
+def test_an_answer_that_comes_in_the_stop_is_played_if_it_goes_round(sixteenths: int, plays: bool) -> None:
+    stage = started(use="follow", answer_ticks=40)
+    stage.until(2 * BAR - 5, at(BAR, CALL))
+    stage.receive(STOP)
+    stage.until(2 * BAR + 30, clock=False)
+    assert stage.session.turn == "none"
+    stage.receive(to_song_position(sixteenths))
+    stage.receive(CONTINUE)
+    stage.until(3 * BAR)
+    assert [what for what, _ in stage.whats()].count("answer") == plays
+    # The first clock after it is at 2 * BAR + 40.
+    assert stage.notes == (moved(2 * BAR + 40, HEARD) if plays else [])
+
+
+def test_a_stop_ends_what_sounds_and_nothing_begins_until_it_goes_on() -> None:
+    stage = started(use="follow")
+    stage.until(BAR + 100, CALL)
+    stage.receive(STOP)
+    sent = len(stage.sent)
+    assert stage.sent[-1] == (BAR + 100, off(72))
+    assert stage.session.played(stage.time(stage.tick)) == ()
+    stage.until(3 * BAR, [(BAR + 200 + i, (on, off)[i % 2](60)) for i in range(200)])
+    assert len(stage.sent) == sent
+    stage.receive(CONTINUE)
+    stage.until(4 * BAR)
+    # After so long it begins anew: what was played while it was stopped is in no loop.
+    assert len(stage.jobs) == 1
 
 
 def test_a_jump_elsewhere_begins_a_new_turn() -> None:

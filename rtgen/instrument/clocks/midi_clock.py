@@ -56,6 +56,9 @@ class MidiClock(Transport):
         self._since: tuple[int, float] | None = None
         self._plan: _Plan | None = None
         self._doubt: Doubt | None = None
+        # When it was stopped, the tick of the next clock then, and how far ahead that was.
+        self._halt: tuple[float, int, int] | None = None
+        self._resumes = False
         # How many other sources were started, and will send a Stop.
         self._strangers = 0
 
@@ -71,7 +74,7 @@ class MidiClock(Transport):
         if kind == midi.CONTINUE:
             return self._continue(now)
         if kind in (midi.STOP, midi.SYSTEM_RESET):
-            return self._stop() if kind == midi.SYSTEM_RESET or not self._doubts_stop(now) else None
+            return self._stop(now) if kind == midi.SYSTEM_RESET or not self._doubts_stop(now) else None
         if kind == midi.SONG_POSITION:
             tick = midi.song_position(message) * TICKS_PER_SIXTEENTH
             if self.state is State.ROLLING:
@@ -123,7 +126,7 @@ class MidiClock(Transport):
 
     def _continue(self, now: float) -> Change | None:
         if self.state is not State.ROLLING:
-            return self._arm(self._next_tick)
+            return self._arm(self._next_tick) or self._resume(now)
         if self._doubt is not None:
             self._doubt.starts = True
         elif self._follower.sure:
@@ -162,7 +165,7 @@ class MidiClock(Transport):
             if verdict == "both" and self._strangers:
                 self._strangers -= 1
                 return None
-            return self._stop()
+            return self._stop(now)
         if verdict == "both":
             self._strangers += doubt.starts
             return None
@@ -279,15 +282,39 @@ class MidiClock(Transport):
     def _arm(self, tick: int) -> Change | None:
         was_rolling = self.state is State.ROLLING
         self.rebase()
-        self._doubt = None
+        self._doubt, self._resumes = None, False
         self._next_tick, self.state = tick, State.ARMED
         return Change.LOCATED if was_rolling else None
 
-    def _stop(self) -> Change | None:
+    def _resume(self, now: float) -> None:
+        """Let the ticks go on after a Continue, if it takes the song to the same place in a loop right after a Stop.
+
+        Some sequencers that loop send Stop, Song Position and Continue each time round.
+        """
+        if self._halt is None or now - self._halt[0] > self._follower.period * CLOCKS_PER_BEAT:
+            return
+        _, next_tick, ahead = self._halt
+        ticks = next_tick - ahead - self._next_tick
+        rounds = round(ticks / self.loop) * self.loop if self.loop else 0
+        if rounds and abs(ticks - rounds) <= TICKS_PER_CLOCK:
+            self._next_tick += ahead + rounds
+            self._ahead_then = ahead + rounds
+            self._resumes = True
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it rolled right after a Stop, whole loops from where it was."""
+        return self._resumes
+
+    def _stop(self, now: float) -> Change | None:
         was_stopped = self.state is State.STOPPED
-        self.rebase()
-        self._doubt = None
-        self.state, self._lost = State.STOPPED, False
+        if self.state is State.ROLLING:
+            self.ahead, self._ahead_then = self._next_tick - self._song_next, None
+            self._halt = now, self._next_tick, self.ahead
+        if self.state is State.ROLLING or self._resumes:
+            # From here on a Continue goes by the song's own position.
+            self._next_tick = self._song_next
+        self.state, self._lost, self._doubt, self._resumes = State.STOPPED, False, None, False
         return None if was_stopped else Change.STOPPED
 
     def expire(self, now: float) -> Change | None:

@@ -143,6 +143,11 @@ class Transport:
         """
         return None
 
+    @property
+    def resumed(self) -> bool:
+        """Whether it rolled right after a Stop, whole loops from where it was."""
+        return False
+
     def rebase(self) -> int:
         """Count the ticks from the song's start again, and return by how many they went back."""
         return 0
