@@ -86,15 +86,21 @@ def test_in_the_other_uses_whoever_begins_late_is_answered_too(use: str) -> None
     assert stage.notes == moved(2 * BAR, HEARD)
 
 
-def test_whoever_begins_late_after_a_jump_or_with_another_preset_is_answered() -> None:
+def test_whoever_begins_after_a_jump_is_answered_wherever_it_leads() -> None:
     stage = started()
-    stage.until(BAR - 300)
-    stage.receive(bytes((0xF2, 16, 0)))  # bar 2
-    stage.until(3 * BAR - 300, at(BAR - 300 + 40, [(0, on(60)), (100, off(60))]))
-    assert [job.target for job in stage.jobs] == [2 * BAR]
+    stage.until(100)
+    stage.receive(bytes((0xF2, 16, 0)))  # bar 2, with the clock at 100
+    stage.until(3 * BAR, at(100 + 40, [(0, on(60)), (100, off(60))]))
+    assert [(job.target, len(job.loop)) for job in stage.jobs] == [(2 * BAR, 1)]
+
+
+def test_loops_of_another_length_are_calls_wherever_they_begin() -> None:
+    stage = started()
+    stage.until(BAR + 100, CALL)
     stage.step(stage.time(stage.tick), Chosen(Preset().changed(bars=2, use="answer")))
-    stage.until(8 * BAR)
-    assert not stage.session.transport.tick % 20
+    stage.until(6 * BAR, at(2 * BAR, CALL))
+    assert [job.target for job in stage.jobs] == [BAR, 4 * BAR]
+    assert stage.notes[-2:] == moved(4 * BAR, HEARD)
 
 
 def test_it_is_known_whose_turn_it_is() -> None:
@@ -111,7 +117,8 @@ def test_it_is_known_whose_turn_it_is() -> None:
 
 def test_in_follow_it_is_always_yours_and_in_hold_until_it_has_an_answer_to_repeat() -> None:
     for use, turns in ("follow", ["yours", "yours", "yours"]), ("hold", ["yours", "yours", "answer"]):
-        stage, seen = started(use=use), []
+        stage = started(use=use)
+        seen: list[str] = []
         for bar in range(1, 4):
             stage.until(bar * BAR - 960, CALL[:2] if bar == 1 else [])
             seen.append(stage.session.turn)
