@@ -155,8 +155,8 @@ def _journal(
     """Start the session log; another process writes the music of earlier sessions that were killed."""
     if folder is None:
         return None
-    if left := unfinished(folder):
-        subprocess.Popen([sys.executable, "-m", "rtgen.rig.kept.replay", *map(str, left)], start_new_session=True)
+    if logs := unfinished(folder):
+        subprocess.Popen([sys.executable, "-m", "rtgen.rig.kept.replay", *map(str, logs)], start_new_session=True)
     when = datetime.now().astimezone()
     path, number = folder / f"{when:%Y-%m-%d %H.%M.%S} {name}{SUFFIX}", 1
     while path.exists():

@@ -126,7 +126,9 @@ class MidiClock(Transport):
 
     def _continue(self, now: float) -> Change | None:
         if self.state is not State.ROLLING:
-            return self._arm(self._next_tick) or self._resume(now)
+            self._arm(self._next_tick)
+            self._resume(now)
+            return None
         if self._doubt is not None:
             self._doubt.starts = True
         elif self._follower.sure:

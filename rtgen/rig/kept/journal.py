@@ -322,8 +322,8 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """Return the event that `of_event` made JSON of."""
     match said:
-        case ["Left", {"sounding": sounding, "channels": channels, **rest}]:
-            return Left(tuple((channel, pitch) for channel, pitch in sounding), tuple(channels), **rest)
+        case ["Left", {"sounding": sounding, "channels": channels, "at": then, "tick": tick}]:
+            return Left(tuple((channel, pitch) for channel, pitch in sounding), tuple(channels), then, tick)
         case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
