@@ -84,6 +84,10 @@ def run(
             metavar="PORT",
         ),
     ] = None,
+    roll: Annotated[
+        bool,
+        typer.Option("--roll", help="Roll at the next bar if a clock comes without Start."),
+    ] = False,
     log: Annotated[Path | None, typer.Option(help="Also write messages to a file.", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
@@ -131,6 +135,8 @@ def run(
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends the internal clock; add --clock internal, or remove it")
+    if roll and clock != "midi":
+        raise UserError("--roll is for a MIDI clock that comes without Start; remove it, or --clock")
     if not name.strip() or len(name.encode()) > _LONGEST or any(c in "/\\:" for c in name):
         raise UserError(f"--name {name!r} cannot name ports; use up to {_LONGEST} letters")
     page = panel_port or (PORT if panel else None)
@@ -163,6 +169,7 @@ def run(
                 clock_offset_s=late / 1e3,
                 output_offset_s=early / 1e3,
                 send_clock=send_clock,
+                roll=roll,
                 takeover=machine.takeover,
                 listens=machine.listens,
             ),

@@ -84,7 +84,7 @@ button that has a control change; or nothing."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 _ALL = (
     *(Binding(p.name, p.cc) for p in PARAMETERS.values() if p.cc is not None),
-    *(Binding(b.name, b.cc) for b in BUTTONS.values()),
+    *(Binding(b.name, b.cc) for b in BUTTONS.values() if b.cc is not None),
 )
 _KNOBS = tuple(b for b in _ALL if b.to in PARAMETERS and b.number in FREE)
 DEFAULTS: Mapping[Layout, tuple[Binding, ...]] = {"knobs": _KNOBS, "all": _ALL, "learned": ()}

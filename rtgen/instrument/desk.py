@@ -11,6 +11,7 @@ from rtgen.instrument.controls import Controls, Learned, Takeover
 from rtgen.instrument.events import Learn, Output, Pressed, Turned
 from rtgen.instrument.notices import ControlTaken, SaveBindings
 from rtgen.instrument.parameters import PARAMETERS
+from rtgen.instrument.turns import Turn
 from rtgen.music import midi
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 
@@ -20,6 +21,8 @@ STATE_CC = 3
 """The control change that reports the activity to controllers, on channel 1."""
 LIGHTS: Mapping[At, int] = {"idle": 0, "listening": 32, "thinking": 64, "answering": 127}
 """Its values, as the increasing brightness of an LED."""
+TURN_CC = 9
+"""The control change that lights an LED while it is the player's turn, on channel 1. MIDI 1.0 leaves 3 and 9 free."""
 _TAPS = 5
 _LONGEST_TAP_S = 3.0
 """A tap tempo takes the last `_TAPS` taps, at most this many seconds apart."""
@@ -99,6 +102,11 @@ class Desk:
     def light(self, at: At, out: Output) -> None:
         """Show the current activity on all controllers."""
         message = midi.control(0, STATE_CC, LIGHTS[at])
+        out.echoes += [(port, message) for port in self._controls]
+
+    def light_turn(self, turn: Turn, out: Output) -> None:
+        """Show on all controllers whether it is the player's turn."""
+        message = midi.control(0, TURN_CC, 127 if turn == "yours" else 0)
         out.echoes += [(port, message) for port in self._controls]
 
     def show(self, name: str, value: float, out: Output, *, but: int | None = None) -> None:

@@ -122,11 +122,28 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What an rtgen of the same name left behind when it crashed.
+
+    Args:
+        sounding: the notes that it did not end, as (channel 0-15, pitch).
+        channels: the channels that it sent notes on.
+        at: a time at which its song rolled, in seconds of the clock of `Session.step`; None if it did not.
+        tick: position of its song at that time.
+    """
+
+    sounding: tuple[tuple[int, int], ...]
+    channels: tuple[int, ...]
+    at: float | None = None
+    tick: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The session ended; the last event of every session that was not killed."""
 
 
-Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked
+Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked | Left
 
 
 @dataclass(slots=True)

@@ -81,9 +81,40 @@ class ForeignClock:
 
 @dataclass(frozen=True, slots=True)
 class DoubledClock:
-    """Every clock arrives twice at an input."""
+    """Two clocks arrive at an input, or one clock twice."""
 
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoStart:
+    """A clock comes, but no Start, as when rtgen is started while the sequencer plays.
+
+    Args:
+        tempo: BPM.
+        rolls: whether it rolls at the next bar all the same.
+    """
+
+    tempo: float
+    rolls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoClock:
+    """The player wants to roll, but no clock comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The last rtgen of this name crashed.
+
+    Args:
+        notes: how many notes it left sounding, as far as its log knows; all have been ended.
+        rolls: whether its song rolled, so that this one rolls on as soon as a clock comes.
+    """
+
+    notes: int
+    rolls: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +183,9 @@ Notice = (
     | DraftPlayed
     | ForeignClock
     | DoubledClock
+    | NoStart
+    | NoClock
+    | TakenOver
     | Overslept
     | PresetChanged
     | Stored

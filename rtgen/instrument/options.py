@@ -26,6 +26,7 @@ class Options:
         clock_offset_s: by how much the clock arrives late (early, if negative), in seconds.
         output_offset_s: by how much messages leave before their tick (after, if negative), in seconds.
         send_clock: whether the internal clock is sent to the output.
+        roll: whether to roll at the next bar if a clock comes without Start.
         takeover: what a knob does when it is not where its parameter is.
         listens: the MIDI channel, 1-16, to listen to; None listens to all.
         bindings: what the controls at some inputs do.
@@ -43,6 +44,7 @@ class Options:
     clock_offset_s: float = 0.0
     output_offset_s: float = 0.0
     send_clock: bool = False
+    roll: bool = False
     takeover: Takeover = "none"
     listens: int | None = None
     bindings: Mapping[int, tuple[Binding, ...]] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Options:
             "clock_offset_s": _is_number(self.clock_offset_s),
             "output_offset_s": _is_number(self.output_offset_s),
             "send_clock": type(self.send_clock) is bool,
+            "roll": type(self.roll) is bool,
             "takeover": self.takeover in TAKEOVERS,
             "listens": channel,
             "controls": self.controls in LAYOUTS,

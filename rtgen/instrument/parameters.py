@@ -91,13 +91,14 @@ class Button:
 
     Args:
         name: on the command line; `/rtgen/<name>` in OSC.
-        cc: control change, bound only where that was chosen; values from 64 up press it.
+        cc: control change, bound only where that was chosen, of which values from 64 up press it; None if there is none
+            until one is learned.
         help: one line for the player.
         stays: whether it latches: on until released or pressed again.
     """
 
     name: str
-    cc: int
+    cc: int | None
     help: str
     stays: bool = False
 
@@ -186,6 +187,7 @@ BUTTONS: Mapping[str, Button] = {
         Button("clear", 88, "clears your loops, A and B, and the current answer"),
         Button("mute", 89, "silences the answer until released", stays=True),
         Button("tap", 90, "taps the tempo of the internal clock"),
+        Button("roll", None, "rolls at the next bar with a clock that came without Start; press it on a downbeat"),
         Button("previous_preset", 117, "selects the previous preset in the list"),
         Button("next_preset", 118, "selects the next preset in the list"),
         Button("panic", 119, "stops everything that sounds"),
@@ -212,4 +214,5 @@ def listed() -> Iterator[tuple[str, str, str, str, str, str]]:
         usual = p.choices[0] if p.choices else f"{p.default:g}"
         yield name, cc, f"/rtgen/{p.name} f", f"{way} ({usual})", heard[p.acts], p.help
     for b in BUTTONS.values():
-        yield b.name, f"{b.cc}*", f"/rtgen/{b.name}", "stays on" if b.stays else "press", "at once", b.help
+        cc = "" if b.cc is None else f"{b.cc}*"
+        yield b.name, cc, f"/rtgen/{b.name}", "stays on" if b.stays else "press", "at once", b.help

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rtgen.music import midi
@@ -100,6 +100,18 @@ class Ledger:
         if thru:
             messages += [midi.control(channel, number, 0) for channel, number in sorted(self._pedals)]
             self._pedals.clear()
+        return messages
+
+    def end_all(self, sounding: Iterable[_Key], channels: Iterable[int]) -> list[bytes]:
+        """End the notes of a process that is gone, and whatever else it may have begun on these channels.
+
+        Its log lacks the last half second, and not every synthesizer knows All Notes Off, so every pitch is ended.
+        """
+        known = dict.fromkeys(sounding)
+        messages = [midi.note_off(*key) for key in known]
+        for channel in channels:
+            messages += [midi.control(channel, number, 0) for number in (midi.SUSTAIN, midi.ALL_NOTES_OFF)]
+            messages += [midi.note_off(channel, pitch) for pitch in range(128) if (channel, pitch) not in known]
         return messages
 
     def panic(self) -> list[bytes]:

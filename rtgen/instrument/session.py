@@ -25,6 +25,7 @@ from rtgen.instrument.events import (
     Chosen,
     Event,
     Learn,
+    Left,
     Linked,
     Output,
     Plugged,
@@ -47,6 +48,8 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NoClock,
+    NoStart,
     Overslept,
     PeersChanged,
     PortChanged,
@@ -54,20 +57,27 @@ from rtgen.instrument.notices import (
     Rolling,
     SelectPreset,
     Stored,
+    TakenOver,
 )
 from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.thru import Hands, Thru
-from rtgen.instrument.turns import is_call, next_change, rounded_up
+from rtgen.instrument.turns import Turn, is_call, next_change, rounded_up
 from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 from rtgen.music.swing import swung
-from rtgen.music.time import PPQN
+from rtgen.music.time import PPQN, seconds_per_tick
 
 PRE_ROLL = 60
 """Notes this many ticks before a call still belong to it: an early downbeat (a 32nd note)."""
+_EARLY_S = 0.05
+"""Before the first loop after a Start or a jump, notes this many seconds early belong to it as well."""
+_RECENT_S = 1.0
+"""How long input is remembered that may prove to belong to a Start or a jump: offset and earliness together."""
+_HELD_S = 4.0
+"""For so long after a Stop it may go on: no transport takes longer than a beat at the slowest tempo."""
 _SLACK_S = 0.010
 """An answer this late still starts on its boundary: its first notes are late by less than anyone hears."""
 _ASLEEP_S = 1.0
@@ -93,6 +103,7 @@ class Session:
         options = options or Options()
         self.transport: Transport = _CLOCKS[options.clock](preset.tempo)
         self.transport.offset_s = options.clock_offset_s
+        self.transport.loop = preset.length
         self.preset = preset
         self.use: Use = preset.use
         self._pace = Pace()
@@ -111,8 +122,17 @@ class Session:
         self._chosen: Preset | None = None
         self._wake: float | None = None
         self._doubled = False
+        self._rolls = options.roll
+        self._told_unstarted = False
+        self._left: list[bytes] = []
         self._epoch = 0
+        self._rolling = False
+        # Since when it is stopped, if everything is as it was, and the answers that have come since.
+        self._held_since: float | None = None
+        self._held: list[Answer] = []
         self._turn_index = 0
+        # The loop that the last call was asked an answer for.
+        self._answers_in: int | None = None
         self._answers = Answers()
         self._desk = Desk(preset.knobs, options.bindings, options.takeover, DEFAULTS[options.controls])
         self._taps = Taps()
@@ -125,12 +145,14 @@ class Session:
         self._awaited: int | None = None
         # Bounded, in case no clock ever comes.
         self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
+        self._placed: deque[tuple[float, bytes]] = deque(maxlen=64)
         self._hands = Hands()
         self._peers = 0
-        self._from = 0
+        self._entered = 0
         self._next_beat = 0
         self._heard: Heard | None = None
         self._at: At = "idle"
+        self._turn_was: Turn = "none"
         self._tune()
 
     # ---- what happens -------------------------------------------------------------------------------------------
@@ -143,6 +165,8 @@ class Session:
         out = Output()
         if overslept := self._wake is not None and now > self._wake + _ASLEEP_S:
             self._oversleep(now, now - self._wake, out)
+        if self._held_since is not None and now > self._held_since + _HELD_S:
+            self._forget()
         # A clock that is here has not stopped: if it is late, this process stood still, and the next ones wait as well.
         if overslept or not (isinstance(event, Received) and event.data[:1] == _CLOCK):
             self._broke(now, self.transport.expire(now), out)
@@ -150,6 +174,8 @@ class Session:
             case Received():
                 for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
                     self._hear(now, event.port, message, out)
+            case Answer() if self._held_since is not None:
+                self._held.append(event)
             case Answer():
                 self._take_answer(now, event, out)
             case Turned():
@@ -169,14 +195,21 @@ class Session:
                 self._plug(now, event, out)
             case Chosen():
                 self._chosen = event.preset
+                if self._held_since is not None:
+                    self._forget()
                 if self.transport.state is not State.ROLLING:
                     self._switch(now, out)
             case Linked():
                 self._link(now, event, out)
+            case Left():
+                self._take_over(now, event, out)
         self._advance(now, out)
         if self._at != self.at:
             self._at = self.at
             self._desk.light(self._at, out)
+        if self._turn_was != self.turn:
+            self._turn_was = self.turn
+            self._desk.light_turn(self._turn_was, out)
         out.wake_at = self._wake = self._wake_at()
         return out
 
@@ -191,9 +224,10 @@ class Session:
             if self._sources.admits(now, port, message, self.transport.state is not State.STOPPED):
                 self._broke(now, self.transport.feed(now, message), out)
                 self._place()
+                self._look_for_start(now, out)
                 if self.transport.doubled and not self._doubled:
                     out.notices.append(DoubledClock(port))
-                self._doubled = self.transport.doubled
+                self._doubled = self.transport.doubled or (self._doubled and self.transport.crowded)
             elif self._sources.is_news(now, port):
                 out.notices.append(ForeignClock(port))
             return
@@ -221,6 +255,21 @@ class Session:
         self._unplaced.append((now, message))
         self._place()
 
+    def _look_for_start(self, now: float, out: Output) -> None:
+        """Say once that a clock comes without Start, and roll at the next bar if that is wanted."""
+        since = self.transport.unstarted
+        if since is None or self._told_unstarted:
+            return
+        self._told_unstarted = True
+        out.notices.append(NoStart(self.transport.tempo, self._rolls))
+        if self._rolls:
+            self._roll(now, since, out)
+
+    def _roll(self, now: float, downbeat: float, out: Output) -> None:
+        """Roll one bar after a downbeat, with a clock that came without Start."""
+        bar = self.preset.metre.bar
+        self._broke(now, self.transport.roll(now, downbeat, -bar, bar), out)
+
     def _is_heard(self, message: bytes) -> bool:
         """Return whether a note can be part of a call."""
         return self._is_listened_to(message) and message[1] >= self.knobs["split"]
@@ -241,17 +290,26 @@ class Session:
         state = self.transport.state
         if state is State.ARMED or (state is State.ROLLING and not self.transport.settled):
             return
+        earliest = self._entered - max(PRE_ROLL, self._ticks(_EARLY_S))
         for then, message in self._unplaced:
             tick = self.transport.tick_at(then)
-            if tick >= self._from or not midi.is_note_on(message):
+            if tick >= earliest or not midi.is_note_on(message):
                 self._looper.feed(tick, message)
+        self._placed += self._unplaced
         self._unplaced.clear()
+
+    def _place_again(self, now: float) -> None:
+        """Take back recent input after a break: an early downbeat was played before the Start or the jump was told."""
+        self._unplaced.extendleft(reversed([each for each in self._placed if now - each[0] < _RECENT_S]))
+        self._placed.clear()
+        self._place()
 
     def _plug(self, now: float, event: Plugged, out: Output) -> None:
         """Handle a port that came back or went away."""
         if event.direction == "out":
             if event.there:
-                out.messages += self._ledger.plug()
+                out.messages += self._ledger.plug() + self._left
+                self._left = []
             else:
                 self._ledger.unplug()
         elif not event.there:
@@ -259,6 +317,17 @@ class Session:
             for message in self._hands.let_go(event.port):
                 self._hear(now, event.port, message, out)
         out.notices.append(PortChanged(event.port, event.name, event.there))
+
+    def _take_over(self, now: float, left: Left, out: Output) -> None:
+        """End what a crashed rtgen left sounding, and roll on where its song is by now."""
+        # Again when the output comes back or the song rolls: until then nobody may have been connected.
+        self._left = self._ledger.end_all(left.sounding, left.channels)
+        if self._ledger.plugged:
+            out.messages += self._left
+        if left.at is not None:
+            self._broke(now, self.transport.roll(now, left.at, left.tick, self.preset.metre.bar), out)
+        if left.sounding or left.at is not None:
+            out.notices.append(TakenOver(len(left.sounding), left.at is not None))
 
     def _link(self, now: float, event: Linked, out: Output) -> None:
         """Follow the Link session."""
@@ -322,6 +391,11 @@ class Session:
             case "tap":
                 if (tapped := self._taps.tap(now)) is not None:
                     self.transport.set_tempo(now, tapped)
+            case "roll":
+                if self.transport.hears(now):
+                    self._roll(now, now, out)
+                else:
+                    out.notices.append(NoClock())
             case "next_preset" | "previous_preset":
                 out.requests.append(SelectPreset(pressed.button.removesuffix("_preset")))
             case "panic":
@@ -389,28 +463,59 @@ class Session:
     def _broke(self, now: float, change: Change | None, out: Output) -> None:
         if change is None:
             return
-        self._epoch += 1
-        self._answers.cancel()
-        self._awaited = None
-        self._player.clear()
-        self._looper.cancel()
+        was_rolling, self._rolling = self._rolling, change is Change.ROLLED
         out.messages += self._ledger.release(thru=False)
+        if change is Change.STOPPED and self._chosen is None and was_rolling:
+            # It may go on at once, as where a sequencer sends Stop, Song Position and Continue each time round.
+            self._held_since = now
+            if self._clock_out is not None:
+                out.messages += self._clock_out.changed(change, self.transport.tick)
+            out.notices.append(Halted("stopped"))
+            return
+        if change is Change.ROLLED and self._held_since is not None and self.transport.resumed:
+            self._go_on_after_stop(now, out)
+            return
+        self._forget()
         if self._chosen is not None:
             self._switch(now, out)
         tick = self.transport.tick
         if self._clock_out is not None:
             out.messages += self._clock_out.changed(change, tick)
         if change is Change.ROLLED:
-            out.notices.append(Rolling(tick // self.preset.length, self.preset.bars))
+            if was_rolling:
+                out.notices.append(Halted("located"))
+            self._told_unstarted = False
+            if self._ledger.plugged:
+                out.messages += self._left
+                self._left = []
+            out.notices.append(Rolling(self._in_song(tick // self.preset.length), self.preset.bars))
             self._enter(tick)
+            self._place_again(now)
         else:
             out.notices.append(Halted(_WHY[change]))
+
+    def _forget(self) -> None:
+        """Drop everything that was planned, and what was captured."""
+        self._held_since, self._held = None, []
+        self._epoch += 1
+        self._answers.cancel()
+        self._awaited = None
+        self._player.clear()
+        self._looper.cancel()
+
+    def _go_on_after_stop(self, now: float, out: Output) -> None:
+        """Go on with everything that was planned before a Stop that was none."""
+        self._held_since = None
+        out.notices.append(Rolling(self._in_song(self.transport.tick // self.preset.length), self.preset.bars))
+        held, self._held = self._held, []
+        for answer in held:
+            self._take_answer(now, answer, out)
 
     def _enter(self, tick: int) -> None:
         """Start in the loop that `tick` is in."""
         index = tick // self.preset.length
-        self._from = tick - PRE_ROLL
-        self._drafted = None
+        self._entered = tick
+        self._drafted = self._answers_in = None
         self._next_beat = tick
         self._turn_index = index + 1
         if self._captures(index):
@@ -418,13 +523,32 @@ class Session:
         elif self.use == "hold" and self.present:
             self._play(self.present, index * self.preset.length, tick)
 
+    def _in_song(self, index: int) -> int:
+        """Return which loop of the song a loop is, as a song that goes round plays its loops again."""
+        return index - self.transport.ahead // self.preset.length
+
+    def _rebase(self, out: Output) -> int:
+        """Count from the song's start again, as loops of another length need not fit after whole loops of this one.
+
+        Returns:
+            By how many ticks everything went back; what was planned is dropped then.
+        """
+        back = self.transport.rebase()
+        if back:
+            self._epoch += 1
+            self._answers.cancel()
+            self._awaited = None
+            self._player.clear()
+            out.messages += self._ledger.release(thru=False)
+        return back
+
     def _switch(self, now: float, out: Output) -> None:
         """Let the chosen preset take over; an answer whose length does not fit its loops is dropped."""
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
             self._answers.silence()
-        self.preset, self.use = preset, preset.use
+        self.preset, self.use, self.transport.loop = preset, preset.use, preset.length
         self._desk.load(preset.knobs, out)
         self._tune()
         self._player.channel = preset.channel - 1
@@ -434,17 +558,18 @@ class Session:
     # ---- time passes ----------------------------------------------------------------------------------------------
 
     def _advance(self, now: float, out: Output) -> None:
-        if self.transport.state is State.ROLLING:
-            while now >= self._turn_at():
-                self._take_turn(now, out)
-            if (draft_at := self._draft_at()) is not None and now >= draft_at:
-                self._ask_draft(now, out)
-            if self._awaited is not None and now >= self._patience_ends(self._awaited):
-                if self._answers.awaits(self._awaited):
-                    self._do_without(self._awaited, out)
-                self._awaited = None
-            if self._tells and now >= self.transport.time_at(self._next_beat):
-                self._tell(now, out)
+        if self.transport.state is not State.ROLLING:
+            return
+        while now >= self._turn_at():
+            self._take_turn(now, out)
+        if (draft_at := self._draft_at()) is not None and now >= draft_at:
+            self._ask_draft(now, out)
+        if self._awaited is not None and now >= self._patience_ends(self._awaited):
+            if self._answers.awaits(self._awaited):
+                self._do_without(self._awaited, out)
+            self._awaited = None
+        if self._tells and now >= self.transport.time_at(self._next_beat):
+            self._tell(now, out)
         if self._clock_out is not None:
             out.messages += self._clock_out.due(now, self._leaves_at)
         out.messages += self._player.due(now, self._leaves_at)
@@ -504,14 +629,21 @@ class Session:
 
     def _captures(self, index: int) -> bool:
         """Return whether the input in a loop is captured."""
-        return is_call(self.use, index, answered=self.present is not None)
+        return is_call(self.use, asked=index == self._answers_in, answered=self.present is not None)
 
     def _turn_at(self) -> float:
         """Return when to prepare the next loop, in seconds."""
         boundary = self.transport.time_at(self._turn_index * self.preset.length)
-        if self._looper.capturing:
-            return boundary - max(self._offset, 0.0) - self.lead.seconds
-        return boundary - PRE_ROLL * (self.transport.time_at(1) - self.transport.time_at(0))
+        capturing = self._looper.capturing
+        lead_s = max(self._offset, 0.0) + self.lead.seconds if capturing else 0.0
+        if not (capturing and self._asks(self._looper.heard)):
+            # There is nothing to answer yet: an early downbeat is the first note of the next loop.
+            lead_s = max(lead_s, PRE_ROLL * seconds_per_tick(self.transport.tempo))
+        return boundary - lead_s
+
+    def _ticks(self, seconds: float) -> int:
+        """Return the number of ticks in so many seconds."""
+        return round(seconds / seconds_per_tick(self.transport.tempo))
 
     def _take_turn(self, now: float, out: Output) -> None:
         """End the present loop and prepare the next one, whose index is `_turn_index`."""
@@ -523,17 +655,19 @@ class Session:
             self._switch(now, out)
             if length != self.preset.length:
                 # Its loops start elsewhere: end what sounds; the first of its loops may have begun.
+                start -= self._rebase(out)
                 self._play(Loop(length), start, start)
                 self._enter(start)
+                self._place_again(now)
                 return
         if call is not None:
             if asked := self._asks(bool(call.notes)):
                 out.jobs.append(self._ask(call, start, now))
-                self._awaited = start
+                self._awaited, self._answers_in = start, index
             elif self.use == "follow":
                 self._answers.silence()
             self._memory.hear(call)
-            out.notices.append(Called(index - 1, self.preset.bars, call, asked))
+            out.notices.append(Called(self._in_song(index - 1), self.preset.bars, call, asked))
         if self.use != "answer" and self._awaited != start:
             self._go_on(start)
         if self._captures(index):
@@ -550,7 +684,8 @@ class Session:
             self._go_on(start)
         else:
             self._play(draft, start, start)
-            out.notices.append(DraftPlayed(start // self.preset.length, self.preset.bars, draft))
+            index = self._in_song(start // self.preset.length)
+            out.notices.append(DraftPlayed(index, self.preset.bars, draft))
 
     def _go_on(self, start: int) -> None:
         """Play the present answer once more, until the next one comes."""
@@ -591,7 +726,7 @@ class Session:
             self._play(answer.loop, asked.start, from_tick)
         else:
             outcome = "missed"
-        index, bars = asked.start // self.preset.length, self.preset.bars
+        index, bars = self._in_song(asked.start // self.preset.length), self.preset.bars
         out.notices.append(Answered(index, bars, answer.loop, outcome, now - asked.at, asked.lead_s))
         if self._turned:
             self._remake(now, out)
@@ -610,6 +745,13 @@ class Session:
         return "listening" if self._looper.capturing else "idle"
 
     @property
+    def turn(self) -> Turn:
+        """Whose turn it is."""
+        if self.transport.state is not State.ROLLING:
+            return "none"
+        return "yours" if self._looper.capturing else "answer"
+
+    @property
     def lead(self) -> Lead:
         """How long before a boundary a loop goes to the model."""
         return self._pace.warm
@@ -625,11 +767,13 @@ class Session:
 
     def position(self, now: float) -> int | None:
         """Return the tick at `now`; None unless rolling."""
-        return self.transport.tick_at(now) if self.transport.state is State.ROLLING else None
+        if self.transport.state is not State.ROLLING:
+            return None
+        return self.transport.tick_at(now) - self.transport.ahead
 
     def played(self, now: float) -> tuple[Note, ...]:
         """Return what has been captured of the present loop."""
-        return self._looper.notes(self.transport.tick_at(now))
+        return self._looper.notes(self.transport.tick_at(now)) if self.transport.state is not State.STOPPED else ()
 
     @property
     def muted(self) -> bool:

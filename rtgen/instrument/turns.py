@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rtgen.instrument.preset import Use
 
+Turn = Literal["none", "yours", "answer"]
+"""Whose turn it is: the player's, whose input is captured, or the answer's; `none` while the song does not roll."""
 
-def is_call(use: Use, index: int, *, answered: bool) -> bool:
+
+def is_call(use: Use, *, asked: bool, answered: bool) -> bool:
     """Return whether the input in a loop of the song is captured.
+
+    In `answer`, every loop is but those in which an answer was asked for: whoever begins late is heard as well, and a
+    silent call takes no turn.
 
     Args:
         use: when answers are heard.
-        index: of the loop, counted from 0.
+        asked: whether an answer that begins with this loop was asked for.
         answered: whether there is an answer to go on with.
     """
     match use:
@@ -19,7 +27,7 @@ def is_call(use: Use, index: int, *, answered: bool) -> bool:
         case "hold":
             return not answered
         case "answer":
-            return index % 2 == 0
+            return not asked
 
 
 def rounded_up(tick: int, unit: int) -> int:

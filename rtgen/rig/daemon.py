@@ -16,6 +16,7 @@ from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
+from rtgen.instrument.turns import Turn
 from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
 from rtgen.rig.midi.ports import Ports
@@ -47,6 +48,9 @@ class View:
         dimensions: names of the axes of the map of loops.
         health: of the external clock.
         placed: the last call and its answer on the map; None before there is one.
+        turn: whose turn it is.
+        unstarted: whether a clock comes without Start.
+        now: when the state was this, in seconds of `perf_counter`.
     """
 
     tempo: float
@@ -62,6 +66,9 @@ class View:
     dimensions: tuple[str, ...] = ()
     health: Health = Health()  # noqa: RUF009 (frozen)
     placed: Placed | None = None
+    turn: Turn = "none"
+    unstarted: bool = False
+    now: float = 0.0
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -271,4 +278,7 @@ class Daemon:
             self._dimensions,
             session.transport.health,
             self._placed,
+            session.turn,
+            session.transport.unstarted is not None,
+            now or 0.0,
         )

@@ -201,7 +201,6 @@ class _Screen:
         tick = max(view.tick or 0, 0)
         # The loop being captured; until it has notes, the last captured loop stays in view.
         now = Loop(length, view.played, self._preset.metre.bar) if view.played else self._played
-        calling = self._preset.use == "follow" or tick // length % 2 == 0
         return Snapshot(
             "stopped" if view.tick is None else "rolling",
             view.tempo,
@@ -209,8 +208,8 @@ class _Screen:
             tick % length,
             now,
             view.answer,
-            listening=calling,
-            answering=self._preset.use == "follow" or not calling,
+            listening=view.turn != "answer",
+            answering=self._preset.use == "follow" or view.turn == "answer",
             words=(self._preset.name, caption(self._preset)),
             notice=self._line,
         )

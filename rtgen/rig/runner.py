@@ -19,7 +19,7 @@ from rich.text import Text
 
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Binding, Layout, bound
-from rtgen.instrument.events import Ended, Event
+from rtgen.instrument.events import Ended, Event, Left
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -27,6 +27,7 @@ from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.kept.config import ALL
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
+from rtgen.rig.kept.left import left_behind
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.recovery import Recovery
 from rtgen.rig.kept.scribe import where
@@ -117,13 +118,16 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         session.controls(number)  # so that their LEDs show the parameters from the start
     news: SimpleQueue[News | None] = SimpleQueue()
     complain = partial(_complain, news)
-    journal = _journal(setup.sessions, name, Opening(preset, options), complain) if setup.sessions else None
+    left = left_behind(setup.sessions, name) if setup.sessions else None
+    journal = _journal(setup.sessions, name, Opening(preset, options), complain, left) if setup.sessions else None
 
     def note(now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
         if journal is not None:
             journal.note(now, event, sent, where(session, now))
 
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
+    if journal is not None:
+        journal.place = partial(_place, daemon)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if options.clock == "link" else nullcontext()
@@ -132,6 +136,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     recovery = Recovery(setup.sessions, complain) if setup.sessions else nullcontext()
     with journal or nullcontext(), recovery:
         daemon.open()
+        if left is not None:
+            daemon.hear(left)
         remote = _remote(setup.osc, about, daemon, steward, news)
         also = remote.heard if remote is not None else lambda *_: None
         teller = Teller(console, daemon, news, steward.see_to, log, quiet, also, setup.form)
@@ -174,7 +180,7 @@ def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
 
 
-def _journal(folder: Path, name: str, opening: Opening, complain: Callable[[str], None]) -> Journal:
+def _journal(folder: Path, name: str, opening: Opening, complain: Callable[[str], None], left: Left | None) -> Journal:
     """Start the session log, under a name that no other has."""
     when = f"{datetime.now().astimezone():%Y-%m-%d %H.%M.%S} {name}"
     path, number = folder / f"{when}{SUFFIX}", 1
@@ -182,7 +188,13 @@ def _journal(folder: Path, name: str, opening: Opening, complain: Callable[[str]
         while path.exists():
             number += 1
             path = path.with_name(f"{when} {number}{SUFFIX}")
-    return Journal(path, opening, complain)
+    return Journal(path, opening, complain, name, left)
+
+
+def _place(daemon: Daemon) -> tuple[float, int]:
+    """Where the song is, for a successor if this process crashes."""
+    view = daemon.view
+    return view.now, -1 if view.tick is None else max(view.tick, 0)
 
 
 def _close(journal: Journal, console: Console, quiet: bool) -> None:

@@ -180,7 +180,7 @@ class Day:
             case 1:
                 put(now, Received(0, START))
             case 2:
-                put(now, Received(0, to_song_position(rng.randrange(4000))))
+                put(now, Received(0, to_song_position(rng.choice((0, 16, 32, rng.randrange(4000))))))
             case 3:
                 put(now, Received(0, STOP))
                 put(now + 0.1, Received(0, to_song_position(rng.randrange(4000))))
@@ -188,15 +188,19 @@ class Day:
             case 4:
                 self._tempo = rng.uniform(50, 220)
             case 5:
+                port = rng.randrange(2)
                 for i in range(200):
-                    put(now + i * rng.uniform(0.01, 0.03), Received(1, rng.choice((CLOCK, CLOCK, CLOCK, START, STOP))))
+                    put(
+                        now + i * rng.uniform(0.01, 0.03),
+                        Received(port, rng.choice((CLOCK, CLOCK, CLOCK, START, STOP))),
+                    )
             case 6 | 7:
                 changes = {"bars": rng.choice((1, 1, 2, 4)), "mode": rng.choice(MODES), "use": rng.choice(USES)}
                 changes |= {"channel": rng.randrange(1, 17), "tempo": rng.uniform(50, 220)}
                 changes |= {"metre": rng.choice(("4/4", "4/4", "3/4", "7/8"))}
                 put(now, Chosen(Preset().changed(**changes)))
             case 8:
-                put(now, rng.choice((Used(rng.choice(USES)), Pressed("store_a"), Pressed("store_b"))))
+                put(now, rng.choice((Used(rng.choice(USES)), *map(Pressed, ("store_a", "store_b", "roll")))))
             case 9:
                 put(now, Received(0, bytes((0xB0, rng.choice((1, *range(20, 27), 64)), rng.randrange(128)))))
             case 10:

@@ -334,6 +334,8 @@ def test_controllers_are_shown_what_it_is_at() -> None:
     stage.receive(bytes((0xFC,)))
     lights = [message[2] for port, message in stage.echoes if port == 1 and message[:2] == bytes((0xB0, 3))]
     assert lights == [32, 64, 127, 0, 32, 0]  # listening, thinking, answering until its last note ends, listening
+    turns = [message[2] for port, message in stage.echoes if port == 1 and message[:2] == bytes((0xB0, 9))]
+    assert turns == [127, 0, 127, 0]  # theirs, the answer's, theirs, stopped
 
 
 @settings(max_examples=60)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtgen.instrument.events import Event, Pressed, Received, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Event, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer
 from rtgen.instrument.lead import Lead
 from rtgen.instrument.options import Options
@@ -56,6 +56,73 @@ def test_a_silent_call_gets_a_silent_answer() -> None:
     assert stage.jobs[0].target == 3 * BAR
     assert ("silence", 0) in stage.whats()
     assert stage.notes == moved(3 * BAR, HEARD)
+
+
+@pytest.mark.parametrize("bar", [0, 1, 2, 3, 6, 7])
+def test_whoever_begins_late_is_answered(bar: int) -> None:
+    stage = started()
+    stage.until((bar + 4) * BAR, [*at(bar * BAR, CALL), *at((bar + 2) * BAR, CALL)])
+    assert stage.notes == moved((bar + 1) * BAR, HEARD) + moved((bar + 3) * BAR, HEARD)
+    assert stage.whats()[: bar + 1] == [("rolling", 0), *(("silence", n) for n in range(bar))]
+
+
+def test_the_first_note_opens_the_call_in_the_loop_that_it_falls_into() -> None:
+    stage = started(bars=2)
+    stage.until(8 * BAR, at(3 * BAR + 960, [(0, on(60)), (400, off(60))]))
+    assert stage.jobs[0].loop.notes == (Note(BAR + 960, 60, 400),)
+    assert stage.notes == [(5 * BAR + 960, 72, 400)]
+
+
+def test_after_a_silent_call_the_next_loop_is_a_call_as_well() -> None:
+    stage = started()
+    stage.until(8 * BAR, [*CALL, *at(3 * BAR, CALL), *at(6 * BAR, CALL)])
+    assert [job.target for job in stage.jobs] == [BAR, 4 * BAR, 7 * BAR]
+
+
+@pytest.mark.parametrize("use", ["follow", "hold"])
+def test_in_the_other_uses_whoever_begins_late_is_answered_too(use: str) -> None:
+    stage = started(use=use)
+    stage.until(3 * BAR, at(BAR, CALL))
+    assert stage.notes == moved(2 * BAR, HEARD)
+
+
+def test_whoever_begins_after_a_jump_is_answered_wherever_it_leads() -> None:
+    stage = started()
+    stage.until(100)
+    stage.receive(bytes((0xF2, 16, 0)))  # bar 2, with the clock at 100
+    stage.until(3 * BAR, at(100 + 40, [(0, on(60)), (100, off(60))]))
+    assert [(job.target, len(job.loop)) for job in stage.jobs] == [(2 * BAR, 1)]
+
+
+def test_loops_of_another_length_are_calls_wherever_they_begin() -> None:
+    stage = started()
+    stage.until(BAR + 100, CALL)
+    stage.step(stage.time(stage.tick), Chosen(Preset().changed(bars=2, use="answer")))
+    stage.until(6 * BAR, at(2 * BAR, CALL))
+    assert [job.target for job in stage.jobs] == [BAR, 4 * BAR]
+    assert stage.notes[-2:] == moved(4 * BAR, HEARD)
+
+
+def test_it_is_known_whose_turn_it_is() -> None:
+    stage = Stage(bars=2)
+    turns = [stage.session.turn]
+    stage.receive(START)
+    for bar in range(1, 8):
+        stage.until(bar * BAR - 960, at(2 * BAR, CALL) if bar == 4 else [])
+        turns.append(stage.session.turn)
+    assert turns == ["none", *["yours"] * 4, "answer", "answer", "yours"]
+    stage.receive(STOP)
+    assert stage.session.turn == "none"
+
+
+def test_in_follow_it_is_always_yours_and_in_hold_until_it_has_an_answer_to_repeat() -> None:
+    for use, turns in ("follow", ["yours", "yours", "yours"]), ("hold", ["yours", "yours", "answer"]):
+        stage = started(use=use)
+        seen: list[str] = []
+        for bar in range(1, 4):
+            stage.until(bar * BAR - 960, CALL[:2] if bar == 1 else [])
+            seen.append(stage.session.turn)
+        assert seen == turns
 
 
 def test_follow_answers_every_loop_during_the_next() -> None:
@@ -214,17 +281,17 @@ def test_an_answer_that_arrives_after_stop_is_void() -> None:
     assert not any(word(n) in ("answer", "late") for n in stage.notices)
 
 
-def test_after_locating_it_is_in_the_loop_that_belongs_to_the_bar() -> None:
+def test_after_locating_a_new_turn_begins_in_the_loop_that_belongs_to_the_bar() -> None:
     stage = started()
     stage.until(BAR + 200, CALL)
     stage.receive(STOP)
-    stage.receive(bytes((0xF2, 48, 0)))  # bar 4: an answer loop
+    stage.receive(bytes((0xF2, 56, 0)))  # the middle of bar 4
     stage.receive(CONTINUE)
-    stage._origin, stage.tick = stage.time(stage.tick) - 3 * BAR * TICK_S, 3 * BAR
+    stage._origin, stage.tick = stage.time(stage.tick) - (3 * BAR + 960) * TICK_S, 3 * BAR + 960
     before = len(stage.notes)
-    stage.until(6 * BAR, [*at(3 * BAR, CALL), *at(4 * BAR, CALL)])
-    assert [j.target for j in stage.jobs[1:]] == [5 * BAR]
-    assert stage.notes[before:] == moved(5 * BAR, HEARD)
+    stage.until(6 * BAR, [*at(3 * BAR, CALL[2:]), *at(4 * BAR, CALL)])
+    assert [j.target for j in stage.jobs[1:]] == [4 * BAR]
+    assert stage.notes[before:] == moved(4 * BAR, HEARD[1:])
 
 
 def test_a_tempo_change_moves_answers_with_the_clock() -> None:

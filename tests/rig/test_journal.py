@@ -26,6 +26,7 @@ from rtgen.instrument.events import (
     Ended,
     Event,
     Learn,
+    Left,
     Linked,
     Plugged,
     Pressed,
@@ -65,6 +66,7 @@ EVENTS: list[Event | Ended] = [
     Warmed(0.01),
     Plugged("in", 1, "Knöbe", False),
     Chosen(Preset(name="x", metre=Metre(7, 8)).changed(distance=0.1, bars=4)),
+    Left(((0, 60), (9, 36)), (0, 9), 12.5, 1920),
     Linked(1.0, 2.5, 4.0, 120.0, True, 0.0, 2),
     Ended(),
 ]

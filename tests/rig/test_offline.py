@@ -14,6 +14,7 @@ from rtgen.music.files import Event, Score, Track, note_events
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig import offline
+from tests.instrument.stage import BAR, CALL, at
 
 FAULTS = Path(__file__).parents[3] / "shared" / "faults"
 FOUR, THREE = Metre(), Metre(3, 4)
@@ -141,3 +142,12 @@ def test_a_small_file_that_was_misread(name: str, tmp_path: Path) -> None:
     assert [(job.loop.notes[0].onset, job.loop.bar) for job in jobs] == CALLS[name]
     files.write(tmp_path / "again.mid", score)
     assert files.read(tmp_path / "again.mid").tempos == score.tempos
+
+
+@pytest.mark.parametrize("bar", [0, 1, 2, 5])
+def test_a_performance_that_begins_late_is_answered_up_to_its_end(bar: int) -> None:
+    played = Track("played", tuple(Event(tick, data) for tick, data in at(bar * BAR, CALL)))
+    preset = Preset().changed(bars=1, use="answer", tempo=120)
+    score, _ = offline.render(Score((played,), ((0, 120.0),), ((0, preset.metre),)), preset, lambda job: job.loop, 0)
+    answer = [(n.onset - (bar + 1) * BAR, n.pitch, n.duration) for n in score.tracks[-1].notes()]
+    assert answer == [(0, 60, 400), (960, 64, 890)]

@@ -18,8 +18,8 @@ from statistics import median
 import pytest
 
 from rtgen.bench.music import BAR
-from rtgen.bench.programs import Program, workers
-from rtgen.bench.server import RATE, Probe, Server, TempoMap
+from rtgen.bench.programs import Program, daemon, workers
+from rtgen.bench.server import CLOCK_OUT, RATE, Probe, Server, TempoMap
 from rtgen.bench.streams import CLOCK, CONTINUE, STOP, Sounded
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
@@ -209,6 +209,55 @@ def test_a_signal_ends_the_daemon_and_every_note(rig: Rig, start: StartDaemon) -
 
     rig.perform(FAST, [(0, HELD)], 3 * LENGTH, meanwhile=finish)
     assert {n.pitch for n in rig.heard().notes} == pitches(HELD)
+
+
+def test_after_a_kill_the_next_daemon_ends_what_sounded_and_rolls_on(rig: Rig, tmp_path: Path) -> None:
+    preset = tmp_path / "tiny.yaml"
+    preset.write_text(f"model: {TINY}\nmode: vary\ndistance: 0\nuse: follow\nbars: 2\n", "utf-8")
+    flags = ("--preset", str(preset), "--no-thru", "--sessions", str(tmp_path / "sessions"))
+
+    def start() -> Program:
+        with joining():
+            program = daemon(rig.server, *flags, name="killed")
+            program.attach(rig.probe, CLOCK_OUT)
+        program.wait_for_line("model ready")
+        return program
+
+    first = start()
+
+    def kill() -> None:
+        rig.probe.wait_for_frame(FAST.frame(2 * LENGTH + 2400))
+        first.process.kill()
+        first.close()
+        second = start()
+        programs.append(second)
+        second.wait_for_line("the last rtgen crashed")
+        second.wait_for_line("rolling, in")
+        rounds(4)
+
+    programs: list[Program] = []
+    loops = [(0, HELD), (LENGTH, HELD), *((i * LENGTH, FIRST) for i in range(3, 40))]
+    try:
+        rig.perform(FAST, loops, 0, meanwhile=kill)
+        rig.probe.stop()
+        time.sleep(0.5)
+    finally:
+        for program in programs:
+            assert program.end() == 0, program.said
+            program.close()
+    # Ends of notes that did not sound are among what is sent after a crash.
+    sounding: set[int] = set()
+    struck: list[int] = []
+    for _, data in rig.probe.take().output:
+        if data[0] & 0xF0 == 0x90 and data[2]:
+            assert data[1] not in sounding
+            sounding.add(data[1])
+            struck.append(data[1])
+        elif data[0] & 0xF0 in (0x80, 0x90):
+            sounding.discard(data[1])
+    assert sounding == set()
+    assert pitches(HELD) <= set(struck)
+    assert pitches(FIRST) <= set(struck)
 
 
 def test_another_preset_with_another_model_is_chosen_while_it_plays(

@@ -17,6 +17,8 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NoClock,
+    NoStart,
     Notice,
     Overslept,
     PeersChanged,
@@ -27,10 +29,13 @@ from rtgen.instrument.notices import (
     SaveBindings,
     SelectPreset,
     Stored,
+    TakenOver,
 )
-from rtgen.instrument.preset import Preset
+from rtgen.instrument.preset import Preset, Use
+from rtgen.instrument.turns import Turn
 from rtgen.music.note import Loop, Note
-from rtgen.rig.told.telling import as_json, sentence
+from rtgen.rig.daemon import View
+from rtgen.rig.told.telling import as_json, sentence, whose
 
 LOOP = Loop(1920, (Note(0, 60, 100), Note(5, 62, 100)))
 SENTENCES: list[tuple[Notice | Request, str]] = [
@@ -52,7 +57,15 @@ SENTENCES: list[tuple[Notice | Request, str]] = [
     (Answered(1, 1, LOOP, "missed", 0.9, 0.02), "the answer for bar 2 came too late to play (900 ms)"),
     (DraftPlayed(1, 1, LOOP), "answering in bar 2: 2 notes, a draft: the answer itself is late"),
     (ForeignClock(1), "input 2 sends a clock too; it is ignored"),
-    (DoubledClock(0), "every clock on input 1 arrives twice; remove one of its two connections"),
+    (DoubledClock(0), "input 1 gets two clocks, or one clock twice; remove one of the two connections"),
+    (NoStart(119.96, False), "clock at 120 BPM, but no Start yet: stop it and press play, or press roll on a downbeat"),
+    (NoStart(120.0, True), "clock at 120 BPM, but no Start yet: it rolls at the next bar"),
+    (NoClock(), "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal"),
+    (
+        TakenOver(2, True),
+        ("the last rtgen crashed: ended 2 notes that it left sounding; it rolls on at the next bar if a clock comes"),
+    ),
+    (TakenOver(1, False), "the last rtgen crashed: ended 1 note that it left sounding"),
     (Overslept(3600), "the computer slept, or stood still, for 3600 s"),
     (PresetChanged(Preset(name="lush")), "preset lush"),
     (Stored("a", LOOP), "stored the last loop as A: 2 notes"),
@@ -78,6 +91,20 @@ def test_every_notice_and_request_has_its_sentence(number: int) -> None:
 
 def test_none_is_left_out() -> None:
     assert {type(item) for item, _ in SENTENCES} == {*get_args(Notice), *get_args(Request)}
+
+
+@pytest.mark.parametrize(
+    ("turn", "use", "bars", "said"),
+    [
+        ("yours", "answer", 2, "your turn, 2 bars"),
+        ("yours", "hold", 1, "your turn, 1 bar"),
+        ("yours", "follow", 2, "listening"),
+        ("answer", "answer", 2, "answering"),
+    ],
+)
+def test_it_says_whose_turn_it_is(turn: Turn, use: Use, bars: int, said: str) -> None:
+    preset = Preset().changed(bars=bars)
+    assert whose(View(120.0, 0, (), None, preset, use, {}, False, 0.01, turn=turn)) == said
 
 
 def test_programs_get_numbers_and_names_and_the_sentence() -> None:

@@ -22,6 +22,8 @@ _HALVES = 12
 source."""
 _STALLS = 96
 """Clocks after a stall during which another stall is expected, so that even a gap of whole periods counts as one."""
+_CROWDED = 0.15
+"""Share of surplus clocks from which there is a second source."""
 _PAUSE = 49
 """A silence of this many clock periods (two beats) starts the tracking anew."""
 _HELD_S = 0.05
@@ -69,6 +71,7 @@ class ClockFollower:
         self._extras = 0.0  # recent share of surplus clocks
         self._phases: deque[float] = deque(maxlen=_HALVES)
         self._halves = 0
+        self._crowd = 0.0  # the share of surplus clocks before those midway
         self._slipped = self._calm = 0  # recent slips, and clocks since the last one
         self._doubtful = 0  # slips that may yet prove to be lumps
         self._inside = 0
@@ -101,6 +104,23 @@ class ClockFollower:
             return False
         next_one = self._line.ahead()
         return abs(now - next_one.time) <= self._room(next_one)
+
+    @property
+    def sure(self) -> bool:
+        """Whether a clock can be told to be in place or not."""
+        return self._line is not None and self._count > _LEARN and not self._coarse(self._line)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more clocks come than one source sends."""
+        return self._extras > _CROWDED
+
+    def in_place(self, now: float) -> bool:
+        """Return whether a clock at `now` is where one of ours is due, the next one or a later one."""
+        if self._line is None:
+            return False
+        due = self._line.ahead(max(round((now - self._line.time) / self._line.period), 1))
+        return abs(now - due.time) <= self._room(due)
 
     def restart(self) -> None:
         """Forget the phase of the clocks, but not their period."""
@@ -275,6 +295,8 @@ class ClockFollower:
             return self._now_in_lumps(line, early, now, clocks + 1)
         phase = (self._waiting[0] - line.time) / line.period
         halfway = extra == len(self._waiting) == 1 and abs(phase - 0.5) < 0.25
+        if halfway and not self._phases:
+            self._crowd = self._extras
         phases, halves = [*self._phases, phase] if halfway else [], self._halves + 1 if halfway else 0
         self._slip(-extra)
         for _ in range(extra):
@@ -294,8 +316,11 @@ class ClockFollower:
         return moved - self._take_back(-dropped)
 
     def _midway(self, line: Line) -> bool:
-        """Return whether the dropped clocks come steadily midway between the accepted ones."""
-        if len(self._phases) < _HALVES:
+        """Return whether the dropped clocks come steadily midway between the accepted ones.
+
+        Those of a second source, which came before as well, are there only for a while on their way.
+        """
+        if len(self._phases) < _HALVES or self._crowd > _CROWDED:
             return False
         phases, half = [*self._phases], _HALVES // 2
         noise = 2 * sqrt(self._noise / _HALVES) / line.period

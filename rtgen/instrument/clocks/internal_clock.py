@@ -57,6 +57,10 @@ class InternalClock(Transport):
             return None
         return self._roll(now, max(self.tick_at(now - gap), 0))
 
+    def roll(self, now: float, at: float, tick: int, bar: int) -> Change | None:  # noqa: ARG002
+        """Roll at once: the clock is ours."""
+        return None if self.state is State.ROLLING else self._roll(now, self._tick)
+
     def set_tempo(self, now: float, tempo: float) -> None:
         """Set the tempo (BPM) from `now` on."""
         if self.state is State.ROLLING:

@@ -51,6 +51,10 @@ class Transport:
 
     offset_s = 0.0
     """Seconds by which the clock arrives late, as the player corrects for it; negative if early."""
+    loop = 0
+    """Length of the instrument's loops in ticks. A jump by whole loops is no discontinuity: the ticks go on."""
+    ahead = 0
+    """By how many ticks `tick` is ahead of the song's own position, after such jumps; whole loops."""
 
     def __init__(self, tempo: float) -> None:
         self._tick = 0
@@ -79,6 +83,11 @@ class Transport:
     def doubled(self) -> bool:
         """Whether every clock comes twice, as from a source that is connected twice."""
         return False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more clocks come than one source sends."""
+        return self.doubled
 
     @property
     def health(self) -> Health:
@@ -110,6 +119,38 @@ class Transport:
             The discontinuity in the song's time, if any.
         """
         return None
+
+    @property
+    def unstarted(self) -> float | None:
+        """Since when a clock has come without a Start, in seconds; None unless it has for two beats."""
+        return None
+
+    def hears(self, now: float) -> bool:  # noqa: ARG002
+        """Return whether there is a clock to roll with."""
+        return True
+
+    def roll(self, now: float, at: float, tick: int, bar: int) -> Change | None:  # noqa: ARG002
+        """Roll at the next bar line although no Start came; does nothing while rolling.
+
+        Args:
+            now: seconds.
+            at: a time, in seconds.
+            tick: position of the song at that time; the bar line comes after it.
+            bar: length of a bar in ticks.
+
+        Returns:
+            The discontinuity in the song's time, if it rolls at once.
+        """
+        return None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it rolled right after a Stop, whole loops from where it was."""
+        return False
+
+    def rebase(self) -> int:
+        """Count the ticks from the song's start again, and return by how many they went back."""
+        return 0
 
     def set_tempo(self, now: float, tempo: float) -> None:
         """Set the tempo (BPM) from `now` on, if it is ours to set."""

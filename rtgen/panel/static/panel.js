@@ -9,7 +9,8 @@ const GROUPS = [
   ["Playing", ["swing", "gate", "transpose", "loudness", "split", "quantise"]],
 ];
 const WORDS = { store_a: "Store A", store_b: "Store B", regenerate: "Regenerate", back: "Back", keep: "Keep", clear: "Clear",
-  freeze: "Freeze", mute: "Mute", tap: "Tap tempo" };
+  freeze: "Freeze", mute: "Mute", tap: "Tap tempo",
+  roll: "Roll" };
 const KEYS = { " ": "freeze", r: "regenerate", b: "back", k: "keep", m: "mute", a: "store_a", s: "store_b", Escape: "panic" };
 const MOST_TOOK = 200;
 const ATTRIBUTES = 6; // the first dimensions of a map; the model's latent dimensions follow (latent1 ...)
@@ -306,7 +307,7 @@ function roll(id, name, colour, tick) {
   }
   g.fillStyle = "#1c2230";
   for (let pitch = Math.ceil(low / 12) * 12; pitch < high; pitch += 12) g.fillRect(0, canvas.height - (pitch - low) * row, canvas.width, 1);
-  const coming = name === "answer" && !sounding(tick, length);
+  const coming = name === "answer" && !sounding(tick);
   for (const note of notesOf(flat)) {
     const [left, width] = [x(note.on), Math.max(x(note.lasts) - 1, 3)];
     const top = canvas.height - (note.pitch - low + 1) * row;
@@ -317,7 +318,7 @@ function roll(id, name, colour, tick) {
     else g.fillStyle = colour, g.fillRect(left, top, width, tall);
   }
   g.globalAlpha = 1;
-  if (tick !== null && (name === "played") === listening(tick, length)) {
+  if (tick !== null && (name === "played") === listening()) {
     g.fillStyle = "#f3f5fa";
     g.fillRect(x(((tick % length) + length) % length), 0, 2, canvas.height);
   } else if (tick !== null && state["state/use"]?.[0] === "follow") {
@@ -326,15 +327,12 @@ function roll(id, name, colour, tick) {
   }
 }
 
-function listening(tick, length) {
-  const use = state["state/use"]?.[0];
-  if (use === "hold") return false;
-  return use === "follow" || Math.floor(tick / length) % 2 === 0;
+function listening() {
+  return state["state/turn"]?.[0] === "yours";
 }
 
-function sounding(tick, length) {
-  if (tick === null) return false;
-  return state["state/use"]?.[0] !== "answer" || Math.floor(tick / length) % 2 === 1;
+function sounding(tick) {
+  return tick !== null && (state["state/use"]?.[0] !== "answer" || state["state/turn"]?.[0] === "answer");
 }
 
 // ---- the map --------------------------------------------------------------------------------------------------------

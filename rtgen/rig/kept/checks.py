@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from rtgen.instrument.events import Chosen, Ended, Event, Learn, Linked, Plugged, Pressed, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Learn, Left, Linked, Plugged, Pressed, Turned, Used, Warmed
 from rtgen.instrument.job import Answer
 from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
@@ -62,6 +62,9 @@ def possible(event: Event | Ended, options: Options) -> bool:
             return known and isinstance(name, str) and type(there) is bool
         case Linked():
             return options.clock == "link" and _linked(event)
+        case Left(sounding, channels, at, tick):
+            inside = all(0 <= c < 16 and 0 <= p < 128 for c, p in sounding) and all(0 <= c < 16 for c in channels)
+            return inside and (at is None or _number(at)) and _whole(tick)
         case Chosen() | Ended():
             return True
     return True

@@ -8,6 +8,7 @@ records that each start with a letter:
     R f64 u8 u16 bytes      bytes arrived at an input
     E f64 u32 JSON          another event
     S u16 bytes             a message was sent
+    P f64 i64               where the song was at a time, in ticks; below 0: it did not roll
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from rtgen.instrument.events import (
     Ended,
     Event,
     Learn,
+    Left,
     Linked,
     Plugged,
     Pressed,
@@ -111,10 +113,22 @@ class Journal:
         path: of the log; its folder is created.
         opening: what the session starts with.
         complain: called when the log cannot be written, and when it can be again.
+        name: of the program's ports.
+        left: what the one before left behind.
     """
 
-    def __init__(self, path: Path, opening: Opening, complain: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        opening: Opening,
+        complain: Callable[[str], None] = lambda _: None,
+        name: str = "",
+        left: Left | None = None,
+    ) -> None:
         self.path = path
+        self.place: Callable[[], tuple[float, int] | None] = lambda: None
+        """Asked now and then where the song is: a time in seconds, and the tick, below 0 if it does not roll."""
+        self._last_place: tuple[float, int] | None = None
         self._complain = complain
         self._steps: deque[tuple[Step, Where | None]] = deque()
         self._scribe = Scribe(opening.preset)
@@ -125,7 +139,7 @@ class Journal:
         self._file: BinaryIO | None = None
         self._created = False
         self._written = 0
-        self._waiting = bytearray(_MAGIC + _record(b"H", None, _json(_of_opening(opening))))
+        self._waiting = bytearray(_MAGIC + _record(b"H", None, _json(_of_opening(opening, name, left))))
         self._given_up = False
         self._closing = threading.Event()
         self._flush()
@@ -185,6 +199,9 @@ class Journal:
             if at is not None:
                 self._scribe.write(step.now, at, step.event, step.sent)
             self.silent = self.silent and not step.sent and not isinstance(step.event, Received)
+        if (place := self.place()) != self._last_place and place is not None and not self._given_up:
+            self._last_place = place
+            self._waiting += b"P" + struct.pack("<dq", *place)
 
     def _flush(self) -> None:
         """Write what waits, as far as possible; what the disk refuses is tried again the next time."""
@@ -295,6 +312,17 @@ def parse(data: bytes, name: str) -> tuple[Opening, Iterator[Step]]:
     return opening, _steps(reader, opening.options)
 
 
+def head(data: bytes) -> tuple[dict[str, Any] | None, int]:
+    """Return the settings at the start of a log's bytes, None if they cannot be read, and where the steps begin."""
+    reader = _Reader(data, len(_MAGIC))
+    try:
+        if data.startswith(_MAGIC) and reader.take("<c")[0] == b"H" and isinstance(found := reader.json(), dict):
+            return found, reader.at
+    except (struct.error, ValueError, RecursionError):
+        pass
+    return None, reader.at
+
+
 class _Reader:
     def __init__(self, data: bytes, at: int) -> None:
         self.data, self.at = data, at
@@ -327,6 +355,9 @@ def _steps(reader: _Reader, options: Options) -> Iterator[Step]:
             (letter,) = reader.take("<c")
             if letter == b"S":
                 sent.append(reader.bytes(*reader.take("<H")))
+                continue
+            if letter == b"P":
+                reader.take("<dq")
                 continue
             following = _step(letter, reader)
             now, event = following
@@ -370,6 +401,8 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """Return the event that `of_event` made JSON of."""
     match said:
+        case ["Left", {"sounding": sounding, "channels": channels, "at": then, "tick": tick}]:
+            return Left(tuple((channel, pitch) for channel, pitch in sounding), tuple(channels), then, tick)
         case ["Answer", loop, target, epoch, *draft]:  # older logs have none
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
@@ -383,11 +416,13 @@ def _to_preset(settings: Mapping[str, Any]) -> Preset:
     return Preset(name=plain(str(settings["name"]))).changed(**{k: v for k, v in settings.items() if k != "name"})
 
 
-def _of_opening(opening: Opening) -> dict[str, Any]:
+def _of_opening(opening: Opening, name: str, left: Left | None) -> dict[str, Any]:
     bindings = {str(port): [asdict(b) for b in found] for port, found in opening.options.bindings.items()}
     return {
         "rtgen": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "name": name,
+        "left": None if left is None else of_event(left),
         "preset": opening.preset.as_dict(),
         "settings": opening.options.plain(),
         "bindings": bindings,

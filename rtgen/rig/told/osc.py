@@ -354,10 +354,12 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/mode", (view.preset.mode,)
     yield "/rtgen/state/use", (view.use,)
     yield "/rtgen/state/at", (view.at,)
+    yield "/rtgen/state/turn", (view.turn,)
     yield "/rtgen/state/bars", (view.preset.bars, str(view.preset.metre))
     yield "/rtgen/state/channel", (view.preset.channel,)
     yield "/rtgen/state/tempo", (round(view.tempo, 2),)
     yield "/rtgen/state/rolling", (int(view.tick is not None),)
+    yield "/rtgen/state/unstarted", (int(view.unstarted),)
     yield "/rtgen/state/clock", (round(1e3 * view.health.jitter_s, 1), view.health.lost, view.health.extra)
     yield "/rtgen/state/dimensions", view.dimensions
     placed = view.placed or Placed((), ())

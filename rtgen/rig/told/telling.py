@@ -25,6 +25,8 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NoClock,
+    NoStart,
     Overslept,
     PeersChanged,
     PortChanged,
@@ -34,10 +36,11 @@ from rtgen.instrument.notices import (
     SaveBindings,
     SelectPreset,
     Stored,
+    TakenOver,
 )
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
-from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.daemon import Daemon, News, View
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
 from rtgen.rig.worker.worker import Failed, Ready
@@ -138,11 +141,19 @@ class Teller:
         view = self._daemon.view
         preset = view.preset
         if view.tick is None:
-            where = "■ waiting for the clock"
+            where = "■ clock, but no Start yet" if view.unstarted else "■ waiting for the clock"
         else:
             bar, rest = divmod(view.tick, preset.metre.bar)
-            where = f"▶ {view.tempo:.1f} BPM  {bar + 1}.{rest // PPQN + 1}"
+            where = f"▶ {view.tempo:.1f} BPM  {bar + 1}.{rest // PPQN + 1}  {whose(view)}"
         return f"{where}  {preset.name}: {preset.mode}, {preset.use}  {last}"
+
+
+def whose(view: View) -> str:
+    """Whose turn it is, in words."""
+    if view.turn == "answer":
+        return "answering"
+    bars = view.preset.bars
+    return "listening" if view.use == "follow" else f"your turn, {bars} {'bar' if bars == 1 else 'bars'}"
 
 
 def as_json(item: News | None, line: str) -> str:
@@ -179,7 +190,15 @@ def sentence(item: News) -> str:
         case ForeignClock(port):
             return f"input {port + 1} sends a clock too; it is ignored"
         case DoubledClock(port):
-            return f"every clock on input {port + 1} arrives twice; remove one of its two connections"
+            return f"input {port + 1} gets two clocks, or one clock twice; remove one of the two connections"
+        case NoStart(tempo, rolls):
+            cure = "it rolls at the next bar" if rolls else "stop it and press play, or press roll on a downbeat"
+            return f"clock at {tempo:.0f} BPM, but no Start yet: {cure}"
+        case NoClock():
+            return "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal"
+        case TakenOver(notes, rolls):
+            on = "; it rolls on at the next bar if a clock comes" if rolls else ""
+            return f"the last rtgen crashed: ended {_count(notes)} that it left sounding{on}"
         case Overslept(seconds):
             return f"the computer slept, or stood still, for {seconds:.0f} s"
         case PresetChanged(preset):
@@ -220,7 +239,11 @@ def _answered(item: Answered) -> str:
 
 
 def _notes(loop: Loop) -> str:
-    return f"{len(loop)} {'note' if len(loop) == 1 else 'notes'}"
+    return _count(len(loop))
+
+
+def _count(notes: int) -> str:
+    return f"{notes} {'note' if notes == 1 else 'notes'}"
 
 
 def _bars(item: Rolling | Called | Answered | DraftPlayed) -> str:
