@@ -364,14 +364,10 @@ async def _serve(application: web.Application, host: str, port: int, ready: Call
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def connected() -> asyncio.Protocol:
-        server = runner.server
-        assert server is not None
-        return server() if len(server.connections) < _MOST_CONNECTIONS else _Full()
-
+    assert runner.server is not None
+    server = runner.server
     try:
-        listening = await loop.create_server(connected, host, port)
+        listening = await loop.create_server(lambda: _Gate(server), host, port)
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # on Windows, where Ctrl-C raises KeyboardInterrupt
                 loop.add_signal_handler(number, ended.set)
@@ -382,9 +378,20 @@ async def _serve(application: web.Application, host: str, port: int, ready: Call
         await runner.cleanup()
 
 
-class _Full(asyncio.Protocol):
-    """Hangs up on a connection that is one too many."""
+class _Gate(asyncio.Protocol):
+    """Hands a new connection to the server, or hangs up if it is one too many.
+
+    Several are accepted at once, so that only when one is made it is known how many there are.
+    """
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hangs up."""
-        transport.close()
+        """Decides."""
+        if len(self._server.connections) >= _MOST_CONNECTIONS:
+            transport.close()
+            return
+        handler = self._server()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)

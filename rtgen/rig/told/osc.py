@@ -59,7 +59,7 @@ _IDLE_S = 0.5
 _COMPLAIN_S = 1.0
 _ROUND_BYTES = 16_384
 """Bytes parsed per `_ROUND_S`."""
-_HINTS = 8
+_HINTS = 3
 """Most times per `_ROUND_S` that a word close to an unknown one is looked for, which takes a millisecond."""
 _DRAINED = 1024
 """Most datagrams thrown away at the end of a round: more than fit into the socket's buffer."""
