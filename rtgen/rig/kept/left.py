@@ -84,7 +84,7 @@ def _sent(message: bytes, sounding: dict[tuple[int, int], None], channels: set[i
         sounding[channel, message[1]] = None
     elif midi.is_note(message):
         sounding.pop((channel, message[1]), None)
-    elif midi.silences(message):
+    elif midi.cuts(message) or midi.releases(message):
         for key in [key for key in sounding if key[0] == channel]:
             del sounding[key]
 
