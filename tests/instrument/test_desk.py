@@ -308,7 +308,7 @@ def test_what_is_learned_turns_and_is_not_music() -> None:
 
 
 def test_other_controllers_are_shown_what_is_turned() -> None:
-    stage = Stage()
+    stage = Stage(controls="all")
     for port in (0, 1):
         stage.receive(bytes((0xB0, 20, 0)), port=port)
     stage.echoes.clear()

@@ -92,7 +92,7 @@ def test_a_blend_is_between_the_first_call_and_the_latest() -> None:
 
 
 def test_buttons_store_the_ends_and_say_so() -> None:
-    stage = started(mode="blend", thru=True)
+    stage = started(mode="blend", thru=True, controls="all")
     press = [(10, STORE_A), (2 * BAR - 100, STORE_B), (4 * BAR - 100, STORE_A)]
     stage.until(6 * BAR, [*two_calls(), *press, *at(4 * BAR, CALL)])
     told = [(n.which, n.loop) for n in stage.notices if isinstance(n, Stored)]
@@ -102,7 +102,7 @@ def test_buttons_store_the_ends_and_say_so() -> None:
 
 
 def test_a_button_that_is_let_go_stores_nothing() -> None:
-    stage = started()
+    stage = started(controls="all")
     stage.until(3 * BAR, [*CALL, (2 * BAR, bytes((0xB0, 25, 0))), (2 * BAR + 1, bytes((0xB0, 26, 63)))])
     assert not [n for n in stage.notices if isinstance(n, Stored)]
 

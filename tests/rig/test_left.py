@@ -82,8 +82,9 @@ class Life:
         """Leave the log as it was, without the last steps."""
         for _ in range(min(lost, len(self.log._steps))):
             self.log._steps.pop()
-        with self.log._file as file:
-            self.log._write(file)
+        self.log._take()
+        self.log._flush()
+        self.log._close()
 
 
 def song(seconds: float) -> list[tuple[float, bytes]]:
