@@ -91,9 +91,13 @@ class Plugged:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Another preset was chosen; it takes over at the next boundary, or at once unless the transport rolls."""
+    """Another preset was chosen; it takes over at the next boundary, or at once unless the transport rolls.
 
-    preset: Preset
+    Args:
+        preset: None takes back the choice, if the preset has not taken over yet.
+    """
+
+    preset: Preset | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ class Session:
                 self._plug(now, event, out)
             case Chosen():
                 self._chosen = event.preset
-                if self.transport.state is not State.ROLLING:
+                if self._chosen is not None and self.transport.state is not State.ROLLING:
                     self._switch(now, out)
             case Linked():
                 self._link(now, event, out)
@@ -351,6 +351,7 @@ class Session:
             knobs=dict(self.knobs),
             seed=self._seed_of(self._jobs) if seed else job.seed,
             ends=self._memory.ends(job.loop) if job.mode == "blend" else None,
+            model=self.preset.model,
         )
         if job.mode == self.preset.mode:
             self._answers.ask(Asked(remade, now, lead_s, start), start - 4 * self.preset.length)
@@ -404,7 +405,11 @@ class Session:
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
+            # An answer that is still to come has the wrong length as well.
             self._answers.silence()
+            self._answers.cancel()
+            self._awaited = None
+        self._turned = False
         self.preset, self.use = preset, preset.use
         self._desk.load(preset.knobs, out)
         self._tune()
@@ -540,7 +545,8 @@ class Session:
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
         job = self._job(call, target, self._jobs, self.preset)
-        warm = self._pace.is_warm(self._answers.drafted(target))
+        draft = self._answers.drafted(target)
+        warm = self._pace.is_warm(draft) and draft is not None and draft.job.model == job.model
         # Jobs that are never answered are forgotten some loops later.
         self._answers.ask(Asked(job, now, self.lead.seconds, target, warm), target - 4 * self.preset.length)
         return job
@@ -550,7 +556,7 @@ class Session:
         past = self._memory.past if preset.mode == "continue" else ()
         ends = self._memory.ends(call) if preset.mode == "blend" else None
         knobs = dict(self.knobs if preset is self.preset else preset.knobs)
-        return Job(call, preset.mode, self._seed_of(number), target, self._epoch, knobs, past, ends)
+        return Job(call, preset.mode, self._seed_of(number), target, self._epoch, knobs, past, ends, model=preset.model)
 
     def _seed_of(self, job: int) -> int:
         return (self._seed << 24) + job
@@ -560,7 +566,9 @@ class Session:
         asked = take(answer.target, answer.loop) if answer.epoch == self._epoch else None
         if asked is None:
             return
-        self._pace.measured(asked, now)
+        if asked.job.model == (self._chosen or self.preset).model:
+            # Otherwise it says nothing about the model that will answer next.
+            self._pace.measured(asked, now)
         if answer.draft:
             return
         late = now > self._patience_ends(answer.target)
@@ -589,6 +597,11 @@ class Session:
         if self._player.next_tick() is not None and self.present is not None:
             return "answering"
         return "listening" if self._looper.capturing else "idle"
+
+    @property
+    def chosen(self) -> Preset | None:
+        """The preset that takes over at the next boundary; None if none was chosen."""
+        return self._chosen
 
     @property
     def lead(self) -> Lead:

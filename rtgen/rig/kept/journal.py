@@ -284,7 +284,7 @@ def of_event(event: Event | Ended) -> list[Any]:
         case Answer():
             return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft]
         case Chosen():
-            return ["Chosen", event.preset.as_dict()]
+            return ["Chosen", event.preset.as_dict() if event.preset is not None else None]
     return [type(event).__name__, asdict(event)]
 
 
@@ -294,7 +294,7 @@ def to_event(said: list[Any]) -> Event | Ended:
         case ["Answer", loop, target, epoch, *draft]:  # there were none before version 0.2
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
-            return Chosen(_to_preset(settings))
+            return Chosen(_to_preset(settings) if settings is not None else None)
     kind, fields = said
     found: Event | Ended = _PLAIN[kind](**fields)
     return found
