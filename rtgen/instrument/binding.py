@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -79,3 +80,15 @@ DEFAULT: tuple[Binding, ...] = (
     *(Binding(b.name, b.cc) for b in BUTTONS.values()),
 )
 """The bindings of a controller from which nothing has been learned."""
+
+
+def was_learned(binding: Binding) -> bool:
+    """Return whether a binding is none of those that a controller may have by default."""
+    return binding not in DEFAULT
+
+
+def bound(learned: Iterable[Binding]) -> tuple[Binding, ...]:
+    """Return the bindings of a controller: what was learned, and the default ones that do not get in its way."""
+    learned = tuple(learned)
+    own = {b.to for b in learned}
+    return (*(b for b in DEFAULT if b.to not in own and not any(b.clashes(other) for other in learned)), *learned)

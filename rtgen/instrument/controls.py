@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from rtgen.instrument.binding import DEFAULT, NEVER, PAIRED, Binding, Code
+from rtgen.instrument.binding import DEFAULT, NEVER, PAIRED, Binding, Code, was_learned
 from rtgen.instrument.events import Pressed, Turned
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import midi
@@ -201,9 +201,12 @@ class Controls:
         self.learn(None)
         return self._bind(offered)
 
-    def forget(self, to: str) -> None:
-        """Remove all bindings of a parameter or button."""
+    def forget(self, to: str) -> bool:
+        """Remove what was learned for a parameter or button; return whether there was any."""
+        if not any(b.to == to and was_learned(b) for b in self._bindings):
+            return False
         self._set([b for b in self._bindings if b.to != to])
+        return True
 
     def _set(self, bindings: list[Binding]) -> None:
         self._bindings = bindings
@@ -230,7 +233,7 @@ class Controls:
         self._offered = binding
         other = next((b for b in self._bindings if b.clashes(binding) and b.to != binding.to), None)
         # Default bindings were never learned: replace them without asking.
-        if other is not None and other not in DEFAULT:
+        if other is not None and was_learned(other):
             return Learned(binding, other.to)
         return self.take()
 

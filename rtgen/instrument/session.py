@@ -25,6 +25,7 @@ from rtgen.instrument.events import (
     Learn,
     Linked,
     Output,
+    Paced,
     Plugged,
     Pressed,
     Received,
@@ -88,6 +89,8 @@ class Session:
 
     def __init__(self, preset: Preset, options: Options | None = None) -> None:
         options = options or Options()
+        self.clock = options.clock
+        """Whose tempo is played."""
         self.transport: Transport = _CLOCKS[options.clock](preset.tempo)
         self.transport.offset_s = options.clock_offset_s
         self.preset = preset
@@ -149,6 +152,8 @@ class Session:
                 self._take_answer(now, event, out)
             case Turned():
                 self._turn(now, event, None, out)
+            case Paced():
+                self.transport.set_tempo(now, event.tempo)
             case Used():
                 self.use = event.use
             case Pressed():

@@ -14,6 +14,7 @@ from rtgen.instrument.desk import At
 from rtgen.instrument.events import Chosen, Ended, Event, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
+from rtgen.instrument.options import ClockKind
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.music.note import Loop, Note
@@ -47,6 +48,7 @@ class View:
         dimensions: names of the axes of the map of loops.
         health: of the external clock.
         placed: the last call and its answer on the map; None before there is one.
+        clock: whose tempo is played.
     """
 
     tempo: float
@@ -62,6 +64,7 @@ class View:
     dimensions: tuple[str, ...] = ()
     health: Health = Health()  # noqa: RUF009 (frozen)
     placed: Placed | None = None
+    clock: ClockKind = "midi"
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -361,4 +364,5 @@ class Daemon:
             self._dimensions,
             session.transport.health,
             self._placed,
+            session.clock,
         )

@@ -19,7 +19,7 @@ from rich.prompt import IntPrompt
 from rich.text import Text
 
 from rtgen.errors import UserError
-from rtgen.instrument.binding import Binding
+from rtgen.instrument.binding import Binding, bound
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -102,7 +102,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     known = dict(setup.controllers)
     if (usual := f"{setup.name} in") in known:
         known.setdefault(f"{name} in", known[usual])  # a second rtgen starts with what the first has learned
-    bindings = {number: known[each] for number, each in enumerate(house.inputs) if each in known}
+    bindings = {number: bound(known[each]) for number, each in enumerate(house.inputs) if each in known}
     options = replace(setup.options, bindings=bindings)
     session = Session(preset, options)
     for number in range(len(house.inputs)):

@@ -34,6 +34,7 @@ from rtgen.instrument.events import (
     Event,
     Learn,
     Linked,
+    Paced,
     Plugged,
     Pressed,
     Received,
@@ -54,7 +55,7 @@ _MAGIC = b"rtgen session 1\n"
 _FLUSH_S = 0.4
 _MOST_JSON = 2**22
 _PLAIN: Mapping[str, type[Any]] = {
-    each.__name__: each for each in (Turned, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
+    each.__name__: each for each in (Turned, Paced, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
 }
 
 

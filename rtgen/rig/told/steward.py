@@ -103,4 +103,6 @@ class Steward:
         path = self._house.config_path
         # Read again: another rtgen may have learned something meanwhile, or the player edited the file.
         config.save(config.load(path).learned(name, request.to, request.bindings), path)
+        if request.forgotten:
+            return f"forgot what {name} was to do for {request.to}; a default control change is back at the next start"
         return f"learned {request.to} from {name}"

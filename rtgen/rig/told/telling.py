@@ -24,6 +24,7 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NothingLearned,
     Overslept,
     PeersChanged,
     PortChanged,
@@ -196,8 +197,10 @@ def sentence(item: News) -> str:
             return f"loading {'preset ' + which if which.isdigit() else 'the ' + which + ' preset'} ..."
         case KeepAnswer(loop):
             return "there is no answer to keep yet" if loop is None else f"keeping the answer: {_notes(loop)}"
+        case NothingLearned():
+            return f"no control was learned for {item.to}; 'rtgen controls' lists the default ones"
         case SaveBindings():
-            return f"learned {item.to}"
+            return f"{'forgot' if item.forgotten else 'learned'} {item.to}"
 
 
 def _answered(item: Answered) -> str:
