@@ -609,6 +609,11 @@ class Session:
         return self._chosen
 
     @property
+    def listens(self) -> int | None:
+        """The MIDI channel, 1-16, that is heard; None for all."""
+        return self._listens
+
+    @property
     def lead(self) -> Lead:
         """How long before a boundary a loop goes to the model."""
         return self._pace.warm

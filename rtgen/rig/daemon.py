@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from time import perf_counter
 from rtgen.errors import UserError
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
-from rtgen.instrument.events import Chosen, Ended, Event, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Received, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.options import ClockKind
@@ -21,11 +22,14 @@ from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
 from rtgen.rig.midi.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
+from rtgen.rig.tally import Tally
 from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
 _OVERDUE_S, _DELIVERY_S = 0.1, 0.005
 """A step overdue by more than the first stands behind pending input, for which it waits up to the second: this process
 stood still, and so did the threads that deliver input."""
+_MOST_S = 0.25 if sys.platform == "win32" else float("inf")
+"""Longest wait for an event, in seconds: on Windows, Ctrl-C does not end a wait of the main thread."""
 _VIEW_S = 0.05
 """How often `Daemon.view` is refreshed, in seconds."""
 
@@ -49,6 +53,7 @@ class View:
         health: of the external clock.
         placed: the last call and its answer on the map; None before there is one.
         clock: whose tempo is played.
+        listens: the MIDI channel that is heard; None for all.
     """
 
     tempo: float
@@ -65,6 +70,7 @@ class View:
     health: Health = Health()  # noqa: RUF009 (frozen)
     placed: Placed | None = None
     clock: ClockKind = "midi"
+    listens: int | None = None
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
@@ -120,6 +126,8 @@ class Daemon:
         self._tell = tell
         self._note = note
         self._inbox = Inbox()
+        self.tally = Tally()
+        """What has come in; any thread may read it."""
         self._housekeeping = Housekeeping()
         self._stopping = False
 
@@ -136,6 +144,11 @@ class Daemon:
         """Switch to another preset once its model is loaded; from any thread."""
         self.chosen = preset
         self._inbox.put(perf_counter(), Wanted(preset, model))
+
+    def modes(self, model: Path) -> tuple[str, ...] | None:
+        """Return the modes that a model plays; None if it has never been loaded. From any thread."""
+        known = self._known.get(model)
+        return known.modes if known is not None else None
 
     def stop(self) -> None:
         """Make `run` return; safe in a signal handler and from any thread."""
@@ -182,9 +195,12 @@ class Daemon:
             self._housekeeping.idle(timeout, now)
             if wake_at is not None and now >= wake_at + _OVERDUE_S:
                 timeout = _DELIVERY_S
+            patience = min(timeout, _MOST_S)
             try:
-                now, event = self._inbox.get(timeout=None if timeout == float("inf") else max(timeout, 0.0))
+                now, event = self._inbox.get(timeout=None if patience == float("inf") else max(patience, 0.0))
             except Empty:
+                if patience < timeout:
+                    continue
                 now, event = perf_counter(), None
             wake_at = self._step(now, event)
             if now < view_at:
@@ -202,6 +218,8 @@ class Daemon:
         return wake_at
 
     def _play(self, now: float, event: Event | None) -> float | None:
+        if isinstance(event, Received):
+            self.tally.count(now, event.port, event.data, self._session.knobs["split"])
         out = self._session.step(now, event)
         self._send(out.messages)
         for port, message in out.echoes:
@@ -365,4 +383,5 @@ class Daemon:
             session.transport.health,
             self._placed,
             session.clock,
+            session.listens,
         )

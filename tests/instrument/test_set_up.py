@@ -171,7 +171,7 @@ def test_a_keyboard_that_is_unplugged_lets_go_of_its_keys() -> None:
     assert off(62) not in messages(stage)
     stage.until(BAR)
     assert stage.jobs[0].loop.notes[0] == Note(0, 60, 400)
-    assert [n for n in stage.notices if isinstance(n, PortChanged)] == [PortChanged(1, "keys", False)]
+    assert [n for n in stage.notices if isinstance(n, PortChanged)] == [PortChanged(0, "keys", False)]
 
 
 # ---- the machine sleeps --------------------------------------------------------------------------------------------

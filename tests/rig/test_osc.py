@@ -35,13 +35,19 @@ VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold
 class Desk:
     """A remote, and what came of what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, examine: Callable[[], str] = lambda: "{}") -> None:
         self.heard: list[Event] = []
         self.chosen: list[str] = []
         self.said: list[str] = []
         self.view = VIEW
         self.remote = Remote(
-            self.heard.append, lambda: self.view, self.choose, self.said.append, {"name": "desk", "clips": "/c"}, port=0
+            self.heard.append,
+            lambda: self.view,
+            self.choose,
+            self.said.append,
+            {"name": "desk", "clips": "/c"},
+            port=0,
+            examine=examine,
         )
 
     def choose(self, name: str) -> str | None:

@@ -119,18 +119,24 @@ class Onlooker:
         ports = self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS[direction]))
         return [name.decode(errors="replace") for name in ports]
 
-    def disconnect(self, client: str) -> None:
-        """Disconnects all MIDI inputs of a client, so that nothing more arrives there.
+    def connections(self, client: str, direction: Literal["in", "out"]) -> list[str]:
+        """Returns what is connected to the MIDI inputs or outputs of a client, whose own point of view counts."""
+        return [other.decode(errors="replace") for _, other in self._pairs(client, direction)]
 
-        Args:
-            client: its name; JACK appends a number to it if there are several.
-        """
+    def disconnect(self, client: str) -> None:
+        """Disconnects all MIDI inputs of a client, so that nothing more arrives there."""
+        for port, other in list(self._pairs(client, "in")):
+            self._jack.jack_disconnect(self._client, other, port)
+
+    def _pairs(self, client: str, direction: Literal["in", "out"]) -> Iterator[tuple[bytes, bytes]]:
+        """Yields the ports of a client, to whose name JACK may have added a number, with each that is connected."""
         ours = re.compile(rf"{re.escape(client)}(-\d+)?:".encode())
         # What is an output for us is an input of the client.
-        for port in self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS["out"])):
+        flag = _FLAGS["out" if direction == "in" else "in"]
+        for port in self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, flag)):
             if ours.match(port) and (found := self._jack.jack_port_by_name(self._client, port)):
                 for other in self._listed(self._jack.jack_port_get_all_connections(self._client, found)):
-                    self._jack.jack_disconnect(self._client, other, port)
+                    yield port, other
 
     def _listed(self, found: Any) -> list[bytes]:
         """Returns the names in an array of libjack's, and frees it."""

@@ -43,6 +43,27 @@ class Ports(Protocol):
         """Closes the ports."""
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One of our ports, as `rtgen doctor` shows it.
+
+    Args:
+        direction: input or output.
+        number: index among the inputs; 0 for the output.
+        name: its name for the player.
+        there: whether the port that was asked for is there.
+        others: the ports that it is connected to; None if the MIDI system does not tell.
+        shows: whether it sends knob positions back to a controller.
+    """
+
+    direction: Direction
+    number: int
+    name: str
+    there: bool
+    others: tuple[str, ...] | None
+    shows: bool
+
+
 @dataclass(slots=True)
 class _Way:
     """One of our ports, connected or still waited for.
@@ -105,9 +126,6 @@ class SystemPorts:
         self._ways = [_Way("out", 0, output, output or f"{name} out")]
         self._ways += [_Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
         self._ways += [_Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
-        self.title = " and ".join([*(way.title for way in self._ways if way.direction == "in"), self._ways[0].title])
-        self.title += f" ({SYSTEMS[api]})"
-        """The names of the ports, for the player."""
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
         self._server: Onlooker | None = None
@@ -147,9 +165,29 @@ class SystemPorts:
         self._watcher.start()
 
     @property
+    def title(self) -> str:
+        """The names of the ports that are open, for the player."""
+        ways = [*self._ways[1:], self._ways[0]]
+        names = [way.title for way in ways if not way.shows and not way.sought]
+        return f"{' and '.join(names) or 'none yet'} ({SYSTEMS[self._api]})"
+
+    @property
     def awaited(self) -> list[str]:
         """The names of ports that have never been found so far."""
         return [way.title for way in self._ways if way.sought]
+
+    def connections(self) -> list[Connection]:
+        """Returns our ports, and what is connected to them; for JACK also to virtual ones. From any thread."""
+        found = []
+        for way in self._ways:
+            others: tuple[str, ...] | None = None
+            server = self._server
+            if way.named is not None:
+                others = (way.named,) if way.there else ()
+            elif server is not None and server.alive:
+                others = tuple(server.connections(f"{self._name}-{way.direction}", way.direction))
+            found.append(Connection(way.direction, way.number, way.title, way.there, others, way.shows))
+        return found
 
     def send(self, data: bytes) -> None:
         """Sends a message, or drops it while the output is gone. Never blocks or raises."""

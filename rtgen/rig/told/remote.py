@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -39,6 +40,21 @@ def _state(port: int) -> State:
                 break
         client.send("/rtgen/unsubscribe")
     return heard
+
+
+def doctored(port: int) -> dict[str, Any]:
+    """Return what comes in to a daemon and what is connected; empty if it does not tell.
+
+    See `rtgen.rig.doctor.report` for the form.
+    """
+    with Client(port) as client:
+        client.send("/rtgen/doctor")
+        for address, values in client.hear(_WAIT_S * 3):
+            if address == "/rtgen/state/doctor":
+                with suppress(ValueError, IndexError, TypeError):
+                    found = json.loads(values[0])
+                    return found if isinstance(found, dict) else {}
+    return {}
 
 
 def the_one(port: int | None) -> int:
