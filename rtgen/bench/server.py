@@ -29,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
+from rtgen.rig.apart import GROUP
+
 RATE = 48_000
 PERIOD = 64
 PROBE_PORTS = PROBE_PLAY, PROBE_OUTPUT, PROBE_CLOCK = "probe:play", "probe:output", "probe:clock"
@@ -238,6 +240,7 @@ class Clock(Closing):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=ending_with_us(signal.SIGKILL),
+            process_group=GROUP,
         )
 
     def close(self) -> None:
@@ -292,6 +295,7 @@ class Probe(Closing):
             env=server.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=GROUP,
         )
 
     def _ask(self, method: str, *arguments: Any) -> Any:

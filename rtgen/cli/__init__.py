@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,12 +35,20 @@ for _part in (play, look, running):
 
 def main() -> None:
     """Runs a command; prints a `UserError` as one sentence and exits with status 2."""
+    _give_streams()
     try:
         app()
     except UserError as error:
         line = Text.assemble(("rtgen:", "bold red"), " ", str(error))
         Console(stderr=True, highlight=False).print(line, soft_wrap=True)
         sys.exit(2)
+
+
+def _give_streams() -> None:
+    """Lets output go nowhere where there is no terminal and no pipe, as with pythonw on Windows."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _version(wanted: bool) -> None:

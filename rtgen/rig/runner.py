@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.prompt import IntPrompt
@@ -24,12 +23,14 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
+from rtgen.rig.apart import FLAGS, ending
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.replay import unfinished, write
 from rtgen.rig.midi.ports import SystemPorts
 from rtgen.rig.midi.systems import Api, find_api, own_name
+from rtgen.rig.tally import report
 from rtgen.rig.told.osc import PORT, Remote
 from rtgen.rig.told.page import Page
 from rtgen.rig.told.steward import House, Steward
@@ -52,6 +53,7 @@ class Setup:
         log: a file for messages.
         config_path: the file with the settings of this machine.
         clips: the folder for kept answers.
+        given: preset settings from the command line that other presets get as well.
         shown: names of the outputs to the controllers of the inputs, in the same order.
         wait: whether to wait for ports that are not there.
         sessions: folder for session logs; None keeps none.
@@ -70,6 +72,7 @@ class Setup:
     log: Path | None
     config_path: Path
     clips: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     wait: bool = False
     sessions: Path | None = None
@@ -98,7 +101,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         wait=setup.wait,
         shown=setup.shown,
     )
-    house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips)
+    house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips, setup.given)
     known = dict(setup.controllers)
     if (usual := f"{setup.name} in") in known:
         known.setdefault(f"{name} in", known[usual])  # a second rtgen starts with what the first has learned
@@ -111,14 +114,12 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     journal = _journal(setup.sessions, name, Opening(preset, options), partial(_complain, news))
     note = journal.note if journal is not None else lambda *_: None
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if options.clock == "link" else nullcontext()
     steward = Steward(daemon, house)
     about = {"name": name, "clips": str(setup.clips)}
-    with journal or nullcontext():
+    with ending(daemon.stop), journal or nullcontext():
         daemon.open()
-        remote = _remote(setup.osc, about, daemon, steward, news)
+        remote = _remote(setup.osc, about, daemon, steward, news, lambda: report(daemon, ports.connections()))
         also = remote.heard if remote is not None else lambda *_: None
         teller = Teller(console, daemon, news, steward.see_to, log, quiet, also, setup.form)
         with teller, link, remote or nullcontext():
@@ -133,6 +134,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
                 daemon.run(seconds)
     if journal is not None and not journal.silent:
         _close(journal, console, quiet)
+    teller.farewell(journal.path if journal is not None and not journal.silent else None)
 
 
 def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
@@ -147,7 +149,11 @@ def _journal(folder: Path | None, name: str, opening: Opening, complain: Callabl
     if folder is None:
         return None
     if left := unfinished(folder):
-        subprocess.Popen([sys.executable, "-m", "rtgen.rig.kept.replay", *map(str, left)], start_new_session=True)
+        subprocess.Popen(
+            [sys.executable, "-m", "rtgen.rig.kept.replay", *map(str, left)],
+            start_new_session=True,
+            creationflags=FLAGS,
+        )
     when = datetime.now().astimezone()
     path, number = folder / f"{when:%Y-%m-%d %H.%M.%S} {name}{SUFFIX}", 1
     while path.exists():
@@ -160,14 +166,20 @@ def _close(journal: Journal, console: Console, quiet: bool) -> None:
     """Write the music of a session that has ended."""
     from rich.progress import track  # imported late: starting up comes first
 
-    if not quiet:
-        console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
+    with suppress(OSError):  # the terminal may be gone
+        if not quiet:
+            console.print(Text(f"writing {journal.path.with_suffix('.mid')}"), soft_wrap=True)
     hidden = quiet or not console.is_terminal
     write(journal.path, lambda steps: track(steps, "", journal.count, console=console, transient=True, disable=hidden))
 
 
 def _remote(
-    osc: str | None, about: Mapping[str, str], daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]
+    osc: str | None,
+    about: Mapping[str, str],
+    daemon: Daemon,
+    steward: Steward,
+    news: SimpleQueue[News | None],
+    examine: Callable[[], str],
 ) -> Remote | None:
     """Start listening to OSC.
 
@@ -182,7 +194,7 @@ def _remote(
     complain = partial(_complain, news)
     where = host or "127.0.0.1", int(port) if port else None
     try:
-        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, about, *where)
+        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, about, *where, examine)
     except UserError as error:
         if osc is not None:
             raise
