@@ -16,6 +16,7 @@ import pytest
 
 from rtgen import cli
 from rtgen.inference.card import ROLES
+from rtgen.instrument.parameters import listed
 from rtgen.music import files
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
@@ -265,6 +266,19 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     fails(run("run", "-p", tiny, "--distance", "7"), "distance is 7; it goes from 0 to 1")
     fails(run("render", song, "o.mid", "-p", tiny, "--mode", "cleen"), "did you mean 'clean'")
     fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
+    fails(run("run", "-p", tiny, "--tempo", "96"), "--tempo is for the internal clock", "add --clock internal")
+    fails(run("learn", "blend", "--over", "--forget"), "leave out one")
+
+
+def test_the_list_of_controls_has_every_word_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = run("controls")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    words = out.split()
+    for name, _, _, _, _, says in listed():
+        assert all(word in words for word in (*name.split(), *says.split())), name
 
 
 @pytest.mark.parametrize(

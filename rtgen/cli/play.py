@@ -49,7 +49,10 @@ def run(
         Literal["midi", "internal", "link"],
         typer.Option(help="Follow MIDI clock, run an internal clock, or follow Ableton Link (extra 'link')."),
     ] = "midi",
-    tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
+    tempo: Annotated[
+        float | None,
+        typer.Option(help="Tempo of the internal clock, or the first of a Link session, 20 to 400.", metavar="BPM"),
+    ] = None,
     bars: BarsOption = None,
     mode: ModeOption = None,
     use: UseOption = None,
@@ -121,6 +124,10 @@ def run(
 
     if send_clock and clock != "internal":
         raise UserError("--send-clock sends the internal clock; add --clock internal, or remove it")
+    if tempo is not None and clock == "midi":
+        raise UserError(
+            "--tempo is for the internal clock; add --clock internal, or remove it: a MIDI clock has its own"
+        )
     if not name.strip() or len(name.encode()) > _LONGEST or any(c in "/\\:" for c in name):
         raise UserError(f"--name {name!r} cannot name ports; use up to {_LONGEST} letters")
     page = panel_port or (PORT if panel else None)
@@ -157,6 +164,7 @@ def run(
             controllers=machine.controllers,
             config_path=path,
             clips=kept,
+            given={k: v for k, v in (("model", model), ("tempo", tempo)) if v is not None},
             shown=tuple(shown or machine.shown),
             wait=wait,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),

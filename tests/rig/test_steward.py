@@ -40,6 +40,10 @@ class Playing:
         self.chosen = preset
         self.asked.append((preset.name, model.name))
 
+    def modes(self, model: Path) -> tuple[str, ...] | None:
+        """As `Daemon.modes`."""
+        return ("clean", "vary") if model.name == "mine.onnx" else None
+
 
 @pytest.fixture
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -93,6 +97,21 @@ def test_next_and_previous_go_round(listed: Path) -> None:
     playing.chosen = Preset(name="a")  # the model of the other could not be loaded
     keeper.see_to(SelectPreset("next"))
     assert playing.asked[-1][0] == "c"
+
+
+def test_a_model_and_a_tempo_from_the_command_line_stay_with_the_next_preset(listed: Path) -> None:
+    (listed / "models" / "mine.onnx").write_bytes(TINY.read_bytes())
+    (listed / "presets" / "a.yaml").write_text("model: tiny\nmode: generate\nprogram: 2\n")
+    _, playing = steward(listed)
+    house = House(listed / "config.yaml", ("Keys",), listed / "clips", {"model": "mine", "tempo": 90.0})
+    keeper = Steward(playing, house)  # type: ignore[arg-type]
+    assert keeper.see_to(SelectPreset("1")) == "loading preset b ..."
+    assert (playing.asked[-1], playing.chosen.tempo) == (("b", "mine.onnx"), 90.0)
+    # Its own model plays what the given one does not.
+    assert keeper.see_to(SelectPreset("2")) == (
+        "loading preset a with its own model, as mine does not play generate ..."
+    )
+    assert (playing.asked[-1], playing.chosen.tempo) == (("a", "tiny.onnx"), 90.0)
 
 
 # ---- clips ----------------------------------------------------------------------------------------------------------

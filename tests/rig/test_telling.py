@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
+from pathlib import Path
+from queue import SimpleQueue
 from typing import get_args
 
 import pytest
+from rich.console import Console
 
+from rtgen.instrument.binding import Binding
 from rtgen.instrument.notices import (
     Answered,
     Called,
@@ -16,6 +21,7 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    NothingLearned,
     Notice,
     Overslept,
     PeersChanged,
@@ -29,7 +35,8 @@ from rtgen.instrument.notices import (
 )
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
-from rtgen.rig.told.telling import as_json, sentence
+from rtgen.rig.daemon import News
+from rtgen.rig.told.telling import Teller, as_json, sentence
 
 LOOP = Loop(1920, (Note(0, 60, 100), Note(5, 62, 100)))
 SENTENCES: dict[Notice | Request, str] = {
@@ -58,7 +65,9 @@ SENTENCES: dict[Notice | Request, str] = {
     SelectPreset("next"): "loading the next preset ...",
     KeepAnswer(None, Preset(), 120.0): "there is no answer to keep yet",
     KeepAnswer(LOOP, Preset(), 120.0): "keeping the answer: 2 notes",
-    SaveBindings(0, "blend", ()): "learned blend",
+    NothingLearned("blend"): "no control was learned for blend; 'rtgen controls' lists the default ones",
+    SaveBindings(0, "blend", (Binding("blend", 70),)): "learned blend",
+    SaveBindings(0, "blend", (Binding("fill", 70),)): "forgot blend",
 }
 
 
@@ -84,3 +93,18 @@ def test_programs_get_numbers_and_names_and_the_sentence() -> None:
         "said": "answering in bar 2: 2 notes, 12.3 ms (lead 20 ms)",
     }
     assert json.loads(as_json(None, "ports open")) == {"kind": "Line", "said": "ports open"}
+
+
+def test_the_last_line_says_what_is_left_and_how_many_answers_there_were() -> None:
+    console = Console(file=StringIO(), width=40)
+    news: SimpleQueue[News | None] = SimpleQueue()
+    for outcome in ("answer", "late", "answer", "missed"):
+        news.put(Answered(1, 1, LOOP, outcome, 0.01, 0.02))  # type: ignore[arg-type]
+    with Teller(console, None, news) as teller:  # type: ignore[arg-type]
+        pass
+    teller.farewell(Path("some folder/2026-11-21 rtgen.rtlog"))
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue().splitlines()
+    assert said[-1] == "session saved as some folder/2026-11-21 rtgen.rtlog, 4 answers, 2 late"
+    teller.farewell(None)
+    assert console.file.getvalue().splitlines()[-1] == "4 answers, 2 late"

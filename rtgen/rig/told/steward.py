@@ -5,13 +5,15 @@ It runs in the teller's thread, so that disk access never holds up the music.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rtgen.errors import UserError
 from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset
+from rtgen.instrument.preset import Preset
 from rtgen.rig.daemon import Daemon
 from rtgen.rig.kept import clips, config, presets
 from rtgen.shipped import find
@@ -25,11 +27,13 @@ class House:
         config_path: the file with the settings of this machine.
         inputs: what each input is called.
         clips: the folder for answers that are kept.
+        given: settings from the command line that presets get when they are chosen: a model, a tempo.
     """
 
     config_path: Path
     inputs: Sequence[str]
     clips: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Steward:
@@ -51,7 +55,7 @@ class Steward:
         try:
             match request:
                 case SelectPreset():
-                    return self._choose(request.which) or f"loading preset {self._daemon.chosen.name} ..."
+                    return self._choose(request.which) or self._loading()
                 case KeepAnswer():
                     return self._keep(request)
                 case SaveBindings():
@@ -89,8 +93,29 @@ class Steward:
             if not found:
                 return f"no preset has the program {which}; 'rtgen presets' lists those that there are"
             chosen = found[0]
+        chosen = self._as_given(chosen)
         self._daemon.choose(chosen, find("models", chosen.model))
         return None
+
+    def _as_given(self, preset: Preset) -> Preset:
+        """Returns a preset with the settings from the command line, and its own model if the given one cannot play it.
+
+        Raises:
+            UserError: there is no such model.
+        """
+        given = dict(self._house.given)
+        if "model" in given:
+            modes = self._daemon.modes(find("models", given["model"]))
+            if modes is not None and preset.mode not in modes:
+                del given["model"]
+        return preset.changed(**given)
+
+    def _loading(self) -> str:
+        chosen, given = self._daemon.chosen, self._house.given.get("model")
+        own = (
+            f" with its own model, as {given} does not play {chosen.mode}" if given not in (None, chosen.model) else ""
+        )
+        return f"loading preset {chosen.name}{own} ..."
 
     def _keep(self, request: KeepAnswer) -> str:
         if request.loop is None:
