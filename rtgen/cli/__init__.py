@@ -45,7 +45,9 @@ def main() -> None:
 
 
 def _give_streams() -> None:
-    """Lets output go nowhere where there is no terminal and no pipe, as with pythonw on Windows."""
+    """Reads from and writes to nowhere where there is no terminal and no pipe, as with pythonw on Windows."""
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
