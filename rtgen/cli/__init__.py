@@ -15,6 +15,7 @@ from rtgen import __version__
 from rtgen.cli import look, play, running
 from rtgen.cli.common import say
 from rtgen.errors import UserError
+from rtgen.rig.apart import unwind
 
 app = typer.Typer(
     help=(
@@ -36,6 +37,7 @@ for _part in (play, look, running):
 def main() -> None:
     """Runs a command; prints a `UserError` as one sentence and exits with status 2."""
     _give_streams()
+    unwind()
     try:
         app()
     except UserError as error:

@@ -84,12 +84,13 @@ def learn(
 
     if over and forget:
         raise UserError("--over assigns a control and --forget removes one; leave out one of the two")
+    port = remote.the_one(osc)
     if forget:
-        say(remote.forget(osc, name))
+        say(remote.forget(port, name))
         return
     if not over:
         say(f"Move a knob (turn an endless encoder to the right) or press a button: it will be {name}.")
-    say(remote.learn(osc, name, seconds, over=over))
+    say(remote.learn(port, name, seconds, over=over))
 
 
 @app.command()

@@ -19,6 +19,20 @@ _GRACE_S = 4.5
 """Windows ends the process five seconds after the event, or as soon as its handler returns."""
 
 
+def unwind() -> None:
+    """Lets SIGTERM and a closed terminal end the program as Ctrl-C does, so that notes are ended and files closed."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 @contextmanager
 def ending(stop: Callable[[], None]) -> Iterator[None]:
     """Calls `stop` when the program is to end: Ctrl-C, a signal, or the terminal is closed.

@@ -48,6 +48,28 @@ def test_nohup_keeps_it_alive() -> None:
         assert process.stdout.readline() == "ends its notes\n"
 
 
+_HOLDS = """
+import time
+from rtgen.rig.apart import unwind
+unwind()
+try:
+    print("waits", flush=True)
+    time.sleep(20)
+finally:
+    print("ends its notes", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_command_that_is_killed_cleans_up(name: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", _HOLDS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(getattr(signal, name))
+        assert process.stdout.readline() == "ends its notes\n"
+    assert process.returncode == 128 + getattr(signal, name)
+
+
 def test_ctrl_c_in_the_terminal_does_not_reach_the_worker(tmp_path: Path) -> None:
     process = Process(tmp_path / "none.onnx", "cpu", hurry=False, hear=lambda *_: None)
     try:
