@@ -275,10 +275,12 @@ class Daemon:
         if ready.file == files[0]:
             self._heir = None
         if self._coming is not None and self._coming.model == ready.file:
-            if self._known.get(ready.file) != ready:
+            answers = self._known.get(ready.file) == ready
+            if not answers:
                 self._tell(ready)
             self._known[ready.file] = ready
-            return self._begin(self._coming, ready)
+            # The times of a model that answers already have been measured since.
+            return self._begin(self._coming, ready, () if answers and ready.file == files[-1] else _warmed(ready))
         stands_in = ready.file == self._heir
         if ready.file not in files and not stands_in:
             return ()  # another one has been chosen meanwhile
@@ -294,13 +296,13 @@ class Daemon:
             return self._go_back(ready, mismatch)
         return _warmed(ready) if ready.file == files[-1] or (stands_in and chosen is None) else ()
 
-    def _begin(self, wanted: Wanted, ready: Ready) -> tuple[Event, ...]:
+    def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
         """Have a preset, whose model is loaded, take over at the next boundary, if the model can play it."""
         self._coming = None
         mismatch = wanted.preset.mismatch(ready.model, ready.role, ready.modes)
         if mismatch is None:
             self._files[wanted.preset.model] = wanted.model
-            return *_warmed(ready), Chosen(wanted.preset)
+            return *warmed, Chosen(wanted.preset)
         self._tell(Failed(mismatch))
         self._worker.use(None)
         self._refuse(wanted.preset)
