@@ -12,19 +12,21 @@ from rtgen.errors import UserError
 
 
 @contextmanager
-def written(path: Path, cure: str = "choose another folder") -> Iterator[Path]:
+def written(path: Path, cure: str = "choose another folder", *, parents: bool = False) -> Iterator[Path]:
     """Yields a temporary file beside `path` to write to; it replaces `path` once the block ends without an error.
 
     Args:
-        path: the file to write; its folder is created.
+        path: the file to write.
         cure: what the player can do if it cannot be written; ends the sentence.
+        parents: whether to create its folder.
 
     Raises:
         UserError: it cannot be written.
     """
     partial = path.with_name(f".{path.name}.{getpid()}.{get_ident()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(path)
     except BaseException as error:

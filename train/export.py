@@ -247,7 +247,7 @@ def save(proto: onnx.ModelProto, card: Card, path: Path) -> None:
     """
     onnx.helper.set_model_props(proto, card.metadata())
     onnx.checker.check_model(proto)
-    with written(path) as partial:
+    with written(path, parents=True) as partial:
         partial.write_bytes(proto.SerializeToString())
 
 

@@ -159,7 +159,8 @@ class Training(LightningModule):
             if not np.isfinite(value):
                 raise UserError(
                     f"the loss ({aim.part}) became {value} at step {int(self.seen)}; the last good weights are in "
-                    f"{LAST}: continue from there with --resume and a smaller learning_rate"
+                    f"{LAST}: export them with 'rtgen-train export --last', and go on from there in a new run with "
+                    "--from and a smaller learning_rate"
                 )
             optimisers = every[self._of_part[aim.part]]
             for optimiser in optimisers:

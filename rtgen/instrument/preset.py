@@ -46,9 +46,7 @@ class Preset:
     tempo: float = 120.0
     channel: int = 1
     program: int = 0
-    knobs: Mapping[str, float] = field(
-        default_factory=lambda: {p.name: p.default for p in PARAMETERS.values()}, hash=False
-    )
+    knobs: Mapping[str, float] = field(default_factory=lambda: {p.name: p.default for p in PARAMETERS.values()})
 
     @property
     def length(self) -> int:

@@ -151,7 +151,7 @@ def test_any_beat_is_answered(loop: Loop, mode: Mode, value: float, length: int)
 
 
 def test_a_drummer_in_a_key_is_refused() -> None:
-    with pytest.raises(UserError, match="drums have no key"):
+    with pytest.raises(UserError, match="role 'drummer' has no key"):
         loaded(build(replace(CARD, role="drummer", in_key=True)))
 
 

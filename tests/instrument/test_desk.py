@@ -286,7 +286,7 @@ def test_what_is_learned_turns_and_is_not_music() -> None:
     stage.step(0.0, Learn("fill"))
     for value in range(4):
         stage.receive(bytes((0xB4, 70, value)), port=1)
-    assert stage.notices[-1] == ControlTaken(0, "fill", "blend")
+    assert stage.notices[-1] == ControlTaken(1, "fill", "blend")
     stage.step(0.0, Learn(None, over=True))
     learned = stage.requests[-1]
     assert isinstance(learned, SaveBindings)

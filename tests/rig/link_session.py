@@ -154,7 +154,7 @@ def perform() -> dict[str, object]:
     thread = threading.Thread(target=daemon.run, args=(60,), daemon=True)
     thread.start()
     with _link(session, daemon):
-        wait_for("linked")
+        wait_for("peerschanged")
         wait_for("rolling")
         leader.heard = compare
         leader.wait_for_beat(leader.beat + 0.3)
@@ -175,7 +175,7 @@ def perform() -> dict[str, object]:
         again = leader.beat_at(transport.time_at(0))
         tempo = transport.tempo
         code = leader.end()
-        wait_for("linked")
+        wait_for("peerschanged")
         time.sleep(0.5)
         goes_on = transport.state is State.ROLLING
         leaves = time.perf_counter()

@@ -135,15 +135,15 @@ def test_a_preset_is_chosen_with_its_model_while_it_plays(tmp_path: Path) -> Non
         ready_model = faulty(tmp_path, "well")
         stage.daemon.choose(chosen, ready_model)
         # Until its model is ready the present one is played.
-        ready = stage.wait_for("preset", Ready)
+        ready = stage.wait_for("presetchanged", Ready)
         assert isinstance(ready, Ready)
         assert ready.model == "well"
-        notice = stage.wait_for("preset", Ready)
+        notice = stage.wait_for("presetchanged", Ready)
         assert isinstance(notice, Notice)
         assert notice.preset == chosen
         again = chosen.changed(tempo=220)
         stage.daemon.choose(again, ready_model)
-        notice = stage.wait_for("preset", Ready)
+        notice = stage.wait_for("presetchanged", Ready)
         assert isinstance(notice, Notice)
         assert notice.preset == again
         stage.daemon.choose(chosen, tmp_path / "nothing.onnx")
@@ -184,7 +184,7 @@ def test_once_it_plays_a_preset_that_its_model_does_not_play_is_told_and_the_mus
         assert isinstance(failed, Failed)
         assert "Preset wrong: model tiny (role denoiser) plays clean, vary, not continue" in failed.reason
         stage.daemon.choose(wrong.changed(mode="continue"), tmp_path / "halves.onnx")
-        stage.wait_for("preset")
+        stage.wait_for("presetchanged")
         stage.ports.play(bytes((0x90, 60, 90)))
         notice = stage.wait_for("answer")
         assert isinstance(notice, Notice)

@@ -41,7 +41,7 @@ def song() -> dict[str, Any]:
 @pytest.mark.timed
 def test_it_follows_start_and_stop_and_goes_on_alone(song: dict[str, Any]) -> None:
     assert [what for what, _ in song["told"]] == [
-        *("linked", "rolling", "located", "rolling", "stopped", "rolling", "linked")
+        *("peerschanged", "rolling", "located", "rolling", "stopped", "rolling", "peerschanged")
     ]
     assert (song["told"][0][1], song["told"][-1][1]) == (1, 0)
     # By the leader's own count its song begins at 0, both times.

@@ -97,7 +97,7 @@ def test_one_that_refuses_is_quoted(home: Path, monkeypatch: pytest.MonkeyPatch)
     systemctl.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
-    with pytest.raises(UserError, match=r"systemd would not do .*daemon-reload' \(Failed to connect to bus\)"):
+    with pytest.raises(UserError, match=r"systemd refused .*daemon-reload' \(Failed to connect to bus\)"):
         service.install([])
 
 

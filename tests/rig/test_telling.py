@@ -39,46 +39,46 @@ from rtgen.rig.daemon import News
 from rtgen.rig.told.telling import Teller, as_json, sentence
 
 LOOP = Loop(1920, (Note(0, 60, 100), Note(5, 62, 100)))
-SENTENCES: dict[Notice | Request, str] = {
-    Rolling(1, 2): "rolling, in bars 3-4",
-    Halted("stopped"): "stopped",
-    Halted("lost"): "the clock stopped arriving; stopped until it is back",
-    Halted("located"): "located",
-    Called(0, 2, LOOP, True): "heard bars 1-2: 2 notes",
-    Called(0, 1, Loop(1920), False): "heard bar 1: silence",
-    Answered(1, 1, LOOP, "answer", 0.0123, 0.02): "answering in bar 2: 2 notes, 12.3 ms (lead 20 ms)",
-    Answered(1, 1, LOOP, "late", 0.07, 0.02): "the answer for bar 2 is late (70 ms); it starts at the next bar",
-    Answered(1, 1, LOOP, "missed", 0.9, 0.02): "the answer for bar 2 came too late to play (900 ms)",
-    DraftPlayed(1, 1, LOOP): "answering in bar 2: 2 notes, a draft: the answer itself is late",
-    ForeignClock(1): "input 2 sends a clock too; it is ignored",
-    DoubledClock(0): "every clock on input 1 arrives twice; remove one of its two connections",
-    Overslept(3600): "the computer slept, or stood still, for 3600 s",
-    PresetChanged(Preset(name="lush")): "preset lush",
-    Stored("a", LOOP): "stored the last loop as A: 2 notes",
-    Stored("b", None): "nothing to store as B yet; play a loop first",
-    ControlTaken(0, "fill", "blend"): "that control is already blend; confirm to make it fill, or move another one",
-    PortChanged(0, "keys", False): "keys is gone; waiting for it",
-    PortChanged(0, "keys", True): "keys is back",
-    PeersChanged(1): "Link: 1 other peer",
-    PeersChanged(2): "Link: 2 other peers",
-    SelectPreset("3"): "loading preset 3 ...",
-    SelectPreset("next"): "loading the next preset ...",
-    KeepAnswer(None, Preset(), 120.0): "there is no answer to keep yet",
-    KeepAnswer(LOOP, Preset(), 120.0): "keeping the answer: 2 notes",
-    NothingLearned("blend"): "no control was learned for blend; 'rtgen controls' lists the default ones",
-    SaveBindings(0, "blend", (Binding("blend", 70),)): "learned blend",
-    SaveBindings(0, "blend", (Binding("fill", 70),)): "forgot blend",
-}
+SENTENCES: list[tuple[Notice | Request, str]] = [
+    (Rolling(1, 2), "rolling, in bars 3-4"),
+    (Halted("stopped"), "stopped"),
+    (Halted("lost"), "the clock stopped arriving; stopped until it is back"),
+    (Halted("located"), "located"),
+    (Called(0, 2, LOOP, True), "heard bars 1-2: 2 notes"),
+    (Called(0, 1, Loop(1920), False), "heard bar 1: silence"),
+    (Answered(1, 1, LOOP, "answer", 0.0123, 0.02), "answering in bar 2: 2 notes, 12.3 ms (lead 20 ms)"),
+    (Answered(1, 1, LOOP, "late", 0.07, 0.02), "the answer for bar 2 is late (70 ms); it starts at the next bar"),
+    (Answered(1, 1, LOOP, "missed", 0.9, 0.02), "the answer for bar 2 came too late to play (900 ms)"),
+    (DraftPlayed(1, 1, LOOP), "answering in bar 2: 2 notes, a draft: the answer itself is late"),
+    (ForeignClock(1), "input 2 sends a clock too; it is ignored"),
+    (DoubledClock(0), "every clock on input 1 arrives twice; remove one of its two connections"),
+    (Overslept(3600), "the computer slept, or stood still, for 3600 s"),
+    (PresetChanged(Preset(name="lush")), "preset lush"),
+    (Stored("a", LOOP), "stored the last loop as A: 2 notes"),
+    (Stored("b", None), "nothing to store as B yet; play a loop first"),
+    (ControlTaken(0, "fill", "blend"), "that control is already blend; confirm to make it fill, or move another one"),
+    (PortChanged(0, "keys", False), "keys is gone; waiting for it"),
+    (PortChanged(0, "keys", True), "keys is back"),
+    (PeersChanged(1), "Link: 1 other peer"),
+    (PeersChanged(2), "Link: 2 other peers"),
+    (SelectPreset("3"), "loading preset 3 ..."),
+    (SelectPreset("next"), "loading the next preset ..."),
+    (KeepAnswer(None, Preset(), 120.0), "there is no answer to keep yet"),
+    (KeepAnswer(LOOP, Preset(), 120.0), "keeping the answer: 2 notes"),
+    (NothingLearned("blend"), "no control was learned for blend; 'rtgen controls' lists the default ones"),
+    (SaveBindings(0, "blend", (Binding("blend", 70),)), "learned blend"),
+    (SaveBindings(0, "blend", (Binding("fill", 70),)), "forgot blend"),
+]
 
 
 @pytest.mark.parametrize("number", range(len(SENTENCES)))
 def test_every_notice_and_request_has_its_sentence(number: int) -> None:
-    item, said = list(SENTENCES.items())[number]
+    item, said = SENTENCES[number]
     assert sentence(item) == said
 
 
 def test_none_is_left_out() -> None:
-    assert {type(item) for item in SENTENCES} == {*get_args(Notice), *get_args(Request)}
+    assert {type(item) for item, _ in SENTENCES} == {*get_args(Notice), *get_args(Request)}
 
 
 def test_programs_get_numbers_and_names_and_the_sentence() -> None:

@@ -153,7 +153,7 @@ def test_a_loss_that_is_no_number_ends_the_run(
             yield Aim(aim.loss * float("nan"))
 
     monkeypatch.setattr(LoopDenoiser, "aims", poisoned)
-    with pytest.raises(UserError, match=rf"became nan at step {good}.*--resume"):
+    with pytest.raises(UserError, match=rf"became nan at step {good}.*--from"):
         fit.fit(TINY, small_data, tmp_path, budget_s=60, resume=True)
     assert int(fit.load(tmp_path / trainer.LAST).seen) == good
     assert torch.isfinite(weights(tmp_path)).all()

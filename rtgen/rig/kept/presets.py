@@ -73,7 +73,7 @@ def save(preset: Preset, name: str, *, over: bool) -> Path:
     free = (n for n in _PROGRAMS if n not in programs.values())
     program = programs.get(name) or next(free, 0)
     text = as_yaml(preset.changed(program=program, description=""))
-    with written(path, "check its permissions") as partial:
+    with written(path, "check its permissions", parents=True) as partial:
         partial.write_text(text, "utf-8")
     return path
 
