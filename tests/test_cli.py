@@ -18,6 +18,7 @@ from rtgen import cli
 from rtgen.inference.card import ROLES
 from rtgen.instrument.parameters import listed
 from rtgen.music import files
+from rtgen.music.note import Note
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
 from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
@@ -98,6 +99,51 @@ def test_a_rendered_file_is_the_golden_one(run: Run, song: Path, tiny: Path, tmp
     if os.environ.get("RTGEN_GOLDEN") == "write":
         golden.write_text("\n".join(lines) + "\n")
     assert lines == golden.read_text().splitlines()
+
+
+def test_control_changes_in_a_file_press_no_buttons_unless_asked_to(
+    run: Run, song: Path, tiny: Path, tmp_path: Path
+) -> None:
+    score = files.read(song)
+    (track,) = score.tracks
+    muted = tmp_path / "muted.mid"
+    mute = files.Event(0, b"\xb0\x59\x7f")
+    files.write(muted, replace(score, tracks=(replace(track, events=(mute, *track.events)),)))
+    answers: list[list[Note]] = []
+    for words in (song,), (muted,), (muted, "--controls", "all"):
+        target = tmp_path / "out.mid"
+        status, out, _ = run("render", *words[:1], target, "-p", tiny, "--seed", "3", *words[1:])
+        assert status == 0
+        tracks = files.read(target).tracks
+        answers.append(tracks[1].notes() if len(tracks) > 1 else [])
+        # What is said is what is in the file.
+        assert f"4 loops answered with {len(answers[-1])} notes" in out
+    assert answers[0] == answers[1] != []
+    assert answers[2] == []
+
+
+def test_drums_beside_a_melody_are_left_out_of_a_render(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    drums = [e for t in range(0, 8 * 1920, 240) for e in files.note_events([Note(t, 36 + t // 240 % 2, 60)], channel=9)]
+    score = files.read(song)
+    both, alone = tmp_path / "both.mid", tmp_path / "alone.mid"
+    files.write(both, replace(score, tracks=(*score.tracks, files.Track("drums", tuple(drums)))))
+    files.write(alone, replace(score, tracks=(files.Track("drums", tuple(drums)),)))
+    answers = []
+    for source in song, both:
+        status, out, _ = run("render", source, tmp_path / "out.mid", "-p", tiny, "--seed", "3")
+        assert status == 0
+        assert out.count("channel 10 (drums) is left out, as model tiny plays no drums") == (source == both)
+        answers.append(files.read(tmp_path / "out.mid").tracks[-1].notes())
+    assert answers[0] == answers[1] != []
+    fails(
+        run("render", alone, tmp_path / "out.mid", "-p", tiny), "alone.mid has notes on channel 10 .* --preset drummer"
+    )
+    drummer = preset_of(tmp_path, "drummer", "clean")
+    for source in both, alone:
+        status, out, _ = run("render", source, tmp_path / "out.mid", "-p", drummer)
+        assert status == 0
+        assert "left out" not in out
+        assert "4 loops answered" in out
 
 
 def test_another_model_plays_a_preset_and_is_found_by_name(
@@ -324,6 +370,14 @@ def test_a_session_log_that_is_cut(run: Run, tmp_path: Path) -> None:
     assert files.read(tmp_path / "a.mid").tracks[0].notes()
     log.write_bytes(data[:40])
     fails(run("replay", log), "a.rtlog has no readable start, so it cannot be replayed; delete it")
+
+
+def test_an_input_that_is_not_there_cannot_be_ignored(run: Run, tiny: Path) -> None:
+    words = ("run", "-p", tiny, "--in", "KeyStep", "--in", "Pads", "--ignore-programs")
+    fails(
+        run(*words, "Keys", "--ignore-programs", "nano"),
+        "--ignore-programs nano names no input; name one of KeyStep, P",
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "é" * 21])

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtgen.errors import UserError
+from rtgen.instrument.binding import Layout
 from rtgen.instrument.preset import Preset
 from rtgen.rig.kept import presets
 from rtgen.shipped import find
@@ -53,6 +54,13 @@ UseOption = Annotated[
 ]
 DistanceOption = Annotated[
     float | None, typer.Option(help="How far a variation departs from your loop, 0 (not at all) to 1.", metavar="X")
+]
+ControlsOption = Annotated[
+    Layout | None,
+    typer.Option(
+        help="What is bound without having been learned: knobs (the default) only knobs that nothing moves by itself, "
+        "all every knob and button with a control change, learned nothing."
+    ),
 ]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda", "coreml", "directml"], typer.Option(help="Device that runs the model.")

@@ -167,6 +167,7 @@ def controls(
     for name, cc, _, way, heard, says in rows[1:]:
         table.add_row(escape(name), cc, f"{escape(says)}\n[dim]{escape(way)}, heard {heard}[/]")
     show(table)
+    say("* bound only with 'controls: all' in the settings, or --controls all; 'rtgen learn NAME' binds any control.")
 
 
 @app.command()

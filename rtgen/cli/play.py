@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rtgen.cli.common import (
     BarsOption,
+    ControlsOption,
     DeviceOption,
     DistanceOption,
     ModelOption,
@@ -77,6 +78,14 @@ def run(
         bool,
         typer.Option("--send-clock", help="Send the internal clock to the output."),
     ] = False,
+    controls: ControlsOption = None,
+    ignore_programs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Input whose program changes select no preset, by part of its name; repeat for more, or say all.",
+            metavar="PORT",
+        ),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Also write messages to a file.", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
@@ -139,6 +148,10 @@ def run(
     early = machine.output_offset_ms if output_offset_ms is None else output_offset_ms
     late = machine.clock_offset_ms if clock_offset_ms is None else clock_offset_ms
     ins, out = tuple(inputs or machine.inputs), output or machine.output
+    for word in ignore_programs or ():
+        if not runner.named([word], ins or (f"{name} in",)):
+            there = ", ".join(ins or (f"{name} in",))
+            raise UserError(f"--ignore-programs {word} names no input; name one of {there}, or say all")
     kept = clips or (Path(machine.clips).expanduser() if machine.clips else clip_folder())
     runner.run(
         chosen,
@@ -162,6 +175,8 @@ def run(
             device=device,
             log=log,
             controllers=machine.controllers,
+            controls=controls or machine.controls,
+            ignore_programs=tuple(ignore_programs or machine.ignore_programs),
             config_path=path,
             clips=kept,
             given={k: v for k, v in (("model", model), ("tempo", tempo)) if v is not None},
@@ -211,6 +226,7 @@ def render(
     distance: DistanceOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
+    controls: ControlsOption = None,
 ) -> None:
     """Answer a MIDI file, faster than real time.
 
@@ -220,8 +236,8 @@ def render(
 
     from rtgen.inference.modes import answer_job
     from rtgen.instrument.job import Job
-    from rtgen.instrument.notices import Answered, Called
-    from rtgen.music import files
+    from rtgen.instrument.notices import Called, DrumsLeftOut
+    from rtgen.music import files, midi
     from rtgen.music.note import Loop
     from rtgen.rig import offline
 
@@ -232,6 +248,12 @@ def render(
     console = Console(stderr=True, highlight=False)
     if opened.remark:
         console.print(opened.remark)
+    pitched, name = opened.card.kind.pitched, opened.card.name
+    if pitched and offline.only_drums(score):
+        raise UserError(
+            f"{source} has notes on channel 10 (drums) only, and model {name} plays no drums; "
+            "use --preset drummer, or another file"
+        )
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         loops = offline.song_end(score.end, chosen) // chosen.length
         task = progress.add_task("Rendering", total=loops / 2 if chosen.use == "answer" else loops)
@@ -240,8 +262,10 @@ def render(
             progress.advance(task)
             return answer_job(opened, job)
 
-        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed))
+        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs", pitched)
     files.write(target, rendered)
     calls = sum(isinstance(n, Called) and n.asked for n in notices)
-    answered = sum(len(n.loop) for n in notices if isinstance(n, Answered) and n.outcome == "answer")
-    say(f"{source}: {calls} loops answered with {answered} notes, in {target}")
+    written = sum(midi.is_note_on(event.data) for event in rendered.tracks[-1].events)
+    if any(isinstance(n, DrumsLeftOut) for n in notices):
+        say(f"{source}: channel 10 (drums) is left out, as model {name} plays no drums")
+    say(f"{source}: {calls} loops answered with {written} notes, in {target}")

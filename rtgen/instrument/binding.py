@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from rtgen.errors import did_you_mean
-from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.instrument.parameters import BUTTONS, FREE, PARAMETERS
 from rtgen.music import midi
 
 Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
@@ -19,6 +19,9 @@ key."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NEVER = frozenset({midi.SUSTAIN, *range(120, 128)})
 """Control changes that are never bound: the sustain pedal and the channel mode messages."""
+ATTACHED = frozenset({0, 32, 84, 88, *range(98, 102)})
+"""Control changes that belong to the message after them, so that nobody means to teach them: bank select, portamento
+control, the high-resolution velocity prefix (MIDI CA-031), and the numbers of (non-)registered parameters."""
 PAIRED = 32
 """Offset from the first to the second control change of a 14-bit pair."""
 
@@ -75,20 +78,40 @@ class Binding:
         return not apart and bool(set(self.signs) & set(other.signs))
 
 
-DEFAULT: tuple[Binding, ...] = (
+Layout = Literal["knobs", "all", "learned"]
+"""What is bound without having been learned: knobs whose control changes no instrument sends by itself; every knob and
+button that has a control change; or nothing."""
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+_ALL = (
     *(Binding(p.name, p.cc) for p in PARAMETERS.values() if p.cc is not None),
     *(Binding(b.name, b.cc) for b in BUTTONS.values()),
 )
+_KNOBS = tuple(b for b in _ALL if b.to in PARAMETERS and b.number in FREE)
+DEFAULTS: Mapping[Layout, tuple[Binding, ...]] = {"knobs": _KNOBS, "all": _ALL, "learned": ()}
 """The bindings of a controller from which nothing has been learned."""
+_COPIED = 8
+"""So many bindings of `_ALL` beyond the layout were copied from there, not chosen one by one."""
+
+
+def bound(layout: Layout, learned: Iterable[Binding]) -> tuple[Binding, ...]:
+    """Return the bindings of a controller: what was learned, and those of the layout that do not get in its way.
+
+    In version 0.1 the first control that was learned stored all the bindings of `_ALL` beside it. Those that the layout
+    has not are left out.
+
+    Args:
+        layout: the layout.
+        learned: what is stored for the controller.
+    """
+    learned = tuple(learned)
+    usual = DEFAULTS[layout]
+    copied = {b for b in learned if b in _ALL and b not in usual}
+    if len(copied) >= _COPIED:
+        learned = tuple(b for b in learned if b not in copied)
+    own = {b.to for b in learned}
+    return (*(b for b in usual if b.to not in own and not any(b.clashes(other) for other in learned)), *learned)
 
 
 def was_learned(binding: Binding) -> bool:
     """Return whether a binding is none of those that a controller may have by default."""
-    return binding not in DEFAULT
-
-
-def bound(learned: Iterable[Binding]) -> tuple[Binding, ...]:
-    """Return the bindings of a controller: what was learned, and the default ones that do not get in its way."""
-    learned = tuple(learned)
-    own = {b.to for b in learned}
-    return (*(b for b in DEFAULT if b.to not in own and not any(b.clashes(other) for other in learned)), *learned)
+    return binding not in _ALL

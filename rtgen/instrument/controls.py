@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from rtgen.instrument.binding import DEFAULT, NEVER, PAIRED, Binding, Code, was_learned
+from rtgen.instrument.binding import ATTACHED, DEFAULTS, NEVER, PAIRED, Binding, Code, was_learned
 from rtgen.instrument.events import Pressed, Turned
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import midi
@@ -76,7 +76,7 @@ class Controls:
     def __init__(
         self,
         value_of: Callable[[str], float],
-        bindings: Iterable[Binding] = DEFAULT,
+        bindings: Iterable[Binding] = DEFAULTS["knobs"],
         takeover: Takeover = "none",
     ) -> None:
         self._value_of = value_of
@@ -221,7 +221,8 @@ class Controls:
         if midi.is_note_on(message) and self._learning in BUTTONS:
             stays = BUTTONS[self._learning].stays
             return self._offer(Binding(self._learning, message[1], "note", channel, toggles=stays))
-        if message[0] & 0xF0 != 0xB0 or message[1] in NEVER:
+        # A key that is pressed to teach a button may send some of these first.
+        if message[0] & 0xF0 != 0xB0 or message[1] in NEVER or message[1] in ATTACHED:
             return None
         self._seen.append((channel, message[1], message[2]))
         found = recognised(self._learning, self._seen)

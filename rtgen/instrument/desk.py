@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from rtgen.instrument.binding import DEFAULT, Binding
+from rtgen.instrument.binding import DEFAULTS, Binding
 from rtgen.instrument.controls import Controls, Learned, Takeover
 from rtgen.instrument.events import Learn, Output, Pressed, Turned
 from rtgen.instrument.notices import ControlTaken, NothingLearned, SaveBindings
@@ -30,23 +30,29 @@ class Desk:
 
     Args:
         knobs: a value for every parameter.
-        bindings: bindings of the controllers, by input; inputs not listed have the default ones.
+        bindings: bindings of the controllers, by input.
         takeover: soft takeover mode.
+        usual: bindings of the inputs that are not listed.
     """
 
     def __init__(
-        self, knobs: Mapping[str, float], bindings: Mapping[int, Iterable[Binding]], takeover: Takeover
+        self,
+        knobs: Mapping[str, float],
+        bindings: Mapping[int, Iterable[Binding]],
+        takeover: Takeover,
+        usual: Iterable[Binding] = DEFAULTS["knobs"],
     ) -> None:
         self.knobs = dict(knobs)
         self._bindings = dict(bindings)
         self._takeover: Takeover = takeover
+        self._usual = tuple(usual)
         self._controls: dict[int, Controls] = {}
         self._learning: str | None = None
 
     def controls(self, port: int) -> Controls:
         """Return the controls of an input."""
         if port not in self._controls:
-            found = Controls(self.knobs.__getitem__, self._bindings.get(port, DEFAULT), self._takeover)
+            found = Controls(self.knobs.__getitem__, self._bindings.get(port, self._usual), self._takeover)
             found.learn(self._learning)
             self._controls[port] = found
         return self._controls[port]

@@ -75,10 +75,12 @@ class Warmed:
     Args:
         seconds: response time right after another job.
         cold_s: response time of the first job.
+        pitched: whether it plays notes, and not drums; None if that is not known.
     """
 
     seconds: float
     cold_s: float = 0.0
+    pitched: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,11 @@ class Looper:
     """
 
     def __init__(self) -> None:
+        self.without: int | None = None
+        """A channel, 0-15, whose notes are not part of the loop; may change at any time."""
         self._start: int | None = None
-        self._notes: list[Note] = []
+        # With their channels.
+        self._notes: list[tuple[int, Note]] = []
         self._open: dict[_Key, tuple[int, int]] = {}
         self._released: set[_Key] = set()
         self._pedals: set[int] = set()
@@ -31,7 +34,7 @@ class Looper:
     @property
     def heard(self) -> bool:
         """Whether any note has been recorded."""
-        return bool(self._notes or self._open)
+        return any(channel != self.without for channel, _ in (*self._notes, *self._open))
 
     def begin(self, start: int) -> None:
         """Start recording a loop that begins at tick `start` (slightly in the future)."""
@@ -46,24 +49,22 @@ class Looper:
         self._released.clear()
 
     def feed(self, tick: int, message: bytes) -> None:
-        """Process a note, sustain pedal or all-notes-off at `tick`; ignore other messages."""
+        """Process a note, sustain pedal or channel mode message at `tick`; ignore other messages."""
         channel = message[0] & 0x0F
-        if midi.silences(message):
-            for key in [k for k in self._open if k[0] == channel]:
-                self._end(key, tick)
-        elif message[0] & 0xF0 == 0xB0:
-            if message[1] == midi.SUSTAIN:
-                self._pedal(tick, channel, message[2] >= 64)
-        elif midi.is_note(message):
+        if midi.is_note(message):
             key = (channel, message[1])
             if midi.is_note_on(message):
                 self._end(key, tick)
                 if self._start is not None:
                     self._open[key] = (tick, message[2])
-            elif channel in self._pedals:
-                self._released.add(key)
             else:
-                self._end(key, tick)
+                self._release(key, tick)
+        elif (down := midi.sustains(message)) is not None:
+            self._pedal(tick, channel, down)
+        elif midi.cuts(message) or midi.releases(message):
+            stops = self._end if midi.cuts(message) else self._release
+            for key in [k for k in self._open if k[0] == channel]:
+                stops(key, tick)
 
     def _pedal(self, tick: int, channel: int, down: bool) -> None:
         if down:
@@ -73,24 +74,30 @@ class Looper:
         for key in [k for k in self._released if k[0] == channel]:
             self._end(key, tick)
 
+    def _release(self, key: _Key, tick: int) -> None:
+        if key[0] in self._pedals:
+            self._released.add(key)
+        else:
+            self._end(key, tick)
+
     def _end(self, key: _Key, tick: int) -> None:
         self._released.discard(key)
         started = self._open.pop(key, None)
         if started is not None and self._start is not None:
             onset, velocity = started
-            self._notes.append(Note(onset - self._start, key[1], max(tick - onset, 1), velocity))
+            self._notes.append((key[0], Note(onset - self._start, key[1], max(tick - onset, 1), velocity)))
 
     def notes(self, tick: int) -> tuple[Note, ...]:
         """Return the notes recorded so far, with those still sounding cut at `tick`."""
         if self._start is None:
             return ()
-        still = [Note(on - self._start, key[1], max(tick - on, 1), v) for key, (on, v) in self._open.items()]
-        return (*self._notes, *still)
+        still = [Note(on - self._start, pitch, max(tick - on, 1), v) for pitch, on, v in self._sounding()]
+        return (*self._ended(), *still)
 
     def complete(self, length: int, bar: int) -> Loop:
         """Return the part of the loop that is final: notes that have ended, up to the first that still sounds."""
-        still = min((on - (self._start or 0) for on, _ in self._open.values()), default=length)
-        return _cut([n for n in self._notes if n.onset < still], length, bar)
+        still = min((on - (self._start or 0) for _, on, _ in self._sounding()), default=length)
+        return _cut([n for n in self._ended() if n.onset < still], length, bar)
 
     def take(self, length: int, bar: int) -> Loop:
         """Return the recorded loop, cut at `length` ticks, and stop recording.
@@ -105,6 +112,13 @@ class Looper:
         """Return what `take` would return if nothing more were played."""
         assert self._start is not None
         return _cut(self.notes(self._start + length), length, bar)
+
+    def _ended(self) -> list[Note]:
+        return [note for channel, note in self._notes if channel != self.without]
+
+    def _sounding(self) -> list[tuple[int, int, int]]:
+        """Return pitch, onset (tick) and velocity of the notes that still sound."""
+        return [(key[1], on, v) for key, (on, v) in self._open.items() if key[0] != self.without]
 
 
 def _cut(notes: Iterable[Note], length: int, bar: int) -> Loop:

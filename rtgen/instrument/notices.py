@@ -140,6 +140,11 @@ class PortChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class DrumsLeftOut:
+    """Notes on channel 10 are drums, which the model does not play; said once."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeersChanged:
     """The number of other peers in the Link session changed."""
 
@@ -160,6 +165,7 @@ Notice = (
     | ControlTaken
     | NothingLearned
     | PortChanged
+    | DrumsLeftOut
     | PeersChanged
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from math import isfinite
 from typing import Any, Literal, get_args
 
-from rtgen.instrument.binding import Binding
+from rtgen.instrument.binding import LAYOUTS, Binding, Layout
 from rtgen.instrument.controls import TAKEOVERS, Takeover
 
 ClockKind = Literal["midi", "internal", "link"]
@@ -28,7 +28,10 @@ class Options:
         send_clock: whether the internal clock is sent to the output.
         takeover: what a knob does when it is not where its parameter is.
         listens: the MIDI channel, 1-16, to listen to; None listens to all.
-        bindings: what the controls at some inputs do; all other inputs get the default bindings.
+        bindings: what the controls at some inputs do.
+        controls: what the controls at all other inputs do: see `rtgen.instrument.binding.Layout`.
+        ignores_programs: the inputs whose program changes select no preset.
+        pitched: whether the model plays notes, and not drums, if that is known before `Warmed`.
 
     Raises:
         ValueError: a value is of the wrong type or out of range.
@@ -43,8 +46,12 @@ class Options:
     takeover: Takeover = "none"
     listens: int | None = None
     bindings: Mapping[int, tuple[Binding, ...]] = field(default_factory=dict)
+    controls: Layout = "knobs"
+    ignores_programs: tuple[int, ...] = ()
+    pitched: bool | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ignores_programs", tuple(self.ignores_programs))  # JSON has lists only
         channel = self.listens is None or (type(self.listens) is int and 1 <= self.listens <= 16)
         right = {
             "clock": self.clock in CLOCKS,
@@ -55,6 +62,9 @@ class Options:
             "send_clock": type(self.send_clock) is bool,
             "takeover": self.takeover in TAKEOVERS,
             "listens": channel,
+            "controls": self.controls in LAYOUTS,
+            "pitched": self.pitched is None or type(self.pitched) is bool,
+            "ignores_programs": all(type(port) is int for port in self.ignores_programs),
         }
         for name, fine in right.items():
             if not fine:

@@ -27,7 +27,7 @@ class Parameter:
         default: default value.
         low: minimum.
         high: maximum.
-        cc: default control change; None if there is none until one is learned.
+        cc: control change; None if there is none until one is learned. It is bound by default if it is in `FREE`.
         help: one line for the player.
         unit: of the value; empty for a share.
         taper: how the knob's position maps to a value.
@@ -85,7 +85,7 @@ class Button:
 
     Args:
         name: on the command line; `/rtgen/<name>` in OSC.
-        cc: default control change; values from 64 up press it.
+        cc: control change, bound only where that was chosen; values from 64 up press it.
         help: one line for the player.
         stays: whether it latches: on until released or pressed again.
     """
@@ -96,10 +96,16 @@ class Button:
     stays: bool = False
 
 
+FREE = frozenset((14, 15, *range(20, 32), *range(102, 113)))
+"""Control changes that knobs may have by default.
+
+The MIDI 1.0 specification leaves them undefined, and no instrument is known to send them by itself while it is played.
+docs/controls.md says what sends the others.
+"""
 LATENTS = tuple(f"latent{i}" for i in range(1, 33))
 """Knobs for the model's latent dimensions, in the order of its card."""
 _ON_CC = 8
-"""Number of latent knobs with a default control change."""
+"""Number of latent knobs with a control change."""
 KEYS = ("auto", *key.NAMES)
 SCALES = ("auto", "major", "minor")
 _AS_PLAYED = {
@@ -182,7 +188,10 @@ BUTTONS: Mapping[str, Button] = {
 
 
 def listed() -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Yield the table of all parameters and buttons, row by row, headings first."""
+    """Yield the table of all parameters and buttons, row by row, headings first.
+
+    A control change with a star is not bound by default.
+    """
     heard = {"answer": "next beat", "next": "next beat", "play": "at once"}
     yield "name", "CC", "OSC", "range", "heard", "what it does"
     others = LATENTS[_ON_CC:]
@@ -193,8 +202,8 @@ def listed() -> Iterator[tuple[str, str, str, str, str, str]]:
         way = "off, on" if p.taper == "switch" else f"{p.low:g} to {p.high:g} {p.unit}".rstrip()
         if p.choices:
             way = f"{p.choices[0]}, {p.choices[1]} to {p.choices[-1]}"
-        cc = "" if p.cc is None else str(p.cc)
+        cc = "" if p.cc is None else str(p.cc) if p.cc in FREE else f"{p.cc}*"
         usual = p.choices[0] if p.choices else f"{p.default:g}"
         yield name, cc, f"/rtgen/{p.name} f", f"{way} ({usual})", heard[p.acts], p.help
     for b in BUTTONS.values():
-        yield b.name, str(b.cc), f"/rtgen/{b.name}", "stays on" if b.stays else "press", "at once", b.help
+        yield b.name, f"{b.cc}*", f"/rtgen/{b.name}", "stays on" if b.stays else "press", "at once", b.help

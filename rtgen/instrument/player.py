@@ -29,7 +29,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._sounding: dict[_Key, int] = {}
-        self._pedals: set[int] = set()
+        self._pedals: set[tuple[int, int]] = set()
         self._channels: set[int] = set()
         self._owed: list[bytes] | None = None
 
@@ -74,12 +74,17 @@ class Ledger:
         del self._sounding[key]
         return [midi.note_off(*key)]
 
-    def pedal(self, channel: int, down: bool) -> None:
-        """Record a sustain pedal that was passed through."""
+    def pedal(self, channel: int, down: bool, number: int = midi.SUSTAIN) -> None:
+        """Record a pedal that was passed through: `number` is its control change, one of `midi.HOLDS`."""
         if not self.plugged:
             return
         self._channels.add(channel)
-        (self._pedals.add if down else self._pedals.discard)(channel)
+        (self._pedals.add if down else self._pedals.discard)((channel, number))
+
+    def damp(self, channel: int) -> list[bytes]:
+        """End what the pedals of a channel hold: lift them and press them again."""
+        held = sorted(number for of, number in self._pedals if of == channel)
+        return [midi.control(channel, number, value) for number in held for value in (0, 127)]
 
     def end_through(self, channel: int) -> list[bytes]:
         """End the thru notes of a channel."""
@@ -93,7 +98,7 @@ class Ledger:
         for key in ending:
             del self._sounding[key]
         if thru:
-            messages += [midi.control(channel, midi.SUSTAIN, 0) for channel in sorted(self._pedals)]
+            messages += [midi.control(channel, number, 0) for channel, number in sorted(self._pedals)]
             self._pedals.clear()
         return messages
 

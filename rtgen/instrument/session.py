@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from rtgen.instrument.answers import Answers, Asked
+from rtgen.instrument.binding import DEFAULTS
 from rtgen.instrument.clocks.internal_clock import ClockOut, InternalClock
 from rtgen.instrument.clocks.link_clock import LinkClock
 from rtgen.instrument.clocks.midi_clock import MidiClock
@@ -19,6 +20,7 @@ from rtgen.instrument.clocks.sources import ClockSources
 from rtgen.instrument.clocks.transport import Change, State, Transport
 from rtgen.instrument.controls import Controls
 from rtgen.instrument.desk import At, Desk, Taps
+from rtgen.instrument.drums import DrumChannel
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -42,6 +44,7 @@ from rtgen.instrument.notices import (
     Called,
     DoubledClock,
     DraftPlayed,
+    DrumsLeftOut,
     ForeignClock,
     Halted,
     KeepAnswer,
@@ -114,9 +117,11 @@ class Session:
         self._epoch = 0
         self._turn_index = 0
         self._answers = Answers()
-        self._desk = Desk(preset.knobs, options.bindings, options.takeover)
+        self._desk = Desk(preset.knobs, options.bindings, options.takeover, DEFAULTS[options.controls])
         self._taps = Taps()
         self._listens = options.listens
+        self._ignores_programs = frozenset(options.ignores_programs)
+        self._drums = DrumChannel(options.pitched, chosen=options.listens == 10)
         # A parameter changed while the present answer was being made anew.
         self._turned = False
         self._plays: int | None = None
@@ -162,6 +167,9 @@ class Session:
                 self._desk.learn(event, out)
             case Warmed():
                 self._pace.ready(now, event.seconds, event.cold_s)
+                if event.pitched is not None:
+                    self._drums.pitched = event.pitched
+                    self._looper.without = self._drums.left_out
             case Plugged():
                 self._plug(now, event, out)
             case Chosen():
@@ -194,6 +202,8 @@ class Session:
             elif self._sources.is_news(now, port):
                 out.notices.append(ForeignClock(port))
             return
+        self._drums.feed(port, message)
+        self._looper.without = self._drums.left_out
         if (done := self._desk.feed(port, message, out)) is not None:
             for each in done:
                 if isinstance(each, Turned):
@@ -201,7 +211,7 @@ class Session:
                 else:
                     self._press(now, each, out)
             return
-        if message[0] & 0xF0 == 0xC0:
+        if message[0] & 0xF0 == 0xC0 and self._selects(port, message):
             out.requests.append(SelectPreset(str(message[1] + 1)))
             return
         self._hands.feed(port, message)
@@ -209,6 +219,8 @@ class Session:
             out.messages += self._thru.feed(message)
         if midi.is_note_on(message) and not self._is_heard(message):
             return
+        if self._drums.is_news(message):
+            out.notices.append(DrumsLeftOut())
         # A turn that is due before the note comes first.
         self._advance(now, out)
         self._unplaced.append((now, message))
@@ -216,8 +228,15 @@ class Session:
 
     def _is_heard(self, message: bytes) -> bool:
         """Return whether a note can be part of a call."""
-        channel = (message[0] & 0x0F) + 1
-        return self._listens in (None, channel) and message[1] >= self.knobs["split"]
+        return self._is_listened_to(message) and message[1] >= self.knobs["split"]
+
+    def _is_listened_to(self, message: bytes) -> bool:
+        return self._listens in (None, (message[0] & 0x0F) + 1)
+
+    def _selects(self, port: int, message: bytes) -> bool:
+        """Return whether a program change selects a preset; otherwise it is meant for whatever is behind the output."""
+        is_drums = message[0] & 0x0F == self._drums.left_out
+        return port not in self._ignores_programs and self._is_listened_to(message) and not is_drums
 
     def _place(self) -> None:
         """Hand input to the looper as soon as its ticks are known.

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import mido
 
 from rtgen.errors import UserError
+from rtgen.music.midi import cuts, releases, sustains
 from rtgen.music.note import Note
 from rtgen.music.time import PPQN, Metre
 from rtgen.whole import written
@@ -38,7 +39,7 @@ class Track:
     events: tuple[Event, ...]
 
     def notes(self) -> list[Note]:
-        """Return the notes as heard: the sustain pedal (CC 64) extends them until it is released."""
+        """Return the notes as heard: the sustain pedal extends them until it is released."""
         return notes_of(self.events)
 
 
@@ -75,9 +76,10 @@ def _is_note_on(data: bytes) -> bool:
 
 
 def notes_of(events: Iterable[Event]) -> list[Note]:
-    """Pair note-ons with note-offs per channel; the sustain pedal delays note-offs.
+    """Pair note-ons with note-offs per channel; the sustain pedal (CC 64) delays note-offs.
 
-    A repeated pitch ends the note before. Notes still held at the end last until the last event.
+    Channel mode messages count: CC 121 releases the pedal, 120 ends all notes, and 123 to 127 release all keys. A
+    repeated pitch ends the note before. Notes still held at the end last until the last event.
     """
     notes: list[Note] = []
     held: dict[tuple[int, int], tuple[int, int]] = {}
@@ -103,11 +105,12 @@ def notes_of(events: Iterable[Event]) -> list[Note]:
                     sustained[key] = held.pop(key)
                 else:
                     end(key, held.pop(key), tick)
-        elif kind == 0xB0 and data[1] == 64:
-            if data[2] >= 64:
-                pedals.add(channel)
-            else:
-                pedals.discard(channel)
+        elif kind == 0xB0:
+            if (down := sustains(data)) is not None:
+                (pedals.add if down else pedals.discard)(channel)
+            elif cuts(data) or releases(data):
+                sustained |= {key: held.pop(key) for key in list(held) if key[0] == channel}
+            if cuts(data) or channel not in pedals:
                 for key in [k for k in sustained if k[0] == channel]:
                     end(key, sustained.pop(key), tick)
     for key, started in (*held.items(), *sustained.items()):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 CLOCK, START, CONTINUE, STOP, SYSTEM_RESET = 0xF8, 0xFA, 0xFB, 0xFC, 0xFF
 SONG_POSITION = 0xF2
-SUSTAIN, ALL_SOUND_OFF, ALL_NOTES_OFF = 64, 120, 123
+SUSTAIN, SOSTENUTO, HOLD_2 = 64, 66, 69
+ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123
+HOLDS = (SUSTAIN, SOSTENUTO, HOLD_2)
+"""The pedals that hold notes after their keys were released."""
 
 _REAL_TIME = frozenset({CLOCK, START, CONTINUE, STOP, SYSTEM_RESET})
 _COMMON_SIZE = {0xF1: 2, 0xF2: 3, 0xF3: 2, 0xF6: 1}
@@ -45,9 +48,28 @@ def is_note(data: bytes) -> bool:
     return data[0] & 0xF0 in (0x80, 0x90)
 
 
-def silences(data: bytes) -> bool:
-    """Return whether `data` ends all notes of its channel, as Live sends it around a stop."""
-    return data[0] & 0xF0 == 0xB0 and data[1] in (ALL_SOUND_OFF, ALL_NOTES_OFF)
+def sustains(data: bytes) -> bool | None:
+    """Return whether the sustain pedal of its channel is down after `data`; None if it says nothing about it.
+
+    Reset All Controllers lifts it (MIDI recommended practice RP-015).
+    """
+    if data[0] & 0xF0 != 0xB0 or data[1] not in (SUSTAIN, RESET_CONTROLLERS):
+        return None
+    return data[1] == SUSTAIN and data[2] >= 64
+
+
+def cuts(data: bytes) -> bool:
+    """Return whether `data` ends all notes of its channel at once, whatever the pedal holds (All Sound Off)."""
+    return data[0] & 0xF0 == 0xB0 and data[1] == ALL_SOUND_OFF
+
+
+def releases(data: bytes) -> bool:
+    """Return whether `data` releases all keys of its channel; what the pedal holds sounds on.
+
+    All Notes Off does, as Live sends it around a stop, and so do the changes of mode after it: omni off and on, mono
+    and poly.
+    """
+    return data[0] & 0xF0 == 0xB0 and data[1] >= ALL_NOTES_OFF
 
 
 class Parser:

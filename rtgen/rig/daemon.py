@@ -78,7 +78,7 @@ News = Notice | Request | Ready | Failed | Dropped
 
 
 def _warmed(ready: Ready) -> tuple[Warmed]:
-    return (Warmed(ready.seconds, ready.cold_s),)
+    return (Warmed(ready.seconds, ready.cold_s, ready.pitched),)
 
 
 class Daemon:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtgen.errors import UserError
+from rtgen.instrument.binding import Layout
 from rtgen.instrument.events import Event, Received
 from rtgen.instrument.job import Answer, Job
 from rtgen.instrument.notices import Notice
@@ -17,6 +18,7 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
+from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 
@@ -42,6 +44,11 @@ def open_model(preset: Preset, path: Path, device: str) -> Model:
     if mismatch is not None:
         raise UserError(mismatch)
     return model
+
+
+def only_drums(score: files.Score) -> bool:
+    """Whether all notes of a score are on channel 10, which General MIDI has for drums."""
+    return all(e.data[0] & 0x0F == CHANNEL for track in score.tracks for e in track.events if midi.is_note_on(e.data))
 
 
 def simulate(
@@ -105,15 +112,30 @@ def song_end(last_tick: int, preset: Preset) -> int:
     return (loops + (loops % 2 if preset.use == "answer" else 1)) * preset.length
 
 
-def render(score: files.Score, preset: Preset, answerer: Answerer, seed: int) -> tuple[files.Score, list[Notice]]:
+def render(
+    score: files.Score,
+    preset: Preset,
+    answerer: Answerer,
+    seed: int,
+    controls: Layout = "knobs",
+    pitched: bool | None = None,
+) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
     Time is musical: the score's tempo map is kept, and does not affect the notes. The result is deterministic for a
     score, preset and seed.
+
+    Args:
+        score: the performance.
+        preset: the musical settings.
+        answerer: answers a job.
+        seed: of all randomness.
+        controls: what the control changes in the score do.
+        pitched: whether the model plays notes; drums on channel 10 are left out then. None leaves out nothing.
     """
     tempo = preset.tempo
     end = song_end(score.end, preset)
-    session = Session(preset, Options(seed=seed))
+    session = Session(preset, Options(seed=seed, controls=controls, pitched=pitched))
     # One clock beyond the end, so that everything due at the last clock is still sent.
     sent, notices = simulate(
         session, with_clock(score.merged(), end, tempo), answerer, (end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,13 +18,14 @@ from rich.prompt import IntPrompt
 from rich.text import Text
 
 from rtgen.errors import UserError
-from rtgen.instrument.binding import Binding, bound
+from rtgen.instrument.binding import Binding, Layout, bound
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
 from rtgen.rig.apart import FLAGS, ending
 from rtgen.rig.daemon import Daemon, News
+from rtgen.rig.kept.config import ALL
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.replay import unfinished, write
@@ -49,6 +50,8 @@ class Setup:
         name: of the ports, as other programs show them.
         options: of the session, without bindings.
         controllers: learned bindings, by the name of the input.
+        controls: what controllers do that has not been learned; for all, or by the name of the input.
+        ignore_programs: names of the inputs whose program changes select no preset, in part, or `all`.
         device: what runs the model.
         log: a file for messages.
         config_path: the file with the settings of this machine.
@@ -73,6 +76,8 @@ class Setup:
     config_path: Path
     clips: Path
     given: Mapping[str, Any] = field(default_factory=dict)
+    controls: Layout | Mapping[str, Layout] = "knobs"
+    ignore_programs: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     wait: bool = False
     sessions: Path | None = None
@@ -102,11 +107,11 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         shown=setup.shown,
     )
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips, setup.given)
-    known = dict(setup.controllers)
-    if (usual := f"{setup.name} in") in known:
-        known.setdefault(f"{name} in", known[usual])  # a second rtgen starts with what the first has learned
-    bindings = {number: bound(known[each]) for number, each in enumerate(house.inputs) if each in known}
-    options = replace(setup.options, bindings=bindings)
+    options = replace(
+        setup.options,
+        bindings=bindings_of(setup, house.inputs, name),
+        ignores_programs=named(setup.ignore_programs, setup.inputs or (f"{setup.name} in",)),
+    )
     session = Session(preset, options)
     for number in range(len(house.inputs)):
         session.controls(number)  # so that their LEDs show the parameters from the start
@@ -135,6 +140,24 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     if journal is not None and not journal.silent:
         _close(journal, console, quiet)
     teller.farewell(journal.path if journal is not None and not journal.silent else None)
+
+
+def bindings_of(setup: Setup, inputs: Sequence[str], name: str) -> dict[int, tuple[Binding, ...]]:
+    """Return what the controls at each input do; a second rtgen, called `name`, starts with those of the first."""
+    found = {}
+    for number, each in enumerate(inputs):
+        first = f"{setup.name} in" if each == f"{name} in" else each
+        layout = setup.controls
+        if not isinstance(layout, str):
+            layout = layout.get(each, layout.get(first, "knobs"))
+        found[number] = bound(layout, setup.controllers.get(each, setup.controllers.get(first, ())))
+    return found
+
+
+def named(words: Sequence[str], inputs: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the inputs that any of some words names, in part; `all` names every input."""
+    folded = [word.lower() for word in words]
+    return tuple(n for n, each in enumerate(inputs) if any(w == ALL or (w and w in each.lower()) for w in folded))
 
 
 def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:

@@ -59,7 +59,9 @@ class Day:
         self._rng = random.Random(seed)
         self._end = hours * 3600
         ours = clock == "internal"
-        self._session = Session(Preset().changed(bars=1), Options(clock=clock, thru=True, seed=seed, send_clock=ours))
+        self._session = Session(
+            Preset().changed(bars=1), Options(clock=clock, thru=True, seed=seed, send_clock=ours, controls="all")
+        )
         self._coming: list[tuple[float, int, Event]] = []
         self._order = itertools.count()
         self._digest = hashlib.sha256()

@@ -47,6 +47,7 @@ class Story:
                 thru=True,
                 output_offset_s=offset_ms / 1e3,
                 send_clock=bool(clock),
+                controls="all",
             ),
         )
         self.now = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from rtgen.instrument.events import Event, Received
@@ -26,7 +26,7 @@ def off(pitch: int) -> bytes:
     return bytes((0x80, pitch, 0))
 
 
-_OF_THE_SESSION = "clock", "thru", "clock_offset_s", "output_offset_s", "send_clock", "listens"
+_OF_THE_SESSION = {f.name for f in fields(Options)} - {"seed"}
 
 
 class Stage:

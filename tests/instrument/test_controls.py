@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.instrument.binding import CODES, DEFAULT, NEVER, Binding, Code, Kind
+from rtgen.instrument.binding import ATTACHED, CODES, DEFAULTS, NEVER, Binding, Code, Kind, Layout, bound
 from rtgen.instrument.controls import Controls, Done, Learned, Takeover, as_cc, by, of_cc
 from rtgen.instrument.events import Pressed, Turned
-from rtgen.instrument.parameters import BUTTONS, LATENTS, PARAMETERS
+from rtgen.instrument.parameters import BUTTONS, FREE, LATENTS, PARAMETERS
 from rtgen.music.attributes import NAMES
 
 
@@ -18,7 +18,7 @@ class Knobs:
 
     def __init__(self, *bindings: Binding, takeover: Takeover = "none", **values: float) -> None:
         self.values = {p.name: p.default for p in PARAMETERS.values()} | values
-        self.controls = Controls(self.values.__getitem__, bindings or DEFAULT, takeover)
+        self.controls = Controls(self.values.__getitem__, bindings or DEFAULTS["all"], takeover)
 
     def feed(self, *data: int) -> tuple[Done, ...]:
         """A message; what is turned stays turned."""
@@ -41,8 +41,51 @@ def test_no_two_share_a_control_change_and_none_is_a_pedal_or_a_panic() -> None:
     assert len(every) - len(numbers) == len(LATENTS) - 8
     assert len(set(numbers)) == len(numbers)
     assert not set(numbers) & {*NEVER, 1, 7, 10, 11}
-    assert len(Controls(lambda _: 0.0).bindings) == len(DEFAULT) == len(numbers)
+    assert len(Controls(lambda _: 0.0, DEFAULTS["all"]).bindings) == len(DEFAULTS["all"]) == len(numbers)
     assert not PARAMETERS.keys() & BUTTONS.keys()
+
+
+DEFINED = {*range(3), *range(4, 9), *range(10, 14), *range(16, 20), *range(32, 85), 88, *range(91, 102)}
+"""Control changes to which MIDI 1.0 and its addenda (CA-031: 88) give a meaning; the LSBs of 0 to 31 among them."""
+SENT = {87, *range(113, 120)}
+"""Others that instruments send by themselves: 87 beside every movement (MPE+), 113 to 119 from transport buttons."""
+
+
+def test_by_default_nothing_is_bound_that_instruments_send_while_they_are_played() -> None:
+    assert not FREE & {*DEFINED, *SENT, *NEVER, *ATTACHED}
+    controls = Controls(lambda name: PARAMETERS[name].default)
+    done = {
+        number: controls.feed(bytes((0xB0 | channel, number, value)))
+        for number in range(128)
+        for channel in (0, 5, 15)
+        for value in (0, 127)
+    }
+    assert {number for number, each in done.items() if each} <= FREE
+    assert {type(each) for every in done.values() for each in every} == {Turned}
+    assert not {b.to for b in DEFAULTS["knobs"]} & BUTTONS.keys()
+    # Those that a player reaches for first are there.
+    assert {"distance", "temperature", "key_lock", "blend", "fill", "density", "register"} <= {
+        b.to for b in DEFAULTS["knobs"]
+    }
+
+
+def test_what_was_learned_goes_before_the_defaults() -> None:
+    own = Binding("blend", 20, channel=1), Binding("clear", 88)
+    every = bound("knobs", own)
+    assert every[-2:] == own
+    assert {b.to for b in DEFAULTS["knobs"]} - {b.to for b in every} == {"distance"}  # 20 was its control change
+    assert len(every) == len(DEFAULTS["knobs"])
+    assert bound("learned", own) == own
+    assert bound("all", ()) == DEFAULTS["all"]
+
+
+@pytest.mark.parametrize("layout", ["knobs", "learned"])
+def test_a_copy_of_all_defaults_was_not_learned(layout: Layout) -> None:
+    """Version 0.1 stored it beside the first control that was learned."""
+    learned = Binding("blend", 70, channel=3)
+    stored = (*(b for b in DEFAULTS["all"] if b.to != "blend"), learned)
+    assert set(bound(layout, stored)) == {learned, *(b for b in DEFAULTS[layout] if b.to != "blend")}
+    assert set(bound("all", stored)) == set(stored)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -227,6 +270,12 @@ def test_buttons_are_learned_from_keys_and_from_control_changes() -> None:
     assert learned(knobs, "mute", (0x94, 60, 90)) == [Learned(Binding("mute", 60, "note", 5, toggles=True))]
     assert learned(knobs, "keep", *moves(50, 127)) == [Learned(Binding("keep", 50, "cc", 1))]
     assert knobs.feed(0x94, 60, 90) == (Pressed("mute", None),)
+
+
+@pytest.mark.parametrize("number", sorted(ATTACHED))
+def test_a_key_that_is_taught_may_send_more_than_a_note(number: int) -> None:
+    knobs = Knobs()
+    assert learned(knobs, "keep", (0xB2, number, 127), (0x92, 60, 90)) == [Learned(Binding("keep", 60, "note", 3))]
 
 
 def test_a_knob_that_was_learned_is_asked_about() -> None:

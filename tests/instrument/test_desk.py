@@ -171,6 +171,20 @@ def test_one_channel_is_heard() -> None:
     assert [n.pitch for n in stage.jobs[0].loop.notes] == [70]
 
 
+def test_a_program_change_selects_a_preset_unless_it_is_meant_for_somebody_else() -> None:
+    stage, program = started(thru=True, ignores_programs=(1,)), bytes((0xC3, 4))
+    stage.receive(program, port=0)
+    assert (stage.requests, stage.sent) == ([SelectPreset("5")], [])
+    stage.receive(program, port=1)
+    assert (stage.requests, stage.sent) == ([SelectPreset("5")], [(0, program)])
+    # Neither does one on a channel that is not listened to.
+    stage = started(thru=True, listens=2)
+    for channel in range(4):
+        stage.receive(bytes((0xC0 | channel, channel)))
+    assert stage.requests == [SelectPreset("2")]
+    assert [data[0] & 0x0F for _, data in stage.sent] == [0, 2, 3]
+
+
 # ---- buttons --------------------------------------------------------------------------------------------------------
 
 

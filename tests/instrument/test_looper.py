@@ -20,6 +20,11 @@ def pedal(value: int) -> bytes:
     return bytes((0xB0, 64, value))
 
 
+def mode(number: int, channel: int = 0) -> bytes:
+    """A channel mode message."""
+    return bytes((0xB0 | channel, number, 0))
+
+
 Score = list[tuple[int, bytes]]
 
 
@@ -39,7 +44,16 @@ Score = list[tuple[int, bytes]]
         ([(0, on(60)), (0, off(60))], [Note(0, 60, 1)]),
         ([(1925, on(60)), (1930, off(60))], [Note(1919, 60, 1)]),
         ([(5, off(60))], []),
-        ([(0, on(60)), (10, on(62)), (300, bytes((0xB0, 123, 0)))], [Note(0, 60, 300), Note(10, 62, 290)]),
+        ([(0, on(60)), (10, on(62)), (300, mode(123))], [Note(0, 60, 300), Note(10, 62, 290)]),
+        ([(0, pedal(127)), (10, on(60)), (50, off(60)), (300, mode(121))], [Note(10, 60, 290)]),
+        ([(0, pedal(127)), (9, mode(121)), (10, on(60)), (50, off(60))], [Note(10, 60, 40)]),
+        ([(0, pedal(127)), (10, on(60)), (20, mode(123)), (50, off(60)), (300, pedal(0))], [Note(10, 60, 290)]),
+        (
+            [(0, pedal(127)), (5, on(60)), (9, off(60)), (10, on(62)), (20, mode(120))],
+            [Note(5, 60, 15), Note(10, 62, 10)],
+        ),
+        *(([(0, on(60)), (300, mode(number)), (400, off(60))], [Note(0, 60, 300)]) for number in range(124, 128)),
+        ([(0, on(60)), (10, mode(120, 1)), (20, mode(123, 1)), (30, mode(122)), (300, off(60))], [Note(0, 60, 300)]),
     ],
     ids=[
         "plain",
@@ -53,6 +67,15 @@ Score = list[tuple[int, bytes]]
         "hair late",
         "orphan",
         "all-off",
+        "reset lifts the pedal",
+        "reset before",
+        "all-off under pedal",
+        "all sound off under pedal",
+        "omni off",
+        "omni on",
+        "mono",
+        "poly",
+        "another channel",
     ],
 )
 def test_what_is_played_is_captured(played: Score, notes: list[Note]) -> None:

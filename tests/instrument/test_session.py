@@ -76,7 +76,7 @@ def test_hold_repeats_the_answer_until_released() -> None:
 
 
 def test_a_switch_on_the_keyboard_holds_and_releases() -> None:
-    stage = started(thru=True)
+    stage = started(thru=True, controls="all")
     hold, release = bytes((0xB0, 23, 127)), bytes((0xB0, 23, 0))
     stage.until(
         5 * BAR, [*CALL, (BAR + 100, hold), (3 * BAR + 100, release), *at(4 * BAR, [(0, on(50)), (9, off(50))])]
@@ -85,6 +85,42 @@ def test_a_switch_on_the_keyboard_holds_and_releases() -> None:
     assert answers == [n for bar in (1, 2, 3) for n in moved(bar * BAR, HEARD)]
     assert [j.target for j in stage.jobs] == [BAR, 5 * BAR]
     assert (0xB0, 23) not in {tuple(data[:2]) for _, data in stage.sent}
+
+
+def cc(number: int, value: int = 127, channel: int = 0) -> bytes:
+    return bytes((0xB0 | channel, number, value))
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {0x90: [cc(88, 127)]},  # Casio and others: the high-resolution velocity prefix
+        {0x90: [cc(16, 96)], 0x80: [cc(81, 96)]},  # Disklavier: extended precision; V-Drums: where a head was struck
+        {0x90: [b"\xe0\x00\x44", cc(74, 99), b"\xd0\x50"], 0x80: [cc(74, 64)]},  # MPE
+        {0x90: [cc(87, 90), b"\xe0\x00\x44", cc(87, 70), cc(74, 99)]},  # MPE+, with the lower bits before each
+        {0x90: [cc(101, 0), cc(100, 6), cc(6, 15), cc(101), cc(100)]},  # MPE configuration, as it is switched on
+        {0x90: [cc(99, 1), cc(98, 9), cc(6, 100), cc(38, 90), cc(96), cc(97)]},  # a parameter that is not registered
+        {0x90: [cc(0, 121), cc(32, 3)]},  # bank select
+        {0x90: [cc(84, 60), cc(5, 90), cc(65)]},  # portamento
+        {0x90: [cc(n) for n in (12, 13, 17, 18, 19, *range(80, 84), *range(91, 96))]},  # switches, ribbons, effects
+        {0x80: [cc(n, value) for n in range(113, 120) for value in (127, 0)]},  # transport buttons
+        {0x80: [cc(n) for n in (1, 2, 4, 7, 10, 11, 66, 67, *range(70, 80))]},
+    ],
+)
+@pytest.mark.parametrize("layout", ["knobs", "learned"])
+def test_what_keyboards_send_beside_notes_changes_nothing(around: dict[int, list[bytes]], layout: str) -> None:
+    plain, stage = started(thru=True, controls=layout), started(thru=True, controls=layout)
+    score = [*CALL, *at(2 * BAR, CALL)]
+    plain.until(4 * BAR, score)
+    with_more = [(tick, each) for tick, note in score for each in (*around.get(note[0], ()), note)]
+    stage.until(4 * BAR, with_more)
+    assert stage.jobs == plain.jobs
+    assert stage.notes == plain.notes
+    assert stage.session.knobs == plain.session.knobs
+    assert stage.requests == []
+    # It goes through in its place.
+    played = [data for _, data in with_more]
+    assert [data for _, data in stage.sent if data in played] == played
 
 
 def test_notes_up_to_the_lead_before_the_boundary_are_in_the_answer() -> None:
@@ -242,6 +278,29 @@ def test_all_notes_off_ends_what_went_through_note_by_note() -> None:
     stage = started(thru=True)
     stage.until(100, [(0, on(60)), (0, on(64)), (50, bytes((0xB0, 123, 0))), (60, off(60))])
     assert [data for _, data in stage.sent] == [on(60), on(64), off(60), off(64)]
+
+
+@pytest.mark.parametrize("number", [124, 125, 126, 127])
+def test_a_change_of_mode_ends_what_went_through_and_goes_through(number: int) -> None:
+    stage, mode = started(thru=True), bytes((0xB0, number, 0))
+    stage.until(100, [(0, on(60)), (50, mode), (60, off(60))])
+    assert [data for _, data in stage.sent] == [on(60), off(60), mode]
+
+
+def test_all_sound_off_ends_what_the_pedal_holds() -> None:
+    stage = started(thru=True)
+    down, up = bytes((0xB0, 64, 127)), bytes((0xB0, 64, 0))
+    stage.until(100, [(0, down), (10, on(60)), (20, off(60)), (50, bytes((0xB0, 120, 0)))])
+    assert [data for _, data in stage.sent] == [down, on(60), off(60), up, down]
+    assert stage.session.end() == [up]
+
+
+@pytest.mark.parametrize("pedal", [64, 66, 69])
+def test_a_pedal_that_holds_is_lifted_at_the_end_unless_the_controllers_were_reset(pedal: int) -> None:
+    stage, reset = started(thru=True), bytes((0xB1, 121, 0))
+    stage.until(100, [(0, bytes((0xB0, pedal, 127))), (10, bytes((0xB1, pedal, 127))), (50, reset)])
+    assert stage.sent[-1] == (50, reset)
+    assert stage.session.end() == [bytes((0xB0, pedal, 0))]
 
 
 def test_panic_silences_and_the_session_goes_on() -> None:

@@ -28,6 +28,11 @@ def pedal(tick: int, value: int) -> Event:
     return Event(tick, bytes((0xB0, 64, value)))
 
 
+def mode(tick: int, number: int, channel: int = 0) -> Event:
+    """A channel mode message."""
+    return Event(tick, bytes((0xB0 | channel, number, 0)))
+
+
 @pytest.mark.parametrize(
     ("events", "notes"),
     [
@@ -39,6 +44,13 @@ def pedal(tick: int, value: int) -> Event:
         ([on(0, 60), on(4, 62), off(10, 62)], [Note(0, 60, 10), Note(4, 62, 6)]),
         ([pedal(0, 127), on(1, 60), off(2, 60), pedal(9, 0)], [Note(1, 60, 8)]),
         ([on(0, 60), pedal(1, 64), off(2, 60), on(5, 60), off(6, 60), pedal(8, 63)], [Note(0, 60, 5), Note(5, 60, 3)]),
+        # CC 121 lifts the pedal, and a note that comes later is not held by it.
+        ([pedal(0, 127), on(1, 60), off(2, 60), mode(5, 121), on(6, 60), off(8, 60)], [Note(1, 60, 4), Note(6, 60, 2)]),
+        ([pedal(0, 127), on(1, 60), on(1, 62), off(2, 60), mode(5, 120), off(9, 62)], [Note(1, 60, 4), Note(1, 62, 4)]),
+        *(([on(1, 60), mode(5, number), off(9, 60)], [Note(1, 60, 4)]) for number in (120, *range(123, 128))),
+        # What the pedal holds sounds on through All Notes Off, as Roland's and other implementations have it.
+        ([pedal(0, 127), on(1, 60), mode(5, 123), pedal(7, 0), off(9, 60)], [Note(1, 60, 6)]),
+        ([on(1, 60), mode(5, 123, channel=1), mode(6, 121), mode(6, 122), off(9, 60)], [Note(1, 60, 8)]),
     ],
 )
 def test_notes_are_paired(events: list[Event], notes: list[Note]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from dataclasses import replace
@@ -39,7 +40,9 @@ from rtgen.rig.offline import ANSWER_S, with_clock
 
 OPENING = Opening(
     Preset(name="lush").changed(bars=1),
-    Options(thru=True, seed=3, takeover="pickup", bindings={0: (Binding("blend", 70, channel=3),)}),
+    Options(
+        thru=True, seed=3, takeover="pickup", ignores_programs=(1,), bindings={0: (Binding("blend", 70, channel=3),)}
+    ),
 )
 EVENTS: list[Event | Ended] = [
     Received(1, b"\x90\x3c\x50"),
@@ -253,3 +256,33 @@ def test_what_follows_a_stop_comes_after_it(tmp_path: Path) -> None:
     onsets = [n.onset for n in score.tracks[0].notes()]
     assert len(onsets) == 2
     assert onsets[1] - onsets[0] > 1900
+
+
+def test_the_music_of_a_session_ends_as_its_pedals_and_modes_did(tmp_path: Path) -> None:
+    opening = replace(OPENING, options=replace(OPENING.options, clock="internal", thru=False))
+    played = [
+        (1.0, b"\xb0\x40\x7f\x90\x3c\x50\x80\x3c\x00"),  # the pedal holds it until the controllers are reset
+        (2.0, b"\xb0\x79\x00\x90\x3e\x50"),
+        (3.0, b"\xb0\x7b\x00"),
+        (4.0, b"\x90\x40\x50\x80\x40\x00"),
+    ]
+    steps = [Step(0.0, None, ()), *(Step(t, Received(0, data), ()) for t, data in played), Step(6.0, None, ())]
+    notes = replay(logged(tmp_path / "a.rtlog", steps, opening)).score.tracks[0].notes()
+    second = round(opening.preset.tempo / 60 * 480)
+    assert [(n.pitch, n.duration) for n in notes if n.duration] == [(60, second), (62, second)]
+
+
+def test_a_log_from_before_there_was_a_choice_has_all_controls(tmp_path: Path) -> None:
+    path = logged(tmp_path / "a.rtlog", [Step(0.0, None, ()), Step(1.0, Received(0, b"\xb0\x59\x7f"), ())])
+    data = path.read_bytes()
+    at = data.index(b"H") + 1
+    (size,) = struct.unpack_from("<I", data, at)
+    head = json.loads(data[at + 4 : at + 4 + size])
+    assert head["settings"].pop("controls") == "knobs"
+    body = json.dumps(head).encode()
+    path.write_bytes(data[:at] + struct.pack("<I", len(body)) + body + data[at + 4 + size :])
+    opening, _ = read(path)
+    assert opening.options == replace(OPENING.options, controls="all")
+    session = opening.session()
+    session.step(0.0, Received(1, b"\xb0\x59\x7f"))
+    assert session.muted

@@ -115,7 +115,7 @@ def test_a_second_set(rig: Rig, start_daemon: StartDaemon, tmp_path: Path, monke
     mine.mkdir(parents=True, exist_ok=True)
     (mine / "between.yaml").write_text("model: loop_vae\nmode: blend\nuse: answer\nprogram: 77\n", "utf-8")
     ports = ("--in", PROBE_PLAY, "--in", CLOCK_OUT, "--in", "peer-out", "--out", PROBE_OUTPUT, "--wait")
-    program = start_daemon("--no-thru", *ports, connect=False)
+    program = start_daemon("--no-thru", "--controls", "all", *ports, connect=False)
 
     def cc(tick: int, name: str, value: int = 127) -> tuple[int, bytes]:
         number = (PARAMETERS.get(name) or BUTTONS[name]).cc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from hypothesis import strategies as st
 
 from rtgen import shipped
 from rtgen.errors import UserError
-from rtgen.instrument.binding import CODES, DEFAULT, Binding
+from rtgen.instrument.binding import CODES, DEFAULTS, LAYOUTS, Binding, bound
 from rtgen.instrument.notices import KeepAnswer, SaveBindings, SelectPreset
+from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.music.note import Loop, Note
 from rtgen.rig.kept import clips, config
 from rtgen.rig.kept.config import Config
 from rtgen.rig.kept.presets import numbered
+from rtgen.rig.runner import Setup, bindings_of, named
 from rtgen.rig.told.steward import House, Steward
 
 LOOP = Loop(3840, tuple(Note(t, (60, 64, 67, 72, 71, 67, 62)[t // 480 % 7], 400, 90) for t in range(0, 3000, 480)))
@@ -192,7 +195,9 @@ def test_a_learned_knob_changes_one_line_and_the_players_comments_stay(tmp_path:
     keeper, _ = steward(tmp_path)
     path = tmp_path / "config.yaml"
     path.write_text("# Mine.\ninputs: [Keys]  # the left one\n\n# Not before it is measured:\n# clock_offset_ms: 3\n")
-    keeper.see_to(SaveBindings(1, "blend", (*DEFAULT[7:20], Binding("blend", 70, channel=3))))
+    keeper.see_to(
+        SaveBindings(1, "blend", (*(b for b in DEFAULTS["all"] if b.to != "blend"), Binding("blend", 70, channel=3)))
+    )
     assert path.read_text() == (
         "# Mine.\ninputs: [Keys]  # the left one\ncontrollers:\n  Knobs:\n"
         "  - {to: blend, number: 70, channel: 3}\n\n# Not before it is measured:\n# clock_offset_ms: 3\n"
@@ -213,7 +218,7 @@ def test_what_is_forgotten_leaves_the_settings(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
     path = tmp_path / "config.yaml"
     path.write_text("listens: 1\ncontrollers:\n  Knobs:\n  - {to: gate, number: 90}\n# the end\n")
-    said = keeper.see_to(SaveBindings(1, "gate", DEFAULT[:3]))
+    said = keeper.see_to(SaveBindings(1, "gate", DEFAULTS["knobs"][:3]))
     assert said == "forgot what Knobs was to do for gate; a default control change is back at the next start"
     assert path.read_text() == "listens: 1\n# the end\n"
 
@@ -257,6 +262,37 @@ def test_whatever_is_learned_and_forgotten_no_comment_is_lost(
             assert [line for line in left.splitlines() if line.strip().startswith("#")] == comments
 
 
+def test_each_input_has_what_was_chosen_and_learned_for_it() -> None:
+    blend = Binding("blend", 70, channel=3)
+    setup = Setup(
+        inputs=("Keys", "Knobs"),
+        output=None,
+        api="auto",
+        name="rtgen",
+        options=Options(),
+        controllers={"Keys": (blend,), "rtgen in": (blend,)},
+        controls={"Knobs": "all"},
+        device="cpu",
+        log=None,
+        config_path=Path(),
+        clips=Path(),
+    )
+    assert bindings_of(setup, ("Keys", "Knobs"), "rtgen") == {0: bound("knobs", [blend]), 1: DEFAULTS["all"]}
+    # A second rtgen begins with what the first has learned, and with what was chosen for it.
+    own = bindings_of(replace(setup, controls={"rtgen in": "learned"}), ("rtgen 2 in",), "rtgen 2")
+    assert own == {0: (blend,)}
+    assert bindings_of(replace(setup, controls="all"), ("Pads",), "rtgen") == {0: DEFAULTS["all"]}
+
+
+def test_inputs_are_named_in_part(tmp_path: Path) -> None:
+    inputs = "KeyStep Pro", "nanoKONTROL"
+    assert named(["keystep"], inputs) == (0,)
+    assert named(["o"], inputs) == named(["all"], inputs) == (0, 1)
+    assert named([], inputs) == named(["Keys"], ("Pads",)) == ()
+    (tmp_path / "c.yaml").write_text("ignore_programs: all\n")
+    assert config.load(tmp_path / "c.yaml").ignore_programs == ("all",)
+
+
 def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path) -> None:
     keeper, _ = steward(tmp_path)
     (tmp_path / "config.yaml").write_text("inputs: [")
@@ -273,6 +309,8 @@ def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path
         clock_offset_ms=st.floats(-500, 500),
         takeover=st.sampled_from(("none", "pickup", "scale")),
         listens=st.none() | st.integers(1, 16),
+        ignore_programs=st.lists(st.text("Kab:", max_size=5), max_size=2).map(tuple),
+        controls=st.sampled_from(LAYOUTS) | st.dictionaries(st.text("KAx -", max_size=5), st.sampled_from(LAYOUTS)),
         controllers=st.dictionaries(
             st.text("KAx -", min_size=1, max_size=5),
             st.tuples(st.builds(Binding, st.just("fill"), st.integers(1, 60), code=st.none() | st.sampled_from(CODES))),
@@ -301,6 +339,9 @@ def test_there_need_be_no_settings(tmp_path: Path) -> None:
         ("inputs: keys", "inputs is 'keys', which is not a valid value"),
         ("listens: 17", "listens is 17"),
         ("takeover: jump", "takeover is 'jump'"),
+        ("controls: some", "controls is 'some'"),
+        ("ignore_programs: Keys", "ignore_programs is 'Keys'"),
+        ("controls: {Knobs: [all]}", "controls is {'Knobs'"),
         ("clock_offset_ms: 900", "clock_offset_ms is 900"),
         (
             "controllers: {Knobs: [{to: distanze, number: 3}]}",

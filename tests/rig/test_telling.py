@@ -18,6 +18,7 @@ from rtgen.instrument.notices import (
     ControlTaken,
     DoubledClock,
     DraftPlayed,
+    DrumsLeftOut,
     ForeignClock,
     Halted,
     KeepAnswer,
@@ -44,6 +45,13 @@ SENTENCES: list[tuple[Notice | Request, str]] = [
     (Halted("stopped"), "stopped"),
     (Halted("lost"), "the clock stopped arriving; stopped until it is back"),
     (Halted("located"), "located"),
+    (
+        DrumsLeftOut(),
+        (
+            "channel 10 is left out, as drums; choose a preset that plays drums, such as drummer, or set "
+            "'listens: 10' in the settings if it is not drums"
+        ),
+    ),
     (Called(0, 2, LOOP, True), "heard bars 1-2: 2 notes"),
     (Called(0, 1, Loop(1920), False), "heard bar 1: silence"),
     (Answered(1, 1, LOOP, "answer", 0.0123, 0.02), "answering in bar 2: 2 notes, 12.3 ms (lead 20 ms)"),

@@ -201,7 +201,8 @@ def performances(draw: st.DrawFn) -> mido.MidiFile:
             wait, pitch = draw(st.integers(1, 700)), draw(st.integers(58, 62))
             if kind == 0:
                 value = draw(st.sampled_from([0, 30, 64, 127]))
-                track.append(mido.Message("control_change", control=64, value=value, time=wait))
+                number = draw(st.sampled_from([64, 64, 64, 121]))
+                track.append(mido.Message("control_change", control=number, value=value, time=wait))
             elif pitch in sounding:
                 sounding.remove(pitch)
                 track.append(mido.Message("note_on", note=pitch, velocity=0, time=wait))
@@ -229,6 +230,26 @@ def test_the_quick_reader_hears_what_the_tolerant_one_hears(
         assert quick is not None
         assert [sorted(n.T.tolist()) for _, _, n in quick.tracks] == [sorted(n.T.tolist()) for _, _, n in slow.tracks]
         assert (quick.tempos, quick.metres) == (slow.tempos, slow.metres)
+
+
+@pytest.mark.parametrize("number", [120, 121, *range(123, 128)])
+def test_channel_mode_messages_end_notes(tmp_path: Path, number: int) -> None:
+    """CC 121 lifts the pedal, which the quick reader knows; the others may end notes, which it leaves to the other."""
+    resets = number == 121
+    played = [
+        (0, bytes((0xB0, 64, 127 if resets else 0))),
+        (0, bytes((0x90, 60, 80))),
+        *([(480, bytes((0x80, 60, 0)))] if resets else []),
+        (960, bytes((0xB0, number, 0))),
+        (1440, bytes((0x90, 67, 80))),
+        (1920, bytes((0x80, 67, 0))),
+        *([] if resets else [(1920, bytes((0x80, 60, 0)))]),
+    ]
+    track = files.Track("keys", tuple(files.Event(*event) for event in played))
+    files.write(tmp_path / "a.mid", files.Score((track,)))
+    reading = read(only(tmp_path / "a.mid"))
+    assert notes(reading.pieces[0]) == [[0, 60, 960, 80], [1440, 67, 480, 80]]
+    assert bool(reading.facts["read by mido"]) != resets
 
 
 @pytest.mark.parametrize(

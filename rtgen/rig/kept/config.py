@@ -12,11 +12,14 @@ import platformdirs
 import yaml
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.binding import Binding, was_learned
+from rtgen.instrument.binding import LAYOUTS, Binding, Layout, was_learned
 from rtgen.instrument.controls import TAKEOVERS, Takeover
 from rtgen.rig.kept.edited import edited
 from rtgen.settings import read
 from rtgen.whole import written
+
+ALL = "all"
+"""Stands for every input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Config:
         listens: the MIDI channel to listen to, 1-16; None for all.
         clips: folder for kept answers; None for the default.
         controllers: learned bindings, by the name of the input.
+        controls: what controllers do that has not been learned; for all, or by the name of the input.
+        ignore_programs: names of the inputs whose program changes select no preset, in part, or `all`.
     """
 
     inputs: tuple[str, ...] = ()
@@ -44,6 +49,8 @@ class Config:
     listens: int | None = None
     clips: str | None = None
     controllers: Mapping[str, tuple[Binding, ...]] = field(default_factory=dict)
+    controls: Layout | Mapping[str, Layout] = "knobs"
+    ignore_programs: tuple[str, ...] = ()
 
     def learned(self, controller: str, to: str, bindings: tuple[Binding, ...]) -> Config:
         """Returns the settings with a newly learned binding.
@@ -132,22 +139,25 @@ def _plain(binding: Binding) -> dict[str, Any]:
 def _dumped(config: Config) -> str:
     """Returns the text of a settings file: what differs from the defaults."""
     said = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
-    said |= {"inputs": list(config.inputs), "shown": list(config.shown)}
+    said |= {name: list(getattr(config, name)) for name in _LISTS}
     said["controllers"] = {
         name: [_plain(b) for b in bindings] for name, bindings in config.controllers.items() if bindings
     }
     text: str = yaml.safe_dump(
-        {k: v for k, v in said.items() if v not in ([], {})}, sort_keys=False, allow_unicode=True
+        {k: v for k, v in said.items() if k == "controls" or v not in ([], {})}, sort_keys=False, allow_unicode=True
     )
     return text
 
 
+_LISTS = ("inputs", "shown", "ignore_programs")
 _NAMES = tuple(f.name for f in fields(Config))
 
 
 def _checked(name: str, value: Any) -> Any:
     match name:
-        case "inputs" | "shown" if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        case "ignore_programs" if value == ALL:
+            return (ALL,)
+        case _ if name in _LISTS and isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
         case "output" | "clips" if value is None or isinstance(value, str):
             return value
@@ -157,6 +167,10 @@ def _checked(name: str, value: Any) -> Any:
             return value
         case "listens" if value is None or (type(value) is int and 1 <= value <= 16):
             return value
+        case "controls" if value in LAYOUTS:
+            return value
+        case "controls" if isinstance(value, dict) and all(each in LAYOUTS for each in value.values()):
+            return {str(controller): layout for controller, layout in value.items()}
         case "controllers" if isinstance(value, dict):
             return {str(controller): _bindings(controller, rows) for controller, rows in value.items()}
     if name not in _NAMES:

@@ -318,4 +318,5 @@ def _of_opening(opening: Opening) -> dict[str, Any]:
 
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
-    return Opening(_to_preset(said["preset"]), Options(**said["settings"], bindings=bindings))
+    settings = {"controls": "all", **said["settings"]}  # so it was up to version 0.1
+    return Opening(_to_preset(said["preset"]), Options(**settings, bindings=bindings))

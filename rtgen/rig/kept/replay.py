@@ -149,8 +149,10 @@ class _Scribe:
 
 
 def _is_music(message: bytes) -> bool:
-    """Return whether a message is a note or the pedal."""
-    return midi.is_note(message) or (message[0] & 0xF0 == 0xB0 and message[1] == midi.SUSTAIN)
+    """Return whether a message is a note, or decides how long notes last: pedals and channel mode messages."""
+    if message[0] & 0xF0 == 0xB0:
+        return message[1] in midi.HOLDS or message[1] >= midi.ALL_SOUND_OFF
+    return midi.is_note(message)
 
 
 def write(path: Path, follow: Follow = iter) -> Path:

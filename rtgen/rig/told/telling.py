@@ -22,6 +22,7 @@ from rtgen.instrument.notices import (
     ControlTaken,
     DoubledClock,
     DraftPlayed,
+    DrumsLeftOut,
     ForeignClock,
     Halted,
     KeepAnswer,
@@ -208,6 +209,11 @@ def sentence(item: News) -> str:
             return f"that control is already {item.other}; confirm to make it {item.to}, or move another one"
         case PortChanged(_, name, there):
             return f"{name} is back" if there else f"{name} is gone; waiting for it"
+        case DrumsLeftOut():
+            return (
+                "channel 10 is left out, as drums; choose a preset that plays drums, such as drummer, or set "
+                "'listens: 10' in the settings if it is not drums"
+            )
         case PeersChanged(peers):
             return f"Link: {peers} other {'peers' if peers != 1 else 'peer'}"
         case SelectPreset(which):

@@ -81,7 +81,7 @@ def main(model_path: str, device: str, patience: str) -> int:
 
         card = model.card
         told = modes_of(card), dimensions(card), cold_s
-        say(Ready(card.name, model.device, seconds, model.remark, card.role, *told))
+        say(Ready(card.name, model.device, seconds, model.remark, card.role, *told, pitched=card.kind.pitched))
         while (line := _newest(jobs, say)) is not None:
             if wire.is_to_hear(line):
                 with at_leisure():

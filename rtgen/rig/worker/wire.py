@@ -30,6 +30,7 @@ class Ready:
         dimensions: the names of the map dimensions that it gives a loop's position in.
         cold_s: the longest of the first answers, in seconds.
         file: the model file; added by the parent process, not sent by the worker.
+        pitched: whether it plays notes; otherwise they are drums.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Ready:
     dimensions: tuple[str, ...] = ()
     cold_s: float = 0.0
     file: Path | None = None
+    pitched: bool = True
 
     def __post_init__(self) -> None:
         if not (isfinite(self.seconds) and self.seconds > 0 and isfinite(self.cold_s) and self.cold_s >= 0):
@@ -131,7 +133,7 @@ def from_said(said: Said) -> str:
             return _line({"kind": "failed", "reason": said.reason, "final": said.final})
         case Ready():
             fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
-            more = {n: getattr(said, n) for n in ("role", "modes", "dimensions", "cold_s")}
+            more = {n: getattr(said, n) for n in ("role", "modes", "dimensions", "cold_s", "pitched")}
             return _line({"kind": "ready", **fields, **more})
 
 
@@ -150,7 +152,8 @@ def to_said(line: str) -> Said | None:
             case "ready":
                 model, device, remark, role = (str(fields[n]) for n in ("model", "device", "remark", "role"))
                 modes, dimensions = (tuple(map(str, fields[n])) for n in ("modes", "dimensions"))
-                return Ready(model, device, fields["seconds"], remark, role, modes, dimensions, fields["cold_s"])
+                pitched, times = bool(fields["pitched"]), (fields["seconds"], fields["cold_s"])
+                return Ready(model, device, times[0], remark, role, modes, dimensions, times[1], pitched=pitched)
             case "placed":
                 return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 from rtgen.errors import UserError
 from rtgen.music import files
+from rtgen.music.drums import CHANNEL
+from rtgen.music.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, RESET_CONTROLLERS, SUSTAIN
 from rtgen.music.time import PPQN, Metre
 from train.prepare.sources.find import Source
 from train.prepare.sources.piece import Part, Piece, Reading, distinct, part, sorted_rows
 
 BEATS = "beat_midi.txt"
-_DRUMS = 9
-"""Drum channel of General MIDI, counted from 0."""
 _TEMPO, _METRE = b"\xff\x51\x03", b"\xff\x58\x04"
 """First bytes of these meta events in a file."""
-_SUSTAIN = 64
 _DEFAULT_TEMPO = 120.0
 
 
@@ -106,6 +105,8 @@ def quick(data: bytes) -> Score | None:
         return None
     scale = PPQN / score.ticks_per_quarter
     known = [(t.name or f"Track {i}", t.is_drum, t) for i, t in enumerate(score.tracks) if len(t.notes)]
+    if any(_is_cut_short(t) for _, _, t in known):
+        return None
     notes = _notes([t for _, _, t in known], scale) if known else []
     tracks = tuple((name, drums, n) for (name, drums, _), n in zip(known, notes, strict=True) if n.size)
     if not tracks:
@@ -119,6 +120,15 @@ def quick(data: bytes) -> Score | None:
         tuple(sorted({0: _DEFAULT_TEMPO, **dict(zip(_ticks(tempos, scale), bpm, strict=True))}.items())),
         tuple(sorted({0: Metre(), **fit}.items())),
     )
+
+
+def _is_cut_short(track: Any) -> bool:
+    """Whether All Sound Off, All Notes Off or a change of mode may end notes, which symusic does not know."""
+    if not len(track.controls):
+        return False
+    controls = track.controls.numpy()
+    ends = (controls["number"] == ALL_SOUND_OFF) | (controls["number"] >= ALL_NOTES_OFF)
+    return bool(ends.any()) and bool(controls["time"][ends].max() > track.notes.numpy()["time"].min())
 
 
 def _ticks(events: dict[str, NDArray[np.int32]], scale: float) -> list[int]:
@@ -147,11 +157,13 @@ def _notes(tracks: Sequence[Any], scale: float) -> list[Part]:
         off = off[np.searchsorted(key << 40 | off, key << 40 | on, side="right")]
     for number, one in enumerate(tracks):
         controls = one.controls.numpy() if len(one.controls) else {"number": np.empty(0)}
-        pedal = controls["number"] == _SUSTAIN
+        pedal = controls["number"] == SUSTAIN
         if pedal.any():
             own = slice(ends[number - 1] if number else 0, ends[number])
+            down = pedal & (controls["value"] >= 64)
+            pedal |= controls["number"] == RESET_CONTROLLERS
             end = max(off[own].max(), controls["time"][-1])
-            off[own] = sustained(off[own], controls["time"][pedal], controls["value"][pedal] >= 64, end)
+            off[own] = sustained(off[own], controls["time"][pedal], down[pedal], end)
     np.minimum(off[:-1], on[1:], out=off[:-1], where=same)
     onset = np.rint(on * scale).astype(np.int64)
     duration = np.rint(off * scale).astype(np.int64) - onset
@@ -189,7 +201,7 @@ def tolerant(data: bytes, name: str) -> Score:
         for channel in sorted({e.data[0] & 0x0F for e in track.events}):
             notes = part(files.notes_of(e for e in track.events if e.data[0] & 0x0F == channel))
             if notes.size:
-                tracks.append((track.name, channel == _DRUMS, notes))
+                tracks.append((track.name, channel == CHANNEL, notes))
     if not tracks:
         raise UserError(f"{name} has no notes of any length; choose a file with music in it")
     return Score(tuple(tracks), score.tempos, score.metres)
