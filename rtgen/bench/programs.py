@@ -261,6 +261,8 @@ def cpu_s(pid: int) -> float:
 
     The former excludes threads that have ended.
     """
+    if sys.platform == "win32":
+        return 0.0
     if Path("/proc/self/schedstat").exists():
         threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-GROUP = None if sys.platform == "win32" else 0
+GROUP: int | None = None if sys.platform == "win32" else 0
 """`process_group` of a subprocess: a new one, so that the terminal's signals do not reach it."""
-FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+FLAGS: int = 0
 """`creationflags` of a subprocess, for the same purpose on Windows."""
+if sys.platform == "win32":
+    FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP
 _CLOSING = frozenset({2, 5, 6})
 """Windows console events after which the process is ended: the console is closed, log-off, shutdown."""
 _GRACE_S = 4.5
@@ -55,7 +57,6 @@ def ending(stop: Callable[[], None]) -> Iterator[None]:
 
     ended = threading.Event()
 
-    @ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)
     def handle(event: int) -> int:
         if event not in _CLOSING:
             return False  # Python handles Ctrl-C and Ctrl-Break
@@ -63,10 +64,10 @@ def ending(stop: Callable[[], None]) -> Iterator[None]:
         ended.wait(_GRACE_S)
         return True
 
-    console = ctypes.WinDLL("kernel32")
-    console.SetConsoleCtrlHandler(handle, True)
+    console, handler = ctypes.WinDLL("kernel32"), ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)(handle)
+    console.SetConsoleCtrlHandler(handler, True)
     try:
         yield
     finally:
         ended.set()
-        console.SetConsoleCtrlHandler(handle, False)
+        console.SetConsoleCtrlHandler(handler, False)
