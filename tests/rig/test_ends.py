@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rtgen.bench.programs import daemon, preset_file
-from rtgen.bench.server import wait_until
+from rtgen.bench.server import RigError, wait_until
 from tests.rig.conftest import Rig
 from tests.rig.test_flood import flood
 from tests.rig.test_unplugged import Stage, run_daemon, stage
@@ -32,16 +32,26 @@ def begin(load: subprocess.Popen[str]) -> None:
 def end_under_load(rig: Rig, folder: Path, times: int) -> None:
     chance = random.Random(times)
     flags = "--preset", str(preset_file(folder)), "--osc", "off"
-    for number in range(times):
+    codes: list[int] = []
+    refused = 0
+    while len(codes) < times:
         with daemon(rig.server, *flags) as program, flood(rig.server, RATE) as load:
-            program.wait_for_line("ports open")
-            rig.probe.connect(("flood:out", program.input))
+            try:
+                program.wait_for_line("ports open")
+                rig.probe.connect(("flood:out", program.input))
+            except RigError:
+                # A client that is opened while another one is, on another server, is refused now and then.
+                refused += 1
+                assert "JACK is not running" in program.said, program.said
+                assert refused < 10 + times / 4
+                continue
             begin(load)
             time.sleep(chance.uniform(0.05, 0.3))
-            code = program.end(chance.choice((signal.SIGTERM, signal.SIGINT)))
-            assert code == 0, f"end {number + 1} of {times}: {code}\n{program.said}"
+            codes.append(program.end(chance.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))))
+            assert codes[-1] == 0, f"end {len(codes)} of {times}: {codes[-1]}\n{program.said}"
             # Its ports are gone before the next one takes their names.
             wait_until(lambda program=program: program.input not in rig.probe.ports(), "the end of its ports")
+    print(f"{len(codes)} ends, {refused} starts refused")
 
 
 def test_a_few_ends_under_load(rig: Rig, tmp_path: Path) -> None:

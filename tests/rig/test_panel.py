@@ -257,7 +257,9 @@ class Browser:
 
     def type(self, keys: str) -> None:
         """Types, wherever the focus is."""
-        self.driver.switch_to.active_element.send_keys(keys)
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(keys).perform()
 
     def picture(self, name: str) -> None:
         """Takes a picture of the page, if a folder for pictures is named in `RTGEN_PICTURES`."""
