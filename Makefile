@@ -41,10 +41,12 @@ programs:
 	@command -v jackd >/dev/null && command -v jack_midi_clock >/dev/null || { $(call system_packages,jackd2 jack-midi-clock); }
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(call system_packages,chromium chromium-driver); }
 
-lint: $(VENV)/develop.stamp  ## ruff and mypy
+lint: $(VENV)/develop.stamp  ## ruff, and mypy for Linux, Windows and macOS
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 bench: $(VENV)/develop.stamp  ## measure timing on this machine
 	$(BIN)/rtgen bench

@@ -17,6 +17,7 @@ import pytest
 from rtgen import cli
 from rtgen.inference.card import ROLES, Data
 from rtgen.inference.protobuf import tagged
+from rtgen.instrument.parameters import listed
 from rtgen.music import files
 from rtgen.music.note import Note
 from rtgen.music.time import Metre
@@ -37,7 +38,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     """Runs a command in this process; returns exit status, output and errors, uncoloured and unwrapped."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "1000")
-    # No server of this machine's is to be found.
+    # No server and no rtgen of this machine's are to be found.
+    monkeypatch.setattr("rtgen.rig.told.remote.PORTS", (1,))
     monkeypatch.setenv("JACK_DEFAULT_SERVER", "rtgen-no-such-server")
 
     def run(*words: str | Path) -> tuple[int, str, str]:
@@ -378,6 +380,20 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     fails(run("run", "-p", tiny, "--distance", "7"), "distance is 7; it goes from 0 to 1")
     fails(run("render", song, "o.mid", "-p", tiny, "--mode", "cleen"), "did you mean 'clean'")
     fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
+    fails(run("run", "-p", tiny, "--tempo", "96"), "--tempo is for the internal clock", "add --clock internal")
+    fails(run("learn", "blend", "--over", "--forget"), "leave out one")
+
+
+def test_the_list_of_controls_has_every_word_at_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = run("controls")
+    assert status == 0
+    *table, _ = out.splitlines()
+    assert max(map(len, table)) <= 80
+    assert "…" not in out
+    words = out.split()
+    for name, _, _, _, _, says in listed():
+        assert all(word in words for word in (*name.split(), *says.split())), name
 
 
 @pytest.mark.parametrize(

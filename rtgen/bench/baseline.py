@@ -84,6 +84,7 @@ def sleep(over: str) -> None:
 
 if __name__ == "__main__":
     # The callback waits for this thread while it holds the GIL, so give it real-time priority too.
-    with suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
     {"echo": echo, "sleep": sleep}[sys.argv[1]](sys.argv[2])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from itertools import chain
@@ -90,7 +91,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
 
 def forever(model: Model) -> None:
     """Answers one loop after the other while our parent process lives."""
-    if hasattr(os, "nice"):
+    if sys.platform != "win32":
         os.nice(5)
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     parent, loop = os.getppid(), made_loop(0)

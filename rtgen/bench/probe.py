@@ -197,8 +197,9 @@ def _serve(name: str) -> None:
     gc.disable()
     sys.setswitchinterval(0.0002)
     # The callback waits for the GIL, so its holder must not be preempted by another program.
-    with suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
     jack.set_info_function(lambda _: None)
     jack.set_error_function(lambda _: None)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer

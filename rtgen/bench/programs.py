@@ -28,6 +28,7 @@ from rtgen.bench.server import (
     wait_until,
 )
 from rtgen.errors import UserError
+from rtgen.rig.apart import GROUP
 from rtgen.shipped import find
 
 _TINY = Path(__file__).parents[2] / "tests" / "data" / "tiny.onnx"
@@ -61,6 +62,7 @@ class Program(Closing):
             stdout=stdout,
             stderr=subprocess.PIPE,
             preexec_fn=ending_with_us(signal.SIGTERM),
+            process_group=GROUP,
         )
         self.folder: tempfile.TemporaryDirectory[str] | None = None
         """Temporary folder for the files it writes."""
@@ -192,7 +194,10 @@ _STREAM = ["-c", f"import numpy as np\na = np.zeros(2**23)\n{_ALIVE}np.add(a, 1.
 def _running(*commands: list[str]) -> Iterator[None]:
     running = [
         subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.DEVNULL, preexec_fn=ending_with_us(signal.SIGTERM)
+            [sys.executable, *command],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=ending_with_us(signal.SIGTERM),
+            process_group=GROUP,
         )
         for command in commands
     ]
@@ -256,6 +261,8 @@ def cpu_s(pid: int) -> float:
 
     The former excludes threads that have ended.
     """
+    if sys.platform == "win32":
+        return 0.0
     if Path("/proc/self/schedstat").exists():
         threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9

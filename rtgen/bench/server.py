@@ -29,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
+from rtgen.rig.apart import GROUP
+
 RATE = 48_000
 PERIOD = 64
 PROBE_PORTS = PROBE_PLAY, PROBE_OUTPUT, PROBE_CLOCK = "probe:play", "probe:output", "probe:clock"
@@ -36,6 +38,8 @@ CLOCK_OUT = "jack_midi_clock:mclk_out"
 _PROGRAMS = "jackd", "jack_midi_clock"
 _PATIENCE_S = 10.0
 _PR_SET_PDEATHSIG = 1
+_KILL = 9
+"""SIGKILL, which Windows has not."""
 _serial = itertools.count()
 Timed = tuple[float, bytes]
 """A frame and its MIDI bytes."""
@@ -207,7 +211,7 @@ class Server(Closing):
 
     def _has_realtime_thread(self) -> bool:
         tasks = Path(f"/proc/{self.process.pid}/task")
-        if not tasks.is_dir():
+        if sys.platform != "linux" or not tasks.is_dir():
             return self.realtime
         return any(os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR) for task in tasks.iterdir())
 
@@ -237,7 +241,8 @@ class Clock(Closing):
             env=server.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=ending_with_us(signal.SIGKILL),
+            preexec_fn=ending_with_us(_KILL),
+            process_group=GROUP,
         )
 
     def close(self) -> None:
@@ -292,6 +297,7 @@ class Probe(Closing):
             env=server.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=GROUP,
         )
 
     def _ask(self, method: str, *arguments: Any) -> Any:
@@ -388,7 +394,8 @@ class Probe(Closing):
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
-            end(self._process, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
 

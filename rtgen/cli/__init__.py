@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +14,7 @@ from rtgen import __version__
 from rtgen.cli import look, play, running
 from rtgen.cli.common import say
 from rtgen.errors import UserError
+from rtgen.rig.apart import unwind
 from rtgen.terminal import Terminal
 from rtgen.text import plain
 
@@ -34,12 +37,23 @@ for _part in (play, look, running):
 
 def main() -> None:
     """Runs a command; prints a `UserError` as one sentence and exits with status 2."""
+    _give_streams()
+    unwind()
     try:
         app()
     except UserError as error:
         line = Text.assemble(("rtgen:", "bold red"), " ", plain(str(error)))
         Terminal(stderr=True, highlight=False).print(line, soft_wrap=True)
         sys.exit(2)
+
+
+def _give_streams() -> None:
+    """Reads from and writes to nowhere where there is no terminal and no pipe, as with pythonw on Windows."""
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _version(wanted: bool) -> None:

@@ -177,16 +177,17 @@ def list_presets(
 def controls(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the Markdown table of docs/controls.md.")] = False,
 ) -> None:
-    """List all knobs and buttons, with their control changes and OSC addresses."""
+    """List all knobs and buttons, with their control changes; the OSC address of each is /rtgen/NAME."""
     from rtgen.instrument.parameters import listed
 
     rows = list(listed())
     if markdown:
         print("\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])))
         return
-    table = Table(*rows[0], box=None, header_style="bold")
-    for row in rows[1:]:
-        table.add_row(*map(escape, row))
+    # Whole words at 80 columns: the range stands below what each is for, and the address follows from the name.
+    table = Table("name", "CC", "what it does", box=None, header_style="bold")
+    for name, cc, _, way, heard, says in rows[1:]:
+        table.add_row(escape(name), cc, f"{escape(says)}\n[dim]{escape(way)}, heard {heard}[/]")
     show(table)
     say("* bound only with 'controls: all' in the settings, or --controls all; 'rtgen learn NAME' binds any control.")
 
@@ -208,21 +209,28 @@ def doctor(
         bool,
         typer.Option("--calibrate", help="Measure the MIDI round trip, and suggest an offset."),
     ] = False,
+    osc: OscOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the set-up, and suggest a cure for every problem.
 
-    Looks for MIDI systems and ports, listens for clock and notes, and times the model. The exit status is 1 if
-    something prevents playing.
+    Looks for MIDI systems and ports, listens for clock and notes, and times the model. If rtgen is running, it is asked
+    instead what it receives and what is connected to it. The exit status is 1 if something prevents playing.
 
     With --calibrate it plays quiet notes on channel 16 instead. For this the output must be connected to the input: by
     a cable, an IAC or loopMIDI port, or a connection in JACK. Without --in and --out it creates its own ports, which
     you connect within --seconds.
     """
-    from rtgen.rig.doctor import examine, examine_round_trip
+    from rtgen.rig.doctor import examine, examine_round_trip, examine_running
+    from rtgen.rig.told import remote
 
+    running = {} if calibrate or inputs else remote.running(osc)
+    if osc is not None and not running:
+        raise UserError(remote.NOBODY)
     if calibrate:
         findings = examine_round_trip(inputs or [], output, seconds)
+    elif running:
+        findings = examine_running(running, seconds)
     else:
         chosen = preset_of(preset, model=model)
         findings = examine(chosen, model_of(chosen), inputs or [], seconds)

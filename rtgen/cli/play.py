@@ -51,7 +51,10 @@ def run(
         Literal["midi", "internal", "link"],
         typer.Option(help="Follow MIDI clock, run an internal clock, or follow Ableton Link (extra 'link')."),
     ] = "midi",
-    tempo: Annotated[float | None, typer.Option(help="Tempo of the internal clock, 20 to 400.", metavar="BPM")] = None,
+    tempo: Annotated[
+        float | None,
+        typer.Option(help="Tempo of the internal clock, or the first of a Link session, 20 to 400.", metavar="BPM"),
+    ] = None,
     bars: BarsOption = None,
     mode: ModeOption = None,
     use: UseOption = None,
@@ -137,6 +140,10 @@ def run(
         raise UserError("--send-clock sends the internal clock; add --clock internal, or remove it")
     if roll and clock != "midi":
         raise UserError("--roll is for a MIDI clock that comes without Start; remove it, or --clock")
+    if tempo is not None and clock == "midi":
+        raise UserError(
+            "--tempo is for the internal clock; add --clock internal, or remove it: a MIDI clock has its own"
+        )
     if not name.strip() or len(name.encode()) > _LONGEST or any(c in "/\\:" for c in name):
         raise UserError(f"--name {name!r} cannot name ports; use up to {_LONGEST} letters")
     page = panel_port or (PORT if panel else None)
@@ -180,6 +187,7 @@ def run(
             ignore_programs=tuple(ignore_programs or machine.ignore_programs),
             config_path=path,
             clips=kept,
+            given={k: v for k, v in (("model", model), ("tempo", tempo)) if v is not None},
             shown=tuple(shown or machine.shown),
             wait=wait,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),

@@ -42,11 +42,11 @@ def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
 
 @app.command(name="set")
 def set_parameter(
-    name: Annotated[str, typer.Argument(help="A parameter, or 'preset' or 'use'.")],
+    name: Annotated[str, typer.Argument(help="A parameter, or 'preset', 'use' or 'tempo'.")],
     value: Annotated[str, typer.Argument(help="The new value.")],
     osc: OscOption = None,
 ) -> None:
-    """Set a parameter of a running rtgen, or load another preset."""
+    """Set a parameter of a running rtgen or the tempo of its internal clock, or load another preset."""
     from rtgen.rig.told.remote import tell
 
     number: float | str = value
@@ -72,14 +72,27 @@ def learn(
     over: Annotated[
         bool, typer.Option("--over", help="Reassign the control that moved last, even though it is taken.")
     ] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget what was learned for it instead.")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=600, help="How long to wait for a control that moves.", metavar="N")
+    ] = 30.0,
     osc: OscOption = None,
 ) -> None:
-    """MIDI learn: assign the next control you move."""
-    from rtgen.rig.told.remote import tell
+    """MIDI learn: assign the next control you move, and wait until that is done.
 
-    tell(osc, "/rtgen/learn/over" if over else "/rtgen/learn", *([] if over else [name]))
+    The exit status is not 0 if the control is taken, or none is moved in time.
+    """
+    from rtgen.rig.told import remote
+
+    if over and forget:
+        raise UserError("--over assigns a control and --forget removes one; leave out one of the two")
+    port = remote.the_one(osc)
+    if forget:
+        say(remote.forget(port, name))
+        return
     if not over:
         say(f"Move a knob (turn an endless encoder to the right) or press a button: it will be {name}.")
+    say(remote.learn(port, name, seconds, over=over))
 
 
 @app.command()

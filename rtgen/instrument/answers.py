@@ -74,7 +74,7 @@ class Answers:
         """Play the draft in place of a late answer, and return it; None if there is none."""
         draft, asked = self.drafted(target), self._asked[target]
         # The preset may have changed since.
-        if draft is None or draft.job.mode != asked.job.mode:
+        if draft is None or (draft.job.mode, draft.job.model) != (asked.job.mode, asked.job.model):
             return None
         assert self._in_hand is not None
         self.play(self._in_hand, asked.job)

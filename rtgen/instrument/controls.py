@@ -201,9 +201,12 @@ class Controls:
         self.learn(None)
         return self._bind(offered)
 
-    def forget(self, to: str) -> None:
-        """Remove all bindings of a parameter or button."""
+    def forget(self, to: str) -> bool:
+        """Remove what was learned for a parameter or button; return whether there was any."""
+        if not any(b.to == to and was_learned(b) for b in self._bindings):
+            return False
         self._set([b for b in self._bindings if b.to != to])
+        return True
 
     def _set(self, bindings: list[Binding]) -> None:
         self._bindings = bindings

@@ -9,7 +9,7 @@ from typing import Literal
 from rtgen.instrument.binding import DEFAULTS, Binding
 from rtgen.instrument.controls import Controls, Learned, Takeover
 from rtgen.instrument.events import Learn, Output, Pressed, Turned
-from rtgen.instrument.notices import ControlTaken, SaveBindings
+from rtgen.instrument.notices import ControlTaken, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.turns import Turn
 from rtgen.music import midi
@@ -116,7 +116,13 @@ class Desk:
                 out.echoes += [(port, message) for message in controls.shown(name, value)]
 
     def learn(self, event: Learn, out: Output) -> None:
-        """Start or cancel MIDI learn, or confirm that a control is taken from what it was bound to."""
+        """Start or cancel MIDI learn, confirm that a control is taken from what it was bound to, or forget one."""
+        if event.forget and event.to is not None:
+            forgot = [port for port, controls in self._controls.items() if controls.forget(event.to)]
+            out.requests += [SaveBindings(port, event.to, self.controls(port).bindings) for port in forgot]
+            if not forgot:
+                out.notices.append(NothingLearned(event.to))
+            return
         if not event.over:
             self._listen_for(event.to)
             return

@@ -27,6 +27,13 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True)
+class Paced:
+    """The player set the tempo, in BPM; only the internal clock follows."""
+
+    tempo: float
+
+
+@dataclass(frozen=True, slots=True)
 class Used:
     """The player chose when answers are heard: answer, follow or hold."""
 
@@ -53,10 +60,12 @@ class Learn:
     Args:
         to: the parameter or button to assign it to; None cancels.
         over: assign the control that moved last, even though it already does something else.
+        forget: forget what was learned for the parameter or button instead.
     """
 
     to: str | None
     over: bool = False
+    forget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,13 @@ class Plugged:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Another preset was chosen; it takes over at the next boundary, or at once unless the transport rolls."""
+    """Another preset was chosen; it takes over at the next boundary, or at once unless the transport rolls.
 
-    preset: Preset
+    Args:
+        preset: None takes back the choice, if the preset has not taken over yet.
+    """
+
+    preset: Preset | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +156,7 @@ class Ended:
     """The session ended; the last event of every session that was not killed."""
 
 
-Event = Received | Answer | Turned | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked | Left
+Event = Received | Answer | Turned | Paced | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked | Left
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ class Job:
         ends: the loops A and B; for `blend`.
         draft: whether the loop is still being played, and will be sent again when complete. A draft warms up the model,
             and stands in if the final answer is late; the final answer does not depend on it.
+        model: the model that is to answer it, as the preset names it.
     """
 
     loop: Loop
@@ -39,6 +40,7 @@ class Job:
     past: tuple[Loop, ...] = ()
     ends: tuple[Loop, Loop] | None = None
     draft: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

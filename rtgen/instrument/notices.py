@@ -155,6 +155,13 @@ class ControlTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingLearned:
+    """MIDI learn: nothing to forget, as no control was learned for this parameter or button."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class PortChanged:
     """A port went away or came back."""
 
@@ -190,6 +197,7 @@ Notice = (
     | PresetChanged
     | Stored
     | ControlTaken
+    | NothingLearned
     | PortChanged
     | DrumsLeftOut
     | PeersChanged
@@ -220,17 +228,22 @@ class KeepAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SaveBindings:
-    """Remember what was just learned.
+    """Remember what was just learned, or forgotten.
 
     Args:
         port: the input the controller is connected to.
-        to: the parameter or button that was learned.
+        to: the parameter or button that was learned; it was forgotten if no binding is to it.
         bindings: everything this controller is bound to now.
     """
 
     port: int
     to: str
     bindings: tuple[Binding, ...]
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether it was forgotten."""
+        return all(binding.to != self.to for binding in self.bindings)
 
 
 Request = SelectPreset | KeepAnswer | SaveBindings

@@ -28,6 +28,7 @@ from rtgen.instrument.events import (
     Left,
     Linked,
     Output,
+    Paced,
     Plugged,
     Pressed,
     Received,
@@ -101,6 +102,8 @@ class Session:
 
     def __init__(self, preset: Preset, options: Options | None = None) -> None:
         options = options or Options()
+        self.clock = options.clock
+        """Whose tempo is played."""
         self.transport: Transport = _CLOCKS[options.clock](preset.tempo)
         self.transport.offset_s = options.clock_offset_s
         self.transport.loop = preset.length
@@ -180,6 +183,8 @@ class Session:
                 self._take_answer(now, event, out)
             case Turned():
                 self._turn(now, event, None, out)
+            case Paced():
+                self.transport.set_tempo(now, event.tempo)
             case Used():
                 self.use = event.use
             case Pressed():
@@ -197,7 +202,7 @@ class Session:
                 self._chosen = event.preset
                 if self._held_since is not None:
                     self._forget()
-                if self.transport.state is not State.ROLLING:
+                if self._chosen is not None and self.transport.state is not State.ROLLING:
                     self._switch(now, out)
             case Linked():
                 self._link(now, event, out)
@@ -444,6 +449,7 @@ class Session:
             knobs=dict(self.knobs),
             seed=self._seed_of(self._jobs) if seed else job.seed,
             ends=self._memory.ends(job.loop) if job.mode == "blend" else None,
+            model=self.preset.model,
         )
         if job.mode == self.preset.mode:
             self._answers.ask(Asked(remade, now, lead_s, start), start - 4 * self.preset.length)
@@ -547,7 +553,11 @@ class Session:
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
+            # An answer that is still to come has the wrong length as well.
             self._answers.silence()
+            self._answers.cancel()
+            self._awaited = None
+        self._turned = False
         self.preset, self.use, self.transport.loop = preset, preset.use, preset.length
         self._desk.load(preset.knobs, out)
         self._tune()
@@ -694,7 +704,8 @@ class Session:
     def _ask(self, call: Loop, target: int, now: float) -> Job:
         self._jobs += 1
         job = self._job(call, target, self._jobs, self.preset)
-        warm = self._pace.is_warm(self._answers.drafted(target))
+        draft = self._answers.drafted(target)
+        warm = self._pace.is_warm(draft) and draft is not None and draft.job.model == job.model
         # Jobs that are never answered are forgotten some loops later.
         self._answers.ask(Asked(job, now, self.lead.seconds, target, warm), target - 4 * self.preset.length)
         return job
@@ -704,7 +715,7 @@ class Session:
         past = self._memory.past if preset.mode == "continue" else ()
         ends = self._memory.ends(call) if preset.mode == "blend" else None
         knobs = dict(self.knobs if preset is self.preset else preset.knobs)
-        return Job(call, preset.mode, self._seed_of(number), target, self._epoch, knobs, past, ends)
+        return Job(call, preset.mode, self._seed_of(number), target, self._epoch, knobs, past, ends, model=preset.model)
 
     def _seed_of(self, job: int) -> int:
         return (self._seed << 24) + job
@@ -714,7 +725,9 @@ class Session:
         asked = take(answer.target, answer.loop) if answer.epoch == self._epoch else None
         if asked is None:
             return
-        self._pace.measured(asked, now)
+        if asked.job.model == (self._chosen or self.preset).model:
+            # Otherwise it says nothing about the model that will answer next.
+            self._pace.measured(asked, now)
         if answer.draft:
             return
         late = now > self._patience_ends(answer.target)
@@ -750,6 +763,16 @@ class Session:
         if self.transport.state is not State.ROLLING:
             return "none"
         return "yours" if self._looper.capturing else "answer"
+
+    @property
+    def chosen(self) -> Preset | None:
+        """The preset that takes over at the next boundary; None if none was chosen."""
+        return self._chosen
+
+    @property
+    def listens(self) -> int | None:
+        """The MIDI channel, 1-16, that is heard; None for all."""
+        return self._listens
 
     @property
     def lead(self) -> Lead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from time import perf_counter
 from rtgen.errors import UserError
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
-from rtgen.instrument.events import Chosen, Ended, Event, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Received, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
+from rtgen.instrument.options import ClockKind
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.instrument.turns import Turn
@@ -21,11 +23,14 @@ from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
 from rtgen.rig.midi.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
+from rtgen.rig.tally import Tally
 from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
 _OVERDUE_S, _DELIVERY_S = 0.1, 0.005
 """A step overdue by more than the first stands behind pending input, for which it waits up to the second: this process
 stood still, and so did the threads that deliver input."""
+_MOST_S = 0.25 if sys.platform == "win32" else float("inf")
+"""Longest wait for an event, in seconds: on Windows, Ctrl-C does not end a wait of the main thread."""
 _VIEW_S = 0.05
 """How often `Daemon.view` is refreshed, in seconds."""
 
@@ -51,6 +56,8 @@ class View:
         turn: whose turn it is.
         unstarted: whether a clock comes without Start.
         now: when the state was this, in seconds of `perf_counter`.
+        clock: whose tempo is played.
+        listens: the MIDI channel that is heard; None for all.
     """
 
     tempo: float
@@ -69,10 +76,16 @@ class View:
     turn: Turn = "none"
     unstarted: bool = False
     now: float = 0.0
+    clock: ClockKind = "midi"
+    listens: int | None = None
 
 
 Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
 News = Notice | Request | Ready | Failed | Dropped
+
+
+def _warmed(ready: Ready) -> tuple[Warmed]:
+    return (Warmed(ready.seconds, ready.cold_s, ready.pitched),)
 
 
 class Daemon:
@@ -103,14 +116,25 @@ class Daemon:
         """The latest state; replaced whole, so that any thread may read it."""
         self.chosen = session.preset
         """The preset that plays, or the one that will when its model is loaded; any thread may read it."""
-        self._plays = Wanted(session.preset, model)
+        # Files of the models by the names that presets give them.
+        self._files = {session.preset.model: model}
+        # The presets that play and that play next: their models are kept.
+        self._kept: tuple[Preset, Preset | None] = session.preset, None
+        # What each model said when it was loaded last.
+        self._known: dict[Path, Ready] = {}
+        # The preset that waits for its model, and those that have played, by model.
         self._coming: Wanted | None = None
-        self._ready: Ready | None = None
+        self._played = {model: session.preset}
+        # The model that stands in for the one of the present preset.
+        self._heir: Path | None = None
+        self._first = True
         self._ports = ports
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
         self._note = note
         self._inbox = Inbox()
+        self.tally = Tally()
+        """What has come in; any thread may read it."""
         self._housekeeping = Housekeeping()
         self._stopping = False
 
@@ -127,6 +151,11 @@ class Daemon:
         """Switch to another preset once its model is loaded; from any thread."""
         self.chosen = preset
         self._inbox.put(perf_counter(), Wanted(preset, model))
+
+    def modes(self, model: Path) -> tuple[str, ...] | None:
+        """Return the modes that a model plays; None if it has never been loaded. From any thread."""
+        known = self._known.get(model)
+        return known.modes if known is not None else None
 
     def stop(self) -> None:
         """Make `run` return; safe in a signal handler and from any thread."""
@@ -173,9 +202,12 @@ class Daemon:
             self._housekeeping.idle(timeout, now)
             if wake_at is not None and now >= wake_at + _OVERDUE_S:
                 timeout = _DELIVERY_S
+            patience = min(timeout, _MOST_S)
             try:
-                now, event = self._inbox.get(timeout=None if timeout == float("inf") else max(timeout, 0.0))
+                now, event = self._inbox.get(timeout=None if patience == float("inf") else max(patience, 0.0))
             except Empty:
+                if patience < timeout:
+                    continue
                 now, event = perf_counter(), None
             wake_at = self._step(now, event)
             if now < view_at:
@@ -186,20 +218,15 @@ class Daemon:
                 if (dropped := self._inbox.dropped(now)) is not None:
                     self._tell(dropped)
 
-    def _step(self, now: float, event: Event | Report | Wanted | None) -> float | None:
-        if isinstance(event, Wanted):
-            self._want(event)
-            event = None
-        elif isinstance(event, Ready):
-            self._take_ready(event)
-            event = Warmed(event.seconds, event.cold_s, event.pitched)
-        elif isinstance(event, Failed):
-            if event.final:
-                raise UserError(event.reason)
-            self._tell(event)
-            event = None
-        elif isinstance(event, Placed):
-            self._placed, event = event, None
+    def _step(self, now: float, happening: Event | Report | Wanted | None) -> float | None:
+        wake_at: float | None = None
+        for event in self._events(happening) or (None,):
+            wake_at = self._play(now, event)
+        return wake_at
+
+    def _play(self, now: float, event: Event | None) -> float | None:
+        if isinstance(event, Received):
+            self.tally.count(now, event.port, event.data, self._session.knobs["split"])
         out = self._session.step(now, event)
         self._send(out.messages)
         for port, message in out.echoes:
@@ -208,49 +235,135 @@ class Daemon:
         if out.heard is not None:
             self._worker.tell(out.heard)
         for job in (*filter(None, (out.draft,)), *out.jobs):
-            self._worker.ask(job)
+            self._worker.ask(job, self._files.get(job.model))
+        if out.notices or isinstance(event, Chosen):
+            self._keep()
         for item in (*out.notices, *out.requests):
             self._tell(item)
         return out.wake_at
 
-    def _take_ready(self, ready: Ready) -> None:
-        """Handle a loaded model, which may not suit the preset.
+    def _events(self, happening: Event | Report | Wanted | None) -> tuple[Event, ...]:
+        """Return what something that happened means to the session.
+
+        Raises:
+            UserError: no model can be run.
+        """
+        match happening:
+            case None:
+                return ()
+            case Wanted():
+                self._coming = happening
+                self._worker.use(happening.model)
+                return ()
+            case Ready():
+                return self._take_ready(happening)
+            case Failed():
+                if happening.final:
+                    raise UserError(happening.reason)
+                self._tell(happening)
+                return self._do_without(happening, happening.file) if happening.file is not None else ()
+            case Placed():
+                self._placed = happening
+                return ()
+        return (happening,)
+
+    # ---- presets and their models: both change hands in the step in which the session switches ----------------------
+
+    def _take_ready(self, ready: Ready) -> tuple[Event, ...]:
+        """Handle a loaded model: of the preset to come, of one that plays, or one that stands in for its model.
 
         Raises:
             UserError: the first model does not play the preset's mode.
         """
-        first, self._ready = self._ready is None, ready
-        self._dimensions, self._placed = ready.dimensions, None
+        assert ready.file is not None
+        first, self._first = self._first, False
+        preset, chosen = self._session.preset, self._session.chosen
+        files = [self._files[each.model] for each in (preset, chosen) if each is not None]
+        if ready.file == files[0]:
+            self._heir = None
         if self._coming is not None and self._coming.model == ready.file:
-            self._tell(ready)
-            self._begin(ready)
-            return
-        mismatch = self._plays.preset.mismatch(ready.model, ready.role, ready.modes)
-        if mismatch is not None and first:
+            answers = self._known.get(ready.file) == ready
+            if not answers:
+                self._tell(ready)
+            self._known[ready.file] = ready
+            # The times of a model that answers already have been measured since.
+            return self._begin(self._coming, ready, () if answers and ready.file == files[-1] else _warmed(ready))
+        stands_in = ready.file == self._heir
+        if ready.file not in files and not stands_in:
+            return ()  # another one has been chosen meanwhile
+        self._known[ready.file] = ready
+        mismatch = None
+        if stands_in or ready.file == files[0]:
+            mismatch = preset.mismatch(ready.model, ready.role, ready.modes)
+            self._dimensions, self._placed = ready.dimensions, None
+        if mismatch is not None and first and self._coming is None:
             raise UserError(mismatch)
         self._tell(ready)
         if mismatch is not None:
-            self._tell(Failed(mismatch))
+            return self._go_back(ready, mismatch)
+        return _warmed(ready) if ready.file == files[-1] or (stands_in and chosen is None) else ()
 
-    def _want(self, wanted: Wanted) -> None:
-        """Load the model of another preset, unless it is loaded already."""
-        self._coming = wanted
-        self._worker.use(wanted.model)
-        if self._ready is not None and self._ready.file == wanted.model:
-            self._begin(self._ready)
-
-    def _begin(self, ready: Ready) -> None:
-        """Switch to the coming preset, whose model is loaded, if the model can play it."""
-        assert self._coming is not None
-        wanted, self._coming = self._coming, None
+    def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
+        """Have a preset, whose model is loaded, take over at the next boundary, if the model can play it."""
+        self._coming = None
         mismatch = wanted.preset.mismatch(ready.model, ready.role, ready.modes)
         if mismatch is None:
-            self._plays = wanted
-            self.hear(Chosen(wanted.preset))
-        else:
+            self._files[wanted.preset.model] = wanted.model
+            return *warmed, Chosen(wanted.preset)
+        self._tell(Failed(mismatch))
+        self._worker.use(None)
+        self._refuse(wanted.preset)
+        return ()
+
+    def _do_without(self, failed: Failed, file: Path) -> tuple[Event, ...]:
+        """Handle the end of a model that cannot be used: its preset does not take over."""
+        if self._coming is not None and self._coming.model == file:
+            refused, self._coming = self._coming.preset, None
+            self._refuse(refused)
+        preset, chosen = self._session.preset, self._session.chosen
+        plays = self._files[preset.model]
+        if file in (plays, self._heir):
+            self._heir = failed.heir
+        if chosen is None or self._files[chosen.model] != file or plays == file:
+            return ()
+        if self.chosen == chosen:
+            self.chosen = preset
+        ready = self._known.get(plays)
+        return *(_warmed(ready) if ready is not None else ()), Chosen(None)
+
+    def _go_back(self, ready: Ready, mismatch: str) -> tuple[Event, ...]:
+        """Return to the preset that a model played before, as it cannot play the present one."""
+        assert ready.file is not None
+        before = self._played.get(ready.file)
+        if before is None or before.mismatch(ready.model, ready.role, ready.modes) is not None:
             self._tell(Failed(mismatch))
-            self._worker.use(self._plays.model)
-            self.chosen = self._plays.preset
+            return ()
+        preset = self._session.preset
+        self._tell(Failed(f"Model {ready.model} does not play preset {preset.name}; preset {before.name} takes over"))
+        self._files[before.model] = ready.file
+        if self.chosen == preset:
+            self.chosen = before
+        return *_warmed(ready), Chosen(before)
+
+    def _refuse(self, preset: Preset) -> None:
+        """Take back the choice of a preset, unless another has been chosen since."""
+        if self.chosen == preset:
+            self.chosen = self._session.chosen or self._session.preset
+
+    def _keep(self) -> None:
+        """Let go of the models that are needed no more, once the session has switched or chosen."""
+        kept = self._session.preset, self._session.chosen
+        if kept == self._kept:
+            return
+        plays = self._files[kept[0].model]
+        if kept[0] != self._kept[0]:
+            self._heir = None
+            self._played[plays] = kept[0]
+        self._kept = kept
+        self._worker.keep(plays, self._files[kept[1].model] if kept[1] is not None else None)
+        ready = self._known.get(plays)
+        if ready is not None and ready.dimensions != self._dimensions:
+            self._dimensions, self._placed = ready.dimensions, None
 
     def _send(self, messages: list[bytes]) -> None:
         for message in messages:
@@ -281,4 +394,6 @@ class Daemon:
             session.turn,
             session.transport.unstarted is not None,
             now or 0.0,
+            session.clock,
+            session.listens,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Literal
+from typing import Any, Literal
 
 from rtgen.errors import UserError
 from rtgen.instrument.job import Answer, Job
@@ -22,6 +23,7 @@ from rtgen.rig import calibrate
 from rtgen.rig.midi.ports import SystemPorts
 from rtgen.rig.midi.systems import compiled_apis, find_api, list_ports, running_apis
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
+from rtgen.rig.told import remote
 from rtgen.rig.worker.main import example
 from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
 
@@ -109,6 +111,50 @@ TROUBLES: dict[str, Trouble] = {
         "none received in {seconds:g} s on {inputs}",
         "play a few notes while 'rtgen doctor' listens; in Live: switch on Track for the output to rtgen",
     ),
+    "several": Trouble(
+        "Running",
+        "note",
+        "several rtgens are running: {names}; this is about {name}",
+        "choose another with --osc",
+    ),
+    "gone": Trouble("Ports", "bad", "{port} is not there", "plug it in, or name another with --in or --out"),
+    "unheard": Trouble(
+        "Ports",
+        "bad",
+        "nothing is connected to {port}",
+        "connect your keyboard and the clock to it, in your DAW or with a patchbay",
+    ),
+    "mute": Trouble(
+        "Ports",
+        "bad",
+        "{port} is connected to nothing",
+        "connect it to an instrument, in your DAW or with a patchbay",
+    ),
+    "unstarted": Trouble(
+        "Clock",
+        "note",
+        "{tempo} on {input}, but no Start yet",
+        "stop your sequencer and press Play: rtgen rolls from a Start or a Continue on",
+    ),
+    "foreign": Trouble(
+        "Clock",
+        "note",
+        "{tempo} on {input} is not used, as rtgen runs with --clock {kind}",
+        "restart rtgen with --clock midi to follow it",
+    ),
+    "channel": Trouble(
+        "Notes",
+        "note",
+        "{count} received, none of them on channel {listens}, the only one that is heard (but on {channels})",
+        "set your keyboard to channel {listens}, or change 'listens' in the settings",
+    ),
+    "low": Trouble(
+        "Notes",
+        "note",
+        "{count} received, all of them below the split at {split:g}",
+        "play higher, or lower the split: 'rtgen set split 0'",
+    ),
+    "muted": Trouble("Turn", "note", "the answers are muted", "'rtgen press mute' lets them sound"),
     "loading": Trouble("Model", "bad", "{model} did not load in {seconds:g} s", "close other programs and try again"),
     "model": Trouble("Model", "bad", "{reason}", "choose another preset with --preset"),
     "slow": Trouble(
@@ -125,6 +171,122 @@ TROUBLES: dict[str, Trouble] = {
     ),
 }
 """All known problems; the table in docs/troubleshooting.md is generated from them."""
+
+
+State = Mapping[str, Any]
+"""What a running rtgen tells: see `rtgen.rig.tally.report`."""
+
+
+def examine_running(running: Mapping[int, Mapping[str, tuple[Any, ...]]], seconds: float) -> list[Finding]:
+    """Checks the running rtgen, by what it says itself: it alone knows what arrives on its ports, and what it does.
+
+    Args:
+        running: the states of those that run, by OSC port; the first one is examined.
+        seconds: how long it counts what comes in.
+    """
+    number = next(iter(running))
+    names = {port: str(state["/rtgen/state/name"][0]) for port, state in running.items()}
+    findings = [Finding("Running", "good", f"{names[number]}, OSC port {number}")]
+    if len(running) > 1:
+        others = ", ".join(f"{name} ({port})" for port, name in names.items())
+        findings = [TROUBLES["several"].finding(names=others, name=names[number])]
+    before = remote.doctored(number)
+    time.sleep(seconds)
+    after = remote.doctored(number)
+    if not before or not after:
+        raise UserError(f"the program on port {number} does not say what it receives; is it an older rtgen?")
+    try:
+        findings += of_running(before, after, seconds)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"the program on port {number} says what is not understood; is it another rtgen?") from error
+    state = running[number]
+    preset, model, mode = (str(state[f"/rtgen/state/{each}"][0]) for each in ("preset", "model", "mode"))
+    lead = f"asked {1e3 * float(after['lead_s']):.0f} ms before each answer"
+    return [*findings, Finding("Model", "good", f"preset {preset}: {model} plays {mode}, {lead}")]
+
+
+def of_running(before: State, after: State, seconds: float) -> list[Finding]:
+    """Finds what is wrong from what a running rtgen says at two times, so many seconds apart."""
+    ports = [port for port in after["ports"] if not port["shows"]]
+    ins = {str(port["number"]): str(port["name"]) for port in ports if port["direction"] == "in"}
+    findings = []
+    for port in ports:
+        if not port["there"]:
+            findings.append(TROUBLES["gone"].finding(port=port["name"]))
+        elif port["others"] is not None and not port["others"]:
+            findings.append(TROUBLES["unheard" if port["direction"] == "in" else "mute"].finding(port=port["name"]))
+    if not findings:
+        findings = [Finding("Ports", "good", "; ".join(map(_joined, ports)))]
+    return [
+        *findings,
+        _their_clock(before, after, ins, seconds),
+        _their_notes(before, after, ins, seconds),
+        _turn(after),
+    ]
+
+
+def _joined(port: Mapping[str, Any]) -> str:
+    way = "from" if port["direction"] == "in" else "to"
+    others = port["others"]
+    if others is None or list(others) == [port["name"]]:
+        return str(port["name"])
+    return f"{port['name']} {way} {', '.join(map(str, others))}"
+
+
+def _more(before: State, after: State, number: str, what: str) -> int:
+    """Returns how many more there are of something at an input."""
+    return int(after["inputs"].get(number, {}).get(what, 0)) - int(before["inputs"].get(number, {}).get(what, 0))
+
+
+def _their_clock(before: State, after: State, ins: Mapping[str, str], seconds: float) -> Finding:
+    tempos = {}
+    for number, name in ins.items():
+        if (more := _more(before, after, number, "clocks")) > 2:
+            first = before["inputs"].get(number, {}).get("last") or after["inputs"][number]["last"] - seconds
+            took = float(after["inputs"][number]["last"]) - float(first)
+            tempos[name] = f"{60 * more / (CLOCKS_PER_BEAT * max(took, 1e-3)):.1f} BPM"
+    if after["clock"] != "midi":
+        if tempos:
+            name, tempo = next(iter(tempos.items()))
+            return TROUBLES["foreign"].finding(tempo=tempo, input=repr(name), kind=after["clock"])
+        whose = "rtgen's own" if after["clock"] == "internal" else "of the Link session"
+        return Finding("Clock", "good", f"{float(after['tempo']):.1f} BPM, {whose}")
+    if not tempos:
+        return TROUBLES["clock"].finding(seconds=seconds, inputs=", ".join(ins.values()))
+    if len(tempos) > 1:
+        found = " and ".join(f"on {name!r} ({tempo})" for name, tempo in tempos.items())
+        return TROUBLES["clocks"].finding(count=len(tempos), clocks=found)
+    ((name, tempo),) = tempos.items()
+    if not after["rolling"] and not any(int(each["starts"]) for each in after["inputs"].values()):
+        return TROUBLES["unstarted"].finding(tempo=tempo, input=repr(name))
+    rolls = "" if after["rolling"] else "; stopped"
+    return Finding("Clock", "good", f"{tempo}, on {name!r}{rolls}")
+
+
+def _their_notes(before: State, after: State, ins: Mapping[str, str], seconds: float) -> Finding:
+    notes: Counter[str] = Counter()
+    low: Counter[str] = Counter()
+    for number in ins:
+        for found, what in ((notes, "notes"), (low, "low")):
+            found.update(after["inputs"].get(number, {}).get(what, {}))
+            found.subtract(before["inputs"].get(number, {}).get(what, {}))
+    count = sum(notes.values())
+    if not count:
+        return TROUBLES["notes"].finding(seconds=seconds, inputs=", ".join(ins.values()))
+    listens = after["listens"]
+    channels = ", ".join(sorted((channel for channel, n in notes.items() if n), key=int))
+    if listens is not None and not notes[str(listens)]:
+        return TROUBLES["channel"].finding(count=count, listens=listens, channels=channels)
+    heard = notes if listens is None else {str(listens): notes[str(listens)]}
+    if sum(heard.values()) == sum(low[channel] for channel in heard):
+        return TROUBLES["low"].finding(count=count, split=float(after["split"]))
+    return Finding("Notes", "good", f"{count} on channel {channels}")
+
+
+def _turn(after: State) -> Finding:
+    if after["muted"]:
+        return TROUBLES["muted"].finding()
+    return Finding("Turn", "good", str(after["at"]) if after["rolling"] else "stopped")
 
 
 def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) -> list[Finding]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.prompt import IntPrompt
@@ -24,6 +23,7 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music.time import PPQN
+from rtgen.rig.apart import ending
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.kept.config import ALL
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
@@ -33,6 +33,7 @@ from rtgen.rig.kept.recovery import Recovery
 from rtgen.rig.kept.scribe import where
 from rtgen.rig.midi.ports import SystemPorts
 from rtgen.rig.midi.systems import Api, find_api, own_name
+from rtgen.rig.tally import report
 from rtgen.rig.told.osc import PORT, Remote
 from rtgen.rig.told.page import Page
 from rtgen.rig.told.steward import House, Steward
@@ -59,6 +60,7 @@ class Setup:
         log: a file for messages.
         config_path: the file with the settings of this machine.
         clips: the folder for kept answers.
+        given: preset settings from the command line that other presets get as well.
         shown: names of the outputs to the controllers of the inputs, in the same order.
         wait: whether to wait for ports that are not there.
         sessions: folder for session logs; None keeps none.
@@ -77,6 +79,7 @@ class Setup:
     log: Path | None
     config_path: Path
     clips: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
     controls: Layout | Mapping[str, Layout] = "knobs"
     ignore_programs: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
@@ -107,7 +110,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         wait=setup.wait,
         shown=setup.shown,
     )
-    house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips)
+    house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips, setup.given)
     options = replace(
         setup.options,
         bindings=bindings_of(setup, house.inputs, name),
@@ -128,17 +131,15 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     if journal is not None:
         journal.place = partial(_place, daemon)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: daemon.stop())
     link = _link(session, daemon) if options.clock == "link" else nullcontext()
     steward = Steward(daemon, house)
     about = {"name": name, "clips": str(setup.clips)}
     recovery = Recovery(setup.sessions, complain) if setup.sessions else nullcontext()
-    with journal or nullcontext(), recovery:
+    with ending(daemon.stop), journal or nullcontext(), recovery:
         daemon.open()
         if left is not None:
             daemon.hear(left)
-        remote = _remote(setup.osc, about, daemon, steward, news)
+        remote = _remote(setup.osc, about, daemon, steward, news, lambda: report(daemon, ports.connections()))
         also = remote.heard if remote is not None else lambda *_: None
         teller = Teller(console, daemon, news, steward.see_to, log, quiet, also, setup.form)
         with teller, link, remote or nullcontext():
@@ -153,6 +154,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
                 daemon.run(seconds)
     if journal is not None and not journal.silent:
         _close(journal, console, quiet)
+    teller.farewell(journal.path if journal is not None and not journal.silent else None)
 
 
 def bindings_of(setup: Setup, inputs: Sequence[str], name: str) -> dict[int, tuple[Binding, ...]]:
@@ -204,13 +206,19 @@ def _close(journal: Journal, console: Console, quiet: bool) -> None:
         journal.save_music()
     except UserError as error:
         lines.append(str(error))
-    for line in (*lines, journal.trouble):
-        if line:
-            console.print(Text(plain(line)), soft_wrap=True)
+    with suppress(OSError):  # the terminal may be gone
+        for line in (*lines, journal.trouble):
+            if line:
+                console.print(Text(plain(line)), soft_wrap=True)
 
 
 def _remote(
-    osc: str | None, about: Mapping[str, str], daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]
+    osc: str | None,
+    about: Mapping[str, str],
+    daemon: Daemon,
+    steward: Steward,
+    news: SimpleQueue[News | None],
+    examine: Callable[[], str],
 ) -> Remote | None:
     """Start listening to OSC.
 
@@ -225,7 +233,7 @@ def _remote(
     complain = partial(_complain, news)
     where = host or "127.0.0.1", int(port) if port else None
     try:
-        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, about, *where)
+        return Remote(daemon.hear, lambda: daemon.view, steward.choose, complain, about, *where, examine)
     except UserError as error:
         if osc is not None:
             raise

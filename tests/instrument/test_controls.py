@@ -302,9 +302,13 @@ def test_while_something_else_is_learned_the_knobs_still_turn() -> None:
 
 
 def test_what_is_forgotten_turns_nothing() -> None:
-    knobs = Knobs()
-    knobs.controls.forget("distance")
-    assert knobs.cc(20, 127) == []
+    knobs = Knobs(Binding("distance", 33), Binding("fill", 29))
+    assert knobs.controls.forget("distance")
+    assert knobs.cc(33, 127) == []
+    # What was never learned cannot be forgotten.
+    assert not knobs.controls.forget("distance")
+    assert not knobs.controls.forget("fill")
+    assert knobs.cc(29, 127) == [Turned("fill", 1.0)]
 
 
 # ---- showing --------------------------------------------------------------------------------------------------------

@@ -13,13 +13,17 @@ import pytest
 
 from rtgen.bench.programs import baseline
 from rtgen.bench.server import PROBE_OUTPUT
+from rtgen.errors import UserError
 from rtgen.music import midi
 from rtgen.rig import calibrate, doctor
-from rtgen.rig.doctor import _clock, _notes, _scheduling
+from rtgen.rig.doctor import _clock, _notes, _scheduling, examine_running, of_running
 from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.realtime import Scheduling
+from rtgen.rig.tally import Tally
+from rtgen.rig.told import remote
 from tests.instrument.ledger import check
 from tests.rig.conftest import Rig
+from tests.rig.test_osc import Desk
 
 PERIOD_S = 64 / 48000
 CLOCK = bytes((midi.CLOCK,))
@@ -66,6 +70,150 @@ def test_scheduling_is_named_or_comes_with_a_cure(monkeypatch: pytest.MonkeyPatc
     assert "SCHED_FIFO" in _scheduling().found
     monkeypatch.setattr(doctor, "prefer_this_thread", lambda: Scheduling("", "join the group"))
     assert (_scheduling().verdict, _scheduling().cure) == ("note", "for steadier timing, join the group")
+
+
+# ---- an rtgen that runs is asked itself ----------------------------------------------------------------------------
+
+
+def state(clocks: int = 0, starts: int = 0, notes: dict[str, int] | None = None, **changes: Any) -> dict[str, Any]:
+    """What a running rtgen with one virtual input says: by default it rolls, and all is connected."""
+    ports = [
+        {"direction": "out", "number": 0, "name": "rtgen out", "there": True, "others": ["synth:in"], "shows": False},
+        {"direction": "in", "number": 0, "name": "rtgen in", "there": True, "others": ["Live:out"], "shows": False},
+    ]
+    said = {
+        "clock": "midi",
+        "rolling": True,
+        "tempo": 120.0,
+        "at": "listening",
+        "muted": False,
+        "listens": None,
+        "split": 0,
+        "lead_s": 0.02,
+        "ports": [port | changes.pop(port["direction"], {}) for port in ports],
+        "inputs": {
+            "0": {"clocks": clocks, "last": clocks / 48, "starts": starts, "notes": notes or {}, "low": {}}
+            | changes.pop("first", {})
+        }
+        | changes.pop("more", {}),
+    }
+    return said | changes
+
+
+HEARD = state(48 * 13, 1, {"1": 9})
+
+
+@pytest.mark.parametrize(
+    ("after", "subject", "verdict", "found", "cure"),
+    [
+        (state(480, 1, {"1": 9}), "Clock", "note", "none received in 3 s on rtgen in", "switch on Sync"),
+        (
+            HEARD | {"rolling": False, "inputs": state(624, 0, {"1": 9})["inputs"]},
+            "Clock",
+            "note",
+            "120.0 BPM on 'rtgen in', but no Start yet",
+            "press Play",
+        ),
+        (
+            HEARD | {"clock": "internal"},
+            "Clock",
+            "note",
+            "120.0 BPM on 'rtgen in' is not used, as rtgen runs with --clock internal",
+            "--clock midi",
+        ),
+        (state(624, 1, {"1": 5}), "Notes", "note", "none received in 3 s on rtgen in", "play a few notes"),
+        (
+            HEARD | {"listens": 2},
+            "Notes",
+            "note",
+            "4 received, none of them on channel 2, the only one that is heard (but on 1)",
+            "set your keyboard to channel 2",
+        ),
+        (
+            state(624, 1, {"1": 9}, split=72, first={"low": {"1": 4}}),
+            "Notes",
+            "note",
+            "4 received, all of them below the split at 72",
+            "rtgen set split 0",
+        ),
+        (
+            state(624, 1, {"1": 9}, **{"in": {"others": []}}),
+            "Ports",
+            "bad",
+            "nothing is connected to rtgen in",
+            "connect your keyboard",
+        ),
+        (
+            state(624, 1, {"1": 9}, out={"others": []}),
+            "Ports",
+            "bad",
+            "rtgen out is connected to nothing",
+            "connect it to an instrument",
+        ),
+        (
+            state(624, 1, {"1": 9}, out={"there": False, "name": "nosynth"}),
+            "Ports",
+            "bad",
+            "nosynth is not there",
+            "plug it in",
+        ),
+        (HEARD | {"muted": True}, "Turn", "note", "the answers are muted", "rtgen press mute"),
+    ],
+)
+def test_a_broken_set_up_is_named_with_its_cure(
+    after: dict[str, Any], subject: str, verdict: str, found: str, cure: str
+) -> None:
+    before = state(480, 1, {"1": 5})
+    findings = of_running(before, after, 3)
+    (finding,) = (f for f in findings if f.subject == subject)
+    assert (finding.verdict, finding.found) == (verdict, found)
+    assert cure in finding.cure
+    assert all(f.verdict == "good" for f in findings if f.subject != subject), "nothing else is amiss"
+
+
+def test_what_is_in_order_is_said_as_well() -> None:
+    said = [(f.subject, f.verdict, f.found) for f in of_running(state(480, 1, {"1": 5}), HEARD, 3)]
+    assert said == [
+        ("Ports", "good", "rtgen out to synth:in; rtgen in from Live:out"),
+        ("Clock", "good", "120.0 BPM, on 'rtgen in'"),
+        ("Notes", "good", "4 on channel 1"),
+        ("Turn", "good", "listening"),
+    ]
+    # A port that was named is connected to itself, and not every system tells.
+    named = state(out={"name": "synth", "others": ["synth"]}, **{"in": {"others": None}})
+    assert of_running(named, named, 3)[0].found == "synth; rtgen in"
+    # Two clocks at once.
+    both = HEARD | {"inputs": HEARD["inputs"] | {"1": {"clocks": 96, "last": 2.0, "starts": 0, "notes": {}, "low": {}}}}
+    both["ports"] = [*both["ports"], both["ports"][1] | {"number": 1, "name": "drums"}]
+    (clock,) = (f for f in of_running(state(480, 1), both, 3) if f.subject == "Clock")
+    assert clock.found.startswith("2 sources: on 'rtgen in' (120.0 BPM) and on 'drums' (")
+
+
+def test_what_a_daemon_counts_is_what_the_doctor_reads() -> None:
+    tally = Tally()
+    for number in range(24):
+        tally.count(number / 48, 0, CLOCK, 0)
+    messages = (b"\xfa", b"\xfb", bytes((0x91, 50, 90)), bytes((0x91, 60, 90)), bytes((0x91, 60, 0)), b"", b"\x90\x3c")
+    for data in messages:
+        tally.count(1.0, 1, data, 60)
+    assert tally.told() == {
+        "0": {"clocks": 24, "last": 23 / 48, "starts": 0, "notes": {}, "low": {}},
+        "1": {"clocks": 0, "last": 0.0, "starts": 2, "notes": {"2": 2}, "low": {"2": 1}},
+    }
+
+
+def test_a_running_rtgen_is_asked_by_osc() -> None:
+    told = [json.dumps(state(480, 1, {"1": 5})), json.dumps(HEARD)]
+    desk = Desk(examine=lambda: told.pop(0))
+    with desk.remote:
+        running = remote.running(desk.remote.port)
+        findings = examine_running(running, 0.1)
+        assert [f.subject for f in findings] == ["Running", "Ports", "Clock", "Notes", "Turn", "Model"]
+        assert findings[0].found == f"desk, OSC port {desk.remote.port}"
+        assert findings[-1].found == "preset lush: loop_denoiser plays vary, asked 20 ms before each answer"
+        told += ["{}", "{}"]
+        with pytest.raises(UserError, match="is it an older rtgen"):
+            examine_running(running, 0.0)
 
 
 # ---- the round trip -------------------------------------------------------------------------------------------------

@@ -35,9 +35,9 @@ OWN, PLAYED = 0, 5
 
 
 @contextmanager
-def flood(server: Server) -> Iterator[subprocess.Popen[str]]:
+def flood(server: Server, rate: int = RATE) -> Iterator[subprocess.Popen[str]]:
     """`flood.py`, ready to begin."""
-    command = [sys.executable, str(Path(__file__).with_name("flood.py")), "flood", str(RATE)]
+    command = [sys.executable, str(Path(__file__).with_name("flood.py")), "flood", str(rate)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, env=server.environment, stdin=pipe, stdout=pipe, text=True)
     try:

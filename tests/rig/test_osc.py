@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from rtgen.errors import UserError
+from rtgen.instrument.binding import Binding
 from rtgen.instrument.clocks.transport import Health
-from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
+from rtgen.instrument.events import Event, Learn, Paced, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
-from rtgen.instrument.notices import Answered
+from rtgen.instrument.notices import Answered, ControlTaken, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
@@ -41,13 +42,19 @@ VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold
 class Desk:
     """A remote, and what came of what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, examine: Callable[[], str] = lambda: "{}") -> None:
         self.heard: list[Event] = []
         self.chosen: list[str] = []
         self.said: list[str] = []
         self.view = VIEW
         self.remote = Remote(
-            self.heard.append, lambda: self.view, self.choose, self.said.append, {"name": "desk", "clips": "/c"}, port=0
+            self.heard.append,
+            lambda: self.view,
+            self.choose,
+            self.said.append,
+            {"name": "desk", "clips": "/c"},
+            port=0,
+            examine=examine,
         )
 
     def choose(self, name: str) -> str | None:
@@ -474,6 +481,64 @@ def test_another_program_on_the_port_is_no_rtgen(answers: list[osc.Said]) -> Non
         with pytest.raises(UserError, match="no running rtgen answers"):
             remote.present(port)
         thread.join(5)
+
+
+def test_the_tempo_of_the_internal_clock_can_be_set_and_no_other(desk: Desk, client: Client) -> None:
+    client.send("/rtgen/tempo", 96.0)
+    assert next(client.hear(1)) == (
+        "/rtgen/error",
+        ("the tempo is that of the MIDI clock; set it there, or restart rtgen with --clock internal",),
+    )
+    desk.view = replace(VIEW, clock="internal")
+    client.send("/rtgen/tempo", 1000)
+    assert next(client.hear(1)) == ("/rtgen/error", ("tempo is 1000; it goes from 20 to 400",))
+    client.send("/rtgen/tempo", "fast")
+    assert next(client.hear(1)) == ("/rtgen/error", ("/rtgen/tempo cannot be 'fast'",))
+    client.send("/rtgen/tempo", 96)
+    soon(lambda: desk.heard == [Paced(96.0)])
+
+
+KEYS = (Binding("blend", 70, channel=1),)
+
+
+@pytest.mark.parametrize(
+    ("item", "line", "outcome"),
+    [
+        (SaveBindings(0, "blend", KEYS), "learned blend from Keys", "learned blend from Keys"),
+        (SaveBindings(0, "blend", KEYS), "config.yaml is not valid YAML", "!config.yaml is not valid YAML"),
+        (ControlTaken(0, "blend", "fill"), "taken", "!already fill; 'rtgen learn blend --over' makes it blend"),
+        (None, "", "!no control was moved within 1 s"),
+    ],
+)
+def test_learning_waits_for_the_outcome(desk: Desk, item: object, line: str, outcome: str) -> None:
+    def move() -> None:
+        soon(lambda: Learn("blend") in desk.heard)
+        desk.remote.tell("/rtgen/state/news", "something else")
+        desk.remote.heard(SaveBindings(0, "fill", (Binding("fill", 71),)), "learned fill from Keys")
+        if item is not None:
+            desk.remote.heard(item, line)
+
+    threading.Thread(target=move, daemon=True).start()
+    if outcome.startswith("!"):
+        with pytest.raises(UserError, match=outcome[1:]):
+            remote.learn(desk.remote.port, "blend", 1.0)
+    else:
+        assert remote.learn(desk.remote.port, "blend", 10.0) == outcome
+    if item is None:
+        soon(lambda: desk.heard[-1] == Learn(None))  # and then nothing is learned any more
+
+
+def test_what_was_learned_is_forgotten_and_told(desk: Desk) -> None:
+    def answer(item: object, line: str) -> None:
+        soon(lambda: desk.heard == [Learn("blend", forget=True)])
+        desk.heard.clear()
+        desk.remote.heard(item, line)
+
+    threading.Thread(target=answer, args=(SaveBindings(0, "blend", ()), "forgot blend"), daemon=True).start()
+    assert remote.forget(desk.remote.port, "blend") == "forgot blend"
+    threading.Thread(target=answer, args=(NothingLearned("blend"), "no control was learned"), daemon=True).start()
+    with pytest.raises(UserError, match="no control was learned"):
+        remote.forget(desk.remote.port, "blend")
 
 
 def test_none_running_is_a_sentence() -> None:

@@ -42,6 +42,7 @@ TEMPO = TempoMap((0, 120.0))
 MINUTES = 30
 PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
 COMMANDS = ("set", "press", "preset", "use", "learn", "over")
+ESCAPE = "\ue00c"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_a_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its driver are not here")
 
@@ -506,6 +507,12 @@ class Browser:
         """Types into an element."""
         self.driver.find_element("id", element).send_keys(keys)
 
+    def type(self, keys: str) -> None:
+        """Types, wherever the focus is."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(keys).perform()
+
     def picture(self, name: str) -> None:
         """Takes a picture of the page, if a folder for pictures is named in `RTGEN_PICTURES`."""
         if folder := os.environ.get("RTGEN_PICTURES"):
@@ -563,6 +570,25 @@ def osc_port(program: Program) -> str:
     found = re.search(r"OSC on \S+ port (\d+)", program.said)
     assert found
     return found[1]
+
+
+@in_a_browser
+def test_keys_do_what_they_say_whatever_has_been_clicked(desk: Desk, panel: Panels, tmp_path: Path) -> None:
+    url, _ = panel(str(desk.remote.port))
+    page = Browser(url, tmp_path / "browser")
+    soon(lambda: page.text("buttons") != "")
+    page.click("press-store_b")
+    page.type(" ")
+    soon(lambda: desk.heard == [Pressed("store_b"), Pressed("freeze", None)])
+    page.click("turn-keep_bass")
+    page.type(" ")
+    soon(lambda: desk.heard[2:] == [Turned("keep_bass", 1.0), Pressed("freeze", None)])
+    page.keys("preset", ESCAPE)
+    page.keys("map-x", ESCAPE)
+    soon(lambda: desk.heard[4:] == [Pressed("panic"), Pressed("panic")])
+    page.keys("press-mute", " ")  # as if it had been reached by Tab
+    soon(lambda: desk.heard[6:] == [Pressed("mute", None)])
+    page.close()
 
 
 @in_a_browser

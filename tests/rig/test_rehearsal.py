@@ -80,7 +80,7 @@ def test_a_rehearsal(rig: Rig, start_daemon: StartDaemon, tmp_path: Path) -> Non
 
     # What was learned turns, and is remembered.
     learned = yaml.safe_load(config.read_text())["controllers"]["rtgen in"]
-    assert {"to": "register", "number": KNOB, "kind": "cc", "channel": 1} in learned
+    assert {"to": "register", "number": KNOB, "channel": 1} in learned
     # Before it is turned the answer is what was played; from the next beat on it is higher; the next is so as a whole.
     before, after, whole = notes(2 * BAR, 3 * BAR), notes(3 * BAR + 480, 4 * BAR), notes(6 * BAR, 8 * BAR)
     assert [p for _, p in before] == [n.pitch for n in PHRASE.notes if n.onset < BAR]

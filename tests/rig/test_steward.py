@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mido
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen import shipped
@@ -43,6 +43,10 @@ class Playing:
         """As `Daemon.choose`."""
         self.chosen = preset
         self.asked.append((preset.name, model.name))
+
+    def modes(self, model: Path) -> tuple[str, ...] | None:
+        """As `Daemon.modes`."""
+        return ("clean", "vary") if model.name == "mine.onnx" else None
 
 
 @pytest.fixture
@@ -128,6 +132,21 @@ def test_a_listed_preset_is_read_anew_and_the_list_not_at_a_strangers_rate(
     assert read == []
 
 
+def test_a_model_and_a_tempo_from_the_command_line_stay_with_the_next_preset(listed: Path) -> None:
+    (listed / "models" / "mine.onnx").write_bytes(TINY.read_bytes())
+    (listed / "presets" / "a.yaml").write_text("model: tiny\nmode: generate\nprogram: 2\n")
+    _, playing = steward(listed)
+    house = House(listed / "config.yaml", ("Keys",), listed / "clips", {"model": "mine", "tempo": 90.0})
+    keeper = Steward(playing, house)  # type: ignore[arg-type]
+    assert keeper.see_to(SelectPreset("1")) == "loading preset b ..."
+    assert (playing.asked[-1], playing.chosen.tempo) == (("b", "mine.onnx"), 90.0)
+    # Its own model plays what the given one does not.
+    assert keeper.see_to(SelectPreset("2")) == (
+        "loading preset a with its own model, as mine does not play generate ..."
+    )
+    assert (playing.asked[-1], playing.chosen.tempo) == (("a", "tiny.onnx"), 90.0)
+
+
 # ---- clips ----------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +226,77 @@ def test_what_others_learned_meanwhile_stays(tmp_path: Path) -> None:
     # What is on the same knob gives way.
     ours.see_to(SaveBindings(0, "gate", (blend, Binding("gate", 71))))
     assert config.load(tmp_path / "config.yaml").controllers["Keys"] == (blend, Binding("gate", 71))
+
+
+def test_a_learned_knob_changes_one_line_and_the_players_comments_stay(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text("# Mine.\ninputs: [Keys]  # the left one\n\n# Not before it is measured:\n# clock_offset_ms: 3\n")
+    keeper.see_to(
+        SaveBindings(1, "blend", (*(b for b in DEFAULTS["all"] if b.to != "blend"), Binding("blend", 70, channel=3)))
+    )
+    assert path.read_text() == (
+        "# Mine.\ninputs: [Keys]  # the left one\ncontrollers:\n  Knobs:\n"
+        "  - {to: blend, number: 70, channel: 3}\n\n# Not before it is measured:\n# clock_offset_ms: 3\n"
+    )
+    path.write_text(
+        "controllers:\n  # the big one\n  Knobs:\n    - {to: fill, number: 9, kind: cc14}  # fader\n    # outer ring\n"
+        "    - to: gate\n      number: 90\n  Keys: [{to: mute, number: 3}]\nlistens: 1 # mine\n"
+    )
+    keeper.see_to(SaveBindings(1, "gate", (Binding("gate", 91),)))
+    keeper.see_to(SaveBindings(0, "swing", (Binding("swing", 92),)))
+    assert path.read_text() == (
+        "controllers:\n  # the big one\n  Knobs:\n    - {to: fill, number: 9, kind: cc14}  # fader\n    # outer ring\n"
+        "    - {to: gate, number: 91}\n  Keys: [{to: mute, number: 3}, {to: swing, number: 92}]\nlistens: 1 # mine\n"
+    )
+
+
+def test_what_is_forgotten_leaves_the_settings(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text("listens: 1\ncontrollers:\n  Knobs:\n  - {to: gate, number: 90}\n# the end\n")
+    said = keeper.see_to(SaveBindings(1, "gate", DEFAULTS["knobs"][:3]))
+    assert said == "forgot what Knobs was to do for gate; a default control change is back at the next start"
+    assert path.read_text() == "listens: 1\n# the end\n"
+
+
+LINES = st.sampled_from(("# a comment", "", "  # deeper", "listens: 2", "takeover: pickup  # soft", "clips: 'a#b'"))
+ROW = st.sampled_from(("{to: fill, number: 9}", "{to: gate, number: 10, channel: 2}  # one", "{number: 11, to: blend}"))
+
+
+@given(
+    st.lists(LINES, unique=True, max_size=3),
+    st.dictionaries(st.sampled_from(("Keys", "Knobs", "'a: b'")), st.lists(ROW, min_size=1, unique=True), max_size=3),
+    st.lists(LINES.filter(lambda line: line.strip()[:1] in ("", "#")), max_size=2),
+    st.sampled_from(("  ", "    ")),
+    st.sampled_from(("\n", "\r\n")),
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from(("fill", "gate", "swing")), st.booleans()), max_size=4),
+)
+@settings(max_examples=100)
+def test_whatever_is_learned_and_forgotten_no_comment_is_lost(
+    above: list[str],
+    rows: dict[str, list[str]],
+    below: list[str],
+    indent: str,
+    eol: str,
+    changes: list[tuple[int, str, bool]],
+) -> None:
+    from tempfile import TemporaryDirectory
+
+    named = [line for name, own in rows.items() for line in (f"{indent}{name}:", *(f"{indent}- {row}" for row in own))]
+    lines = [*above, *(["controllers:", *named] if named else []), *below]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_bytes(eol.join([*lines, ""]).encode())
+        wanted = config.load(path)
+        comments = [line for line in lines if line.strip().startswith("#")]
+        for port, to, forgets in changes:
+            wanted = wanted.learned(("Keys", "Knobs")[port], to, () if forgets else (Binding(to, 100 + port),))
+            config.save(wanted, path)
+            assert config.load(path) == wanted
+            left = path.read_bytes().decode()
+            assert not lines or not left or ("\r\n" in left) == (eol == "\r\n")
+            assert [line for line in left.splitlines() if line.strip().startswith("#")] == comments
 
 
 def test_each_input_has_what_was_chosen_and_learned_for_it() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
+from pathlib import Path
+from queue import SimpleQueue
 from typing import get_args
 
 import pytest
+from rich.console import Console
 
+from rtgen.instrument.binding import Binding
 from rtgen.instrument.notices import (
     Answered,
     Called,
@@ -19,6 +24,7 @@ from rtgen.instrument.notices import (
     KeepAnswer,
     NoClock,
     NoStart,
+    NothingLearned,
     Notice,
     Overslept,
     PeersChanged,
@@ -34,8 +40,8 @@ from rtgen.instrument.notices import (
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.turns import Turn
 from rtgen.music.note import Loop, Note
-from rtgen.rig.daemon import View
-from rtgen.rig.told.telling import as_json, sentence, whose
+from rtgen.rig.daemon import News, View
+from rtgen.rig.told.telling import Teller, as_json, sentence, whose
 
 LOOP = Loop(1920, (Note(0, 60, 100), Note(5, 62, 100)))
 SENTENCES: list[tuple[Notice | Request, str]] = [
@@ -79,7 +85,9 @@ SENTENCES: list[tuple[Notice | Request, str]] = [
     (SelectPreset("next"), "loading the next preset ..."),
     (KeepAnswer(None, Preset(), 120.0), "there is no answer to keep yet"),
     (KeepAnswer(LOOP, Preset(), 120.0), "keeping the answer: 2 notes"),
-    (SaveBindings(0, "blend", ()), "learned blend"),
+    (NothingLearned("blend"), "no control was learned for blend; 'rtgen controls' lists the default ones"),
+    (SaveBindings(0, "blend", (Binding("blend", 70),)), "learned blend"),
+    (SaveBindings(0, "blend", (Binding("fill", 70),)), "forgot blend"),
 ]
 
 
@@ -119,3 +127,18 @@ def test_programs_get_numbers_and_names_and_the_sentence() -> None:
         "said": "answering in bar 2: 2 notes, 12.3 ms (lead 20 ms)",
     }
     assert json.loads(as_json(None, "ports open")) == {"kind": "Line", "said": "ports open"}
+
+
+def test_the_last_line_says_what_is_left_and_how_many_answers_there_were() -> None:
+    console = Console(file=StringIO(), width=40)
+    news: SimpleQueue[News | None] = SimpleQueue()
+    for outcome in ("answer", "late", "answer", "missed"):
+        news.put(Answered(1, 1, LOOP, outcome, 0.01, 0.02))  # type: ignore[arg-type]
+    with Teller(console, None, news) as teller:  # type: ignore[arg-type]
+        pass
+    teller.farewell(Path("some folder/2026-11-21 rtgen.rtlog"))
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue().splitlines()
+    assert said[-1] == "session saved as some folder/2026-11-21 rtgen.rtlog, 4 answers, 2 late"
+    teller.farewell(None)
+    assert console.file.getvalue().splitlines()[-1] == "4 answers, 2 late"

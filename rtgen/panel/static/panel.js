@@ -441,9 +441,15 @@ function frame() {
 $("preset").onchange = () => say({ preset: $("preset").value });
 $("learn").onclick = () => teach(!learning);
 $("learn-over").onclick = () => say({ over: true });
+// What was clicked would take the next Space for itself; what was reached by Tab may have it.
+const SPACED = "button, summary, input[type=checkbox]";
+document.addEventListener("click", (event) => {
+  if (event.detail) setTimeout(() => { if (document.activeElement.matches(SPACED)) document.activeElement.blur(); });
+});
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.target.closest("select") || (event.key === " " && event.target.closest("button, input[type=checkbox]"))) return;
+  if (event.key !== "Escape" && event.target.closest("select")) return;
+  if (event.key === " " && event.target.closest(SPACED)) return;
   if (event.key === "l") return teach(!learning);
   if (learning && event.key === "Escape") return teach(false);
   const press = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,8 +13,9 @@ import platformdirs
 import yaml
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.binding import LAYOUTS, Binding, Layout
+from rtgen.instrument.binding import LAYOUTS, Binding, Layout, was_learned
 from rtgen.instrument.controls import TAKEOVERS, Takeover
+from rtgen.rig.kept.edited import edited
 from rtgen.settings import read
 from rtgen.whole import written
 
@@ -58,13 +59,15 @@ class Config:
         Args:
             controller: the name of the controller's input.
             to: the parameter or button that was learned.
-            bindings: all bindings of the controller in the session that learned it. Apart from those to `to`, they are
-                used only if these settings have none for the controller.
+            bindings: all bindings of the controller in the session that learned it; without one to `to`, it was
+                forgotten. Apart from those to `to`, they are used only if these settings have none for the controller.
+                Default bindings are not stored.
         """
         new = [b for b in bindings if b.to == to]
-        old = self.controllers.get(controller, bindings)
+        old = self.controllers.get(controller, tuple(b for b in bindings if was_learned(b)))
         kept = (b for b in old if b.to != to and not any(b.clashes(other) for other in new))
-        return replace(self, controllers={**self.controllers, controller: (*kept, *new)})
+        controllers = {**self.controllers, controller: (*kept, *new)}
+        return replace(self, controllers={name: each for name, each in controllers.items() if each})
 
 
 def usual_path() -> Path:
@@ -94,15 +97,57 @@ def save(config: Config, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
+    with written(path, "check its permissions", parents=True) as partial:
+        text = _changed(config, path)
+        if text is not None:
+            partial.write_bytes(text.encode())
+            with suppress(UserError):
+                if load(partial) == config:
+                    return
+        partial.write_text(_dumped(config), "utf-8")
+
+
+def _changed(config: Config, path: Path) -> str | None:
+    """Returns the text of a settings file in which only what has been learned is changed; None if more has to be."""
+    try:
+        if not path.exists():
+            return None
+        before, text = load(path), path.read_bytes().decode()
+        for name in {**before.controllers, **config.controllers}:
+            old, new = (_rows(each.controllers.get(name, ())) for each in (before, config))
+            if old != new:
+                changed = edited(text, "controllers", name, old, new)
+                if changed is None:
+                    return None
+                text = changed
+    except (UserError, OSError, UnicodeDecodeError):
+        return None
+    return text
+
+
+def _rows(bindings: Iterable[Binding]) -> list[str]:
+    """Returns bindings as YAML flow mappings."""
+    return [
+        yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
+        for plain in map(_plain, bindings)
+    ]
+
+
+def _plain(binding: Binding) -> dict[str, Any]:
+    return {k: v for k, v in asdict(binding).items() if v not in (None, False, "cc")}
+
+
+def _dumped(config: Config) -> str:
+    """Returns the text of a settings file: what differs from the defaults."""
     said = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
     said |= {name: list(getattr(config, name)) for name in _LISTS}
     said["controllers"] = {
-        name: [{k: v for k, v in asdict(b).items() if v not in (None, False)} for b in bindings]
-        for name, bindings in config.controllers.items()
+        name: [_plain(b) for b in bindings] for name, bindings in config.controllers.items() if bindings
     }
-    text = yaml.safe_dump({k: v for k, v in said.items() if v not in ([], {})}, sort_keys=False, allow_unicode=True)
-    with written(path, "check its permissions", parents=True, private=True) as partial:
-        partial.write_text(text, "utf-8")
+    text: str = yaml.safe_dump(
+        {k: v for k, v in said.items() if k == "controls" or v not in ([], {})}, sort_keys=False, allow_unicode=True
+    )
+    return text
 
 
 _LISTS = ("inputs", "shown", "ignore_programs")

@@ -38,6 +38,7 @@ from rtgen.instrument.events import (
     Learn,
     Left,
     Linked,
+    Paced,
     Plugged,
     Pressed,
     Received,
@@ -67,7 +68,7 @@ _MOST_JSON = 2**22
 _DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged log may raise."""
 _PLAIN: Mapping[str, type[Any]] = {
-    each.__name__: each for each in (Turned, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
+    each.__name__: each for each in (Turned, Paced, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
 }
 
 
@@ -394,7 +395,7 @@ def of_event(event: Event | Ended) -> list[Any]:
         case Answer():
             return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft]
         case Chosen():
-            return ["Chosen", event.preset.as_dict()]
+            return ["Chosen", event.preset.as_dict() if event.preset is not None else None]
     return [type(event).__name__, asdict(event)]
 
 
@@ -406,7 +407,7 @@ def to_event(said: list[Any]) -> Event | Ended:
         case ["Answer", loop, target, epoch, *draft]:  # older logs have none
             return Answer(wire.to_loop(loop), target, epoch, *draft)
         case ["Chosen", settings]:
-            return Chosen(_to_preset(settings))
+            return Chosen(_to_preset(settings) if settings is not None else None)
     kind, fields = said
     found: Event | Ended = _PLAIN[kind](**fields)
     return found

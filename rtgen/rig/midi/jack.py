@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 _NO_START_SERVER = 1
 _MIDI = b"8 bit raw midi"
@@ -45,6 +46,11 @@ def _load() -> ctypes.CDLL:
         library.jack_get_ports.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong]
         library.jack_get_ports.restype = names
         library.jack_free.argtypes = [names]
+        library.jack_port_by_name.argtypes = [client, ctypes.c_char_p]
+        library.jack_port_by_name.restype = client
+        library.jack_port_get_all_connections.argtypes = [client, client]
+        library.jack_port_get_all_connections.restype = names
+        library.jack_disconnect.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p]
         if sys.platform != "win32":
             # Silence libjack: rtgen reports its errors more clearly, and it logs for minutes after a server died.
             # `strlen` takes a string, has no effect, and needs no Python callback.
@@ -110,13 +116,35 @@ class Onlooker:
 
     def names(self, direction: Literal["in", "out"]) -> list[str]:
         """Returns the names of the server's MIDI inputs or outputs, from our point of view."""
-        found = self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS[direction])
-        if not found:
-            return []
-        names: list[str] = []
-        while (name := found[len(names)]) is not None:
-            names.append(name.decode(errors="replace"))
-        self._jack.jack_free(found)
+        ports = self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS[direction]))
+        return [name.decode(errors="replace") for name in ports]
+
+    def connections(self, client: str, direction: Literal["in", "out"]) -> list[str]:
+        """Returns what is connected to the MIDI inputs or outputs of a client, whose own point of view counts."""
+        return [other.decode(errors="replace") for _, other in self._pairs(client, direction)]
+
+    def disconnect(self, client: str) -> None:
+        """Disconnects all MIDI inputs of a client, so that nothing more arrives there."""
+        for port, other in list(self._pairs(client, "in")):
+            self._jack.jack_disconnect(self._client, other, port)
+
+    def _pairs(self, client: str, direction: Literal["in", "out"]) -> Iterator[tuple[bytes, bytes]]:
+        """Yields the ports of a client, to whose name JACK may have added a number, with each that is connected."""
+        ours = re.compile(rf"{re.escape(client)}(-\d+)?:".encode())
+        # What is an output for us is an input of the client.
+        flag = _FLAGS["out" if direction == "in" else "in"]
+        for port in self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, flag)):
+            if ours.match(port) and (found := self._jack.jack_port_by_name(self._client, port)):
+                for other in self._listed(self._jack.jack_port_get_all_connections(self._client, found)):
+                    yield port, other
+
+    def _listed(self, found: Any) -> list[bytes]:
+        """Returns the names in an array of libjack's, and frees it."""
+        names: list[bytes] = []
+        if found:
+            while (name := found[len(names)]) is not None:
+                names.append(name)
+            self._jack.jack_free(found)
         return names
 
     def close(self) -> None:

@@ -23,7 +23,8 @@ _LOOK_S = 0.2
 _FLUSH_S = 0.002
 _JOIN_S = 0.05
 """Wait after connecting two ports: the server may need one more period, and messages sent before that are lost."""
-_SETTLE_S = 0.005
+_QUIET_S, _PATIENCE_S = 0.03, 0.5
+"""A client is closed when no message has come from it for this long, or at the latest after the second."""
 
 
 class Ports(Protocol):
@@ -42,6 +43,27 @@ class Ports(Protocol):
         """Closes the ports."""
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One of our ports, as `rtgen doctor` shows it.
+
+    Args:
+        direction: input or output.
+        number: index among the inputs; 0 for the output.
+        name: its name for the player.
+        there: whether the port that was asked for is there.
+        others: the ports that it is connected to; None if the MIDI system does not tell.
+        shows: whether it sends knob positions back to a controller.
+    """
+
+    direction: Direction
+    number: int
+    name: str
+    there: bool
+    others: tuple[str, ...] | None
+    shows: bool
+
+
 @dataclass(slots=True)
 class _Way:
     """One of our ports, connected or still waited for.
@@ -55,6 +77,7 @@ class _Way:
         there: whether it is connected now.
         sought: whether it has never been found, so that `named` may be only part of the name.
         shows: whether it sends knob positions back to a controller; `number` is then that controller's input.
+        heard: when its last message came, in `perf_counter` seconds.
     """
 
     direction: Direction
@@ -65,6 +88,7 @@ class _Way:
     there: bool = True
     sought: bool = False
     shows: bool = False
+    heard: float = 0.0
 
 
 class SystemPorts:
@@ -102,9 +126,6 @@ class SystemPorts:
         self._ways = [_Way("out", 0, output, output or f"{name} out")]
         self._ways += [_Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
         self._ways += [_Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
-        self.title = " and ".join([*(way.title for way in self._ways if way.direction == "in"), self._ways[0].title])
-        self.title += f" ({SYSTEMS[api]})"
-        """The names of the ports, for the player."""
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
         self._server: Onlooker | None = None
@@ -144,9 +165,29 @@ class SystemPorts:
         self._watcher.start()
 
     @property
+    def title(self) -> str:
+        """The names of the ports that are open, for the player."""
+        ways = [*self._ways[1:], self._ways[0]]
+        names = [way.title for way in ways if not way.shows and not way.sought]
+        return f"{' and '.join(names) or 'none yet'} ({SYSTEMS[self._api]})"
+
+    @property
     def awaited(self) -> list[str]:
         """The names of ports that have never been found so far."""
         return [way.title for way in self._ways if way.sought]
+
+    def connections(self) -> list[Connection]:
+        """Returns our ports, and what is connected to them; for JACK also to virtual ones. From any thread."""
+        found = []
+        for way in self._ways:
+            others: tuple[str, ...] | None = None
+            server = self._server
+            if way.named is not None:
+                others = (way.named,) if way.there else ()
+            elif server is not None and server.alive:
+                others = tuple(server.connections(f"{self._name}-{way.direction}", way.direction))
+            found.append(Connection(way.direction, way.number, way.title, way.there, others, way.shows))
+        return found
 
     def send(self, data: bytes) -> None:
         """Sends a message, or drops it while the output is gone. Never blocks or raises."""
@@ -228,30 +269,48 @@ class SystemPorts:
     def _listen(self, way: _Way) -> None:
         if way.direction == "in" and self._receive is not None:
             way.client.ignore_types(sysex=True, timing=False, active_sense=True)
-            way.client.set_callback(_callback(way.number, self._receive))
+            way.client.set_callback(_callback(way, self._receive, lambda: self._closing))
 
     def _delete_all(self) -> None:
+        """Closes all clients, or leaves them to the system if it is running and the process ends anyway.
+
+        A callback is never cancelled: rtmidi frees what the callback's thread may be about to call. Nor is an input
+        closed while messages arrive: the thread may be inside a callback, waiting for the GIL.
+        """
         with self._lock:
             self._out = None
             for way in self._ways:
                 way.there &= not way.shows
-        for way in self._ways:
-            if way.direction == "in" and way.client is not None:
-                way.client.cancel_callback()
-        # A callback may be waiting for the GIL that this thread holds; deleting its client now would deadlock.
-        sleep(_SETTLE_S)
+        alive = self._server.alive if self._server is not None else self._api != "jack"
+        if self._server is not None and alive:
+            self._server.disconnect(f"{self._name}-in")
+        self._quieten([way for way in self._ways if way.direction == "in"])
         for way in reversed(self._ways):
-            if way.client is not None:
-                if self._server is not None and self._server.alive:
+            if way.client is None:
+                continue
+            if not alive:
+                way.client.delete()
+            elif self._server is not None:
+                if way.direction == "out":
                     way.client.close_port()  # after pending messages have been sent
-                    leave(way.client)
-                else:
-                    way.client.delete()
-                way.client = None
+                leave(way.client)
+            elif way.direction == "out" or self._receive is None:
+                way.client.delete()
+            else:
+                leave(way.client)
+            way.client = None
         if self._server is not None:
             if not self._server.alive:
                 self._server.close()
             self._server = None
+
+    def _quieten(self, ways: Sequence[_Way]) -> None:
+        """Waits until no more messages come from some inputs."""
+        if self._receive is None or not any(way.client is not None for way in ways):
+            return
+        began = perf_counter()
+        while (now := perf_counter()) < began + _PATIENCE_S and now < _QUIET_S + max(began, *(w.heard for w in ways)):
+            sleep(_QUIET_S / 6)
 
     # ---- watching -----------------------------------------------------------------------------------------------
 
@@ -300,12 +359,14 @@ class SystemPorts:
         if way.there and not here:
             self._tell(way, there=False)
         elif here and not way.there:
-            way.client.close_port()
             if way.direction == "in":
                 # A truncated SysEx message leaves rtmidi waiting for its end for ever: use a new client.
-                sleep(_SETTLE_S)
+                self._quieten([way])
+                way.client.close_port()
                 way.client.delete()
                 self._create(way)
+            else:
+                way.client.close_port()
             self._lead(way, name)
             way.sought = False
             self._listen(way)
@@ -333,10 +394,14 @@ class SystemPorts:
                     self._out.send_message(data)
 
 
-def _callback(number: int, receive: Receive) -> Callable[[tuple[list[int], float], Any], None]:
+def _callback(
+    way: _Way, receive: Receive, closing: Callable[[], bool]
+) -> Callable[[tuple[list[int], float], Any], None]:
     def callback(event: tuple[list[int], float], _: Any) -> None:
         # Take the time first: rtmidi's own delta times are not reliable on every system.
-        receive(perf_counter(), number, bytes(event[0]))
+        way.heard = now = perf_counter()
+        if not closing():
+            receive(now, way.number, bytes(event[0]))
 
     return callback
 

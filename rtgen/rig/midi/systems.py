@@ -51,8 +51,12 @@ class Port:
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Silences a C library on standard error, as rtgen reports its errors more clearly."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none, as with pythonw on Windows
+        yield
+        return
     sys.stderr.flush()
-    kept = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)

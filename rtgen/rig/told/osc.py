@@ -3,7 +3,10 @@
     /rtgen/<parameter> f       set a parameter     /rtgen/<button> [f]      press a button; 0 releases it
     /rtgen/preset s|i          a listed name, `next`, `previous`, or a program number
     /rtgen/use s               answer, follow or hold
+    /rtgen/tempo f             of the internal clock, in BPM
     /rtgen/learn s             MIDI learn; `/rtgen/learn/over` reassigns a control that is taken
+    /rtgen/learn/forget s      forget what was learned
+    /rtgen/doctor              what comes in and what is connected, as JSON, under `/rtgen/state/doctor`
     /rtgen/subscribe [i]       send the state to this port of the sender; `/rtgen/unsubscribe`
 
 The state arrives under the same addresses, so that faders follow, and under `/rtgen/state/...`. A subscription ends
@@ -29,13 +32,13 @@ from time import perf_counter, sleep
 from typing import Any, Self
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.events import Event, Learn, Pressed, Turned, Used
+from rtgen.instrument.events import Event, Learn, Paced, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
-from rtgen.instrument.notices import Answered, ControlTaken, KeepAnswer, SaveBindings
+from rtgen.instrument.notices import Answered, ControlTaken, KeepAnswer, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
 from rtgen.music.note import Loop, Note
-from rtgen.music.time import PPQN
+from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, PPQN
 from rtgen.rig.daemon import View
 from rtgen.rig.told.packet import Said, datagram, parse
 
@@ -93,6 +96,7 @@ class Remote:
         about: constant facts by name: `name`, and what else a client should know.
         host: address to listen on.
         port: to listen on; None takes a free one of `PORTS`.
+        examine: returns what comes in and what is connected, as JSON.
 
     Raises:
         UserError: the port is taken, or the address is not one of this machine.
@@ -107,8 +111,10 @@ class Remote:
         about: Mapping[str, str],
         host: str = "127.0.0.1",
         port: int | None = None,
+        examine: Callable[[], str] = lambda: "{}",
     ) -> None:
         self._hear, self._view, self._choose, self._complain = hear, view, choose, complain
+        self._examine = examine
         self._about = dict(about)
         self._socket = _bound(host, port)
         self._socket.settimeout(_ROUND_S)
@@ -142,7 +148,9 @@ class Remote:
         if isinstance(item, Answered):
             self.tell("/rtgen/state/took", round(1e3 * item.seconds, 2), round(1e3 * item.lead_s, 2), item.outcome)
         elif isinstance(item, SaveBindings):
-            self.tell("/rtgen/state/learned", item.to)
+            self.tell(f"/rtgen/state/{'forgotten' if item.forgotten else 'learned'}", item.to)
+        elif isinstance(item, NothingLearned):
+            self.tell("/rtgen/state/forgotten", item.to)
         elif isinstance(item, ControlTaken):
             self.tell("/rtgen/state/taken", item.to, item.other)
         elif isinstance(item, KeepAnswer):
@@ -252,11 +260,17 @@ class Remote:
                 self._hear(Learn(first or None))
             case "learn/over":
                 self._hear(Learn(None, over=True))
+            case "learn/forget" if first in PARAMETERS or first in BUTTONS:
+                self._hear(Learn(first, forget=True))
+            case "tempo" if isinstance(first, int | float) and not isinstance(first, bool):
+                return self._pace(first)
+            case "doctor":
+                self._send(sender, ("/rtgen/state/doctor", (self._examine(),)))
             case "subscribe" if first is None or (type(first) is int and 0 < first < 65_536):
                 return self._subscribe((sender[0], first or sender[1]))
             case "unsubscribe":
                 self._listeners.pop((sender[0], first if type(first) is int else sender[1]), None)
-            case "preset" | "use" | "learn" | "subscribe":
+            case "preset" | "use" | "learn" | "learn/forget" | "tempo" | "subscribe":
                 return f"/rtgen/{name} cannot be {_short(first)}"
             case _ if name == "error" or name.startswith("state/"):
                 return None  # another rtgen says so; an answer would be answered for ever
@@ -268,7 +282,7 @@ class Remote:
         self._hints -= 1
         if self._hints < 0 or len(name) > _SHOWN:
             return ""
-        return did_you_mean(name, [*PARAMETERS, *BUTTONS, "preset", "use", "learn"])
+        return did_you_mean(name, [*PARAMETERS, *BUTTONS, "preset", "use", "tempo", "learn"])
 
     def _turn(self, name: str, value: Any) -> str | None:
         wanted = (int, float, str) if PARAMETERS[name].choices else (int, float)
@@ -286,6 +300,16 @@ class Remote:
             return f"more than {_LOADS} presets within a second cannot be loaded; wait a moment"
         self._loads.append(now)
         return self._choose(which)
+
+    def _pace(self, tempo: float) -> str | None:
+        clock = self._view().clock
+        if clock != "internal":
+            whose = "the MIDI clock" if clock == "midi" else "the Link session"
+            return f"the tempo is that of {whose}; set it there, or restart rtgen with --clock internal"
+        if not MIN_TEMPO <= tempo <= MAX_TEMPO:
+            return f"tempo is {tempo:g}; it goes from {MIN_TEMPO:g} to {MAX_TEMPO:g}"
+        self._hear(Paced(float(tempo)))
+        return None
 
     def _subscribe(self, listener: Address) -> str | None:
         if listener[1] == self.port and listener[0] in ("127.0.0.1", self.host):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
+from rtgen.rig.apart import FLAGS, GROUP
+
 _PATIENCE_S = 3.0
 """Timeout for the panel to close its browser connections and exit."""
 _TOGETHER_S = 0.5
@@ -38,7 +40,8 @@ class Page:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # Ctrl-C in the terminal must not reach it
+            process_group=GROUP,  # Ctrl-C in the terminal must not reach it
+            creationflags=FLAGS,
         )
         self._thread.start()
         return self

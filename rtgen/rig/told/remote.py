@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 from rtgen.errors import UserError
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
-from rtgen.rig.told.osc import COMPLETE, PORTS, Client
+from rtgen.rig.told.osc import COMPLETE, LEASE_S, PORTS, Client
 
 NOBODY = "no running rtgen answers over OSC; start one with 'rtgen run', or give its port with --osc"
 _WAIT_S = 0.3
@@ -58,6 +60,21 @@ def _is_state(heard: State) -> bool:
     return True
 
 
+def doctored(port: int) -> dict[str, Any]:
+    """Return what comes in to a daemon and what is connected; empty if it does not tell.
+
+    See `rtgen.rig.doctor.report` for the form.
+    """
+    with Client(port) as client:
+        client.send("/rtgen/doctor")
+        for address, values in client.hear(_WAIT_S * 3):
+            if address == "/rtgen/state/doctor":
+                with suppress(ValueError, IndexError, TypeError):
+                    found = json.loads(values[0])
+                    return found if isinstance(found, dict) else {}
+    return {}
+
+
 def the_one(port: int | None) -> int:
     """Return the port of the only running daemon, or check the given one.
 
@@ -90,6 +107,80 @@ def present(port: int | None) -> Preset:
         return Preset(name=name).changed(**{**settings, **now})
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"the program on port {number} did not send its preset; is it an older rtgen?") from error
+
+
+def learn(port: int | None, name: str, seconds: float, *, over: bool = False) -> str:
+    """Have the only running daemon, or the one at a port, learn a control; return what came of it.
+
+    Args:
+        port: of the daemon.
+        name: the parameter or button.
+        seconds: how long to wait for a control that moves.
+        over: whether to reassign the control that moved last.
+
+    Raises:
+        UserError: as `the_one`; the daemon refuses; the control is taken; or none was moved in time.
+    """
+    with Client(the_one(port)) as client:
+        try:
+            client.send("/rtgen/subscribe")
+            client.send(*(("/rtgen/learn/over",) if over else ("/rtgen/learn", name)))
+            outcome = _outcome(client, name, _WAIT_S * 5 if over else seconds)
+        except KeyboardInterrupt:
+            client.send("/rtgen/learn", "")
+            raise
+        finally:
+            client.send("/rtgen/unsubscribe")
+        if outcome is None and over:
+            raise UserError(f"no control waits to be reassigned; run 'rtgen learn {name}' and move it, then say --over")
+        if outcome is None:
+            client.send("/rtgen/learn", "")
+            raise UserError(f"no control was moved within {seconds:g} s; run 'rtgen learn {name}' again, then move it")
+    return outcome
+
+
+def forget(port: int | None, name: str) -> str:
+    """Have the only running daemon, or the one at a port, forget what was learned; return what came of it.
+
+    Raises:
+        UserError: as `the_one`; the daemon refuses; or nothing was learned.
+    """
+    with Client(the_one(port)) as client:
+        client.send("/rtgen/subscribe")
+        client.send("/rtgen/learn/forget", name)
+        outcome = _outcome(client, name, _WAIT_S * 5)
+        client.send("/rtgen/unsubscribe")
+    if outcome is None or not outcome.startswith("forgot"):
+        raise UserError(outcome or f"rtgen did not say whether it forgot {name}; is it an older rtgen?")
+    return outcome
+
+
+def _outcome(client: Client, name: str, seconds: float) -> str | None:
+    """Wait until a control has been learned or forgotten; return the sentence about it, or None if nothing happened.
+
+    Raises:
+        UserError: the daemon refuses, the control is taken, or what was learned could not be stored.
+    """
+    moment = ""
+    ends = perf_counter() + seconds
+    while (left := ends - perf_counter()) > 0:
+        client.send("/rtgen/subscribe")  # or it would end by itself
+        for address, values in client.hear(min(left, LEASE_S / 3)):
+            if address == "/rtgen/error":
+                raise UserError(str(values[0]))
+            if moment and address == "/rtgen/state/news":
+                said = str(values[0])
+                if moment == "learned" and not said.startswith("learned"):
+                    raise UserError(said)
+                return said
+            if address == "/rtgen/state/taken" and values[0] == name:
+                raise UserError(
+                    f"that control is already {values[1]}; 'rtgen learn {name} --over' makes it {name}, "
+                    "or move another one"
+                )
+            if address in ("/rtgen/state/learned", "/rtgen/state/forgotten") and values[0] == name:
+                moment = address.rpartition("/")[2]
+    return None
 
 
 def tell(port: int | None, address: str, *values: Any) -> None:

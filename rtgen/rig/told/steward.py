@@ -5,11 +5,12 @@ It runs in the teller's thread, so that disk access never holds up the music.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from rtgen.errors import UserError, did_you_mean
 from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset
@@ -31,11 +32,13 @@ class House:
         config_path: the file with the settings of this machine.
         inputs: what each input is called.
         clips: the folder for answers that are kept.
+        given: settings from the command line that presets get when they are chosen: a model, a tempo.
     """
 
     config_path: Path
     inputs: Sequence[str]
     clips: Path
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Steward:
@@ -58,7 +61,7 @@ class Steward:
         try:
             match request:
                 case SelectPreset():
-                    return self._choose(request.which) or f"loading preset {self._daemon.chosen.name} ..."
+                    return self._choose(request.which) or self._loading()
                 case KeepAnswer():
                     return self._keep(request)
                 case SaveBindings():
@@ -99,6 +102,7 @@ class Steward:
                 hint = did_you_mean(which, paths) if len(which) < _SHOWN else ""
                 return f"there is no preset called {which[:_SHOWN]!r}{hint}; 'rtgen presets' lists those that there are"
             chosen = presets.load(paths[which])
+        chosen = self._as_given(chosen)
         self._daemon.choose(chosen, find("models", chosen.model))
         return None
 
@@ -113,6 +117,26 @@ class Steward:
         self._listed, self._listed_at = presets.numbered(), now
         return True
 
+    def _as_given(self, preset: Preset) -> Preset:
+        """Returns a preset with the settings from the command line, and its own model if the given one cannot play it.
+
+        Raises:
+            UserError: there is no such model.
+        """
+        given = dict(self._house.given)
+        if "model" in given:
+            modes = self._daemon.modes(find("models", given["model"]))
+            if modes is not None and preset.mode not in modes:
+                del given["model"]
+        return preset.changed(**given)
+
+    def _loading(self) -> str:
+        chosen, given = self._daemon.chosen, self._house.given.get("model")
+        own = (
+            f" with its own model, as {given} does not play {chosen.mode}" if given not in (None, chosen.model) else ""
+        )
+        return f"loading preset {chosen.name}{own} ..."
+
     def _keep(self, request: KeepAnswer) -> str:
         if request.loop is None:
             return "there is no answer to keep yet"
@@ -124,4 +148,6 @@ class Steward:
         path = self._house.config_path
         # Read again: another rtgen may have learned something meanwhile, or the player edited the file.
         config.save(config.load(path).learned(name, request.to, request.bindings), path)
+        if request.forgotten:
+            return f"forgot what {name} was to do for {request.to}; a default control change is back at the next start"
         return f"learned {request.to} from {name}"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import fields
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Literal, Self
@@ -27,6 +28,7 @@ from rtgen.instrument.notices import (
     KeepAnswer,
     NoClock,
     NoStart,
+    NothingLearned,
     Overslept,
     PeersChanged,
     PortChanged,
@@ -83,6 +85,7 @@ class Teller:
         self._status = None
         if console.is_terminal and not quiet and form == "words":
             self._status = Live(console=console, auto_refresh=False, transient=True)
+        self._answers = self._late = 0
         self._thread = threading.Thread(target=self._run, name="teller", daemon=True)
 
     def __enter__(self) -> Self:
@@ -105,6 +108,15 @@ class Teller:
             self._print(complaint)
         self._print(line)
 
+    def farewell(self, saved: Path | None) -> None:
+        """Prints the last line: what became of the session, and how many answers it had.
+
+        Args:
+            saved: its log; None if none is left.
+        """
+        answers = f"{self._answers} {'answer' if self._answers == 1 else 'answers'}, {self._late} late"
+        self._print(answers if saved is None else f"session saved as {saved}, {answers}")
+
     def _print(self, line: str, item: News | None = None) -> None:
         if self._quiet:
             return
@@ -122,6 +134,7 @@ class Teller:
                     if item is None:
                         return
                     last = self._see_to(item) if isinstance(item, Request) and self._see_to else sentence(item)
+                    self._count(item)
                     self._also(item, last)
                     self._tell(item, last)
                 except Empty:
@@ -130,6 +143,11 @@ class Teller:
                     line = Text(plain(self._line(last)), no_wrap=True, overflow="ellipsis")
                     with suppress(OSError, SystemExit):
                         self._status.update(line, refresh=True)
+
+    def _count(self, item: News) -> None:
+        if isinstance(item, Answered):
+            self._answers += 1
+            self._late += item.outcome != "answer"
 
     def _tell(self, item: News, line: str) -> None:
         if self._log is not None and (complaint := self._log.write(line)):
@@ -222,8 +240,10 @@ def sentence(item: News) -> str:
             return f"loading {'preset ' + which if which.isdigit() else 'the ' + which + ' preset'} ..."
         case KeepAnswer(loop):
             return "there is no answer to keep yet" if loop is None else f"keeping the answer: {_notes(loop)}"
+        case NothingLearned():
+            return f"no control was learned for {item.to}; 'rtgen controls' lists the default ones"
         case SaveBindings():
-            return f"learned {item.to}"
+            return f"{'forgot' if item.forgotten else 'learned'} {item.to}"
 
 
 def _answered(item: Answered) -> str:

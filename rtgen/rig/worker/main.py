@@ -276,6 +276,8 @@ def _cap_memory(limit: int, name: str, say: wire.Say) -> None:
 
 
 def _watch_memory(limit: int, name: str, say: wire.Say) -> None:
+    if sys.platform == "win32":
+        return
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import IO
 
 from rtgen.instrument.job import Heard, Job
+from rtgen.rig.apart import FLAGS, GROUP
 from rtgen.rig.realtime import answer_promptly
 from rtgen.rig.worker import wire
 from rtgen.rig.worker.wire import Said
@@ -48,7 +49,15 @@ class Process:
         patience = "offline" if offline else "hurry" if hurry else "gently"
         command = [sys.executable, "-m", "rtgen.rig.worker.main", str(model), device, patience]
         pipe = subprocess.PIPE
-        self._popen = subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", errors="replace")
+        self._popen = subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            encoding="utf-8",
+            errors="replace",
+            process_group=GROUP,
+            creationflags=FLAGS,
+        )
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         for pump, stream in ((self._write, self._popen.stdin), (self._read, self._popen.stdout)):

@@ -61,10 +61,14 @@ class Failed:
     Args:
         reason: one sentence.
         final: whether the worker has given up; on the wire, whether the model cannot be run at all.
+        file: the model file, if the model was set aside for this; added by the parent process.
+        heir: the model file that answers instead of one that plays or was to play next; added by the parent process.
     """
 
     reason: str
     final: bool = False
+    file: Path | None = None
+    heir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
