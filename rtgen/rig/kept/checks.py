@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from math import isfinite
 
-from rtgen.instrument.events import Chosen, Ended, Event, Learn, Left, Linked, Plugged, Pressed, Turned, Used, Warmed
+from rtgen.instrument.events import (
+    Chosen,
+    Ended,
+    Event,
+    Learn,
+    Left,
+    Linked,
+    Paced,
+    Plugged,
+    Pressed,
+    Turned,
+    Used,
+    Warmed,
+)
 from rtgen.instrument.job import Answer
 from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
+from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 
 _BACK_S = 1.0
 """A step may be this much earlier than the latest: what is due comes before input that waits."""
@@ -49,6 +63,8 @@ def possible(event: Event | Ended, options: Options) -> bool:
             p = PARAMETERS[name]
             room = 1e-6 * (p.high - p.low)
             return _number(value) and p.low - room <= value <= p.high + room
+        case Paced(tempo):
+            return _number(tempo) and MIN_TEMPO <= tempo <= MAX_TEMPO
         case Used(use):
             return use in USES
         case Pressed(button, down):

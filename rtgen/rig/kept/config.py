@@ -97,7 +97,7 @@ def save(config: Config, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    with written(path, "check its permissions", parents=True) as partial:
+    with written(path, "check its permissions", parents=True, private=True) as partial:
         text = _changed(config, path)
         if text is not None:
             partial.write_bytes(text.encode())
