@@ -453,7 +453,7 @@ def test_an_address_of_another_machine_is_a_sentence(desk: Desk, host: str, said
 @pytest.mark.parametrize("where", ["²", "127.0.0.1:²", "99999", "9" * 5000, "-1"])
 def test_a_port_that_cannot_be_one_is_a_sentence(where: str) -> None:
     with pytest.raises(UserError, match=r"use off, a port, or an address and a port"):
-        runner._remote(where, {}, None, None, SimpleQueue())  # type: ignore[arg-type]
+        runner._remote(where, {}, None, None, SimpleQueue(), dict)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
