@@ -45,7 +45,8 @@ class Recovery:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        if unfinished(self._folder):
+        # The session that starts has a log of its own there, and others may be playing.
+        if any(not is_held(log) for log in unfinished(self._folder)):
             with suppress(OSError):
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "rtgen.rig.kept.recovery", str(self._folder)],
