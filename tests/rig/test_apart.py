@@ -13,6 +13,8 @@ import pytest
 from rtgen.rig.worker.process import Process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+_HEARS = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+"""First in a program that is told to end: a test run under `nohup` hands on that SIGHUP is ignored."""
 _WAITS = """
 import sys, threading
 from rtgen.rig.apart import ending
@@ -27,7 +29,7 @@ with ending(stopped.set):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_whatever_ends_it_its_notes_are_ended_first(name: str) -> None:
-    command = [sys.executable, "-c", _WAITS]
+    command = [sys.executable, "-c", _HEARS + _WAITS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "waits\n"
@@ -62,7 +64,7 @@ finally:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_command_that_is_killed_cleans_up(name: str) -> None:
-    with subprocess.Popen([sys.executable, "-c", _HOLDS], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", _HEARS + _HOLDS], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "waits\n"
         process.send_signal(getattr(signal, name))
