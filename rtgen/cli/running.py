@@ -30,13 +30,16 @@ def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
     elif not found:
         raise UserError(NOBODY)
     else:
-        table = Table("Name", "OSC", "Preset", "Mode", "Use", "Tempo", "Bar", "Answer", box=None, header_style="bold")
+        table = Table(
+            "Name", "OSC", "Preset", "Mode", "Use", "Tempo", "Bar", "Turn", "Answer", box=None, header_style="bold"
+        )
         for port, state in found.items():
             about = {address.removeprefix("/rtgen/state/"): values for address, values in state.items()}
             bar = f"{about['bar'][0]}.{about['bar'][1]}" if about["rolling"][0] else "stopped"
+            turn = {"yours": "yours", "answer": "its"}.get(about.get("turn", ("none",))[0], "-")
             notes = (len(about["answer"]) - 1) // 4
             words = (about["name"][0], port, about["preset"][0], about["mode"][0], about["use"][0])
-            table.add_row(*map(escape, map(str, words)), f"{about['tempo'][0]:.1f}", bar, f"{notes} notes")
+            table.add_row(*map(escape, map(str, words)), f"{about['tempo'][0]:.1f}", bar, turn, f"{notes} notes")
         show(table)
 
 

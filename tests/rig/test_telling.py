@@ -6,6 +6,7 @@ import json
 from io import StringIO
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -71,6 +72,7 @@ SENTENCES: list[tuple[Notice | Request, str]] = [
         TakenOver(2, True),
         ("the last rtgen crashed: ended 2 notes that it left sounding; it rolls on at the next bar if a clock comes"),
     ),
+    (TakenOver(0, True), "the last rtgen crashed; it rolls on at the next bar if a clock comes"),
     (TakenOver(1, False), "the last rtgen crashed: ended 1 note that it left sounding"),
     (Overslept(3600), "the computer slept, or stood still, for 3600 s"),
     (PresetChanged(Preset(name="lush")), "preset lush"),
@@ -142,3 +144,18 @@ def test_the_last_line_says_what_is_left_and_how_many_answers_there_were() -> No
     assert said[-1] == "session saved as some folder/2026-11-21 rtgen.rtlog, 4 answers, 2 late"
     teller.farewell(None)
     assert console.file.getvalue().splitlines()[-1] == "4 answers, 2 late"
+
+
+def test_a_terminal_keeps_in_whole_what_asks_for_something_and_not_what_passes() -> None:
+    console = Console(file=StringIO(), width=40, force_terminal=True)
+    news: SimpleQueue[News | None] = SimpleQueue()
+    view = SimpleNamespace(preset=Preset(), tick=None, tempo=120.0, turn="none", use="answer", unstarted=False)
+    no_start, passes = NoStart(120.0, False), Answered(1, 1, LOOP, "answer", 0.01, 0.02)
+    with Teller(console, SimpleNamespace(view=view), news) as teller:  # type: ignore[arg-type]
+        news.put(no_start)
+        news.put(passes)
+        del teller
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue()
+    assert sentence(no_start) in said
+    assert sentence(passes) not in said

@@ -48,6 +48,9 @@ from rtgen.rig.kept.log import Log
 from rtgen.rig.worker.worker import Failed, Ready
 from rtgen.text import plain
 
+_PASSING = Rolling, Halted, Called, Answered, DraftPlayed
+"""News of every loop."""
+
 
 class Teller:
     """A thread that reports what happens: printing must not hold up the music, nor a full disk end it.
@@ -152,7 +155,8 @@ class Teller:
     def _tell(self, item: News, line: str) -> None:
         if self._log is not None and (complaint := self._log.write(line)):
             self._print(complaint)
-        if self._status is None or isinstance(item, Ready | Failed):
+        # What passes is told by the status line; what asks for something would be cut off there, and overwritten.
+        if self._status is None or not isinstance(item, _PASSING):
             self._print(line, item)
 
     def _line(self, last: str) -> str:
@@ -216,7 +220,8 @@ def sentence(item: News) -> str:
             return "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal"
         case TakenOver(notes, rolls):
             on = "; it rolls on at the next bar if a clock comes" if rolls else ""
-            return f"the last rtgen crashed: ended {_count(notes)} that it left sounding{on}"
+            ended = f": ended {_count(notes)} that it left sounding" if notes else ""
+            return f"the last rtgen crashed{ended}{on}"
         case Overslept(seconds):
             return f"the computer slept, or stood still, for {seconds:.0f} s"
         case PresetChanged(preset):
