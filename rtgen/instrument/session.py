@@ -6,7 +6,6 @@ and the tests drive the same object.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
@@ -20,7 +19,7 @@ from rtgen.instrument.clocks.sources import ClockSources
 from rtgen.instrument.clocks.transport import Change, State, Transport
 from rtgen.instrument.controls import Controls
 from rtgen.instrument.desk import At, Desk, Taps
-from rtgen.instrument.drums import DrumChannel
+from rtgen.instrument.ear import Ear
 from rtgen.instrument.events import (
     Chosen,
     Event,
@@ -62,6 +61,7 @@ from rtgen.instrument.notices import (
 )
 from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import PARAMETERS
+from rtgen.instrument.pending import Pending
 from rtgen.instrument.player import Ledger, Player
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.thru import Hands, Thru
@@ -75,8 +75,6 @@ PRE_ROLL = 60
 """Notes this many ticks before a call still belong to it: an early downbeat (a 32nd note)."""
 _EARLY_S = 0.05
 """Before the first loop after a Start or a jump, notes this many seconds early belong to it as well."""
-_RECENT_S = 1.0
-"""How long input is remembered that may prove to belong to a Start or a jump: offset and earliness together."""
 _HELD_S = 4.0
 """For so long after a Stop it may go on: no transport takes longer than a beat at the slowest tempo."""
 _SLACK_S = 0.010
@@ -139,16 +137,12 @@ class Session:
         self._answers = Answers()
         self._desk = Desk(preset.knobs, options.bindings, options.takeover, DEFAULTS[options.controls])
         self._taps = Taps()
-        self._listens = options.listens
-        self._ignores_programs = frozenset(options.ignores_programs)
-        self._drums = DrumChannel(options.pitched, chosen=options.listens == 10)
+        self._ear = Ear(options)
         # A parameter changed while the present answer was being made anew.
         self._turned = False
         self._plays: int | None = None
         self._awaited: int | None = None
-        # Bounded, in case no clock ever comes.
-        self._unplaced: deque[tuple[float, bytes]] = deque(maxlen=256)
-        self._placed: deque[tuple[float, bytes]] = deque(maxlen=64)
+        self._pending = Pending()
         self._hands = Hands()
         self._peers = 0
         self._entered = 0
@@ -194,8 +188,8 @@ class Session:
             case Warmed():
                 self._pace.ready(now, event.seconds, event.cold_s)
                 if event.pitched is not None:
-                    self._drums.pitched = event.pitched
-                    self._looper.without = self._drums.left_out
+                    self._ear.pitched = event.pitched
+                    self._looper.without = self._ear.left_out
             case Plugged():
                 self._plug(now, event, out)
             case Chosen():
@@ -236,8 +230,8 @@ class Session:
             elif self._sources.is_news(now, port):
                 out.notices.append(ForeignClock(port))
             return
-        self._drums.feed(port, message)
-        self._looper.without = self._drums.left_out
+        self._ear.feed(port, message)
+        self._looper.without = self._ear.left_out
         if (done := self._desk.feed(port, message, out)) is not None:
             for each in done:
                 if isinstance(each, Turned):
@@ -245,19 +239,19 @@ class Session:
                 else:
                     self._press(now, each, out)
             return
-        if message[0] & 0xF0 == 0xC0 and self._selects(port, message):
+        if message[0] & 0xF0 == 0xC0 and self._ear.selects(port, message):
             out.requests.append(SelectPreset(str(message[1] + 1)))
             return
         self._hands.feed(port, message)
         if self._thru is not None:
             out.messages += self._thru.feed(message)
-        if midi.is_note_on(message) and not self._is_heard(message):
+        if midi.is_note_on(message) and not (self._ear.listens_to(message) and message[1] >= self.knobs["split"]):
             return
-        if self._drums.is_news(message):
+        if self._ear.is_news(message):
             out.notices.append(DrumsLeftOut())
         # A turn that is due before the note comes first.
         self._advance(now, out)
-        self._unplaced.append((now, message))
+        self._pending.add(now, message)
         self._place()
 
     def _look_for_start(self, now: float, out: Output) -> None:
@@ -275,18 +269,6 @@ class Session:
         bar = self.preset.metre.bar
         self._broke(now, self.transport.roll(now, downbeat, -bar, bar), out)
 
-    def _is_heard(self, message: bytes) -> bool:
-        """Return whether a note can be part of a call."""
-        return self._is_listened_to(message) and message[1] >= self.knobs["split"]
-
-    def _is_listened_to(self, message: bytes) -> bool:
-        return self._listens in (None, (message[0] & 0x0F) + 1)
-
-    def _selects(self, port: int, message: bytes) -> bool:
-        """Return whether a program change selects a preset; otherwise it is meant for whatever is behind the output."""
-        is_drums = message[0] & 0x0F == self._drums.left_out
-        return port not in self._ignores_programs and self._is_listened_to(message) and not is_drums
-
     def _place(self) -> None:
         """Hand input to the looper as soon as its ticks are known.
 
@@ -295,19 +277,7 @@ class Session:
         state = self.transport.state
         if state is State.ARMED or (state is State.ROLLING and not self.transport.settled):
             return
-        earliest = self._entered - max(PRE_ROLL, self._ticks(_EARLY_S))
-        for then, message in self._unplaced:
-            tick = self.transport.tick_at(then)
-            if tick >= earliest or not midi.is_note_on(message):
-                self._looper.feed(tick, message)
-        self._placed += self._unplaced
-        self._unplaced.clear()
-
-    def _place_again(self, now: float) -> None:
-        """Take back recent input after a break: an early downbeat was played before the Start or the jump was told."""
-        self._unplaced.extendleft(reversed([each for each in self._placed if now - each[0] < _RECENT_S]))
-        self._placed.clear()
-        self._place()
+        self._pending.place(self.transport, self._looper, self._entered - max(PRE_ROLL, self._ticks(_EARLY_S)))
 
     def _plug(self, now: float, event: Plugged, out: Output) -> None:
         """Handle a port that came back or went away."""
@@ -496,7 +466,8 @@ class Session:
                 self._left = []
             out.notices.append(Rolling(self._in_song(tick // self.preset.length), self.preset.bars))
             self._enter(tick)
-            self._place_again(now)
+            self._pending.take_back(now)
+            self._place()
         else:
             out.notices.append(Halted(_WHY[change]))
 
@@ -668,7 +639,8 @@ class Session:
                 start -= self._rebase(out)
                 self._play(Loop(length), start, start)
                 self._enter(start)
-                self._place_again(now)
+                self._pending.take_back(now)
+                self._place()
                 return
         if call is not None:
             if asked := self._asks(bool(call.notes)):
@@ -772,7 +744,7 @@ class Session:
     @property
     def listens(self) -> int | None:
         """The MIDI channel, 1-16, that is heard; None for all."""
-        return self._listens
+        return self._ear.listens
 
     @property
     def lead(self) -> Lead:
