@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from rtgen.bench.music import made_loop
+from rtgen.inference.card import modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
-from rtgen.inference.modes import answer, modes_of
+from rtgen.inference.modes import answer
 from rtgen.instrument.parameters import PARAMETERS
 
 _WARM_UP = 3

@@ -9,7 +9,7 @@ import numpy as np
 from rtgen.errors import UserError
 from rtgen.inference import continuer, denoise, drums, latent, sequence
 from rtgen.inference.card import modes_of
-from rtgen.inference.cells import Knobs, distance
+from rtgen.inference.cells import Knobs
 from rtgen.inference.frame import told_in_c
 from rtgen.inference.infill import infill, start
 from rtgen.inference.lengths import join, parts, refitted
@@ -20,8 +20,6 @@ from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
 from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop
-
-__all__ = ["answer", "answer_job", "distance", "filled", "modes_of"]
 
 
 def answer_job(model: Model, job: Job) -> Loop:

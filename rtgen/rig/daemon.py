@@ -24,7 +24,8 @@ from rtgen.rig.inbox import Dropped, Inbox, Wanted
 from rtgen.rig.midi.ports import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.tally import Tally
-from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker.wire import Failed, Ready, Report
+from rtgen.rig.worker.worker import Worker
 
 _OVERDUE_S, _DELIVERY_S = 0.1, 0.005
 """A step overdue by more than the first stands behind pending input, for which it waits up to the second: this process

@@ -28,7 +28,7 @@ from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
 from rtgen.rig.told.live import Snapshot
 from rtgen.rig.told.telling import sentence
-from rtgen.rig.worker.worker import Failed, Ready
+from rtgen.rig.worker.wire import Failed, Ready
 
 _FRAMES_PER_S = 15
 _COUNT_IN_S = 0.2

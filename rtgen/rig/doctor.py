@@ -25,7 +25,8 @@ from rtgen.rig.midi.systems import compiled_apis, find_api, list_ports, running_
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
 from rtgen.rig.told import remote
 from rtgen.rig.worker.main import example
-from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker.wire import Failed, Ready, Report
+from rtgen.rig.worker.worker import Worker
 
 _MODEL_WAIT_S = 30.0
 _IDLE_S = 1.0

@@ -13,7 +13,7 @@ from time import perf_counter, sleep
 from rtgen.instrument.events import Event, Received
 from rtgen.instrument.preset import Preset
 from rtgen.music import midi
-from rtgen.rig.worker.worker import Report
+from rtgen.rig.worker.wire import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from rtgen.rig.told.osc import PORT, Remote
 from rtgen.rig.told.page import Page
 from rtgen.rig.told.steward import House, Steward
 from rtgen.rig.told.telling import Teller
-from rtgen.rig.worker.worker import Failed
+from rtgen.rig.worker.wire import Failed
 from rtgen.terminal import Terminal
 from rtgen.text import plain
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rtgen.bench.music import made_loop
+from rtgen.inference.card import modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model
-from rtgen.inference.modes import answer, modes_of
+from rtgen.inference.modes import answer
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.shipped import Item, available
 

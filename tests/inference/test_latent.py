@@ -15,8 +15,9 @@ from onnx import helper, numpy_helper
 
 from rtgen.errors import UserError
 from rtgen.inference.card import PLANES
+from rtgen.inference.cells import distance
 from rtgen.inference.latent import slerp
-from rtgen.inference.modes import answer, distance
+from rtgen.inference.modes import answer
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, encode

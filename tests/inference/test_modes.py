@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.errors import UserError
-from rtgen.inference.card import ROLES
+from rtgen.inference.card import ROLES, modes_of
+from rtgen.inference.cells import distance
 from rtgen.inference.exchange import scale_of
-from rtgen.inference.modes import answer, answer_job, distance, modes_of
+from rtgen.inference.modes import answer, answer_job
 from rtgen.instrument.job import Job, Mode
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music import key

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.inference.card import ROLES, Latent
+from rtgen.inference.cells import distance
 from rtgen.inference.exchange import anchors
 from rtgen.inference.latent import turned
 from rtgen.inference.model import Model, Tensor
-from rtgen.inference.modes import answer, distance
+from rtgen.inference.modes import answer
 from rtgen.instrument.job import Mode
 from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key

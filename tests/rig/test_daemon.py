@@ -24,7 +24,8 @@ from rtgen.instrument.session import Session
 from rtgen.music.note import Loop
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.midi.ports import LoopbackPorts
-from rtgen.rig.worker.worker import Failed, Ready, Worker
+from rtgen.rig.worker.wire import Failed, Ready
+from rtgen.rig.worker.worker import Worker
 from tests.data.make_faulty import faulty
 from tests.data.make_tiny import HALF_BEATS, build_continuer, build_sequence
 from tests.instrument.ledger import check

@@ -20,7 +20,8 @@ from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop, Note
 from rtgen.rig.worker import main as answering
 from rtgen.rig.worker import wire
-from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker.wire import Failed, Ready, Report
+from rtgen.rig.worker.worker import Worker
 from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, build, build_code, build_continuer, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"

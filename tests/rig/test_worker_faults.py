@@ -20,7 +20,8 @@ from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.note import Loop, Note
 from rtgen.rig.worker import wire
 from rtgen.rig.worker import worker as rules
-from rtgen.rig.worker.worker import Failed, Ready, Report, Worker
+from rtgen.rig.worker.wire import Failed, Ready, Report
+from rtgen.rig.worker.worker import Worker
 from tests.data import make_faulty
 from tests.data.make_faulty import TRIGGER, faulty
 from tests.rig.test_wire import NONSENSE

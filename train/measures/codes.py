@@ -9,10 +9,11 @@ from statistics import fmean
 import numpy as np
 
 from rtgen.inference.card import PLANES
+from rtgen.inference.cells import distance
 from rtgen.inference.frame import told_in_c
 from rtgen.inference.lengths import columns, join, laid, parts, read
 from rtgen.inference.model import Model
-from rtgen.inference.modes import answer, distance
+from rtgen.inference.modes import answer
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode

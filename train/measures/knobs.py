@@ -8,11 +8,12 @@ import numpy as np
 
 from rtgen.inference import latent
 from rtgen.inference.card import PLANES
+from rtgen.inference.cells import distance
 from rtgen.inference.exchange import anchors
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model
-from rtgen.inference.modes import answer, distance
+from rtgen.inference.modes import answer
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.attributes import NAMES, SD, measure
 from rtgen.music.note import Loop

@@ -45,7 +45,7 @@ from rtgen.music.time import PPQN
 from rtgen.rig.daemon import Daemon, News, View
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
-from rtgen.rig.worker.worker import Failed, Ready
+from rtgen.rig.worker.wire import Failed, Ready
 from rtgen.text import plain
 
 _PASSING = Rolling, Halted, Called, Answered, DraftPlayed

@@ -169,8 +169,9 @@ def _warm(model: Model) -> tuple[float, float]:
     Raises:
         UserError: the model is too slow to play with.
     """
+    from rtgen.inference.card import modes_of
     from rtgen.inference.hearing import hear
-    from rtgen.inference.modes import answer, modes_of
+    from rtgen.inference.modes import answer
     from rtgen.instrument.parameters import PARAMETERS
 
     knobs = {p.name: p.default for p in PARAMETERS.values()}

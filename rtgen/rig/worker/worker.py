@@ -20,8 +20,6 @@ from rtgen.instrument.job import Answer, Heard, Job, Placed
 from rtgen.rig.worker.process import Process
 from rtgen.rig.worker.wire import Failed, Ready, Report, Said, Skipped
 
-__all__ = ["Failed", "Ready", "Report", "Worker"]
-
 LOAD_S, RELOAD_S = 60.0, 15.0
 """Timeouts for loading, for the first time and again. The first use of a GPU may take half a minute."""
 ANSWER_S = 1.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from rtgen.inference.cells import distance
 from rtgen.inference.model import Model
-from rtgen.inference.modes import answer, distance
+from rtgen.inference.modes import answer
 from rtgen.music.note import Loop
 from tests.inference.models import KNOBS, melody
 from train import config, export, fit, trainer
