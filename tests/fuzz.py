@@ -3,9 +3,9 @@
     python -m tests.fuzz TARGET CORPUS -max_total_time=600
 
 TARGET is one of `TARGETS`. It ends with the bytes that broke a rule, if there are any. Kept they are a test: those for
-the session in `tests/instrument/test_machine.py`, MIDI files in `tests/train/test_sources.py`, Live sets in
-`tests/train/test_als.py`, session logs in `tests/rig/test_journal.py`, presets in `tests/instrument/test_preset.py`,
-models in `tests/inference/test_file.py`.
+the session in `tests/instrument/test_machine.py`, OSC packets in `tests/rig/test_osc.py`, MIDI files in
+`tests/train/test_sources.py`, Live sets in `tests/train/test_als.py`, session logs in `tests/rig/test_journal.py`,
+presets in `tests/instrument/test_preset.py`, models in `tests/inference/test_file.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ import sys
 import atheris
 
 with atheris.instrument_imports(
-    include=["rtgen.instrument", "rtgen.music", "rtgen.rig.kept", "rtgen.inference", "rtgen.settings", "train.prepare"]
+    include=[
+        "rtgen.instrument",
+        "rtgen.music",
+        "rtgen.rig.kept",
+        "rtgen.rig.told",
+        "rtgen.inference",
+        "rtgen.settings",
+        "train.prepare",
+    ]
 ):
     from tests import untrusted
     from tests.instrument.gestures import Story, read
+    from tests.rig.test_osc import still_hears
 
 
 def session(data: bytes) -> None:
@@ -29,6 +38,7 @@ def session(data: bytes) -> None:
 
 TARGETS = {
     "session": session,
+    "osc": lambda data: still_hears([data]),
     "midi": untrusted.midi_file,
     "als": untrusted.live_set,
     "log": untrusted.session_log,
