@@ -580,6 +580,15 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
     assert out.strip() in page.read_text("utf-8"), "run 'python -m train.pages'"
 
 
+@pytest.mark.parametrize(
+    ("command", "meant"), [(("press", "frezee"), "freeze"), (("set", "distanse", "1"), "distance")]
+)
+def test_an_unknown_knob_or_button_is_told_without_asking_anybody(
+    run: Run, command: tuple[str, ...], meant: str
+) -> None:
+    fails(run(*command), f"there is no .*{command[1]}.*did you mean '{meant}'.*rtgen controls")
+
+
 @pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
 def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
     fails(run(*command, "--osc", "1"), "no running rtgen answers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rtgen.cli.common import JsonOption, OscOption, model_of, preset_of, refuse_same, say, show, show_json
-from rtgen.errors import UserError
+from rtgen.errors import UserError, did_you_mean
 from rtgen.panel import PORT
 from rtgen.shipped import find
 
@@ -50,12 +51,20 @@ def set_parameter(
     osc: OscOption = None,
 ) -> None:
     """Set a parameter of a running rtgen or the tempo of its internal clock, or load another preset."""
+    from rtgen.instrument.parameters import PARAMETERS
     from rtgen.rig.told.remote import tell
 
+    _check(name, "parameter", [*PARAMETERS, "preset", "use", "tempo"])
     number: float | str = value
     with suppress(ValueError):
         number = float(value)
     tell(osc, f"/rtgen/{name}", value if name in ("preset", "use") else number)
+
+
+def _check(name: str, what: str, known: Iterable[str]) -> None:
+    """Raise a `UserError` for an unknown name."""
+    if name not in known:
+        raise UserError(f"there is no {what} {name!r}{did_you_mean(name, known)}; 'rtgen controls' lists them")
 
 
 @app.command()
@@ -64,8 +73,10 @@ def press(
     osc: OscOption = None,
 ) -> None:
     """Press a button of a running rtgen."""
+    from rtgen.instrument.parameters import BUTTONS
     from rtgen.rig.told.remote import tell
 
+    _check(button, "button", BUTTONS)
     tell(osc, f"/rtgen/{button}")
 
 

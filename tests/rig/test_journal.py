@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import struct
 import time
 from contextlib import suppress
@@ -247,6 +248,8 @@ def test_a_session_that_cannot_be_logged_at_its_start_is_played_and_logged_later
         in_the_way.unlink()
     assert said[1].endswith("is written again, and nothing of it is missing")
     assert list(read(log.path)[1]) == [step]
+    if sys.platform != "win32":
+        assert log.path.stat().st_mode & 0o077 == 0  # what was played is its player's own
 
 
 def test_a_log_that_can_never_be_written_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ records that each start with a letter:
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
 from collections import deque
@@ -70,6 +71,11 @@ _DAMAGE = (struct.error, ValueError, LookupError, TypeError, AttributeError, Ari
 _PLAIN: Mapping[str, type[Any]] = {
     each.__name__: each for each in (Turned, Paced, Used, Pressed, Learn, Warmed, Plugged, Linked, Ended)
 }
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read: a log holds everything that was played."""
+    return os.open(path, flags, 0o600)
 
 
 def folder() -> Path:
@@ -238,7 +244,7 @@ class Journal:
         """
         if not self._created:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        file: BinaryIO = self.path.open("r+b" if self._created else "xb", buffering=0)
+        file: BinaryIO = open(self.path, "r+b" if self._created else "xb", buffering=0, opener=_private)  # noqa: SIM115
         self._created = True
         if file.seek(0, SEEK_END) < self._written:
             file.close()
