@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import struct
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
