@@ -54,14 +54,14 @@ def set_parameter(
     from rtgen.instrument.parameters import PARAMETERS
     from rtgen.rig.told.remote import tell
 
-    _check(name, "parameter", [*PARAMETERS, "preset", "use", "tempo"])
+    _must_be(name, "parameter", [*PARAMETERS, "preset", "use", "tempo"])
     number: float | str = value
     with suppress(ValueError):
         number = float(value)
     tell(osc, f"/rtgen/{name}", value if name in ("preset", "use") else number)
 
 
-def _check(name: str, what: str, known: Iterable[str]) -> None:
+def _must_be(name: str, what: str, known: Iterable[str]) -> None:
     """Raise a `UserError` for an unknown name."""
     if name not in known:
         raise UserError(f"there is no {what} {name!r}{did_you_mean(name, known)}; 'rtgen controls' lists them")
@@ -76,7 +76,7 @@ def press(
     from rtgen.instrument.parameters import BUTTONS
     from rtgen.rig.told.remote import tell
 
-    _check(button, "button", BUTTONS)
+    _must_be(button, "button", BUTTONS)
     tell(osc, f"/rtgen/{button}")
 
 
