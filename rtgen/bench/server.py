@@ -36,7 +36,7 @@ PERIOD = 64
 PROBE_PORTS = PROBE_PLAY, PROBE_OUTPUT, PROBE_CLOCK = "probe:play", "probe:output", "probe:clock"
 CLOCK_OUT = "jack_midi_clock:mclk_out"
 _PROGRAMS = "jackd", "jack_midi_clock"
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 _PR_SET_PDEATHSIG = 1
 _KILL = 9
 """SIGKILL, which Windows has not."""

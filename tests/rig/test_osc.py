@@ -77,7 +77,7 @@ def client(desk: Desk) -> Iterator[Client]:
 
 
 def soon(found: Callable[[], bool]) -> None:
-    ends = time.perf_counter() + 15
+    ends = time.perf_counter() + 60
     while not found() and time.perf_counter() < ends:
         time.sleep(0.01)
     assert found()

@@ -434,7 +434,7 @@ def test_connections_are_counted_and_it_ends_when_asked(desk: Desk) -> None:
                 each.close()
         finally:
             process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_clips_and_no_other_files_can_be_fetched(desk: Desk, tmp_path: Path) -> None:
@@ -559,7 +559,7 @@ def panel() -> Iterator[Panels]:
     yield start
     for process in running:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stdout
         process.stdout.close()
 

@@ -79,9 +79,9 @@ def test_one_process_recovers_and_not_the_log_of_a_session_that_runs(tmp_path: P
         assert is_held(running.path)
         with (tmp_path / recovery._LOCK).open("ab") as lock:
             assert hold(lock)
-            assert begun(tmp_path).wait(20) == 0
+            assert begun(tmp_path).wait(60) == 0
             assert not killed.with_suffix(".mid").exists()
-        assert begun(tmp_path).wait(20) == 0
+        assert begun(tmp_path).wait(60) == 0
         assert killed.with_suffix(".mid").exists()
         assert unfinished(tmp_path) == [running.path]
     assert not is_held(running.path)
@@ -110,7 +110,7 @@ def test_recovery_ends_with_rtgen_in_the_middle_of_a_log(tmp_path: Path, monkeyp
     time.sleep(0.5)
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     name = f"{replay.__name__}\0{tmp_path / 'a.rtlog'}".encode()
 
     def is_gone() -> bool:

@@ -55,7 +55,7 @@ def worker(reports: Reports) -> Iterator[Worker]:
 
 def take(reports: Reports, kind: type[Kind]) -> Kind:
     """The next report but for where an answer lies, which follows when there is time for it."""
-    while isinstance(report := reports.get(timeout=20), Placed) and kind is not Placed:
+    while isinstance(report := reports.get(timeout=60), Placed) and kind is not Placed:
         pass
     assert isinstance(report, kind), report
     return report
@@ -151,7 +151,7 @@ def test_a_draft_is_answered_as_one_and_changes_nothing_of_the_answer_after_it(
     assert (draft.draft, draft.target, len(draft.loop)) == (True, 3840, 9)
     worker.ask(whole)
     # Where a draft lies nobody wants to know.
-    assert reports.get(timeout=20) == answer
+    assert reports.get(timeout=60) == answer
 
 
 def test_of_a_draft_that_cannot_be_answered_nothing_is_said(worker: Worker, reports: Reports) -> None:
@@ -160,7 +160,7 @@ def test_of_a_draft_that_cannot_be_answered_nothing_is_said(worker: Worker, repo
         worker.ask(Job(LOOP, "vary", 5, target, 1, {}, draft=True))  # no knobs at all
         time.sleep(0.05)  # else the job may go before it
         worker.ask(job(target, distance=0.0))
-        assert reports.get(timeout=20) == Answer(LOOP, target, 1)
+        assert reports.get(timeout=60) == Answer(LOOP, target, 1)
         take(reports, Placed)
 
 
