@@ -443,8 +443,13 @@ $("learn").onclick = () => teach(!learning);
 $("learn-over").onclick = () => say({ over: true });
 // What was clicked would take the next Space for itself; what was reached by Tab may have it.
 const SPACED = "button, summary, input[type=checkbox]";
+function letGo() {
+  if (document.activeElement.matches(SPACED)) document.activeElement.blur();
+}
 document.addEventListener("click", (event) => {
-  if (event.detail) setTimeout(() => { if (document.activeElement.matches(SPACED)) document.activeElement.blur(); });
+  if (!event.detail) return;
+  letGo(); // at once, as Space may follow at once
+  setTimeout(letGo); // a click on a label moves the focus afterwards
 });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
