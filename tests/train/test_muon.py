@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -29,6 +30,20 @@ def test_a_kernel_moves_as_far_in_every_direction() -> None:
     assert 0.3 < along[1] / along[0] < 3
     optimiser.zero_grad()
     assert net.weight.grad is None
+
+
+@pytest.mark.parametrize("shape", [(48, 20), (20, 48), (24, 8, 3)])
+def test_its_steps_are_those_of_torch_but_for_precision(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    own = nn.Parameter(torch.randn(shape))
+    theirs = nn.Parameter(own.detach().flatten(1).clone())
+    optimisers = muon.Muon([own], 0.02, 0.1), torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1)
+    for _ in range(4):
+        own.grad = torch.randn(shape)
+        theirs.grad = own.grad.flatten(1).clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    torch.testing.assert_close(own.detach().flatten(1), theirs.detach(), rtol=0, atol=2e-3)
 
 
 def test_a_run_with_muon_learns_and_goes_on(small_data: Path, tmp_path: Path) -> None:
