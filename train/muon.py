@@ -44,7 +44,7 @@ class Muon(torch.optim.Muon):
             weight.grad = None
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take a step; the orthogonalisation is computed in the weights' own precision.
 
         torch computes it in bfloat16, which takes twenty times as long on processors without such arithmetic.
