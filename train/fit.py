@@ -26,6 +26,7 @@ from train.loops.mix import source
 from train.loops.storage import Folder
 from train.models import kind
 from train.models.base import Source
+from train.precision import precision
 from train.prepare.sources.find import open_file
 from train.trainer import BEST, LAST, Budget, State, Training, state_of
 
@@ -75,12 +76,6 @@ def accelerator(device: Device) -> str:
     if device == "auto":
         return next((name for name, here in there.items() if here), "cpu")
     return device
-
-
-def precision(name: str) -> Literal["bf16-mixed", "32-true"]:
-    """bfloat16 where the hardware computes in it, which is two to three times as fast; losses stay in float32."""
-    fast = torch.cuda.is_bf16_supported() if name == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bf16-mixed" if name in ("cpu", "cuda") and fast else "32-true"
 
 
 def fit(

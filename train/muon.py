@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from train.precision import has_bfloat16
+
 NARROWEST = 16
 """Fewest rows and columns of a matrix that Muon optimises."""
 FASTER = 10.0
@@ -45,17 +47,16 @@ class Muon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Take a step; the orthogonalisation is computed in the weights' own precision.
-
-        torch computes it in bfloat16, which takes twenty times as long on processors without such arithmetic.
-        """
+        """Take a step as torch does, but orthogonalise in bfloat16 only where the hardware computes in it."""
         del closure
         for group in self.param_groups:
             for weight, flat in zip(self._weights, group["params"], strict=True):
                 if weight.grad is None:
                     continue
                 grad, state = weight.grad.flatten(1), self.state[flat]
-                momentum = state.setdefault("momentum_buffer", torch.zeros_like(grad))
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(grad)
+                momentum = state["momentum_buffer"]
                 momentum.lerp_(grad, 1 - group["momentum"])
                 update = _orthogonal(grad.lerp(momentum, group["momentum"]), group)
                 flat.mul_(1 - group["lr"] * group["weight_decay"])
@@ -67,8 +68,10 @@ def _orthogonal(update: Tensor, group: Mapping[str, Any]) -> Tensor:
     a, b, c = group["ns_coefficients"]
     tall = len(update) > update.shape[1]
     x = update.T if tall else update
+    if has_bfloat16(update.device.type):
+        x = x.bfloat16()
     x = x / x.norm().clamp(min=group["eps"])
     for _ in range(group["ns_steps"]):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+    return (x.T if tall else x).to(update.dtype)
