@@ -11,7 +11,7 @@ def has_bfloat16(device: str) -> bool:
     """Whether a kind of device computes in bfloat16 by itself; others emulate it, which takes many times as long."""
     match device:
         case "cuda":
-            return torch.cuda.is_bf16_supported()
+            return bool(torch.cuda.is_bf16_supported())
         case "cpu":
             return bool(torch.cpu._is_avx512_bf16_supported())
     return False
