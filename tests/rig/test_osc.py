@@ -131,7 +131,7 @@ def test_presets_uses_and_learning(desk: Desk, client: Client) -> None:
         ("/rtgen/distance", (), "takes a number, not None"),
         ("/rtgen/distanze", (0.5,), "there is no /rtgen/distanze; did you mean 'distance'"),
         ("/rtgen/freeze", ("on",), "takes no value, or a number"),
-        ("/rtgen/use", ("never",), "/rtgen/use cannot be 'never'"),
+        ("/rtgen/use", ("never",), "/rtgen/use cannot be 'never'; it is answer, follow or hold"),
         ("/rtgen/learn", ("distanze",), "/rtgen/learn cannot be 'distanze'"),
         ("/rtgen/preset", ("nix",), "there is no preset called nix"),
         ("/rtgen/subscribe", (-3,), "cannot be -3"),
@@ -443,7 +443,7 @@ def test_a_running_daemon_is_found_and_told(desk: Desk) -> None:
     assert state["/rtgen/state/name"] == ("desk",)
     remote.tell(port, "/rtgen/distance", 0.5)
     assert desk.heard == [Turned("distance", 0.5)]
-    with pytest.raises(UserError, match="takes a number"):
+    with pytest.raises(UserError, match=r"^distance takes a number"):
         remote.tell(port, "/rtgen/distance", "x")
 
 

@@ -256,6 +256,8 @@ class Remote:
                 return self._load(str(first))
             case "use" if first in USES:
                 self._hear(Used(first))
+            case "use":
+                return f"/rtgen/use cannot be {_short(first)}; it is {', '.join(USES[:-1])} or {USES[-1]}"
             case "learn" if first in ("", None) or first in PARAMETERS or first in BUTTONS:
                 self._hear(Learn(first or None))
             case "learn/over":
@@ -270,7 +272,7 @@ class Remote:
                 return self._subscribe((sender[0], first or sender[1]))
             case "unsubscribe":
                 self._listeners.pop((sender[0], first if type(first) is int else sender[1]), None)
-            case "preset" | "use" | "learn" | "learn/forget" | "tempo" | "subscribe":
+            case "preset" | "learn" | "learn/forget" | "tempo" | "subscribe":
                 return f"/rtgen/{name} cannot be {_short(first)}"
             case _ if name == "error" or name.startswith("state/"):
                 return None  # another rtgen says so; an answer would be answered for ever

@@ -193,4 +193,6 @@ def tell(port: int | None, address: str, *values: Any) -> None:
         client.send(address, *values)
         for said in client.hear(_WAIT_S / 3):
             if said[0] == "/rtgen/error":
-                raise UserError(" ".join(map(str, said[1])) or "the daemon refused the message, and does not say why")
+                # Whoever typed a name need not know that it is an OSC address.
+                why = " ".join(map(str, said[1])).replace("/rtgen/", "")
+                raise UserError(why or "the daemon refused the message, and does not say why")
