@@ -27,14 +27,14 @@ from rtgen.bench.targets import LAST_NOTES, PLAYED
 from rtgen.instrument.notices import DraftPlayed
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop, Note
+from rtgen.rig.kept.presets import load
 from rtgen.shipped import find
 from rtgen.terminal import Terminal
 
 _TEMPO = 240
-"""A two-bar call and its answer take four seconds."""
+"""A call of two bars, as most presets have, and its answer take four seconds."""
 _PAUSE_S = 1.0
 """Seconds between the model being ready and the first note, so that caches are cold again."""
-_CALL_BARS = 2
 _LAST_S = 0.030
 
 
@@ -122,13 +122,14 @@ def _row(what: str, sets: Sequence[News], asked: int) -> Row:
 
 def _set(stage: Stage, preset: str, answers: int) -> News:
     """Return what the daemon reports while calls are played to it."""
-    tempos, turn = TempoMap((0, _TEMPO)), 2 * _CALL_BARS * BAR
-    calls = [made_loop(i, _CALL_BARS) for i in range(answers)]
+    bars = load(find("presets", preset)).bars
+    tempos, turn = TempoMap((0, _TEMPO)), 2 * bars * BAR
+    calls = [made_loop(i, bars) for i in range(answers)]
     script = [(e.tick, e.data) for i, call in enumerate(calls) for e in note_events(call.notes, start=i * turn)]
-    with stage.playing("daemon", preset=_shipped(preset), use="answer", bars=_CALL_BARS) as program:
+    with stage.playing("daemon", preset=_shipped(preset), use="answer", bars=bars) as program:
         time.sleep(_PAUSE_S)
         # Half a bar of the last answer is enough.
-        stage.perform(program, tempos, script, answers * turn - _CALL_BARS * BAR + BAR // 2)
+        stage.perform(program, tempos, script, answers * turn - bars * BAR + BAR // 2)
         return program.news
 
 
