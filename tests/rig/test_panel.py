@@ -600,6 +600,27 @@ def test_keys_do_what_they_say_whatever_has_been_clicked(desk: Desk, panel: Pane
 
 
 @in_a_browser
+def test_a_late_echo_does_not_turn_a_knob_back(desk: Desk, panel: Panels, tmp_path: Path) -> None:
+    url, _ = panel(str(desk.remote.port))
+    page = Browser(url, tmp_path / "browser")
+    soon(lambda: page.text("knobs") != "")
+    right = "\ue014"
+    page.keys("turn-transpose", right * 2)
+    soon(lambda: desk.heard == [Turned("transpose", 1.0), Turned("transpose", 2.0)])
+    desk.remote.tell("/rtgen/transpose", 1.0)
+    desk.remote.tell("/rtgen/state/news", "an echo")  # comes after it
+    soon(lambda: "an echo" in page.text("log"))
+    page.keys("turn-transpose", right)
+    soon(lambda: desk.heard[2:] == [Turned("transpose", 3.0)])
+    # What came last is shown when the knob has come to rest, and at once from then on.
+    desk.remote.tell("/rtgen/transpose", 4.0)
+    soon(lambda: "+4" in page.text("knob-transpose"))
+    desk.remote.tell("/rtgen/transpose", -5.0)
+    soon(lambda: "-5" in page.text("knob-transpose"))
+    page.close()
+
+
+@in_a_browser
 @pytest.mark.jack
 @pytest.mark.timed
 def test_the_page_and_the_music_are_one(rig: Rig, start_daemon: StartDaemon, panel: Panels, tmp_path: Path) -> None:

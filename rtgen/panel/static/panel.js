@@ -15,12 +15,15 @@ const KEYS = { " ": "freeze", r: "regenerate", b: "back", k: "keep", m: "mute", 
 const MOST_TOOK = 200;
 const ATTRIBUTES = 6; // the first dimensions of a map; the model's latent dimensions follow (latent1 ...)
 const TRAIL = 12;
+const ECHO_MS = 1000;
 
 const state = {};
 let hello = null;
 let socket = null;
 let learning = false;
-let held = null; // the knob being dragged: echoes of its earlier values are ignored meanwhile
+let held = null; // the knob being dragged
+const turned = {}; // per knob, the timer since it was last turned here: echoes of its earlier values wait meanwhile
+const echoes = {}; // the latest of them
 const took = [];
 const trail = []; // map positions of the last answers
 let clock = { tick: 0, at: 0 };
@@ -120,13 +123,14 @@ function knob(p) {
   const turn = (value) => {
     say({ set: [p.name, value] });
     shown(p, value);
+    settle(p);
   };
   input.oninput = () => turn(isSwitch ? (input.checked ? p.high : p.low) : Number(input.value));
   input.onpointerdown = (event) => {
     if (learning) event.preventDefault(), choose(p.name);
     else held = p.name;
   };
-  input.onpointerup = input.onpointercancel = () => { held = null; };
+  input.onpointerup = input.onpointercancel = () => { held = null, settle(p); };
   input.onkeydown = (event) => {
     if (input.type !== "range" || !["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(event.key)) return;
     // With step "any" the browser's own key step is arbitrary.
@@ -139,6 +143,17 @@ function knob(p) {
   label.onclick = (event) => { if (learning) event.preventDefault(), choose(p.name); };
   box.append(label, input, output);
   return box;
+}
+
+// Show what came for a knob once it has not been turned for a while.
+function settle(p) {
+  clearTimeout(turned[p.name]);
+  turned[p.name] = setTimeout(() => {
+    if (held === p.name) return settle(p);
+    delete turned[p.name];
+    if (p.name in echoes) shown(p, echoes[p.name]);
+    delete echoes[p.name];
+  }, ECHO_MS);
 }
 
 function shown(p, value) {
@@ -166,11 +181,12 @@ function element(tag, properties) {
 // ---- showing the state ----------------------------------------------------------------------------------------------
 
 function show(changes) {
-  Object.assign(state, changes);
   stale = true;
-  for (const name of Object.keys(changes)) {
+  for (const [name, values] of Object.entries(changes)) {
     const p = hello?.parameters.find((each) => each.name === name);
-    if (p && held !== name) shown(p, changes[name][0]);
+    if (p && (held === name || name in turned)) echoes[name] = values[0];
+    else if (p) shown(p, values[0]);
+    else state[name] = values;
   }
   if ("alive" in changes) {
     $("lost").hidden = changes.alive;
