@@ -165,7 +165,8 @@ class Session:
         if self._held_since is not None and now > self._held_since + _HELD_S:
             self._forget()
         # A clock that is here has not stopped: if it is late, this process stood still, and the next ones wait as well.
-        if overslept or not (isinstance(event, Received) and event.data[:1] == _CLOCK):
+        is_clock = isinstance(event, Received) and event.data[:1] == _CLOCK
+        if overslept or not is_clock:
             self._broke(now, self.transport.expire(now), out)
         match event:
             case Received():
@@ -202,6 +203,9 @@ class Session:
                 self._link(now, event, out)
             case Left():
                 self._take_over(now, event, out)
+        if is_clock:
+            # Unless it came from a source that is not followed.
+            self._broke(now, self.transport.expire(now), out)
         self._advance(now, out)
         if self._at != self.at:
             self._at = self.at

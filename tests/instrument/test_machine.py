@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from rtgen.instrument.clocks.transport import State
 from rtgen.instrument.events import Chosen, Learn, Plugged, Pressed, Turned, Used, Warmed
 from rtgen.instrument.job import MODES
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
@@ -122,3 +123,13 @@ FOUND = [
 @pytest.mark.parametrize("clock", [0, 1])
 def test_what_the_fuzzer_found(data: bytes, clock: int) -> None:
     read(Story(clock), data)
+
+
+def test_clocks_of_a_source_that_is_not_followed_keep_nothing_rolling() -> None:
+    story = Story(0)
+    story.hear(b"\xfa", 1)
+    for port, count in ((1, 34), (0, 24)):
+        for _ in range(count):
+            story.hear(b"\xf8", port)  # holds that it is never woken in the past
+            story.wait(0.0208333)
+    assert story.session.transport.state is State.STOPPED
