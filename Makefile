@@ -64,5 +64,5 @@ $(VENV)/runtime.stamp: pyproject.toml constraints.txt
 
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[train,cluster,panel]' --group test --group lint
+	$(PIP) --editable '.[train,cluster,judge,panel]' --group test --group lint
 	@touch $@

@@ -24,7 +24,7 @@ from rtgen.music.time import Metre
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
 from tests.data.make_faulty import faulty
-from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_continuer, build_sequence
+from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_composer, build_sequence
 from tests.rig.test_journal import performed
 from tests.rig.test_osc import Desk
 
@@ -66,7 +66,7 @@ def preset_of(folder: Path, role: str, mode: str) -> Path:
         "drummer": lambda: build(replace(CARD, role="drummer")),
         "autoencoder": build_code,
         "sequence": build_sequence,
-        "continuer": build_continuer,
+        "composer": build_composer,
     }
     model = folder / f"{role}.onnx"
     onnx.save(make[role]() if role in make else build_code(GENERATOR), model)

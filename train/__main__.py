@@ -298,6 +298,64 @@ def evaluate(
 
 
 @app.command()
+def judge(
+    presets: Annotated[list[str] | None, typer.Argument(help="Presets, by name or path; all by default.")] = None,
+    data: Annotated[Path, typer.Option(help="Dataset written by prepare.")] = Path("data/loops"),
+    split: Annotated[str, typer.Option(help="valid to choose by, test to report once.")] = "valid",
+    set_name: Annotated[str, typer.Option("--set", help="Set of the songs.")] = "pop909",
+    metre: Annotated[str, typer.Option(help="Metre of the songs.")] = "4/4",
+    count: Annotated[int, typer.Option(min=50, help="Number of answers.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of calls.")] = 0,
+    distance: Annotated[float | None, typer.Option(min=0, max=1, help="Another distance than the preset's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Judge answers by whether a classifier can tell them from music (extra 'judge').
+
+    Two-bar answers are compared with the loops that follow in held-out songs, alone and each beside its call. .5 means
+    that they cannot be told apart, 1 that they always can. Real loops, repeated calls and random notes calibrate it.
+    Faults are counted by rule.
+
+    Example: rtgen-train judge continue vary --split valid
+    """
+    from rtgen.inference.model import Model
+    from rtgen.rig.kept import presets as kept
+    from rtgen.shipped import find
+    from train.measures import evaluate as evaluation
+    from train.measures import judge as judging
+    from train.measures.faults import FAULTS
+
+    chosen = [kept.load(find("presets", name)) for name in presets] if presets else kept.numbered()
+    every = judging.examples(data, split, [set_name], 3 * count, seed, evaluation.bar_of(metre))
+    some, others = every[:count], every[count:]
+    models: dict[str, Model] = {}
+    contenders = dict(judging.CALIBRATION)
+    for preset in chosen:
+        if preset.model not in models:
+            models[preset.model] = Model(find("models", preset.model))
+        model = models[preset.model]
+        if not model.card.kind.pitched:
+            continue  # it is judged against melodic music
+        contenders[preset.name] = judging.plays(preset.changed(distance=distance), model)
+    rows: dict[str, judging.Judged] = {}
+    with _progress() as bar:
+        task = bar.add_task("judging", total=len(contenders))
+        for name, answerer in contenders.items():
+            bar.update(task, description=name)
+            rows[name] = judging.judged(answerer, some, others)
+            bar.advance(task)
+    if as_json:
+        print(json.dumps({name: judging.plain(found) for name, found in rows.items()}, indent=2))
+        return
+    title = f"Area under the curve of the judge, {len(some)} answers, {len(others)} real loops ({set_name}, {split})"
+    table = Table("", "alone", "beside its call", *FAULTS, "tells most", title=title)
+    for name, found in rows.items():
+        telling = ", ".join(f"{feature} {made:.2g}/{real:.2g}" for feature, _, made, real in found.beside.telling[:3])
+        shares = (f"{found.faults[fault]:.2f}" for fault in FAULTS)
+        table.add_row(name, str(found.alone), str(found.beside), *shares, telling)
+    console.print(table)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     data: Annotated[Path, typer.Option(help="Training dataset.")] = Path("data/loops"),

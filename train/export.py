@@ -139,28 +139,26 @@ def probe(card: Card, count: int, steps: int, seed: int = 0) -> Feed:
 
 
 def _of_note(name: str, shape: Sequence[int], card: Card, rng: np.random.Generator) -> NDArray[Any]:
-    """Random input of a continuer; zero noise makes it choose the likeliest note, so its outputs are deterministic."""
+    """Random input of a model of notes; zero noise makes it choose the likeliest note, which is the same each time."""
     classes = np.array(card.classes())
     if name in INTEGERS:
         some = rng.integers(0, classes, shape)
         return np.where(rng.random(shape) < 0.5, -1, some) if name == "given" else some
     if name == "place":
         return np.stack([rng.integers(0, 48, shape[0]), np.full(shape[0], 48)], axis=1)
-    if name == "past":
-        return (rng.random(shape) < 0.02) * rng.integers(1, classes[2] + 1, shape)
+    if name in ("columns", "rhythm", "harmony"):
+        return rng.random(shape) < 0.1
     if name == "noise":
         return np.zeros(shape)
     if name in ("temperature", "least"):
         return rng.uniform(0.1, 0.9, shape)
-    if name == "echo":
-        return rng.integers(0, 2, shape)
     return rng.uniform(-1, 1, shape)
 
 
 def _lengths(card: Card) -> list[int]:
-    """Steps or symbols to test a model with; a continuer takes one note at a time, so the length does not matter."""
+    """Steps or symbols to test a model with; a composer takes one note at a time, so the length does not matter."""
     if card.kind.unit != "loop":
-        return [1] if card.kind.listens else [1, 2, 50]
+        return [1] if card.kind.hears else [1, 2, 50]
     return sorted({min(max(n, card.min_steps), card.max_steps) for n in (48, 96, 192)})
 
 

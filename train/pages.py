@@ -6,12 +6,13 @@ models, the presets, the commands and the code.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_group
@@ -23,13 +24,15 @@ from rtgen.instrument import parameters, preset
 from rtgen.rig.kept import presets as presets_on_disk
 from train import __main__ as workshop
 from train.measures.evaluate import WORDS
+from train.measures.faults import FAULTS
+from train.measures.goals import GOALS
 from train.models import NAMES, kind
 
 ROOT = Path(__file__).parents[1]
 HEADLINES: Mapping[str, tuple[str, str, str]] = {
     "denoiser": ("f1_exact", "higher", "nearest sixteenth"),
     "autoencoder": ("reconstruction_f1", "higher", "nearest training loop"),
-    "continuer": ("bits_a_note", "lower", "Markov, order 3"),
+    "composer": ("bits_a_note", "lower", "Markov, order 3"),
     "drummer": ("feel_velocity", "lower", "usual for its place"),
 }
 """By role: the measure that sums a model up, which way is better, and its strongest simple baseline."""
@@ -116,6 +119,50 @@ def _models() -> Iterator[Sequence[str]]:
         )
 
 
+SHOWN: Mapping[str, Sequence[str]] = {
+    "denoiser": ("f1_exact", "f1_near", "f1_near_and_end", "do_no_harm", "distance_rank", "infill_f1"),
+    "autoencoder": ("reconstruction_f1", "distance_rank", "blend_between", "blend_in_key", "generate_copies"),
+    "composer": (
+        "bits_a_note",
+        "next_pitch",
+        "distance_rank",
+        "continue_in_key",
+        "continue_density",
+        "continue_copies",
+    ),
+    "drummer": ("feel_velocity", "feel_timing", "beat_f1", "beat_follows", "distance_rank"),
+}
+"""By role: the measures of the short table of its models."""
+
+
+def _figures(name: str) -> Iterator[Sequence[str]]:
+    card = next(card for card in cards() if card.name == name)
+    _, _, baseline = HEADLINES[card.role]
+    yield "measure", name, baseline, "goal"
+    for measure in SHOWN[card.role]:
+        if measure not in card.metrics:
+            continue
+        own, low, high = (card.metrics[f"{measure}{end}"] for end in ("", "_low", "_high"))
+        beside = card.metrics.get(f"{measure}_{baseline.replace(' ', '_')}")
+        goals = ", ".join(map(str, GOALS.get(measure, ())))
+        yield WORDS[measure], f"{own:.3f} ({low:.3f}-{high:.3f})", "" if beside is None else f"{beside:.3f}", goals
+
+
+SHORT = ("real next loop", "continue", "vary", "turnaround", "generate")
+"""Rows of the judge's table in the README."""
+
+
+def _judge(faults: bool) -> Iterator[Sequence[str]]:
+    found: Mapping[str, Mapping[str, Any]] = json.loads((ROOT / "docs/models/judge.json").read_text("utf-8"))
+    yield "", "alone", "beside its call", *(FAULTS if faults else ())
+    for name, row in found.items():
+        if not faults and name not in SHORT:
+            continue
+        both = (f"{row[k]:.2f} ({row[f'{k}_low']:.2f}-{row[f'{k}_high']:.2f})" for k in ("alone", "beside"))
+        shares = (f"{row['faults'][fault]:.2f}" for fault in FAULTS) if faults else ()
+        yield f"`{name}`" if (ROOT / f"presets/{name}.yaml").exists() else name, *both, *shares
+
+
 def _credits() -> Iterator[Sequence[str]]:
     yield "set", "credit", "licence", "models trained on it"
     users: dict[Data, list[str]] = {}
@@ -153,10 +200,17 @@ def table(rows: Iterator[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *others))
 
 
+def _figures_of(name: str) -> str:
+    return table(_figures(name))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "counts": _counts,
     "presets": lambda: table(_presets()),
     "models": lambda: table(_models()),
+    **{f"figures-{name}": partial(_figures_of, name) for name in ("composer", "loop_denoiser", "loop_vae", "drummer")},
+    "judge": lambda: table(_judge(faults=True)),
+    "judge-short": lambda: table(_judge(faults=False)),
     "credits": lambda: table(_credits()),
     "architectures": lambda: table(_architectures()),
     "controls": lambda: table(parameters.listed()),

@@ -67,7 +67,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
 
     Returns:
         `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; and per note of a
-            continuer, `step_ms`.
+            composer, `step_ms`.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
@@ -76,7 +76,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         for i in range(-_WARM_UP, count):
             loop = made_loop(max(i, 0))
             for engine, model in contenders:
-                if mode == "continue":
+                if model.card.kind.hears:
                     hear(model, (), loop, knobs)  # as it does while the player plays
                 model.restart()
                 began = time.perf_counter()

@@ -275,7 +275,8 @@ def render(
             progress.advance(task)
             return network.answer(job)
 
-        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs", pitched)
+        hears = network.ready.hears
+        rendered, notices = offline.render(score, chosen, answerer, seed_of(seed), controls or "knobs", pitched, hears)
     files.write(target, rendered)
     calls = offline.answered(notices, played)
     written = sum(midi.is_note_on(event.data) for event in rendered.tracks[-1].events)

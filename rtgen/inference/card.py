@@ -15,7 +15,9 @@ from reprlib import repr as shortened
 from typing import Any, Literal
 
 from rtgen.errors import UserError
-from rtgen.inference.stream import CONTEXT, WINDOW, Spelling
+from rtgen.inference.chords import TOLD
+from rtgen.inference.sheet import KNOWN, LOOK, RHYTHM, SOUNDING, STATIC
+from rtgen.inference.spelling import Spelling
 from rtgen.instrument.job import Mode
 from rtgen.music.attributes import NAMES
 from rtgen.music.drums import TAP
@@ -31,13 +33,14 @@ Shape = tuple[int | str, ...]
 """Tensor dimensions: numbers, or the names of the free ones, `batch`, `steps` and `time`."""
 INTEGERS = frozenset({"symbol", "note", "given", "chosen"})
 """Inputs and outputs that are int64; all others are float32."""
-CHOICES = 4
-"""Choices that make up a note: shift, pitch, duration, velocity."""
+CHOICES = 5
+"""Choices that make up a note: shift, pitch, duration, velocity, timing."""
 MAX_LATENTS = 4096
 MAX_SYMBOLS = 65_536
 MAX_STATE = 2**20
 """Largest size of a state, in numbers per sequence."""
 _MAX_SYMBOL_STEPS = 10_000
+_MAX_TIMING = 480
 _MAX_NESTING = 32
 """Deepest lists and objects in a card; printing it takes several calls for each."""
 _LONGEST_REASON = 300
@@ -129,7 +132,7 @@ class Card:
         latents: dimensions of its latent code, if it has one.
         states: recurrent states of a sequence model.
         vocabulary: symbols of a sequence model, by index.
-        spelling: note classes of a continuer.
+        spelling: note classes of a composer.
         in_key: whether its input and output are transposed to C major or A minor.
         prior: whether an autoencoder also has a prior, which maps noise and attributes to codes.
         threshold: onset probability from which a cell counts as a note.
@@ -180,9 +183,10 @@ class Card:
         return {**self.kind.halves, **(_PRIOR.halves if self.prior else {})}
 
     def classes(self) -> tuple[int, ...]:
-        """Number of shift, pitch, duration and velocity classes; empty without a spelling."""
-        s = self.spelling
-        return (len(s.shifts), self.grid.pitches, len(s.durations), len(s.velocities)) if s else ()
+        """Number of shift, pitch, duration, velocity and timing classes; empty without a spelling."""
+        if (s := self.spelling) is None:
+            return ()
+        return (len(s.shifts), self.grid.pitches, len(s.durations), len(s.velocities), len(s.timings))
 
     def _sized(self, shapes: Mapping[str, Sequence[str | int]]) -> dict[str, Shape]:
         """Replaces dimension names by the sizes known from the card."""
@@ -276,7 +280,7 @@ class Role:
         return "code" in self.inputs
 
     @property
-    def listens(self) -> bool:
+    def hears(self) -> bool:
         """Whether it reads the input note by note before it has to answer."""
         return self.unit == "note"
 
@@ -315,21 +319,25 @@ ROLES: dict[str, Role] = {
         needs=frozenset({"states", "vocabulary"}),
         unit="symbol",
     ),
-    # note: the four classes of the current input note. place: step within the bar, and steps per bar. past: onsets so
-    # far. given: fixed choices, or -1. chance: natural log probabilities. The states are added.
-    "continuer": Role(
-        modes=("continue",),
+    # note: the five classes of the current note. place: step within the bar, and steps per bar. known: of the note's
+    # loop and beat. rhythm: of the steps ahead. columns, harmony: from the note's step on. sounding: what sounds there
+    # (all of `rtgen.inference.sheet`). given: fixed choices, or -1. chance: natural log probabilities. The states are
+    # added.
+    "composer": Role(
+        modes=("continue", "vary", "blend", "generate"),
         inputs={
             "note": ("batch", CHOICES),
             "place": ("batch", 2),
-            "context": ("batch", CONTEXT),
-            "past": ("batch", "pitches", WINDOW + 1),
+            "known": ("batch", KNOWN),
+            "rhythm": ("batch", RHYTHM),
+            "columns": ("batch", LOOK, STATIC, "pitches"),
+            "harmony": ("batch", LOOK, 2 * TOLD),
+            "sounding": ("batch", SOUNDING, "pitches"),
             "given": ("batch", CHOICES),
             "noise": ("batch", "classes"),
             "temperature": ("batch", 1),
             "least": ("batch", 1),
             "bias": ("batch", "pitches"),
-            "echo": ("batch", 1),
         },
         outputs={"chosen": ("batch", CHOICES), "chance": ("batch", CHOICES)},
         needs=frozenset({"states", "spelling"}),
@@ -466,7 +474,12 @@ def _check_sequence(card: Card) -> None:
 
 
 def _check_spelling(spelling: Spelling) -> None:
-    ranges = {"shifts": (0, _MAX_SYMBOL_STEPS), "durations": (1, _MAX_SYMBOL_STEPS), "velocities": (1, 127)}
+    ranges = {
+        "shifts": (0, _MAX_SYMBOL_STEPS),
+        "durations": (1, _MAX_SYMBOL_STEPS),
+        "velocities": (1, 127),
+        "timings": (-_MAX_TIMING, _MAX_TIMING),
+    }
     for name, (low, high) in ranges.items():
         values = getattr(spelling, name)
         whole = len(values) <= MAX_SYMBOLS and all(type(n) is int and low <= n <= high for n in values)

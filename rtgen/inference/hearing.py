@@ -1,4 +1,4 @@
-"""Incremental input of a continuer: it hears the player's notes one by one while they are played."""
+"""Incremental input of a composer: it hears the player's notes one by one while they are played."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from rtgen.inference.exchange import scale_of
 from rtgen.inference.model import Model, Tensor, memory_of
 from rtgen.inference.sequence import into_c
-from rtgen.inference.stream import WINDOW, Spelling, Told, tell
+from rtgen.inference.sheet import Read, read
+from rtgen.inference.spelling import Spelling
 from rtgen.music.note import Loop
+from rtgen.music.time import PPQN
 
-HEARD = 64
-"""Notes of context before the loop."""
+RECENT = 32 * PPQN
+"""Ticks before the loop that a composer hears; what lies before can still be recalled."""
 LEAST = 0.05
 """Choices less likely than this fraction of the likeliest are never sampled."""
 
@@ -35,43 +37,30 @@ class Hearing:
     def __init__(self, model: Model) -> None:
         self._states = model.card.states
         self._rows: NDArray[np.float64] = np.zeros((0, 0))
-        self._first = 0
         self._before: list[Remembered] = []
 
-    def hear(self, model: Model, told: Told, stop: Callable[[], bool] = lambda: False) -> Remembered | None:
+    def hear(self, model: Model, heard: Read, stop: Callable[[], bool] = lambda: False) -> Remembered | None:
         """The states before the last note, after hearing all relevant notes before it.
 
         Args:
             model: the model it was made for.
-            told: what was played.
+            heard: what was played.
             stop: called before each note; true to abort for something more urgent.
 
         Returns:
             The states by name; None if aborted.
         """
-        rows, first = told.rows(), max(len(told.note) - told.last - HEARD, 0)
-        alike = _alike(rows, self._rows) - first if first == self._first else -1
-        self._rows, self._first = rows, first
-        del self._before[max(alike + 1, 0) :]
+        rows = heard.rows()
+        alike = _alike(rows, self._rows)
+        self._rows = rows
+        del self._before[alike + 1 :]
         if not self._before:
             self._before.append({s.name: _zeros(s.shape) for s in self._states})
-        past = told.struck(model.card.grid.pitches)
-        # A note's past contains only onsets up to it.
-        at = first + len(self._before) - 1
-        past[told.note[at:, 1], WINDOW + told.step[at:]] = 0
-        feed = plain(model)
-        for i in range(at, len(rows) - 1):
+        for i in range(len(self._before) - 1, len(rows) - 1):
             if stop():
                 return None
-            step = int(told.step[i])
-            past[told.note[i, 1], WINDOW + step] = told.note[i, 2] + 1
-            feed |= {
-                "note": told.note[i : i + 1],
-                "place": told.place[i : i + 1],
-                "context": told.context[i : i + 1],
-                "past": past[None, :, step : step + WINDOW + 1],
-            }
-            self._before.append(remembered(model.run(feed | self._before[-1], memory_of(model.card))))
+            of_note = {name: getattr(heard, name)[i : i + 1] for name in ("note", "place", "known")}
+            self._before.append(remembered(model.run(of_note | self._before[-1], memory_of(model.card))))
         return self._before[-1]
 
 
@@ -91,19 +80,6 @@ def _zeros(shape: tuple[int | str, ...]) -> Tensor:
     return np.zeros([1 if d == "batch" else int(d) for d in shape], np.float32)
 
 
-def plain(model: Model) -> dict[str, Tensor]:
-    """Step inputs for listening only, or for sampling without any bias."""
-    pitches = model.card.grid.pitches
-    return {
-        "given": np.full((1, 4), -1, np.int64),
-        "noise": np.zeros((1, sum(model.card.classes())), np.float32),
-        "temperature": np.ones((1, 1), np.float32),
-        "least": np.full((1, 1), LEAST, np.float32),
-        "bias": np.zeros((1, pitches), np.float32),
-        "echo": np.ones((1, 1), np.float32),
-    }
-
-
 _HEARINGS: WeakKeyDictionary[Model, Hearing] = WeakKeyDictionary()
 
 
@@ -117,15 +93,16 @@ def hear(
     """Hears what has been played of a loop so far, so that less remains when it is continued.
 
     Args:
-        model: the continuer.
+        model: the composer.
         past: loops played before, oldest first.
         loop: what was played of it so far.
         knobs: by name; only those that set the key matter.
         stop: called before each note; true to abort for something more urgent.
     """
+    past = recent(past)
     scale = scale_of((n for heard in (*past, loop) for n in heard.notes), knobs)
     if scale is not None:
-        hearing(model).hear(model, told_to(model, past, loop, into_c(scale)), stop)
+        hearing(model).hear(model, read((*past, loop), into_c(scale), model.card.grid), stop)
 
 
 def hearing(model: Model) -> Hearing:
@@ -135,9 +112,13 @@ def hearing(model: Model) -> Hearing:
     return _HEARINGS[model]
 
 
-def told_to(model: Model, past: Sequence[Loop], loop: Loop, up: int) -> Told:
-    """Encodes what was played for a model, transposed by `up` semitones."""
-    return tell((*past, loop), up, spelling_of(model), model.card.grid, known=HEARD + len(loop))
+def recent(past: Sequence[Loop]) -> Sequence[Loop]:
+    """The last loops of at most `RECENT` ticks; at least one, if there is any."""
+    first, left = len(past), RECENT
+    while first and (first == len(past) or past[first - 1].length <= left):
+        first -= 1
+        left -= past[first].length
+    return past[first:]
 
 
 def spelling_of(model: Model) -> Spelling:

@@ -83,7 +83,7 @@ class Model:
 
         Args:
             inputs: arrays as in `Card.inputs`, all with the same batch size.
-            only: outputs to compute, leaving out the rest of the graph. A continuer accepts `memory_of` and `step_of`
+            only: outputs to compute, leaving out the rest of the graph. A composer accepts `memory_of` and `step_of`
                 its card; for other models it must be empty.
 
         Returns:
@@ -130,7 +130,7 @@ class Model:
         """Measures the median time of a run, in seconds.
 
         The input is two bars of 4/4, clipped to the lengths the model accepts; one symbol for a sequence model; one
-        note for a continuer.
+        note for a composer.
         """
         inputs = self._zeros(self._sizes(min(max(96, self.card.min_steps), self.card.max_steps)))
         times = []
@@ -142,7 +142,7 @@ class Model:
 
     def _steps(self) -> list[tuple[str, ...]]:
         """Return the sets of outputs that can be computed alone."""
-        return [memory_of(self.card), step_of(self.card)] if self.card.kind.listens else []
+        return [memory_of(self.card), step_of(self.card)] if self.card.kind.hears else []
 
     def _open_parts(self, device: str) -> list[_Part]:
         """Opens the model, or its halves so that one can be computed without the other."""
@@ -270,12 +270,12 @@ def _exact(shape: Shape, sizes: dict[str, int]) -> tuple[int, ...]:
 
 
 def memory_of(card: Card) -> tuple[str, ...]:
-    """Outputs of a continuer that only listens to a note: its next states."""
+    """Outputs of a composer that only listens to a note: its next states."""
     return tuple(f"{state.name}_next" for state in card.states)
 
 
 def step_of(card: Card) -> tuple[str, ...]:
-    """Outputs of a continuer that samples a note: the note and its next states."""
+    """Outputs of a composer that samples a note: the note and its next states."""
     return ("chosen", *memory_of(card))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rtgen.errors import UserError
-from rtgen.inference import continuer, denoise, drums, latent, sequence
+from rtgen.inference import composer, denoise, drums, latent, sequence
 from rtgen.inference.card import modes_of
 from rtgen.inference.cells import Knobs
 from rtgen.inference.frame import told_in_c
@@ -48,7 +48,7 @@ def answer(
         mode: the mode.
         knobs: parameters of `parameters.PARAMETERS` by name.
         seed: source of all randomness, together with the knob `seed`.
-        past: what was played before, oldest first; for `continue`.
+        past: what was played before, oldest first; for `continue`, and for all modes of a composer.
         ends: the loops A and B; for `blend`. The default is the loop itself.
 
     Raises:
@@ -62,15 +62,15 @@ def answer(
     rng = np.random.default_rng((seed, round(knobs["seed"])) if knobs.get("seed") else seed)
     knobs = _locked(loop, mode, knobs, past, ends) if card.kind.pitched else drums.unpitched(knobs)
     match mode:
-        case "continue" if card.kind.listens:
-            return continuer.continued(model, past, loop, knobs, rng)
-        case "continue":
-            return sequence.continued(model, past, loop, knobs, rng)
-        case "blend":
-            a, b = ends or (loop, loop)
-            return _blended(model, refitted(a, loop), refitted(b, loop), knobs)
         case "vary" if _untouched(knobs):
             return loop
+        case "blend":
+            a, b = ends or (loop, loop)
+            return _blended(model, past, refitted(a, loop), refitted(b, loop), knobs, rng)
+        case _ if card.kind.hears:
+            return _composed(model, past, loop, mode, knobs, rng)
+        case "continue":
+            return sequence.continued(model, past, loop, knobs, rng)
     believes = denoise.wished if card.kind.fills else latent.wished
     begin = start(loop, knobs.get("fill", 0.0))
     fills = mode == "vary" and begin < loop.length
@@ -89,6 +89,21 @@ def answer(
     return join(answers, loop)
 
 
+def _composed(
+    model: Model, past: Sequence[Loop], loop: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator
+) -> Loop:
+    """The answer of a composer."""
+    if mode == "continue":
+        return composer.continued(model, past, loop, knobs, rng)
+    if mode == "generate":
+        return composer.generated(model, past, loop, knobs, rng)
+    begin = start(loop, knobs.get("fill", 0.0))
+    varied = composer.varied(model, past, loop, knobs, rng)
+    if begin < loop.length:
+        varied = filled(model, varied, max(begin, 0), loop.length, knobs, rng, past)
+    return steer(model, loop, varied, knobs, lambda *_: None)
+
+
 def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
     """The answer to a loop that the model takes as a whole."""
     if mode != "vary" and not model.card.kind.pitched:
@@ -101,8 +116,18 @@ def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Gene
     return told_in_c(model.card, part, knobs, lambda loop, turned: vary(model, loop, turned, rng))
 
 
-def filled(model: Model, loop: Loop, begin: int, end: int, knobs: Knobs, rng: np.random.Generator) -> Loop:
+def filled(
+    model: Model,
+    loop: Loop,
+    begin: int,
+    end: int,
+    knobs: Knobs,
+    rng: np.random.Generator,
+    past: Sequence[Loop] = (),
+) -> Loop:
     """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
+    if model.card.kind.hears:
+        return composer.filled(model, past, loop, begin, end, knobs, rng)
     imagines = denoise.imagined if model.card.kind.fills else latent.imagined
     return told_in_c(
         model.card, loop, knobs, lambda part, turned: infill(model, part, begin, end, turned, rng, imagines)
@@ -126,8 +151,12 @@ def _untouched(knobs: Knobs) -> bool:
     return not knobs["distance"] and not knobs.get("fill") and all(knobs.get(name, 0.5) == 0.5 for name in middle)
 
 
-def _blended(model: Model, a: Loop, b: Loop, knobs: Mapping[str, float]) -> Loop:
+def _blended(
+    model: Model, past: Sequence[Loop], a: Loop, b: Loop, knobs: Mapping[str, float], rng: np.random.Generator
+) -> Loop:
     if knobs["blend"] in (0, 1):
         return b if knobs["blend"] else a
+    if model.card.kind.hears:
+        return composer.blended(model, past, a, b, knobs, rng)
     pairs = zip(parts(a, model.card), parts(b, model.card), strict=True)
     return join([latent.blend(model, *pair, knobs) for pair in pairs], a.with_notes((*a.notes, *b.notes)))

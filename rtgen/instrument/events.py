@@ -76,11 +76,13 @@ class Warmed:
         seconds: response time right after another job.
         cold_s: response time of the first job.
         pitched: whether it plays notes, and not drums; None if that is not known.
+        hears: whether it hears what is played, note by note, in every mode.
     """
 
     seconds: float
     cold_s: float = 0.0
     pitched: bool | None = None
+    hears: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rtgen.music.note import Loop
 
-PAST = 16 * 1920
+PAST = 64 * 1920
 """Length of the memory, in ticks."""
 
 

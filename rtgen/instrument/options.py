@@ -33,6 +33,7 @@ class Options:
         controls: what the controls at all other inputs do: see `rtgen.instrument.binding.Layout`.
         ignores_programs: the inputs whose program changes select no preset.
         pitched: whether the model plays notes, and not drums, if that is known before `Warmed`.
+        hears: whether it hears what is played in every mode, likewise.
 
     Raises:
         ValueError: a value is of the wrong type or out of range.
@@ -51,6 +52,7 @@ class Options:
     controls: Layout = "knobs"
     ignores_programs: tuple[int, ...] = ()
     pitched: bool | None = None
+    hears: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignores_programs", tuple(self.ignores_programs))  # JSON has lists only
@@ -67,6 +69,7 @@ class Options:
             "listens": channel,
             "controls": self.controls in LAYOUTS,
             "pitched": self.pitched is None or type(self.pitched) is bool,
+            "hears": type(self.hears) is bool,
             "ignores_programs": all(type(port) is int for port in self.ignores_programs),
         }
         for name, fine in right.items():

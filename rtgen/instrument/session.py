@@ -148,6 +148,8 @@ class Session:
         self._entered = 0
         self._next_beat = 0
         self._heard: Heard | None = None
+        # The model hears the input note by note, in every mode.
+        self._hears = options.hears
         self._at: At = "idle"
         self._turn_was: Turn = "none"
         self._tune()
@@ -188,6 +190,7 @@ class Session:
                 self._desk.learn(event, out)
             case Warmed():
                 self._pace.ready(now, event.seconds, event.cold_s)
+                self._hears = event.hears
                 if event.pitched is not None:
                     self._ear.pitched = event.pitched
                     self._looper.without = self._ear.left_out
@@ -582,7 +585,7 @@ class Session:
     @property
     def _tells(self) -> bool:
         """Whether the model is shown the input before it has to answer."""
-        return self._looper.capturing and self.preset.mode == "continue"
+        return self._looper.capturing and (self.preset.mode == "continue" or self._hears)
 
     def _tell(self, now: float, out: Output) -> None:
         """Show the model the input so far, once a beat, so that little is left to read when it has to answer."""
@@ -688,10 +691,11 @@ class Session:
 
     def _job(self, call: Loop, target: int, number: int, preset: Preset) -> Job:
         """Return job `number` as the preset would ask for it."""
-        past = self._memory.past if preset.mode == "continue" else ()
         ends = self._memory.ends(call) if preset.mode == "blend" else None
         knobs = dict(self.knobs if preset is self.preset else preset.knobs)
-        return Job(call, preset.mode, self._seed_of(number), target, self._epoch, knobs, past, ends, model=preset.model)
+        past = self._memory.past if preset.mode == "continue" or self._hears else ()
+        seed = self._seed_of(number)
+        return Job(call, preset.mode, seed, target, self._epoch, knobs, past, ends, model=preset.model)
 
     def _seed_of(self, job: int) -> int:
         return (self._seed << 24) + job

@@ -86,7 +86,7 @@ News = Notice | Request | Ready | Failed | Dropped
 
 
 def _warmed(ready: Ready) -> tuple[Warmed]:
-    return (Warmed(ready.seconds, ready.cold_s, ready.pitched),)
+    return (Warmed(ready.seconds, ready.cold_s, ready.pitched, ready.hears),)
 
 
 class Daemon:

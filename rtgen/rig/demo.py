@@ -59,10 +59,10 @@ def demo(
     end = bars * preset.metre.bar
     played = tuple(e for e in performance(-(-end // preset.length), preset.length) if e.tick < end)
     timed = with_clock(played, end, TEMPO)
-    session = Session(preset, Options(seed=seed))
     if fast:
-        sent, notices = _fast(session, timed, model, device, end, console)
+        sent, notices = _fast(preset, seed, timed, model, device, end, console)
     else:
+        session = Session(preset, Options(seed=seed))
         sent, notices = _live(session, timed, model, device, preset, console)
     _keep(folder, preset, played, sent, notices)
     console.print(_summary(preset, bars, folder, notices), highlight=False, markup=False)
@@ -79,12 +79,19 @@ def _writable(folder: Path) -> None:
 
 
 def _fast(
-    session: Session, timed: Sequence[tuple[float, bytes]], model: Path, device: str, end: int, console: Console
+    preset: Preset,
+    seed: int,
+    timed: Sequence[tuple[float, bytes]],
+    model: Path,
+    device: str,
+    end: int,
+    console: Console,
 ) -> tuple[Sent, list[Notice]]:
     last = (end + TICKS_PER_CLOCK) * seconds_per_tick(TEMPO)
-    with opened(session.preset, model, device) as network:
+    with opened(preset, model, device) as network:
         if network.ready.remark:
             console.print(network.ready.remark, highlight=False, markup=False)
+        session = Session(preset, Options(seed=seed, hears=network.ready.hears))
         return simulate(session, timed, network.answer, last)
 
 

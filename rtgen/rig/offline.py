@@ -186,6 +186,7 @@ def render(
     seed: int,
     controls: Layout = "knobs",
     pitched: bool | None = None,
+    hears: bool = False,
 ) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
@@ -199,9 +200,10 @@ def render(
         seed: of all randomness.
         controls: what the control changes in the score do.
         pitched: whether the model plays notes; drums on channel 10 are left out then. None leaves out nothing.
+        hears: whether the model hears what was played before in every mode.
     """
     tempo, (played, _) = preset.tempo, sections(score, preset)
-    session = Session(played[0].preset, Options(seed=seed, controls=controls, pitched=pitched))
+    session = Session(played[0].preset, Options(seed=seed, controls=controls, pitched=pitched, hears=hears))
     # One clock beyond the end, so that everything due at the last clock is still sent.
     end = (played[-1].end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
     sent, notices = simulate(session, _performed(score.merged(), played, tempo), answerer, end)

@@ -15,7 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from rtgen.inference.card import INTEGERS, PLANES, Card, Condition, Data, Latent, State, Symbol
-from rtgen.inference.stream import CONTEXT, SPELLING, WINDOW
+from rtgen.inference.sheet import GIVEN_RHYTHM, KNOWN, LOOK, RHYTHM
+from rtgen.inference.spelling import LAGS, SPELLING
 
 CARD = Card(
     name="tiny",
@@ -103,8 +104,8 @@ HALF_BEATS = replace(
 )
 """Strikes of half a beat, and nothing else."""
 NOTES = Card(
-    name="tiny_continuer",
-    role="continuer",
+    name="tiny_composer",
+    role="composer",
     states=(State("memory", ("batch", _HIDDEN)),),
     spelling=SPELLING,
     in_key=True,
@@ -203,8 +204,8 @@ def build_sequence(card: Card = PIECES, *, favour: Mapping[int, float] | None = 
     return _finish(nodes, constants, card, card.name)
 
 
-def build_continuer(card: Card = NOTES, *, favour: Mapping[tuple[int, int], float] | None = None) -> onnx.ModelProto:
-    """A recurrent network whose weights are chance, and whose choices are made by themselves.
+def build_composer(card: Card = NOTES, *, favour: Mapping[tuple[int, int], float] | None = None) -> onnx.ModelProto:
+    """A recurrent network whose weights are chance: it chooses open cells and given notes, and may pass over one.
 
     Args:
         card: of one state.
@@ -212,55 +213,88 @@ def build_continuer(card: Card = NOTES, *, favour: Mapping[tuple[int, int], floa
     """
     rng = np.random.default_rng(11)
     make, classes = helper.make_node, card.classes()
+    ahead, base = GIVEN_RHYTHM + 1, 2 * len(LAGS)
     bias = np.zeros(sum(classes), np.float32)
     firsts = np.cumsum((0, *classes))
     for (choice, number), much in (favour or {}).items():
         bias[firsts[choice] + number] = much
     constants = {
-        "of_note": rng.standard_normal((4, _HIDDEN)).astype(np.float32) / 30,
+        "of_note": rng.standard_normal((5, _HIDDEN)).astype(np.float32) / 30,
         "of_place": rng.standard_normal((2, _HIDDEN)).astype(np.float32) / 30,
-        "of_context": rng.standard_normal((CONTEXT, _HIDDEN)).astype(np.float32) / 3,
+        "of_known": rng.standard_normal((KNOWN, _HIDDEN)).astype(np.float32) / 3,
         "again": rng.standard_normal((_HIDDEN, _HIDDEN)).astype(np.float32) / 3,
         "head": rng.standard_normal((_HIDDEN, sum(classes))).astype(np.float32),
         "favour": bias,
-        "long_ago": np.array([WINDOW - 48], np.int64),
+        "steps": np.array(SPELLING.shifts, np.int64),
+        "look": np.array(LOOK, np.int64),
+        "no_yes": np.array([0, 1], np.float32),
+        "rows": np.arange(classes[1], dtype=np.int64)[None],
+        "ahead": np.array([RHYTHM - 2 * ahead - 1, ahead, ahead, 1], np.int64),
+        "far": np.full((ahead, classes[0] - ahead), 1, np.float32),
+        "of_given": np.array([base + 2], np.int64),
+        "of_open": np.array([base + 5], np.int64),
+        "second": np.array([1], np.int64),
         "third": np.array([2], np.int64),
+        "half": np.array(0.5, np.float32),
         "sizes": np.array(classes, np.int64),
         "nothing": np.array(0, np.int64),
         "impossible": np.array(-1e9, np.float32),
-        "one": np.array(1, np.float32),
+        "out": np.array(-1e3, np.float32),
+        "unlikely": np.array(-1e4, np.float32),
+        "zero": np.array(0, np.float32),
+        "ahead_and_above": np.array([GIVEN_RHYTHM, 1], np.int64),
     }
     nodes = [
         make("Cast", ["note"], ["as_number"], to=TensorProto.FLOAT),
         make("MatMul", ["as_number", "of_note"], ["heard"]),
         make("MatMul", ["place", "of_place"], ["placed"]),
-        make("MatMul", ["context", "of_context"], ["known"]),
+        make("MatMul", ["known", "of_known"], ["told"]),
         make("MatMul", ["memory", "again"], ["remembered"]),
-        make("Sum", ["heard", "placed", "known", "remembered"], ["sums"]),
+        make("Sum", ["heard", "placed", "told", "remembered"], ["sums"]),
         make("Tanh", ["sums"], ["memory_next"]),
         make("MatMul", ["memory_next", "head"], ["unbiased"]),
         make("Add", ["unbiased", "favour"], ["logits"]),
-        make("Split", ["logits", "sizes"], [f"logits{i}" for i in range(4)], axis=1),
-        make("Split", ["noise", "sizes"], [f"noise{i}" for i in range(4)], axis=1),
-        make("Split", ["given"], [f"given{i}" for i in range(4)], axis=1, num_outputs=4),
-        # What was struck a bar ago (of 4/4) is a little more likely, if it is told.
-        make("Gather", ["past", "long_ago"], ["bar_ago"], axis=2),
-        make("Squeeze", ["bar_ago", "third"], ["then"]),
-        make("Mul", ["then", "echo"], ["echoed"]),
-        make("Max", ["temperature", "one"], ["bold"]),
-        make("Mul", ["bias", "bold"], ["steered"]),
+        make("Split", ["logits", "sizes"], [f"logits{i}" for i in range(5)], axis=1),
+        make("Split", ["noise", "sizes"], [f"noise{i}" for i in range(5)], axis=1),
+        make("Gather", ["note", "second"], ["row"], axis=1),
+        make("Split", ["given"], [f"given{i}" for i in range(5)], axis=1, num_outputs=5),
         make("Log", ["least"], ["share"]),
+        # Of the numbers of the steps ahead, "above" at the same step comes last.
+        make("Split", ["rhythm", "ahead"], ["before", "of_notes", "of_cells", "distance"], axis=1),
+        make("Add", ["of_notes", "of_cells"], ["there"]),
+        make("Split", ["there", "ahead_and_above"], ["later", "above"], axis=1),
+        make("MatMul", ["of_cells", "far"], ["any_far"]),
+        make("Concat", ["above", "later", "any_far"], ["may0"], axis=1),
+        make("Gather", ["columns", "of_given"], ["given_cells"], axis=2),
+        make("Gather", ["columns", "of_open"], ["open_cells"], axis=2),
+        make("Add", ["given_cells", "open_cells"], ["cells4"]),
+        make("Squeeze", ["cells4", "third"], ["cells"]),
     ]
-    for i in range(4):
+    for i in range(5):
         here = f"logits{i}"
         if i == 1:
             nodes += [
-                make("Add", ["logits1", "echoed"], ["pitches"]),
-                make("Add", ["pitches", "steered"], ["biased"]),
+                make("Add", ["logits1", "bias"], ["biased"]),
+                make("Gather", ["steps", "chosen0"], ["further"]),
+                make("OneHot", ["further", "look", "no_yes"], ["at_step"]),
+                make("MatMul", ["at_step", "cells"], ["column3"]),
+                make("Squeeze", ["column3", "second"], ["column"]),
+                make("Equal", ["chosen0", "nothing"], ["same"]),
+                make("LessOrEqual", ["rows", "row"], ["under"]),
+                make("And", ["same", "under"], ["passed"]),
+                make("Where", ["passed", "zero", "column"], ["may1"]),
             ]
             here = "biased"
+        if i < 2:
+            nodes += [
+                make("Less", [f"may{i}", "half"], [f"never{i}"]),
+                make("Where", [f"never{i}", "unlikely", here], [f"legal{i}"]),
+            ]
+            here = f"legal{i}"
         nodes += [
-            make("Div", [here, "temperature"], [f"score{i}"]),
+            make("Less", [f"noise{i}", "out"], [f"out{i}"]),
+            make("Where", [f"out{i}", "impossible", here], [f"left{i}"]),
+            make("Div", [f"left{i}", "temperature"], [f"score{i}"]),
             make("ReduceMax", [f"score{i}", "first"], [f"best{i}"]),
             make("Add", [f"best{i}", "share"], [f"floor{i}"]),
             make("Less", [f"score{i}", f"floor{i}"], [f"rare{i}"]),
@@ -269,10 +303,10 @@ def build_continuer(card: Card = NOTES, *, favour: Mapping[tuple[int, int], floa
             make("ArgMax", [f"drawn{i}"], [f"likeliest{i}"], axis=1),
             make("Less", [f"given{i}", "nothing"], [f"free{i}"]),
             make("Where", [f"free{i}", f"likeliest{i}", f"given{i}"], [f"chosen{i}"]),
-            make("LogSoftmax", ["pitches" if i == 1 else f"logits{i}"], [f"chances{i}"], axis=1),
+            make("LogSoftmax", [f"logits{i}"], [f"chances{i}"], axis=1),
             make("GatherElements", [f"chances{i}", f"chosen{i}"], [f"chance{i}"], axis=1),
         ]
-    nodes += [make("Concat", [f"{name}{i}" for i in range(4)], [name], axis=1) for name in ("chosen", "chance")]
+    nodes += [make("Concat", [f"{name}{i}" for i in range(5)], [name], axis=1) for name in ("chosen", "chance")]
     return _finish(nodes, {**constants, "first": np.array([1], np.int64)}, card, card.name)
 
 

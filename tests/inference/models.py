@@ -23,7 +23,7 @@ from tests.data.make_tiny import (
     PIECES,
     build,
     build_code,
-    build_continuer,
+    build_composer,
     build_sequence,
 )
 
@@ -53,8 +53,8 @@ def of_role(role: str) -> Model:
             return loaded(build_code(GENERATOR))
         case "sequence":
             return loaded(build_sequence(PIECES))
-        case "continuer":
-            return loaded(build_continuer())
+        case "composer":
+            return loaded(build_composer())
     raise ValueError(role)
 
 

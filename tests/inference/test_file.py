@@ -24,7 +24,7 @@ from rtgen.inference.file import card_of, names_a_file, read
 from rtgen.inference.model import Model
 from rtgen.inference.protobuf import tagged, varint
 from tests.data.make_faulty import faulty
-from tests.data.make_tiny import CARD, build, build_continuer
+from tests.data.make_tiny import CARD, build, build_composer
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 DATA = TINY.read_bytes()
@@ -278,7 +278,7 @@ def test_onnxruntime_keeps_and_sends_no_record(tmp_path: Path) -> None:
 
 def test_a_model_of_another_role_is_read_as_well(tmp_path: Path) -> None:
     path = tmp_path / "c.onnx"
-    model = build_continuer()
+    model = build_composer()
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "spare"))
     onnx.save(model, path)
-    assert card_of(path).role == "continuer"
+    assert card_of(path).role == "composer"

@@ -22,7 +22,7 @@ from tests.data.make_tiny import (
     PIECES,
     build,
     build_code,
-    build_continuer,
+    build_composer,
     build_sequence,
 )
 
@@ -54,7 +54,7 @@ def test_a_card_survives_the_metadata(card: Card) -> None:
 
 @pytest.mark.parametrize(
     "proto",
-    [build(), build_code(AUTOENCODER), build_code(GENERATOR), build_sequence(PIECES), build_continuer(NOTES)],
+    [build(), build_code(AUTOENCODER), build_code(GENERATOR), build_sequence(PIECES), build_composer(NOTES)],
     ids=lambda proto: proto.graph.name,
 )
 def test_a_model_of_any_role_is_checked_and_timed(tmp_path: Path, proto: onnx.ModelProto) -> None:
@@ -124,8 +124,8 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a state without batch": (lambda: with_state(shape=[1, 8]), "not numbers and one 'batch'"),
     "a state that is huge": (lambda: with_state(shape=["batch", 2**21]), "more than 1048576 numbers"),
     "a state of a taken name": (lambda: with_state(name="symbol"), "cannot be called 'symbol'"),
-    "a continuer without spelling": (
-        lambda: with_card(lambda c: c.pop("spelling"), build_continuer),
+    "a composer without spelling": (
+        lambda: with_card(lambda c: c.pop("spelling"), build_composer),
         "needs.*'spelling'",
     ),
     "a spelling nobody needs": (lambda: with_card(lambda c: c.update(spelling=spelling())), "has no field 'spelling'"),
@@ -136,20 +136,20 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "a spelling too loud": (lambda: with_spelling(velocities=[64, 128]), "velocities .* from 1 to 127"),
     "half a class": (lambda: with_spelling(durations=[1, 1.5]), "durations of the field 'spelling'"),
     "a spelling without loudness": (
-        lambda: with_card(lambda c: c["spelling"].pop("velocities"), build_continuer),
+        lambda: with_card(lambda c: c["spelling"].pop("velocities"), build_composer),
         "fit",
     ),
     "fewer shifts": (
-        lambda: with_card(lambda c: c["spelling"]["shifts"].pop(), build_continuer),
+        lambda: with_card(lambda c: c["spelling"]["shifts"].pop(), build_composer),
         "'noise' has the shape",
     ),
-    "a continuer in any key": (lambda: with_card(lambda c: c.update(in_key=False), build_continuer), "in one key"),
-    "a continuer with symbols": (
-        lambda: with_card(lambda c: c.update(vocabulary=[wait(1)]), build_continuer),
+    "a composer in any key": (lambda: with_card(lambda c: c.update(in_key=False), build_composer), "in one key"),
+    "a composer with symbols": (
+        lambda: with_card(lambda c: c.update(vocabulary=[wait(1)]), build_composer),
         "has no field 'vocab",
     ),
     "a state that is a note": (
-        lambda: with_card(lambda c: c["states"][0].update(name="chance"), build_continuer),
+        lambda: with_card(lambda c: c["states"][0].update(name="chance"), build_composer),
         "cannot be called 'chance'",
     ),
     "a state of another name": (lambda: with_state(name="memory"), "has no input 'memory'"),
@@ -161,11 +161,11 @@ def wait(steps: Any) -> dict[str, Any]:
 
 
 def spelling(**changes: Any) -> dict[str, Any]:
-    return {"shifts": [0, 1], "durations": [1], "velocities": [64], **changes}
+    return {"shifts": [0, 1], "durations": [1], "velocities": [64], "timings": [0], **changes}
 
 
 def with_spelling(**changes: Any) -> onnx.ModelProto:
-    return with_card(lambda c: c.update(spelling=spelling(**changes)), build_continuer)
+    return with_card(lambda c: c.update(spelling=spelling(**changes)), build_composer)
 
 
 def with_latent(**changes: Any) -> onnx.ModelProto:
@@ -232,7 +232,7 @@ def test_symbols_that_are_no_whole_numbers_are_found_out(tmp_path: Path) -> None
 
 
 def test_choices_that_are_no_whole_numbers_are_found_out(tmp_path: Path) -> None:
-    model = build_continuer()
+    model = build_composer()
     model.graph.node.append(onnx.helper.make_node("Cast", ["whole"], ["chosen"], to=onnx.TensorProto.FLOAT))
     for node in model.graph.node:
         if node.output[0] == "chosen" and node.op_type == "Concat":

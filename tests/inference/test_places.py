@@ -24,7 +24,7 @@ def test_a_place_is_told_by_what_a_loop_is_like_and_by_the_models_own_dimensions
     assert dimensions(of_role("generator").card) == NAMES
 
 
-@pytest.mark.parametrize("role", ["denoiser", "autoencoder", "generator", "continuer", "drummer"])
+@pytest.mark.parametrize("role", ["denoiser", "autoencoder", "generator", "composer", "drummer"])
 def test_places_are_shares_of_the_range(role: str) -> None:
     model = of_role(role)
     here, there, nowhere, long = place(model, (melody(), melody(up=12), Loop(3840), melody(8)), KNOBS)

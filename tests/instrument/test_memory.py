@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtgen.instrument.events import Chosen, Pressed
+from rtgen.instrument.events import Chosen, Pressed, Warmed
 from rtgen.instrument.memory import PAST, Memory
 from rtgen.instrument.notices import Stored
 from rtgen.instrument.preset import Preset
@@ -19,10 +19,10 @@ def call(pitch: int, length: int = BAR) -> Loop:
 
 def test_the_past_is_bounded_and_silence_is_no_part_of_it() -> None:
     memory = Memory()
-    for pitch in range(40, 80):
+    for pitch in range(20, 100):
         memory.hear(call(pitch))
         memory.hear(Loop(BAR))
-    assert [loop.notes[0].pitch for loop in memory.past] == list(range(64, 80))
+    assert [loop.notes[0].pitch for loop in memory.past] == list(range(36, 100))
     memory.hear(call(99, 2 * PAST))
     assert memory.past == (call(99, 2 * PAST),)
 
@@ -62,6 +62,19 @@ def test_a_continuation_hears_what_was_played_before() -> None:
     assert second.past == (first.loop,)
     assert third.past == (first.loop, second.loop)
     assert first.ends is second.ends is None
+
+
+def test_a_model_that_hears_the_playing_is_told_what_was_played_before_in_every_mode() -> None:
+    stage = started(mode="vary")
+    stage.step(0.0, Warmed(0.01, hears=True))
+    stage.until(4 * BAR, two_calls())
+    first, second = stage.jobs
+    assert (first.past, second.past) == ((), (first.loop,))
+    assert [(tick, len(heard.past)) for tick, heard in stage.heard][:3] == [
+        (0, 0),
+        (480, 0),
+        (2 * BAR - PRE_ROLL, 1),
+    ]
 
 
 def test_other_modes_do_not_carry_the_past_along_but_it_is_not_forgotten() -> None:

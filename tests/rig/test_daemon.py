@@ -27,7 +27,7 @@ from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.worker.wire import Failed, Ready
 from rtgen.rig.worker.worker import Worker
 from tests.data.make_faulty import faulty
-from tests.data.make_tiny import HALF_BEATS, build_continuer, build_sequence
+from tests.data.make_tiny import HALF_BEATS, build_composer, build_sequence
 from tests.instrument.ledger import check
 from tests.instrument.stage import word
 
@@ -201,7 +201,7 @@ def test_what_a_model_heard_while_it_was_played_is_answered_as_what_it_is_told_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.onnx"
-    onnx.save(build_continuer(), path)
+    onnx.save(build_composer(), path)
     told: list[Heard] = []
     tell = Worker.tell
     monkeypatch.setattr(Worker, "tell", lambda self, heard: (told.append(heard), tell(self, heard)))

@@ -65,7 +65,7 @@ def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
     [
         Answer(A, 1920, 3),
         Ready("tiny", "cpu", 0.01, "a remark", "autoencoder", ("vary", "blend"), ("density", "z1")),
-        Ready("tiny", "cpu", 0.01, pitched=False),
+        Ready("tiny", "cpu", 0.01, pitched=False, hears=True),
         Placed((0.5, 1.0), (), ((0.0,), (0.25,))),
         Failed("no"),
         Failed("no", True),
@@ -76,7 +76,7 @@ def test_what_the_worker_says_arrives_whole(said: Said) -> None:
     assert wire.to_said(wire.from_said(said)) == said
 
 
-@pytest.mark.parametrize("field", ["role", "modes", "seconds", "dimensions", "pitched"])
+@pytest.mark.parametrize("field", ["role", "modes", "seconds", "dimensions", "pitched", "hears"])
 def test_what_says_too_little_is_nothing(field: str) -> None:
     fields = json.loads(wire.from_said(Ready("tiny", "cpu", 0.01)))
     del fields[field]

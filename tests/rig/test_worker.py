@@ -22,7 +22,7 @@ from rtgen.rig.worker import main as answering
 from rtgen.rig.worker import wire
 from rtgen.rig.worker.wire import Failed, Ready, Report
 from rtgen.rig.worker.worker import Worker
-from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, build, build_code, build_continuer, build_sequence
+from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, build, build_code, build_composer, build_sequence
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
@@ -33,7 +33,7 @@ MAKERS: dict[str, Callable[[], onnx.ModelProto]] = {
     "autoencoder": lambda: build_code(AUTOENCODER),
     "generator": lambda: build_code(GENERATOR),
     "sequence": build_sequence,
-    "continuer": build_continuer,
+    "composer": build_composer,
 }
 Reports = SimpleQueue[Report]
 Kind = TypeVar("Kind", bound=Report)
@@ -116,7 +116,7 @@ def test_every_role_answers_in_each_of_its_modes(
 
 def test_what_is_heard_before_changes_no_answer(tmp_path: Path, reports: Reports) -> None:
     path = tmp_path / "model.onnx"
-    onnx.save(build_continuer(), path)
+    onnx.save(build_composer(), path)
     past = (LOOP.with_notes(replace(n, pitch=n.pitch - 5) for n in LOOP.notes),)
     job = Job(LOOP, "continue", 5, 0, 1, KNOBS, past)
     worker = Worker(path, "cpu", reports.put)

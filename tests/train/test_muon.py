@@ -47,7 +47,7 @@ def test_its_steps_are_those_of_torch_but_for_precision(shape: tuple[int, ...]) 
 
 
 def test_a_run_with_muon_learns_and_goes_on(small_data: Path, tmp_path: Path) -> None:
-    run, losses = trained("continuer", small_data, tmp_path / "run", epochs=1, units=32, hidden=32, notes=48)
+    run, losses = trained("composer", small_data, tmp_path / "run", epochs=1, units=32, hidden=32, channels=4, notes=48)
     assert run.config.optimiser == "muon"
     assert losses[-1] < losses[0]
     state = fit.fit(run.config, small_data, tmp_path / "run", epochs=2, resume=True, device="cpu")

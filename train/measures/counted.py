@@ -1,4 +1,4 @@
-"""N-gram baselines of the role `continuer`: probabilities of a note's choices from counts, given earlier choices."""
+"""N-gram baselines of the role `composer`: probabilities of a note's choices from counts, given earlier choices."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def known(notes: Ints, there: NDArray[np.bool_], back: int = 3) -> dict[str, Int
     """Collect the context variables of every note of a stream but the first, by name as in `Context`; each flat.
 
     Args:
-        notes: classes, shape (streams, notes, 4).
+        notes: classes of shift, pitch, duration and velocity, then any others; shape (streams, notes, 4 or more).
         there: whether there is a note, shape (streams, notes).
         back: number of previous notes.
     """
-    count = notes.shape[1]
-    padded = np.concatenate([np.full((len(notes), back - 1, 4), _BEFORE), notes], axis=1)
+    notes, count = notes[..., : len(NAMES)], notes.shape[1]
+    padded = np.concatenate([np.full((len(notes), back - 1, len(NAMES)), _BEFORE), notes], axis=1)
     columns = {}
     for ago in range(back + 1):
         some = padded[:, back - ago : back - ago + count - 1]

@@ -103,17 +103,14 @@ def evaluate(
     if split not in (*SPLITS, "all"):
         raise UserError(f"unknown split {split!r}; choose train, valid, test or all")
     sets = [set_name] if set_name else [d.name for d in model.card.data] or None
-    try:
-        bar = Metre.parse(metre).bar
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    bar = bar_of(metre)
     if bars not in BARS:
         raise UserError(f"{bars} bars are not supported; choose one of {', '.join(map(str, BARS))}")
     held_out, train = (dataset.load_bars(data, part, sets, bar, bars) for part in (split, "train"))
     library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
     if model.card.kind.unit == "symbol":
         return table(sequences.scores(model, held_out, train, library, count, seed))
-    if model.card.kind.listens:
+    if model.card.kind.hears:
         if bars == dataset.BARS:
             # Whole songs, with repeated loops.
             held_out, train = (
@@ -126,6 +123,18 @@ def evaluate(
         return table(drums.scores(model, loops, train, seed))
     role = repair if model.card.kind.fills else codes
     return table(role.scores(model, loops, library, seed))
+
+
+def bar_of(metre: str) -> int:
+    """Return the ticks in a bar.
+
+    Raises:
+        UserError: it is no metre.
+    """
+    try:
+        return Metre.parse(metre).bar
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _learnt(data: Path | str, sets: list[str] | None, bar: int) -> Iterator[Loops]:

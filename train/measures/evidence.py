@@ -1,9 +1,9 @@
-"""Writes the figures, curves and examples of the shipped models for `docs/models.md`.
+"""Writes the figures, curves and examples of the shipped models for `docs/measurements.md` and `docs/models.md`.
 
     python -m train.measures.evidence
 
 measures every shipped model on the test split and writes the tables into the page, between the comments that name them.
-Beside the page it puts pictures of ten calls, chosen with a fixed seed, with their answers, and each as a `.mid`.
+In `docs/models` it puts pictures of ten calls, chosen with a fixed seed, with their answers, and each as a `.mid`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from train.measures.repair import damaged
 from train.measures.table import Figure, Table
 from train.report import logged
 
-PAGE = Path("docs/models.md")
+PAGE, FOLDER = Path("docs/measurements.md"), Path("docs/models")
 CALLS = 10
 SEED = 2026
 METRES = ("4/4", "3/4")
@@ -66,10 +66,10 @@ def main(
     for path in models or sorted(Path("models").glob("*.onnx")):
         model = Model(path)
         with console.status(f"{model.card.name}: playing"):
-            show(model, data, page.parent / page.stem)
+            show(model, data, FOLDER)
             run = Path("runs") / model.card.name
             if run.is_dir():
-                plots.save(plots.curves(logged(run)), page.parent / page.stem / f"{model.card.name}_learning.png")
+                plots.save(plots.curves(logged(run)), FOLDER / f"{model.card.name}_learning.png")
         if pictures_only:
             continue
         for metre in METRES:

@@ -97,20 +97,25 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
 # ---- in-filling -----------------------------------------------------------------------------------------------------
 
 
-def filled_in(model: Model, loops: Sequence[Loop], seed: int) -> Scores:
+def filled_in(model: Model, loops: Sequence[Loop], seed: int, pasts: Sequence[Sequence[Loop]] | None = None) -> Scores:
     """Hide and fill half a bar, compared with a copy of the other bar and with random notes.
+
+    A model that hears is told what came before each loop, `pasts`, as it is in play.
 
     `infill_f1`: onset F1 of the notes in the gap; only the original counts as right, so good answers may score low.
     `infill_in_key`: share of them in the loop's key. `infill_notes`: their number relative to the original.
     """
     rng = np.random.default_rng(seed)
+    past: Sequence[Loop] = ()
     contenders: dict[str, Callable[[Loop, int, int], Loop]] = {
-        model.card.name: lambda loop, begin, end: filled(model, loop, begin, end, defaults(), rng),
+        model.card.name: lambda loop, begin, end: filled(model, loop, begin, end, defaults(), rng, past),
         "copy of the other bar": copied,
         "notes by chance": lambda loop, begin, end: by_chance(loop, begin, end, rng),
     }
     found: Scores = {name: {"infill_f1": [], "infill_in_key": [], "infill_notes": []} for name in contenders}
-    for number, loop in enumerate([loop for loop in loops if loop.length == 2 * loop.bar][:FEWER]):
+    whole = [i for i, loop in enumerate(loops) if loop.length == 2 * loop.bar]
+    for number, i in enumerate(whole[:FEWER]):
+        loop, past = loops[i], pasts[i] if pasts else ()
         half = loop.bar // 2 // GRID.step * GRID.step
         begin = number % 4 * half
         true = _within(loop, begin, begin + half)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import Card
-from rtgen.inference.continuer import FIGURE
+from rtgen.inference.composer import FIGURE
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
 from rtgen.inference.sequence import Book, groups, into_c

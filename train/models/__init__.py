@@ -13,7 +13,7 @@ from train.models.base import Architecture
 NAMES: Mapping[str, str] = {
     "loop_denoiser": "LoopDenoiser",
     "loop_vae": "LoopVae",
-    "continuer": "Continuer",
+    "composer": "Composer",
     "drummer": "Drummer",
     "conv_dae": "ConvDae",
     "mlp_vae": "MlpVae",

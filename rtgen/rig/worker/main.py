@@ -1,7 +1,7 @@
 """The worker process: reads jobs from standard input, runs the model, and writes answers to standard output.
 
 It exits when its input ends, even in the middle of an answer, and its memory is limited. Of several waiting jobs it
-answers only the newest, as the others would be too late. While no job waits, a continuer is fed what is being played.
+answers only the newest, as the others would be too late. While no job waits, a composer is fed what is being played.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
@@ -88,7 +89,8 @@ def main(model_path: str, device: str, patience: str) -> int:
 
         card = model.card
         told = modes_of(card), dimensions(card), cold_s
-        say(Ready(card.name, model.device, seconds, model.remark, card.role, *told, pitched=card.kind.pitched))
+        ready = Ready(card.name, model.device, seconds, model.remark, card.role, *told)
+        say(replace(ready, pitched=card.kind.pitched, hears=card.kind.hears))
         while (line := _newest(jobs, say)) is not None:
             if wire.is_to_hear(line):
                 with at_leisure():
@@ -129,8 +131,8 @@ def _newest(jobs: SimpleQueue[str | None], say: wire.Say) -> str | None:
 
 
 def _hear(model: Model, line: str, jobs: SimpleQueue[str | None]) -> None:
-    """Feeds a continuer what is being played until another line arrives; the job itself makes up for the rest."""
-    if not model.card.kind.listens:
+    """Feeds a composer what is being played until another line arrives; the job itself makes up for the rest."""
+    if not model.card.kind.hears:
         return
     from rtgen.inference.hearing import hear
 
@@ -186,7 +188,7 @@ def _warm(model: Model) -> tuple[float, float]:
         and (time.perf_counter() - began < _WARM_S or (len(times) < 2 * len(modes) and max(times) < _PROMPT_S))
     ):
         for mode, loop in examples.items():
-            if model.card.kind.listens:
+            if model.card.kind.hears:
                 # As in play: when an answer is due, all but the last beat has been heard.
                 hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
             if len(times) == len(modes) and max(times) < _PROMPT_S:

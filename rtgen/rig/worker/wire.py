@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Ready:
         cold_s: the longest of the first answers, in seconds.
         file: the model file; added by the parent process, not sent by the worker.
         pitched: whether it plays notes; otherwise they are drums.
+        hears: whether it hears what is played, note by note, in every mode.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Ready:
     cold_s: float = 0.0
     file: Path | None = None
     pitched: bool = True
+    hears: bool = False
 
     def __post_init__(self) -> None:
         if not (isfinite(self.seconds) and self.seconds > 0 and isfinite(self.cold_s) and self.cold_s >= 0):
@@ -84,7 +87,7 @@ Say = Callable[[Said], None]
 def from_job(job: Job) -> str:
     """Encodes a job as a line."""
     fields = {n: getattr(job, n) for n in ("mode", "seed", "target", "epoch", "draft")} | {"knobs": dict(job.knobs)}
-    past = [from_loop(loop) for loop in job.past]
+    past = [_packed(loop) for loop in job.past]
     ends = [from_loop(loop) for loop in job.ends or ()]
     return _line({"loop": from_loop(job.loop), **fields, "past": past, "ends": ends})
 
@@ -96,7 +99,7 @@ def to_job(line: str) -> Job:
         Exception: the line is not a valid job.
     """
     fields = json.loads(line)
-    past, ends = (tuple(map(to_loop, fields[name])) for name in ("past", "ends"))
+    past, ends = tuple(map(_unpacked, fields["past"])), tuple(map(to_loop, fields["ends"]))
     return Job(**{**fields, "loop": to_loop(fields["loop"]), "past": past, "ends": ends or None})
 
 
@@ -105,7 +108,7 @@ _TO_HEAR = '{"heard":'
 
 def from_heard(heard: Heard) -> str:
     """Encodes music to hear as a line."""
-    past = [from_loop(loop) for loop in heard.past]
+    past = [_packed(loop) for loop in heard.past]
     return _line({"heard": from_loop(heard.loop), "past": past, "knobs": dict(heard.knobs)})
 
 
@@ -121,7 +124,7 @@ def to_heard(line: str) -> Heard:
         Exception: the line is not valid.
     """
     fields = json.loads(line)
-    return Heard(tuple(map(to_loop, fields["past"])), to_loop(fields["heard"]), fields["knobs"])
+    return Heard(tuple(map(_unpacked, fields["past"])), to_loop(fields["heard"]), fields["knobs"])
 
 
 def from_said(said: Said) -> str:
@@ -138,7 +141,7 @@ def from_said(said: Said) -> str:
             return _line({"kind": "failed", "reason": said.reason, "final": said.final})
         case Ready():
             fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
-            more = {n: getattr(said, n) for n in ("role", "modes", "dimensions", "cold_s", "pitched")}
+            more = {n: getattr(said, n) for n in ("role", "modes", "dimensions", "cold_s", "pitched", "hears")}
             return _line({"kind": "ready", **fields, **more})
 
 
@@ -157,8 +160,9 @@ def to_said(line: str) -> Said | None:
             case "ready":
                 model, device, remark, role = (str(fields[n]) for n in ("model", "device", "remark", "role"))
                 modes, dimensions = (tuple(map(str, fields[n])) for n in ("modes", "dimensions"))
-                pitched, times = bool(fields["pitched"]), (fields["seconds"], fields["cold_s"])
-                return Ready(model, device, times[0], remark, role, modes, dimensions, times[1], pitched=pitched)
+                seconds, cold_s, pitched, hears = (fields[n] for n in ("seconds", "cold_s", "pitched", "hears"))
+                told = model, device, seconds, remark, role, modes, dimensions, cold_s
+                return Ready(*told, pitched=bool(pitched), hears=bool(hears))
             case "placed":
                 return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
@@ -187,6 +191,19 @@ def to_loop(fields: dict[str, Any]) -> Loop:
     if loop.length > _LONGEST or any(abs(n.onset) > _LONGEST or n.duration > _LONGEST for n in loop.notes):
         raise ValueError(f"a loop of {loop.length} ticks is too long, or its notes are")
     return loop
+
+
+# The past is sent with every job, and nearly all of it was sent before.
+
+
+@lru_cache(maxsize=256)
+def _packed(loop: Loop) -> str:
+    return json.dumps(from_loop(loop), separators=(",", ":"))
+
+
+@lru_cache(maxsize=256)
+def _unpacked(text: str) -> Loop:
+    return to_loop(json.loads(text))
 
 
 def _place(shares: list[float]) -> Place:

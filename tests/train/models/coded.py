@@ -5,13 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from rtgen.inference.cells import distance
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
 from rtgen.music.note import Loop
 from tests.inference.models import KNOBS, melody
 from train import config, export, fit, trainer
+from train.loops import dataset
+from train.loops.dataset import Loops
 from train.loops.sample import GRID
+
+
+def song(loops: list[Loop], *, set_name: str = "set") -> Loops:
+    """Loops one after the other, as one track of one song."""
+    count = len(loops)
+    notes = dataset.from_loops(loops)
+    offsets = np.concatenate([[0], np.cumsum([len(loop) for loop in loops])])
+    names = np.full(count, set_name)
+    return Loops(
+        notes,
+        offsets,
+        sets=names,
+        songs=names,
+        tracks=names,
+        starts=np.arange(count, dtype=np.int32) * dataset.LENGTH,
+        bars=np.full(count, 1920, np.int32),
+        filled=np.full(count, dataset.LENGTH, np.int32),
+        tempos=np.full(count, 120, np.float32),
+    )
 
 
 def trained(
