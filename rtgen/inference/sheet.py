@@ -20,7 +20,6 @@ from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN, Grid
 
-TIMINGS = SPELLING.timings
 PAST_RHYTHM = 24
 """Steps ahead that are seen of the rhythm some bars ago, and of the recalled loop."""
 GIVEN_RHYTHM = 96

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.inference import hearing
-from rtgen.inference.composer import FIGURE
 from rtgen.inference.hearing import RECENT, hear, recent
 from rtgen.inference.model import Model, Tensor, memory_of, step_of
 from rtgen.inference.modes import answer
+from rtgen.inference.pen import FIGURE
 from rtgen.inference.sheet import cells, read
 from rtgen.inference.spelling import CONTEXT, SPELLING, known_of, within
 from rtgen.instrument.job import Mode

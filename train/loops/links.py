@@ -9,12 +9,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from rtgen.inference.recall import ALIKE
 from rtgen.music.time import TICKS_PER_SIXTEENTH
 from train.loops.dataset import Loops
 from train.loops.sample import GRID
 
-LEAST = 0.25
-"""Loops less alike than this are not recalled."""
 NEAR = 4
 """Candidates that are kept for each loop."""
 _MOST = 400
@@ -68,10 +67,10 @@ def _link(loops: Loops, first: int, end: int, follows: NDArray[np.int64], alike:
         # Of those equally alike, the latest: it is fresher in the memory.
         candidates = before[j - 1, : j - 1]
         best = len(candidates) - 1 - int(candidates[::-1].argmax())
-        if candidates[best] >= LEAST:
+        if candidates[best] >= ALIKE:
             follows[first + j] = first + best + 1
     np.fill_diagonal(like, 0)
-    like = np.where((like >= LEAST) & (like < 0.999), like, 0)
+    like = np.where((like >= ALIKE) & (like < 0.999), like, 0)
     order = np.argsort(-like, axis=1, kind="stable")[:, :NEAR]
     some = np.take_along_axis(like, order, axis=1) > 0
     alike[first:end, : order.shape[1]] = np.where(some, first + order, -1)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import Card
-from rtgen.inference.composer import FIGURE
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
+from rtgen.inference.pen import FIGURE
 from rtgen.inference.sequence import Book, groups, into_c
 from rtgen.music import key
 from rtgen.music.note import Loop

@@ -29,7 +29,6 @@ from rtgen.inference.sheet import (
     KNOWN,
     RHYTHM,
     STATIC,
-    TIMINGS,
     VARIES,
 )
 from rtgen.inference.spelling import LAGS, SPELLING
@@ -41,7 +40,7 @@ from train.models.base import JUDGED, Aim, Architecture, Source, Task
 from train.models.passages import PLANES, Shown
 from train.models.recurrent import PERIODS, clocks
 
-SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLING.velocities), len(TIMINGS))
+SIZES = (len(SPELLING.shifts), GRID.pitches, len(SPELLING.durations), len(SPELLING.velocities), len(SPELLING.timings))
 """Number of classes of each of the five choices."""
 NAMES = ("shift", "pitch", "duration", "velocity", "timing")
 WIDTHS = (24, 48, 16, 12, 8)

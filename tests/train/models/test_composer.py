@@ -11,10 +11,10 @@ import torch
 from rtgen.inference.card import Card, State
 from rtgen.inference.cells import distance
 from rtgen.inference.chords import NONE
-from rtgen.inference.composer import followed
 from rtgen.inference.exchange import anchors
 from rtgen.inference.hearing import hear
 from rtgen.inference.modes import answer
+from rtgen.inference.recall import followed
 from rtgen.inference.sheet import Sheet, read
 from rtgen.inference.spelling import SPELLING
 from rtgen.instrument.job import Mode

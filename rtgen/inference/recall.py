@@ -1,0 +1,35 @@
+"""What a composer recalls: what followed the last time that something like this was played."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rtgen.music.note import Loop
+from rtgen.music.time import TICKS_PER_SIXTEENTH
+
+ALIKE = 0.25
+"""Loops less alike than this are not recalled."""
+
+
+def struck(loop: Loop) -> frozenset[tuple[int, int]]:
+    """Return the sixteenth and the pitch of each note."""
+    columns = max(loop.length // TICKS_PER_SIXTEENTH, 1)
+    return frozenset((min(max(round(n.onset / TICKS_PER_SIXTEENTH), 0), columns - 1), n.pitch) for n in loop.notes)
+
+
+def likeness(a: Loop, b: Loop) -> float:
+    """Return the Dice coefficient of the cells of two loops; 0 if their lengths differ."""
+    if (a.length, a.bar) != (b.length, b.bar):
+        return 0.0
+    cells_a, cells_b = struck(a), struck(b)
+    return 2 * len(cells_a & cells_b) / max(len(cells_a) + len(cells_b), 1)
+
+
+def followed(past: Sequence[Loop], call: Loop) -> Loop | None:
+    """Return the loop that followed the earlier loop most like the call; None if none is alike."""
+    best, found = ALIKE, None
+    for before, after in pairwise((*past, call)):
+        if after.length == call.length and (like := likeness(before, call)) >= best:
+            best, found = like, after
+    return found
