@@ -20,8 +20,8 @@ from rtgen.music.key import Key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, Grid
 
-_TURN = 2.5
-"""Standard deviations of music between the two ends of an attribute knob."""
+_TURN = 5.0
+"""Standard deviations of music between what the two ends of an attribute knob ask for; about a third of it comes."""
 _BEYOND = 7
 """Semitones that an answer may go beyond what was played."""
 _SPARSE, _LEAST_REST = 1.5, 9

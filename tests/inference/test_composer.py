@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtgen.bench.music import made_loop
 from rtgen.inference import hearing
 from rtgen.inference.hearing import RECENT, hear, recent
 from rtgen.inference.model import Model, Tensor, memory_of, step_of
@@ -20,7 +22,7 @@ from rtgen.inference.sheet import cells, read
 from rtgen.inference.spelling import CONTEXT, SPELLING, known_of, within
 from rtgen.instrument.job import Mode
 from rtgen.music import key
-from rtgen.music.attributes import NAMES, measure, standard
+from rtgen.music.attributes import NAMES, SD, measure, standard
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Grid
 from tests.data.make_tiny import build_composer
@@ -29,6 +31,7 @@ from tests.inference.models import KNOBS, loaded, melody, of_role
 MODEL = of_role("composer")
 PAST = (melody(every=160), melody(every=480, up=5))
 GRID = Grid()
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -302,7 +305,19 @@ def test_the_attributes_that_the_answer_shall_have_are_the_loops_and_the_knobs_m
     assert wish("generate") == pytest.approx(own, abs=1e-5)
     for mode in ("continue", "generate"):
         moved = np.array(wish(mode, density=1.0, register=0.0, velocity=0.75)) - own
-        assert moved == pytest.approx([1.25, -1.25, 0, 0, 0, 0.625, 0], abs=1e-5)
+        assert moved == pytest.approx([2.5, -2.5, 0, 0, 0, 1.25, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["continue", "generate"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_knob_of_the_shipped_composer_moves_what_it_is_called(mode: Mode, name: str) -> None:
+    model = Model(ROOT / "models" / "composer.onnx")
+
+    def mean(knob: float) -> float:
+        answers = (played(mode, made_loop(i), i, (made_loop(i + 1),), model, **{name: knob}) for i in range(6))
+        return fmean(measure(answered)[name] for answered in answers)
+
+    assert mean(1.0) - mean(0.0) > 0.5 * SD[NAMES.index(name)]
 
 
 def runs(loop: Loop) -> set[tuple[tuple[int, int], ...]]:
