@@ -705,8 +705,9 @@ class Session:
         asked = take(answer.target, answer.loop) if answer.epoch == self._epoch else None
         if asked is None:
             return
-        if asked.job.model == (self._chosen or self.preset).model:
-            # Otherwise it says nothing about the model that will answer next.
+        following = self._chosen or self.preset
+        if (asked.job.model, asked.job.mode) == (following.model, following.mode):
+            # Otherwise it says nothing about how long the next answer takes.
             self._pace.measured(asked, now)
         if answer.draft:
             return

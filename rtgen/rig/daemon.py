@@ -85,8 +85,9 @@ Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
 News = Notice | Request | Ready | Failed | Dropped
 
 
-def _warmed(ready: Ready) -> tuple[Warmed]:
-    return (Warmed(ready.seconds, ready.cold_s, ready.pitched, ready.hears),)
+def _warmed(ready: Ready, preset: Preset) -> tuple[Warmed]:
+    """Return what the session learns of a model that will answer as a preset asks."""
+    return (Warmed(*ready.seconds(preset.mode), ready.pitched, ready.hears),)
 
 
 class Daemon:
@@ -287,8 +288,10 @@ class Daemon:
             if not answers:
                 self._tell(ready)
             self._known[ready.file] = ready
-            # The times of a model that answers already have been measured since.
-            return self._begin(self._coming, ready, () if answers and ready.file == files[-1] else _warmed(ready))
+            # The times of a model that answers already, in the same mode, have been measured since.
+            coming, last = self._coming.preset, chosen or preset
+            measured = answers and ready.file == files[-1] and coming.mode == last.mode
+            return self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
         stands_in = ready.file == self._heir
         if ready.file not in files and not stands_in:
             return ()  # another one has been chosen meanwhile
@@ -302,7 +305,7 @@ class Daemon:
         self._tell(ready)
         if mismatch is not None:
             return self._go_back(ready, mismatch)
-        return _warmed(ready) if ready.file == files[-1] or (stands_in and chosen is None) else ()
+        return _warmed(ready, chosen or preset) if ready.file == files[-1] or (stands_in and chosen is None) else ()
 
     def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
         """Have a preset, whose model is loaded, take over at the next boundary, if the model can play it."""
@@ -330,7 +333,7 @@ class Daemon:
         if self.chosen == chosen:
             self.chosen = preset
         ready = self._known.get(plays)
-        return *(_warmed(ready) if ready is not None else ()), Chosen(None)
+        return *(_warmed(ready, preset) if ready is not None else ()), Chosen(None)
 
     def _go_back(self, ready: Ready, mismatch: str) -> tuple[Event, ...]:
         """Return to the preset that a model played before, as it cannot play the present one."""
@@ -344,7 +347,7 @@ class Daemon:
         self._files[before.model] = ready.file
         if self.chosen == preset:
             self.chosen = before
-        return *_warmed(ready), Chosen(before)
+        return *_warmed(ready, before), Chosen(before)
 
     def _refuse(self, preset: Preset) -> None:
         """Take back the choice of a preset, unless another has been chosen since."""

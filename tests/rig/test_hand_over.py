@@ -27,6 +27,8 @@ from rtgen.rig.worker.wire import Failed, Ready
 from rtgen.rig.worker.worker import RESTARTS
 from tests.instrument.ledger import check
 
+TIMES = {"vary": (0.01, 0.02), "clean": (0.002, 0.004), "continue": (0.03, 0.06), "generate": (0.02, 0.04)}
+"""How long the modes take, warm and cold, in seconds."""
 MODES = {"a": ("vary", "clean"), "b": ("continue",), "c": ("vary", "generate"), "broken": ()}
 """What the models play; the last one cannot be loaded."""
 
@@ -140,7 +142,7 @@ class Band:
         """It says that it is ready, or that it never will be."""
         process.loading = False
         if modes := MODES[process.model.stem]:
-            process.say(Ready(process.model.stem, "cpu", 0.01, role="any", modes=modes, cold_s=0.02))
+            process.say(Ready(process.model.stem, "cpu", {mode: TIMES[mode] for mode in modes}, role="any"))
         else:
             process.say(Failed("Model broken is no model", final=True))
         self.pump()
@@ -307,6 +309,23 @@ def test_a_knob_turned_before_the_boundary_asks_the_model_that_still_plays(band:
     assert set(remade) == {("vary", "a")}
     band.end()
     assert [item.preset.name for item in band.news if isinstance(item, PresetChanged)] == ["continued"]
+
+
+def test_the_lead_is_that_of_the_presets_mode(band: Band) -> None:
+    # A slow mode of the model costs the others no notes.
+    slow = preset("slow", "c", "generate", use="follow")
+    fast = preset("fast", "c", "vary", use="follow")
+    leads = []
+    for which in (slow, fast, slow):
+        band.choose(which)
+        for process in band.living:
+            if process.loading:
+                band.load(process)
+        band.wait(0.7)
+        assert band.session.preset == which
+        leads.append(band.session.lead.seconds)
+    assert leads == pytest.approx([1.1 * TIMES[mode][0] + 0.003 for mode in ("generate", "vary", "generate")])
+    band.end()
 
 
 def test_a_chosen_model_that_dies_for_good_leaves_the_preset_that_plays(band: Band) -> None:

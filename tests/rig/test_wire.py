@@ -23,8 +23,14 @@ NONSENSE = [
     '{"kind":"answer"}',
     '{"kind":"unheard of"}',
     '{"kind":["ready"]}',
-    '{"kind":"ready","model":"m","device":"cpu","seconds":NaN,"remark":""}',
-    '{"kind":"ready","model":"m","device":"cpu","seconds":"soon","remark":""}',
+    *(
+        '{"kind":"ready","model":"m","device":"cpu","times":' + times + ',"remark":"","role":"r","dimensions":[],'
+        '"pitched":true,"hears":false}'
+        for times in (
+            *('{"vary":[NaN,1]}', '{"vary":[1,-1]}', '{"vary":[0,1]}', '{"vary":["soon",1]}', '{"vary":[1]}'),
+            *("{}", "7", '{"vary":1}', '{"unheard of":[1,1]}', '{"vary":[1' + "0" * 400 + ",1]}"),
+        )
+    ),
     '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0.5,60,10,80]]},"target":1,"epoch":1}',
     '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,160,10,80]]},"target":1,"epoch":1}',
     '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":7},"target":1,"epoch":1}',
@@ -34,7 +40,6 @@ NONSENSE = [
     '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[]},"target":1'
     + "0" * 400
     + ',"epoch":1,"draft":false}',
-    '{"kind":"ready","model":"m","device":"cpu","seconds":1' + "0" * 400 + ',"remark":""}',
     "[" * 100_000,
 ]
 
@@ -64,8 +69,10 @@ def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
     "said",
     [
         Answer(A, 1920, 3),
-        Ready("tiny", "cpu", 0.01, "a remark", "autoencoder", ("vary", "blend"), ("density", "z1")),
-        Ready("tiny", "cpu", 0.01, pitched=False, hears=True),
+        Ready(
+            "tiny", "cpu", {"vary": (0.01, 0.02), "blend": (0.03, 0.0)}, "a remark", "autoencoder", ("density", "z1")
+        ),
+        Ready("tiny", "cpu", {"vary": (0.01, 0.02)}, pitched=False, hears=True),
         Placed((0.5, 1.0), (), ((0.0,), (0.25,))),
         Failed("no"),
         Failed("no", True),
@@ -76,9 +83,9 @@ def test_what_the_worker_says_arrives_whole(said: Said) -> None:
     assert wire.to_said(wire.from_said(said)) == said
 
 
-@pytest.mark.parametrize("field", ["role", "modes", "seconds", "dimensions", "pitched", "hears"])
+@pytest.mark.parametrize("field", ["role", "times", "dimensions", "pitched", "hears"])
 def test_what_says_too_little_is_nothing(field: str) -> None:
-    fields = json.loads(wire.from_said(Ready("tiny", "cpu", 0.01)))
+    fields = json.loads(wire.from_said(Ready("tiny", "cpu", {"vary": (0.01, 0.02)})))
     del fields[field]
     assert wire.to_said(json.dumps(fields)) is None
 

@@ -193,7 +193,7 @@ def sentence(item: News) -> str:
     match item:
         case Ready():
             remark = f" {item.remark}" if item.remark else ""
-            return f"model ready: {item.model} on {item.device}, {item.seconds * 1e3:.1f} ms an answer.{remark}"
+            return f"model ready: {item.model} on {item.device}, up to {item.slowest_s * 1e3:.1f} ms an answer.{remark}"
         case Failed():
             return item.reason
         case Dropped():

@@ -13,7 +13,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
@@ -73,12 +72,10 @@ def main(model_path: str, device: str, patience: str) -> int:
         messages.flush()
 
     with suppress(OSError):  # the parent process is gone
-        from rtgen.inference.card import modes_of
-
         try:
             with ThreadPoolExecutor(1, initializer=_make_way if patience == "gently" else None) as loader:
                 model = loader.submit(_load, Path(model_path), device, say).result()
-            seconds, cold_s = _warm(model) if patience != "offline" else (_UNTIMED_S, _UNTIMED_S)
+            times = _warm(model) if patience != "offline" else _untimed(model)
         except UserError as error:
             say(Failed(str(error), final=True))
             return 2
@@ -88,9 +85,9 @@ def main(model_path: str, device: str, patience: str) -> int:
         from rtgen.inference.places import dimensions
 
         card = model.card
-        told = modes_of(card), dimensions(card), cold_s
-        ready = Ready(card.name, model.device, seconds, model.remark, card.role, *told)
-        say(replace(ready, pitched=card.kind.pitched, hears=card.kind.hears))
+        pitched, hears = card.kind.pitched, card.kind.hears
+        what = model.remark, card.role, dimensions(card)
+        say(Ready(card.name, model.device, times, *what, pitched=pitched, hears=hears))
         while (line := _newest(jobs, say)) is not None:
             if wire.is_to_hear(line):
                 with at_leisure():
@@ -159,14 +156,20 @@ def _load(path: Path, device: str, say: wire.Say) -> Model:
     return Model(path, next(d for d in DEVICES if d == device))
 
 
-def _warm(model: Model) -> tuple[float, float]:
+def _untimed(model: Model) -> dict[str, tuple[float, float]]:
+    from rtgen.inference.card import modes_of
+
+    return dict.fromkeys(map(str, modes_of(model.card)), (_UNTIMED_S, _UNTIMED_S))
+
+
+def _warm(model: Model) -> dict[str, tuple[float, float]]:
     """Warms the model up with an example in every mode that it plays.
 
     The calling thread gets the priority that it will answer with.
 
     Returns:
-        The longest answer time shortly after another answer, as when it follows a draft; and the longest time of the
-        first answers (cold: nothing of the model is in the CPU caches yet). Both in seconds.
+        For each mode the longest answer time shortly after another answer, as when it follows a draft; and the time of
+        the first answer (cold: little of the model is in the CPU caches yet). Both in seconds.
 
     Raises:
         UserError: the model is too slow to play with.
@@ -180,30 +183,33 @@ def _warm(model: Model) -> tuple[float, float]:
     modes = modes_of(model.card)
     examples = {mode: example(every=120 if mode == "continue" else 240) for mode in modes}
     other = example(up=5)
-    times: list[float] = []
+    times: dict[str, list[float]] = {mode: [] for mode in modes}
+    count, slowest = 0, 0.0
     began = time.perf_counter()
     # A slow model runs only once in every mode, so that it is ready before the start-up timeout.
-    while len(times) < len(modes) or (
-        len(times) < 4 * len(modes)
-        and (time.perf_counter() - began < _WARM_S or (len(times) < 2 * len(modes) and max(times) < _PROMPT_S))
+    while count < len(modes) or (
+        count < 4 * len(modes)
+        and (time.perf_counter() - began < _WARM_S or (count < 2 * len(modes) and slowest < _PROMPT_S))
     ):
         for mode, loop in examples.items():
             if model.card.kind.hears:
                 # As in play: when an answer is due, all but the last beat has been heard.
                 hear(model, [loop] * 8, loop.with_notes(n for n in loop.notes if n.end <= loop.length - PPQN))
-            if len(times) == len(modes) and max(times) < _PROMPT_S:
+            if count == len(modes) and slowest < _PROMPT_S:
                 answer_promptly()  # fast enough for real-time priority
-            if len(times) >= len(modes):
+            if count >= len(modes):
                 time.sleep(_PAUSE_S)
             start = time.perf_counter()
-            answer(model, loop, mode, knobs, len(times), past=[loop] * 8, ends=(loop, other))
-            times.append(time.perf_counter() - start)
-            if times[-1] > _TOO_SLOW_S:
+            answer(model, loop, mode, knobs, count, past=[loop] * 8, ends=(loop, other))
+            took = time.perf_counter() - start
+            if took > _TOO_SLOW_S:
                 raise UserError(
-                    f"Model {model.card.name} takes {times[-1]:.1f} s for an answer, too slow to play with; "
+                    f"Model {model.card.name} takes {took:.1f} s for an answer, too slow to play with; "
                     "choose a smaller model, or another --device"
                 )
-    return max(times[len(modes) :] or times), max(times[: len(modes)])
+            times[mode].append(took)
+            count, slowest = count + 1, max(slowest, took)
+    return {str(mode): (max(taken[1:] or taken), taken[0]) for mode, taken in times.items()}
 
 
 def example(up: int = 0, every: int = 240) -> Loop:

@@ -6,7 +6,7 @@ The real-time process does not trust the worker: a line that it cannot parse bec
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
@@ -29,12 +29,11 @@ class Ready:
     Args:
         model: its name.
         device: the device that it runs on.
-        seconds: the longest of a few answers, each shortly after another.
+        times: for each mode that it plays the longest of a few answers, each shortly after another; and the first,
+            when the model was cold. In seconds.
         remark: a sentence for the player; may be empty.
         role: the model's role.
-        modes: the modes that it plays.
         dimensions: the names of the map dimensions that it gives a loop's position in.
-        cold_s: the longest of the first answers, in seconds.
         file: the model file; added by the parent process, not sent by the worker.
         pitched: whether it plays notes; otherwise they are drums.
         hears: whether it hears what is played, note by note, in every mode.
@@ -42,19 +41,34 @@ class Ready:
 
     model: str
     device: str
-    seconds: float
+    times: Mapping[str, tuple[float, float]]
     remark: str = ""
     role: str = ""
-    modes: tuple[str, ...] = MODES
     dimensions: tuple[str, ...] = ()
-    cold_s: float = 0.0
     file: Path | None = None
     pitched: bool = True
     hears: bool = False
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.seconds) and self.seconds > 0 and isfinite(self.cold_s) and self.cold_s >= 0):
-            raise ValueError(f"{self.seconds} and {self.cold_s} are not valid answer times")
+        if not self.times or any(mode not in MODES for mode in self.times):
+            raise ValueError("no modes, or unknown ones")
+        for warm_s, cold_s in self.times.values():
+            if not (isfinite(warm_s) and warm_s > 0 and isfinite(cold_s) and cold_s >= 0):
+                raise ValueError(f"{warm_s} and {cold_s} are not valid answer times")
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes that it plays."""
+        return tuple(self.times)
+
+    @property
+    def slowest_s(self) -> float:
+        """The longest time of a warm answer in any mode, in seconds."""
+        return max(warm_s for warm_s, _ in self.times.values())
+
+    def seconds(self, mode: str) -> tuple[float, float]:
+        """Returns the times of a warm and of a cold answer in seconds; of a mode that it does not play, the longest."""
+        return self.times.get(mode) or (self.slowest_s, max(cold_s for _, cold_s in self.times.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +154,8 @@ def from_said(said: Said) -> str:
         case Failed():
             return _line({"kind": "failed", "reason": said.reason, "final": said.final})
         case Ready():
-            fields = {"model": said.model, "device": said.device, "seconds": said.seconds, "remark": said.remark}
-            more = {n: getattr(said, n) for n in ("role", "modes", "dimensions", "cold_s", "pitched", "hears")}
-            return _line({"kind": "ready", **fields, **more})
+            names = "model", "device", "remark", "role", "dimensions", "pitched", "hears"
+            return _line({"kind": "ready", "times": dict(said.times), **{n: getattr(said, n) for n in names}})
 
 
 def to_said(line: str) -> Said | None:
@@ -159,10 +172,12 @@ def to_said(line: str) -> Said | None:
                 return Failed(str(fields["reason"]), bool(fields["final"]))
             case "ready":
                 model, device, remark, role = (str(fields[n]) for n in ("model", "device", "remark", "role"))
-                modes, dimensions = (tuple(map(str, fields[n])) for n in ("modes", "dimensions"))
-                seconds, cold_s, pitched, hears = (fields[n] for n in ("seconds", "cold_s", "pitched", "hears"))
-                told = model, device, seconds, remark, role, modes, dimensions, cold_s
-                return Ready(*told, pitched=bool(pitched), hears=bool(hears))
+                times = {
+                    str(mode): (float(warm_s), float(cold_s)) for mode, (warm_s, cold_s) in fields["times"].items()
+                }
+                dimensions = tuple(map(str, fields["dimensions"]))
+                pitched, hears = bool(fields["pitched"]), bool(fields["hears"])
+                return Ready(model, device, times, remark, role, dimensions, pitched=pitched, hears=hears)
             case "placed":
                 return Placed(_place(fields["loop"]), _place(fields["answer"]), tuple(map(_place, fields["ends"])))
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):

@@ -35,7 +35,7 @@ BAD_ANSWERS = 3
 STALE_S = 1.0
 """A job that waited this long for a process is dropped."""
 _WARMED_ON = 3840
-"""Length in ticks of the loop that `Ready.seconds` was measured with."""
+"""Length in ticks of the loop that `Ready.times` were measured with."""
 
 
 @dataclass(slots=True)
@@ -259,7 +259,7 @@ class Worker:
             self.ask(job, model)  # the process changed after the job was sent
         else:
             slot = next(slot for slot in self._slots.values() if slot.process is serving)
-            seconds = slot.ready.seconds if slot.ready is not None else 0.0
+            seconds = slot.ready.slowest_s if slot.ready is not None else 0.0
             slot.patience = max(ANSWER_S, 4 * seconds * max(1.0, job.loop.length / _WARMED_ON))
             slot.asked.append(model == slot.model)
             if len(slot.asked) == 1:
