@@ -169,7 +169,7 @@ class Session:
         # A clock that is here has not stopped: if it is late, this process stood still, and the next ones wait as well.
         is_clock = isinstance(event, Received) and event.data[:1] == _CLOCK
         if overslept or not is_clock:
-            self._broke(now, self.transport.expire(now), out)
+            self._expire(now, out)
         match event:
             case Received():
                 for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
@@ -208,7 +208,7 @@ class Session:
                 self._take_over(now, event, out)
         if is_clock:
             # Unless it came from a source that is not followed.
-            self._broke(now, self.transport.expire(now), out)
+            self._expire(now, out)
         self._advance(now, out)
         if self._at != self.at:
             self._at = self.at
@@ -442,6 +442,11 @@ class Session:
         """Skip what was due while the machine slept."""
         out.notices.append(Overslept(gap))
         self._broke(now, self.transport.skip(now, gap), out)
+
+    def _expire(self, now: float, out: Output) -> None:
+        """Handle deadlines of the transport: the clocks' silence may settle a message in doubt, and end the song."""
+        while (deadline := self.transport.deadline) is not None and now >= deadline:
+            self._broke(now, self.transport.expire(now), out)
 
     def _broke(self, now: float, change: Change | None, out: Output) -> None:
         if change is None:

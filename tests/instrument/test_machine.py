@@ -133,3 +133,16 @@ def test_clocks_of_a_source_that_is_not_followed_keep_nothing_rolling() -> None:
             story.hear(b"\xf8", port)  # holds that it is never woken in the past
             story.wait(0.0208333)
     assert story.session.transport.state is State.STOPPED
+
+
+def test_a_silence_that_settles_a_message_in_doubt_is_the_end_of_the_clock_as_well() -> None:
+    story = Story(0)
+    story.hear(b"\xfa")
+    for _ in range(120):
+        story.hear(b"\xf8")
+        story.wait(0.0208333)
+    story.hear(b"\xfb")  # whose Continue it was, the clocks after it would tell
+    assert story.session.transport.state is State.ROLLING
+    story.wait(4000)  # the machine sleeps
+    story.hear(b"\xfe")  # holds that it is never woken in the past
+    assert story.session.transport.state is State.STOPPED
