@@ -225,9 +225,9 @@ class Sheet:
             "open": np.any(self._open, axis=1),
             "struck": np.zeros(len(self._struck), bool),
         }
-        self.now = self.first
-        for step, note in zip(heard.step.tolist(), heard.note.tolist(), strict=True):
-            self.strike(step, note[1], note[2])
+        self.now = int(heard.step[-1])
+        self.row = int(heard.note[-1, 1])
+        self._strike_all(heard)
 
     def strike(self, step: int, row: int, duration: int) -> None:
         """Add a note, by the class of its duration; notes come in order."""
@@ -248,6 +248,26 @@ class Sheet:
             if 0 <= column < len(self.columns):
                 self.columns[column, 2 * i, row] = 1
                 self.columns[column, 2 * i + 1, row] = (duration + 1) / len(SPELLING.durations)
+
+    def _strike_all(self, heard: Read) -> None:
+        """Add all that was heard, as `strike` would, note by note."""
+        step, row, duration = heard.step, heard.note[:, 1], heard.note[:, 2]
+        self._ends[row] = step + np.array(SPELLING.durations)[duration]
+        self._last[row] = step
+        latest = np.unique(step)[-2:]
+        self._chord[row[step == latest[-1]]] = 1
+        if len(latest) > 1:
+            self._previous[row[step == latest[0]]] = 1
+        at = step - self.first + self._before
+        seen = at >= 0
+        at, row, duration = at[seen], row[seen], duration[seen]
+        self._struck[at, row] = duration + 1
+        self._any["struck"][at] = True
+        for i, lag in enumerate(self._lags):
+            column = at - self._before + lag
+            there = (column >= 0) & (column < len(self.columns))
+            self.columns[column[there], 2 * i, row[there]] = 1
+            self.columns[column[there], 2 * i + 1, row[there]] = (duration[there] + 1) / len(SPELLING.durations)
 
     def is_open(self, step: int, row: int) -> bool:
         """Return whether a new note may be struck in a cell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,6 +40,9 @@ class Note:
         return self.onset + self.duration
 
 
+_ORDER = attrgetter("onset", "pitch", "duration", "velocity")
+
+
 @dataclass(frozen=True, slots=True)
 class Loop:
     """Notes within a length, sorted by onset, pitch, duration and velocity.
@@ -56,7 +60,7 @@ class Loop:
     def __post_init__(self) -> None:
         if self.length <= 0 or self.bar <= 0:
             raise ValueError("the length of a loop and of its bar must be positive")
-        object.__setattr__(self, "notes", tuple(sorted(self.notes)))
+        object.__setattr__(self, "notes", tuple(sorted(self.notes, key=_ORDER)))
 
     def __len__(self) -> int:
         """Number of notes."""
@@ -64,7 +68,7 @@ class Loop:
 
     def with_notes(self, notes: Iterable[Note]) -> Loop:
         """Return this loop with other notes."""
-        return replace(self, notes=tuple(notes))
+        return Loop(self.length, tuple(notes), self.bar)
 
     def monophonic_by_pitch(self) -> Loop:
         """Return this loop with every note cut where its pitch repeats, as a string or key sounds only once at a time.
@@ -77,5 +81,5 @@ class Loop:
             limit = following.get(note.pitch, self.length)
             if note.onset < limit:
                 following[note.pitch] = note.onset
-                kept.append(replace(note, duration=min(note.duration, limit - note.onset)))
+                kept.append(note if note.end <= limit else replace(note, duration=limit - note.onset))
         return self.with_notes(kept)
