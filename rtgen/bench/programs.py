@@ -37,7 +37,8 @@ _TINY = Path(__file__).parents[2] / "tests" / "data" / "tiny.onnx"
 class Program(Closing):
     """A process with its standard error as a log.
 
-    With JACK its ports are `NAME-in:NAME in` and `NAME-out:NAME out`.
+    With JACK its ports are `NAME:NAME in` and `NAME:NAME out`; those of a baseline, which is two clients, are
+    `NAME-in:NAME in` and `NAME-out:NAME out`.
 
     Args:
         name: prefix of its ports.
@@ -53,7 +54,7 @@ class Program(Closing):
         environment: dict[str, str] | None = None,
         stdout: int = subprocess.DEVNULL,
     ) -> None:
-        self.input, self.output = f"{name}-in:{name} in", f"{name}-out:{name} out"
+        self.input, self.output = f"{name}:{name} in", f"{name}:{name} out"
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, *command],
@@ -149,7 +150,9 @@ class Piped(Program):
 
 def baseline(server: Server, kind: str) -> Program:
     """Runs the bare `echo` or `sleep` of `baseline.py` on a JACK server."""
-    return Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
+    program = Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
+    program.input, program.output = f"{kind}-in:{kind} in", f"{kind}-out:{kind} out"
+    return program
 
 
 def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:
@@ -234,13 +237,18 @@ BESIDE: dict[str, Callable[[], AbstractContextManager[None]]] = {
 # ---- what a process costs (Linux) -----------------------------------------------------------------------------------
 
 
-def workers(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """The descendants of a process (Linux)."""
     below: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         children = (task / "children").read_text().split()
-        below += [p for child in children for p in (int(child), *workers(int(child)))]
+        below += [p for child in children for p in (int(child), *descendants(int(child)))]
     return below
+
+
+def workers(pid: int) -> list[int]:
+    """The worker processes of a daemon (Linux)."""
+    return [p for p in descendants(pid) if b"rtgen.rig.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 def libraries(pid: int) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from rtgen.instrument.job import Answer, Heard, Job
 from rtgen.instrument.notices import Notice, Request
@@ -161,12 +161,30 @@ class Ended:
 Event = Received | Answer | Turned | Paced | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked | Left
 
 
-@dataclass(slots=True)
-class Output:
-    """What a step asks for: messages to send now, in this order; jobs to compute; when to be stepped again.
+class Planned(bytes):
+    """A message that leaves at a time of its own, which may lie ahead.
 
     Args:
-        messages: to send, in order.
+        data: the message.
+        at: when it is due, in seconds.
+    """
+
+    at: float
+
+    def __new__(cls, data: bytes, at: float) -> Self:
+        """Return the message with its time."""
+        planned = super().__new__(cls, data)
+        planned.at = at
+        return planned
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step asks for: messages to send; jobs to compute; when to be stepped again.
+
+    Args:
+        takes_back: whether notes that were planned, and have not begun, shall not begin. This comes first.
+        messages: to send, in this order; at once, except those that are `Planned`.
         jobs: for the model.
         draft: a job that may be lost: nothing but its own answer depends on it.
         heard: what the model may be shown before it is asked for anything.
@@ -176,6 +194,7 @@ class Output:
         wake_at: when to step again if nothing happens before, in seconds; None for never.
     """
 
+    takes_back: bool = False
     messages: list[bytes] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     draft: Job | None = None
@@ -184,3 +203,20 @@ class Output:
     notices: list[Notice] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     wake_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a session.
+
+    Args:
+        now: seconds of a steady clock.
+        event: None if only time passed.
+        sent: the messages sent.
+        takes_back: as in `Output`; it follows from the rest, so a log need not say it.
+    """
+
+    now: float
+    event: Event | Ended | None
+    sent: tuple[bytes, ...]
+    takes_back: bool = field(default=False, compare=False)

@@ -25,6 +25,7 @@ class Options:
         seed: of all randomness; job n of a session gets a seed derived from it and n.
         clock_offset_s: by how much the clock arrives late (early, if negative), in seconds.
         output_offset_s: by how much messages leave before their tick (after, if negative), in seconds.
+        ahead_s: how long before it is due a message is sent, to ports that keep it until then; in seconds.
         send_clock: whether the internal clock is sent to the output.
         roll: whether to roll at the next bar if a clock comes without Start.
         takeover: what a knob does when it is not where its parameter is.
@@ -44,6 +45,7 @@ class Options:
     seed: int = 0
     clock_offset_s: float = 0.0
     output_offset_s: float = 0.0
+    ahead_s: float = 0.0
     send_clock: bool = False
     roll: bool = False
     takeover: Takeover = "none"
@@ -63,6 +65,7 @@ class Options:
             "seed": type(self.seed) is int,
             "clock_offset_s": _is_number(self.clock_offset_s),
             "output_offset_s": _is_number(self.output_offset_s),
+            "ahead_s": _is_number(self.ahead_s) and self.ahead_s >= 0,
             "send_clock": type(self.send_clock) is bool,
             "roll": type(self.roll) is bool,
             "takeover": self.takeover in TAKEOVERS,

@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from rtgen.instrument.events import Planned
 from rtgen.music import midi
 from rtgen.music.note import Loop, Note
 
@@ -32,6 +33,7 @@ class Ledger:
         self._pedals: set[tuple[int, int]] = set()
         self._channels: set[int] = set()
         self._owed: list[bytes] | None = None
+        self._took_back = False
 
     @property
     def plugged(self) -> bool:
@@ -57,6 +59,11 @@ class Ledger:
             for channel in sorted(self._channels)
             for number in (midi.SUSTAIN, midi.ALL_NOTES_OFF)
         ]
+
+    def took_back(self) -> bool:
+        """Return whether notes were ended since the last time, so that what is planned must not begin any more."""
+        took, self._took_back = self._took_back, False
+        return took
 
     def begin(self, key: _Key, velocity: int, owner: int) -> list[bytes]:
         """Return the messages that begin a note on (channel, pitch); none while there is no output."""
@@ -93,6 +100,7 @@ class Ledger:
 
     def release(self, *, thru: bool) -> list[bytes]:
         """End all notes of the player; with `thru` also the thru notes and their pedals."""
+        self._took_back = True
         ending = [key for key, owner in self._sounding.items() if thru or owner != THRU]
         messages = [midi.note_off(*key) for key in ending]
         for key in ending:
@@ -195,15 +203,21 @@ class Player:
         """Return the tick of the next message; None if nothing is scheduled."""
         return self._queue[0].tick if self._queue else None
 
-    def due(self, now: float, time_at: Callable[[int], float]) -> list[bytes]:
-        """Return the messages due by `now` (seconds), where `time_at` converts ticks to seconds."""
-        messages: list[bytes] = []
-        while self._queue and time_at(self._queue[0].tick) <= now:
+    def due(self, now: float, time_at: Callable[[int], float], ahead_s: float = 0.0) -> list[Planned]:
+        """Return the messages that are due.
+
+        Args:
+            now: seconds.
+            time_at: converts ticks to seconds.
+            ahead_s: messages that are due so many seconds later are returned as well.
+        """
+        messages: list[Planned] = []
+        while self._queue and (at := time_at(self._queue[0].tick)) <= now + ahead_s:
             due = heapq.heappop(self._queue)
             if not due.begins:
-                messages += self._ledger.end(due.key, due.owner)
-            elif now - time_at(due.tick) <= LATE_S and not self.muted:
-                messages += self._begin(due)
+                messages += (Planned(message, at) for message in self._ledger.end(due.key, due.owner))
+            elif now - at <= LATE_S and not self.muted:
+                messages += (Planned(message, at) for message in self._begin(due))
         return messages
 
     def _begin(self, due: _Due) -> list[bytes]:

@@ -117,7 +117,7 @@ class Session:
         self._thru = Thru(self._ledger) if options.thru else None
         self._seed = options.seed
         self._jobs = 0
-        self._offset = options.output_offset_s
+        self._offset, self._ahead_s = options.output_offset_s, options.ahead_s
         self._sources = ClockSources()
         self._clock_out = ClockOut() if options.send_clock else None
         self._chosen: Preset | None = None
@@ -216,6 +216,7 @@ class Session:
         if self._turn_was != self.turn:
             self._turn_was = self.turn
             self._desk.light_turn(self._turn_was, out)
+        out.takes_back = self._ledger.took_back()
         out.wake_at = self._wake = self._wake_at()
         return out
 
@@ -396,7 +397,7 @@ class Session:
         if self.transport.state is not State.ROLLING or self.present is None:
             return None
         unit = self.preset.metre.bar if self.knobs["quantise"] else PPQN
-        earliest = self.transport.tick_at(now + after_s + max(self._offset, 0.0))
+        earliest = self.transport.tick_at(now + after_s + max(self._offset, 0.0) + self._ahead_s)
         return next_change(self.transport.tick_at(now), earliest, self.preset.length, unit, self.use, self._plays)
 
     def _replay(self, now: float) -> None:
@@ -445,6 +446,7 @@ class Session:
 
     def _expire(self, now: float, out: Output) -> None:
         """Handle deadlines of the transport: the clocks' silence may settle a message in doubt, and end the song."""
+        self._broke(now, self.transport.expire(now), out)
         while (deadline := self.transport.deadline) is not None and now >= deadline:
             self._broke(now, self.transport.expire(now), out)
 
@@ -564,8 +566,8 @@ class Session:
         if self._tells and now >= self.transport.time_at(self._next_beat):
             self._tell(now, out)
         if self._clock_out is not None:
-            out.messages += self._clock_out.due(now, self._leaves_at)
-        out.messages += self._player.due(now, self._leaves_at)
+            out.messages += self._clock_out.due(now, self._leaves_at, self._ahead_s)
+        out.messages += self._player.due(now, self._leaves_at, self._ahead_s)
 
     def _wake_at(self) -> float | None:
         if self.transport.state is not State.ROLLING:
@@ -578,7 +580,7 @@ class Session:
         if self._awaited is not None:
             times.append(self._patience_ends(self._awaited))
         ticks = [self._player.next_tick(), self._clock_out.next_tick() if self._clock_out is not None else None]
-        times += [self._leaves_at(tick) for tick in ticks if tick is not None]
+        times += [self._leaves_at(tick) - self._ahead_s for tick in ticks if tick is not None]
         if (deadline := self.transport.deadline) is not None:
             times.append(deadline)
         return min(times)
@@ -719,7 +721,7 @@ class Session:
         late = now > self._patience_ends(answer.target)
         from_tick = answer.target
         if late:
-            from_tick = rounded_up(self.transport.tick_at(now + self._offset), self.preset.metre.bar)
+            from_tick = rounded_up(self.transport.tick_at(now + self._offset + self._ahead_s), self.preset.metre.bar)
         outcome: Literal["answer", "late", "missed"] = "late" if late else "answer"
         if from_tick < asked.start + self.preset.length:
             self._play(answer.loop, asked.start, from_tick)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from rtgen.music import midi
-from rtgen.rig.midi.ports import LoopbackPorts, SystemPorts
+from rtgen.rig.midi.ways import Ports
 from rtgen.rig.realtime import prefer_this_thread
 
 CHANNEL = 15
@@ -68,7 +68,7 @@ class _Ears:
             self.any.set()
 
 
-def measure(ports: SystemPorts | LoopbackPorts, patience_s: float) -> RoundTrips:
+def measure(ports: Ports, patience_s: float) -> RoundTrips:
     """Sends probe notes until one comes back, then measures the test notes; every note-on gets its note-off.
 
     Args:
@@ -89,7 +89,7 @@ def measure(ports: SystemPorts | LoopbackPorts, patience_s: float) -> RoundTrips
         ports.close()
 
 
-def _measure(ports: SystemPorts | LoopbackPorts, ears: _Ears, trips: RoundTrips) -> RoundTrips:
+def _measure(ports: Ports, ears: _Ears, trips: RoundTrips) -> RoundTrips:
     gaps = random.Random(1)
     sent = {}
     for pitch in range(_LOWEST, _LOWEST + NOTES):
@@ -102,14 +102,14 @@ def _measure(ports: SystemPorts | LoopbackPorts, ears: _Ears, trips: RoundTrips)
     return trips
 
 
-def _strike(ports: SystemPorts | LoopbackPorts, pitch: int) -> float:
+def _strike(ports: Ports, pitch: int) -> float:
     """Plays a short note; returns when it was sent."""
     at = perf_counter()
     try:
-        ports.send(midi.note_on(CHANNEL, pitch, _VELOCITY))
+        ports.send(at, midi.note_on(CHANNEL, pitch, _VELOCITY))
         time.sleep(_LENGTH_S)
     finally:
-        ports.send(midi.note_off(CHANNEL, pitch))
+        ports.send(perf_counter(), midi.note_off(CHANNEL, pitch))
     return at
 
 

@@ -12,7 +12,7 @@ from time import perf_counter
 from rtgen.errors import UserError
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
-from rtgen.instrument.events import Chosen, Ended, Event, Received, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Planned, Received, Step, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.options import ClockKind
@@ -21,7 +21,7 @@ from rtgen.instrument.session import Session
 from rtgen.instrument.turns import Turn
 from rtgen.music.note import Loop, Note
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
-from rtgen.rig.midi.ports import Ports
+from rtgen.rig.midi.ways import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.tally import Tally
 from rtgen.rig.worker.wire import Failed, Ready, Report
@@ -81,7 +81,7 @@ class View:
     listens: int | None = None
 
 
-Noted = Callable[[float, Event | Ended | None, list[bytes]], None]
+Noted = Callable[[Step], None]
 News = Notice | Request | Ready | Failed | Dropped
 
 
@@ -99,7 +99,7 @@ class Daemon:
         model: the `.onnx` file for the worker.
         device: that runs it.
         tell: called from the real-time loop with news for the player; must not block.
-        note: called with every step (time, event, messages sent); must not block.
+        note: called with every step; must not block.
     """
 
     def __init__(
@@ -179,9 +179,9 @@ class Daemon:
             self._loop(end)
         finally:
             try:
-                last = self._session.end()
-                self._send(last)
-                self._note(perf_counter(), Ended(), last)
+                now, last = perf_counter(), self._session.end()
+                self._send(now, last, takes_back=True)
+                self._note(Step(now, Ended(), tuple(last), True))
                 if (dropped := self._inbox.dropped(float("inf"))) is not None:
                     self._tell(dropped)
             finally:
@@ -230,10 +230,10 @@ class Daemon:
         if isinstance(event, Received):
             self.tally.count(now, event.port, event.data, self._session.knobs["split"])
         out = self._session.step(now, event)
-        self._send(out.messages)
+        self._send(now, out.messages, takes_back=out.takes_back)
         for port, message in out.echoes:
             self._ports.echo(port, message)
-        self._note(now, event, out.messages)
+        self._note(Step(now, event, tuple(out.messages), out.takes_back))
         if out.heard is not None:
             self._worker.tell(out.heard)
         for job in (*filter(None, (out.draft,)), *out.jobs):
@@ -369,9 +369,11 @@ class Daemon:
         if ready is not None and ready.dimensions != self._dimensions:
             self._dimensions, self._placed = ready.dimensions, None
 
-    def _send(self, messages: list[bytes]) -> None:
+    def _send(self, now: float, messages: list[bytes], *, takes_back: bool) -> None:
+        if takes_back:
+            self._ports.take_back(now)
         for message in messages:
-            self._ports.send(message)
+            self._ports.send(message.at if isinstance(message, Planned) else now, message)
 
     def _reported(self, report: Report) -> None:
         self._inbox.put(perf_counter(), report)

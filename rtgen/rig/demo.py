@@ -21,8 +21,9 @@ from rtgen.music import files
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.daemon import Daemon, News, View
-from rtgen.rig.midi.ports import LoopbackPorts, SystemPorts
+from rtgen.rig.midi.ports import LoopbackPorts, open_ports
 from rtgen.rig.midi.systems import find_api
+from rtgen.rig.midi.ways import NamedPorts
 from rtgen.rig.offline import opened, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
@@ -116,7 +117,7 @@ def _live(
         def send(now: float, data: bytes) -> None:
             sent.append((now - started[0], data))
             if heard is not None:
-                heard.send(data)
+                heard.send(now, data)
 
         def tell(item: News) -> None:
             news.put(item)
@@ -145,10 +146,10 @@ def _live(
     return sent, screen.notices
 
 
-def _output(console: Console) -> SystemPorts | None:
+def _output(console: Console) -> NamedPorts | None:
     """Opens a MIDI output, if a MIDI system is running, so that the answer can be heard."""
     try:
-        ports = SystemPorts(find_api("auto"), "rtgen demo", inputs=())
+        ports = open_ports(find_api("auto"), "rtgen demo", inputs=())
     except UserError:
         return None
     console.print(f"The answer is also sent to {ports.title}", highlight=False, markup=False)

@@ -20,7 +20,7 @@ from rtgen.instrument.preset import Preset
 from rtgen.music import midi
 from rtgen.music.time import CLOCKS_PER_BEAT
 from rtgen.rig import calibrate
-from rtgen.rig.midi.ports import SystemPorts
+from rtgen.rig.midi.ports import open_ports
 from rtgen.rig.midi.systems import compiled_apis, find_api, list_ports, running_apis
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
 from rtgen.rig.told import remote
@@ -317,7 +317,7 @@ def examine_round_trip(inputs: Sequence[str], output: str | None, seconds: float
         UserError: a port is missing.
     """
     name = "rtgen doctor"
-    ports = SystemPorts(find_api("auto"), name, inputs or (None,), output)
+    ports = open_ports(find_api("auto"), name, inputs or (None,), output)
     trips = calibrate.measure(ports, seconds)
     found, cure = calibrate.sentences(trips, inputs or [f"{name} in"], output or f"{name} out")
     verdict: Verdict = "good" if trips.seconds and not trips.lost else "note" if trips.seconds else "bad"
@@ -347,7 +347,7 @@ def _listen(inputs: Sequence[str], seconds: float) -> list[Finding]:
     names = list(inputs) or [p.name for p in list_ports() if p.system == api and p.direction == "in"]
     heard: SimpleQueue[Heard] = SimpleQueue()
     with suppress(UserError):
-        ports = SystemPorts(api, "rtgen doctor", names or (None,), None)
+        ports = open_ports(api, "rtgen doctor", names or (None,), None)
         ports.open(lambda now, port, data: heard.put((now, port, data)))
         time.sleep(seconds)
         ports.close()

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Binding, Layout, bound
-from rtgen.instrument.events import Ended, Event, Left
+from rtgen.instrument.events import Left, Step
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -31,7 +31,7 @@ from rtgen.rig.kept.left import left_behind
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.recovery import Recovery
 from rtgen.rig.kept.scribe import where
-from rtgen.rig.midi.ports import SystemPorts
+from rtgen.rig.midi.ports import open_ports
 from rtgen.rig.midi.systems import Api, find_api, own_name
 from rtgen.rig.tally import report
 from rtgen.rig.told.osc import PORT, Remote
@@ -101,7 +101,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
     api = find_api(setup.api)
     name = own_name(setup.name, api)
-    ports = SystemPorts(
+    ports = open_ports(
         api,
         name,
         setup.inputs or (None,),
@@ -113,6 +113,7 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips, setup.given)
     options = replace(
         setup.options,
+        ahead_s=ports.ahead_s,
         bindings=bindings_of(setup, house.inputs, name),
         ignores_programs=named(setup.ignore_programs, setup.inputs or (f"{setup.name} in",)),
     )
@@ -124,9 +125,9 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     left = left_behind(setup.sessions, name) if setup.sessions else None
     journal = _journal(setup.sessions, name, Opening(preset, options), complain, left) if setup.sessions else None
 
-    def note(now: float, event: Event | Ended | None, sent: list[bytes]) -> None:
+    def note(step: Step) -> None:
         if journal is not None:
-            journal.note(now, event, sent, where(session, now))
+            journal.note(step, where(session, step.now))
 
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     if journal is not None:

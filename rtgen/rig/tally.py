@@ -12,7 +12,7 @@ from rtgen.music import midi
 
 if TYPE_CHECKING:
     from rtgen.rig.daemon import Daemon
-    from rtgen.rig.midi.ports import Connection
+    from rtgen.rig.midi.ways import Connection
 
 _MOST = 16
 """Most connections of a port that are told: a datagram has its limits."""

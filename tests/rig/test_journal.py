@@ -32,6 +32,7 @@ from rtgen.instrument.events import (
     Plugged,
     Pressed,
     Received,
+    Step,
     Turned,
     Used,
     Warmed,
@@ -44,7 +45,7 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig.kept import journal
 from rtgen.rig.kept import scribe as scribes
-from rtgen.rig.kept.journal import Journal, Opening, Step, read
+from rtgen.rig.kept.journal import Journal, Opening, read
 from rtgen.rig.kept.recovery import unfinished
 from rtgen.rig.kept.replay import of, replay, write
 from rtgen.rig.kept.scribe import Scribe, Where, where
@@ -78,7 +79,7 @@ def logged(path: Path, steps: list[Step], opening: Opening = OPENING) -> Path:
     said: list[str] = []
     with Journal(path, opening, said.append) as log:
         for step in steps:
-            log.note(step.now, step.event, list(step.sent))
+            log.note(step)
     assert said == []
     return path
 
@@ -174,7 +175,7 @@ def test_what_is_no_log_is_a_sentence(tmp_path: Path) -> None:
 def test_of_a_session_in_which_nothing_was_heard_there_is_no_log(tmp_path: Path) -> None:
     path = tmp_path / "quiet.rtlog"
     with Journal(path, OPENING) as quiet:
-        quiet.note(1.0, None, [])
+        quiet.note(Step(1.0, None, ()))
         assert path.exists()
     assert quiet.silent
     assert not path.exists()
@@ -225,7 +226,7 @@ def test_a_log_is_complete_after_the_disk_was_full_for_a_while(tmp_path: Path, r
     steps = [Step(0.1 * i, Received(0, b"\x90\x3c\x50"), (b"\x90\x3c\x50",)) for i in range(100)]
     for i, step in enumerate(steps):
         disk.full = i not in (50, 99)
-        log.note(step.now, step.event, list(step.sent))
+        log.note(step)
         flushed(log)
     assert len(said) == 4
     for fails, again in (said[:2], said[2:]):
@@ -244,7 +245,7 @@ def test_a_session_that_cannot_be_logged_at_its_start_is_played_and_logged_later
     assert re.search(r"cannot be written \(.*\); the music goes on without it, .* choose another --sessions", said[0])
     step = Step(1.0, Received(0, b"\xf8"), ())
     with log:
-        log.note(step.now, step.event, [])
+        log.note(Step(step.now, step.event, ()))
         in_the_way.unlink()
     assert said[1].endswith("is written again, and nothing of it is missing")
     assert list(read(log.path)[1]) == [step]
@@ -259,7 +260,7 @@ def test_a_log_that_can_never_be_written_is_given_up(tmp_path: Path, monkeypatch
     in_the_way.touch()
     log = Journal(in_the_way / "a.rtlog", OPENING, said.append)
     for i in range(500):
-        log.note(float(i), Received(0, b"\xf8"), [])
+        log.note(Step(float(i), Received(0, b"\xf8"), ()))
         flushed(log)
     assert len(said) == 2
     assert "ends here; the music goes on without it" in said[1]
@@ -276,7 +277,7 @@ def test_a_full_disk_is_told_of_once_and_is_tried_again(tmp_path: Path) -> None:
     steps = [Step(float(i), Received(0, b"\xf8"), ()) for i in range(100)]
     with log:
         for step in steps:
-            log.note(step.now, step.event, [])
+            log.note(Step(step.now, step.event, ()))
             if step is steps[50]:
                 time.sleep(1.0)
     assert [("No space left" in line, "is written again" in line) for line in said] == [(True, False), (False, True)]
@@ -456,7 +457,7 @@ def followed(path: Path) -> Journal:
         for step in steps:
             if not isinstance(step.event, Ended):
                 session.step(step.now, step.event)
-            log.note(step.now, step.event, list(step.sent), where(session, step.now))
+            log.note(step, where(session, step.now))
     return log
 
 
@@ -498,7 +499,7 @@ def test_the_music_of_an_hour_is_there_within_a_second(tmp_path: Path) -> None:
     """As many messages as an hour at 240 BPM has had, played and sent."""
     scribe = Scribe(OPENING.preset)
     for i in range(42_000):
-        note = bytes((0x90 if i % 2 else 0x80, 60 + i % 12, 80))
+        note = bytes((0x90 if i % 2 else 0x80, 60 + (i + 1) // 2 % 12, 80))
         scribe.write(0.085 * i, Where(True, i * 160, 240.0, OPENING.preset), Received(0, note), (note,))
     began = time.perf_counter()
     scribe.save(tmp_path / "a.mid")

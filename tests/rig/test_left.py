@@ -10,7 +10,7 @@ from time import time
 
 import pytest
 
-from rtgen.instrument.events import Ended, Event, Left, Plugged, Received
+from rtgen.instrument.events import Ended, Event, Left, Plugged, Received, Step
 from rtgen.instrument.job import Answer
 from rtgen.instrument.notices import TakenOver
 from rtgen.instrument.options import Options
@@ -53,7 +53,7 @@ class Life:
     def tell(self, now: float, event: Event | None) -> None:
         self.now = now
         out = self.session.step(now, event)
-        self.log.note(now, event, out.messages)
+        self.log.note(Step(now, event, tuple(out.messages)))
         self.sent += out.messages
         self.notices += out.notices
         for job in out.jobs:

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from rtgen.bench.music import BAR
-from rtgen.bench.programs import workers
+from rtgen.bench.programs import descendants
 from rtgen.bench.server import TempoMap
 from rtgen.bench.streams import within
 from rtgen.music.note import Note
@@ -109,7 +109,7 @@ def test_it_is_not_left_behind_when_the_daemon_is_killed(port: int) -> None:
 
 def panel_of(pid: int) -> int:
     """The process that serves the panel of a daemon."""
-    (found,) = (p for p in workers(pid) if b"rtgen.panel" in Path(f"/proc/{p}/cmdline").read_bytes())
+    (found,) = (p for p in descendants(pid) if b"rtgen.panel" in Path(f"/proc/{p}/cmdline").read_bytes())
     return found
 
 

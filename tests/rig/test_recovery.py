@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rtgen.bench.server import wait_until
+from rtgen.instrument.events import Step
 from rtgen.rig.kept import journal, recovery, replay
 from rtgen.rig.kept.journal import Journal
 from rtgen.rig.kept.lock import hold, is_held
@@ -75,7 +76,7 @@ def test_a_disk_that_is_full_is_not_the_fault_of_the_log(tmp_path: Path) -> None
 def test_one_process_recovers_and_not_the_log_of_a_session_that_runs(tmp_path: Path) -> None:
     killed, _ = performed(tmp_path / "a.rtlog")
     with Journal(tmp_path / "b.rtlog", OPENING) as running:
-        running.note(1.0, None, [b"\x90\x3c\x50"])
+        running.note(Step(1.0, None, (b"\x90\x3c\x50",)))
         assert is_held(running.path)
         with (tmp_path / recovery._LOCK).open("ab") as lock:
             assert hold(lock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rtgen.instrument.clocks.transport import Change, State, Transport
+from rtgen.instrument.events import Planned
 from rtgen.music import midi
 from rtgen.music.time import TICKS_PER_CLOCK, TICKS_PER_SIXTEENTH, seconds_per_tick
 
@@ -100,10 +101,10 @@ class ClockOut:
         """Return the tick of the next clock; None if none is due."""
         return self._next
 
-    def due(self, now: float, time_at: Callable[[int], float]) -> list[bytes]:
-        """Return the clocks due by `now` (seconds), where `time_at` converts ticks to seconds."""
+    def due(self, now: float, time_at: Callable[[int], float], ahead_s: float = 0.0) -> list[Planned]:
+        """Return the clocks that are due, as `Player.due`."""
         clocks = []
-        while self._next is not None and time_at(self._next) <= now:
-            clocks.append(bytes((midi.CLOCK,)))
+        while self._next is not None and (at := time_at(self._next)) <= now + ahead_s:
+            clocks.append(Planned(bytes((midi.CLOCK,)), at))
             self._next += TICKS_PER_CLOCK
         return clocks

@@ -8,6 +8,7 @@ records that each start with a letter:
     R f64 u8 u16 bytes      bytes arrived at an input
     E f64 u32 JSON          another event
     S u16 bytes             a message was sent
+    T f64 u16 bytes         a message was sent that leaves at a later time
     P f64 i64               where the song was at a time, in ticks; below 0: it did not roll
 """
 
@@ -40,9 +41,11 @@ from rtgen.instrument.events import (
     Left,
     Linked,
     Paced,
+    Planned,
     Plugged,
     Pressed,
     Received,
+    Step,
     Turned,
     Used,
     Warmed,
@@ -93,21 +96,6 @@ class Opening:
     def session(self) -> Session:
         """A fresh session."""
         return Session(self.preset, self.options)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step of a session.
-
-    Args:
-        now: seconds of a steady clock.
-        event: None if only time passed.
-        sent: the messages sent.
-    """
-
-    now: float
-    event: Event | Ended | None
-    sent: tuple[bytes, ...]
 
 
 class Journal:
@@ -164,17 +152,15 @@ class Journal:
             with suppress(OSError):
                 self.path.unlink()
 
-    def note(self, now: float, event: Event | Ended | None, sent: list[bytes], at: Where | None = None) -> None:
+    def note(self, step: Step, at: Where | None = None) -> None:
         """Queue a step; called from the real-time loop, never blocks.
 
         Args:
-            now: seconds of a steady clock.
-            event: what happened.
-            sent: the messages sent.
+            step: what happened.
             at: where the session is after it; without, it is not in the `.mid`.
         """
         if not self._closing.is_set():
-            self._steps.append((Step(now, event, tuple(sent)), at))
+            self._steps.append((step, at))
 
     def save_music(self) -> Path:
         """Write the music of the session next to its log, once it has ended.
@@ -204,7 +190,7 @@ class Journal:
             if not self._given_up:
                 self._waiting += encoded(step)
             if at is not None:
-                self._scribe.write(step.now, at, step.event, step.sent)
+                self._scribe.write(step.now, at, step.event, step.sent, takes_back=step.takes_back)
             self.silent = self.silent and not step.sent and not isinstance(step.event, Received)
         if (place := self.place()) != self._last_place and place is not None and not self._given_up:
             self._last_place = place
@@ -270,7 +256,14 @@ def encoded(step: Step) -> bytes:
             head = b"R" + struct.pack("<dBH", step.now, port, len(data)) + data
         case _:
             head = _record(b"E", step.now, _json(of_event(step.event)))
-    return head + b"".join(b"S" + struct.pack("<H", len(data)) + data for data in step.sent)
+    return head + b"".join(_sent(data, step.now) for data in step.sent)
+
+
+def _sent(data: bytes, now: float) -> bytes:
+    size = struct.pack("<H", len(data))
+    if isinstance(data, Planned) and data.at > now:
+        return b"T" + struct.pack("<d", data.at) + size + data
+    return b"S" + size + data
 
 
 def _record(letter: bytes, now: float | None, body: bytes) -> bytes:
@@ -362,6 +355,10 @@ def _steps(reader: _Reader, options: Options) -> Iterator[Step]:
             (letter,) = reader.take("<c")
             if letter == b"S":
                 sent.append(reader.bytes(*reader.take("<H")))
+                continue
+            if letter == b"T":
+                at, count = reader.take("<dH")
+                sent.append(Planned(reader.bytes(count), at))
                 continue
             if letter == b"P":
                 reader.take("<dq")

@@ -100,6 +100,9 @@ def _records(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
                 continue
             if letter == b"S":
                 (size,), head = struct.unpack_from("<H", data, at + 1), 3
+            elif letter == b"T":
+                (size,), head = struct.unpack_from("<H", data, at + 9), 11
+                letter = b"S"
             elif letter == b"R":
                 (size,), head = struct.unpack_from("<H", data, at + 10), 12
             elif letter == b"E":

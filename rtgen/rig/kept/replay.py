@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Ended
+from rtgen.instrument.events import Ended, Step
 from rtgen.instrument.notices import Answered
 from rtgen.music import files
 from rtgen.rig.kept import journal
-from rtgen.rig.kept.journal import Opening, Step
+from rtgen.rig.kept.journal import Opening
 from rtgen.rig.kept.scribe import Scribe, where
 
 UNREADABLE, UNWRITABLE = 2, 3
@@ -78,18 +78,18 @@ def of(opening: Opening, steps: Iterable[Step]) -> Replayed:
     for step in steps:
         began, now = step.now if began is None else began, step.now
         if isinstance(step.event, Ended):
-            ended, again = True, session.end()
+            ended, again, takes_back = True, session.end(), True
         else:
             out = session.step(now, step.event)
-            again = out.messages
+            again, takes_back = out.messages, out.takes_back
             answers += sum(isinstance(n, Answered) and n.outcome != "missed" for n in out.notices)
-        scribe.write(now, where(session, now), step.event, step.sent)
+        scribe.write(now, where(session, now), step.event, step.sent, takes_back=takes_back)
         if different is None and tuple(again) != step.sent:
             different, less = count, tuple(again[: len(step.sent)]) == step.sent
         count += 1
     if now is not None and not ended:
         # It was killed: end what still sounds. The messages of the last step may be incomplete.
-        scribe.write(now, where(session, now), None, tuple(session.end()))
+        scribe.write(now, where(session, now), None, tuple(session.end()), takes_back=True)
         if less and different == count - 1:
             different = None
     return Replayed(scribe, count, (now or 0.0) - (began or 0.0), different, answers, ended)

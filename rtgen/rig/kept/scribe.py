@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from math import inf, nextafter
 from pathlib import Path
 from typing import NamedTuple
 
 from rtgen.instrument.clocks.transport import State
-from rtgen.instrument.events import Received
+from rtgen.instrument.events import Planned, Received
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
 from rtgen.music.time import PPQN, seconds_per_tick
+from rtgen.rig.midi.schedule import Schedule
 from rtgen.whole import written
 
 _TEMPO_MOVES = 0.005
@@ -64,10 +66,11 @@ class Scribe:
         self._then: float | None = None
         self._parsers: dict[int, midi.Parser] = {}
         self._played, self._sent = _Events(), _Events()
+        self._schedule = Schedule()
         self._tempos: list[tuple[int, float]] = []
         self._markers: list[tuple[int, str]] = [(0, preset.name)]
 
-    def write(self, now: float, at: Where, event: object, sent: tuple[bytes, ...]) -> None:
+    def write(self, now: float, at: Where, event: object, sent: tuple[bytes, ...], *, takes_back: bool = False) -> None:
         """Adds the input and output of a step.
 
         Args:
@@ -75,8 +78,12 @@ class Scribe:
             at: where the session is after it.
             event: what happened.
             sent: the messages sent.
+            takes_back: whether what was planned before does not begin any more.
         """
         self._move(now, at)
+        self._send(now, at.tempo)
+        if takes_back:
+            self._schedule.take_back(now)
         if at.preset is not self._preset:
             self._preset = at.preset
             self._markers.append((self._position, at.preset.name))
@@ -84,9 +91,15 @@ class Scribe:
             for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
                 if _is_music(message):
                     self._played.add(self._position, message)
-        for message in sent:
-            if _is_music(message):
-                self._sent.add(self._position, message)
+        for message in filter(_is_music, sent):
+            self._schedule.add(message.at if isinstance(message, Planned) else now, message)
+        self._send(now, at.tempo)
+
+    def _send(self, now: float, tempo: float) -> None:
+        """Adds the output up to `now`."""
+        for at, message in self._schedule.take(nextafter(now, inf)):
+            since = now - at
+            self._sent.add(self._position - round(min(since, _PAUSE_S) / seconds_per_tick(tempo)), message)
 
     def _move(self, now: float, at: Where) -> None:
         bar = at.preset.metre.bar
@@ -148,7 +161,7 @@ class _Events:
         self._data = bytearray()
 
     def add(self, tick: int, message: bytes) -> None:
-        self._ticks.append(tick)
+        self._ticks.append(max(tick, self._ticks[-1] if self._ticks else 0))
         self._data += message
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:

@@ -1,8 +1,7 @@
-"""JACK server state that rtmidi does not report: whether the server has ended, and its current cycle.
+"""A JACK client that watches the server: whether it is there, which ports it has, and what is connected.
 
-rtmidi lists the ports of a dead server as if it were alive, and blocks the whole program when more is sent than its
-buffer holds. So we open an extra client: without ports and never activated, so that it takes no part in the server's
-cycle. It uses the same libjack that rtmidi has loaded.
+It has no ports and is never activated, so it takes no part in the server's cycle. rtgen's own ports are in a process of
+their own (`rtgen.rig.midi.cycle`).
 
 At exit, nothing is closed while the server is alive: libjack closes a client by cancelling its threads wherever they
 are, and at the wrong place C++ terminates the program (jack2 issue 964; one exit of rtgen in 170 on a busy machine, as
@@ -12,11 +11,12 @@ each client that closes wakes the threads of the others). The server cleans up a
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 _NO_START_SERVER = 1
@@ -25,23 +25,54 @@ _MIDI = b"8 bit raw midi"
 _FLAGS = {"in": 2, "out": 1}
 _Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _library: ctypes.CDLL | None = None
+_where = ""
 _present: Onlooker | None = None
+
+
+LIBRARIES = {
+    "linux": ("libjack.so.0",),
+    "darwin": ("/opt/homebrew/lib/libjack.dylib", "/usr/local/lib/libjack.dylib", "libjack.dylib"),
+}
+"""Where libjack is. The system's own comes first: `pw-jack` replaces it by PipeWire's."""
+
+
+def where() -> str:
+    """Returns the file that libjack is loaded from.
+
+    Raises:
+        ConnectionError: there is none.
+    """
+    _load()
+    return _where
+
+
+def _found() -> ctypes.CDLL:
+    global _where
+    for name in LIBRARIES.get(sys.platform, ()):
+        with suppress(OSError):
+            library = ctypes.CDLL(name)
+            _where = name
+            return library
+    # rtmidi may bring one of its own. Symbols are looked up in its dependencies too.
+    with suppress(ImportError, OSError, AttributeError):
+        import rtmidi._rtmidi
+
+        library = ctypes.CDLL(rtmidi._rtmidi.__file__)
+        if library.jack_client_open:
+            _where = str(rtmidi._rtmidi.__file__)
+            return library
+    raise ConnectionError("no libjack")
 
 
 def _load() -> ctypes.CDLL:
     global _library
     if _library is None:
-        import rtmidi._rtmidi
-
-        # Symbols are looked up in its dependencies too, so this finds the libjack that rtmidi is linked with.
-        library = ctypes.CDLL(rtmidi._rtmidi.__file__)
+        library = _found()
         client = ctypes.c_void_p
         library.jack_client_open.restype = client
         library.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
         library.jack_client_close.argtypes = [client]
         library.jack_on_info_shutdown.argtypes = [client, _Shutdown, ctypes.c_void_p]
-        library.jack_last_frame_time.argtypes = [client]
-        library.jack_last_frame_time.restype = ctypes.c_uint32
         names = ctypes.POINTER(ctypes.c_char_p)
         library.jack_get_ports.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong]
         library.jack_get_ports.restype = names
@@ -50,7 +81,8 @@ def _load() -> ctypes.CDLL:
         library.jack_port_by_name.restype = client
         library.jack_port_get_all_connections.argtypes = [client, client]
         library.jack_port_get_all_connections.restype = names
-        library.jack_disconnect.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p]
+        for connect in library.jack_connect, library.jack_disconnect:
+            connect.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p]
         if sys.platform != "win32":
             # Silence libjack: rtgen reports its errors more clearly, and it logs for minutes after a server died.
             # `strlen` takes a string, has no effect, and needs no Python callback.
@@ -65,7 +97,7 @@ def onlooker() -> Onlooker:
     """Returns the onlooker of this process, opening it if needed.
 
     Raises:
-        ConnectionError: no server is running.
+        ConnectionError: no server is running, or there is no libjack.
     """
     global _present
     if _present is not None and not _present.alive:
@@ -109,11 +141,6 @@ class Onlooker:
         self.alive = False
         self.ended()
 
-    @property
-    def cycle(self) -> int:
-        """The frame at which the current cycle began; it stops advancing when the server stops."""
-        return int(self._jack.jack_last_frame_time(self._client))
-
     def names(self, direction: Literal["in", "out"]) -> list[str]:
         """Returns the names of the server's MIDI inputs or outputs, from our point of view."""
         ports = self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS[direction]))
@@ -123,10 +150,10 @@ class Onlooker:
         """Returns what is connected to the MIDI inputs or outputs of a client, whose own point of view counts."""
         return [other.decode(errors="replace") for _, other in self._pairs(client, direction)]
 
-    def disconnect(self, client: str) -> None:
-        """Disconnects all MIDI inputs of a client, so that nothing more arrives there."""
-        for port, other in list(self._pairs(client, "in")):
-            self._jack.jack_disconnect(self._client, other, port)
+    def connect(self, source: str, target: str) -> bool:
+        """Connects an output to an input; returns whether they are connected now."""
+        failed = self._jack.jack_connect(self._client, source.encode(), target.encode())
+        return failed in (0, errno.EEXIST)
 
     def _pairs(self, client: str, direction: Literal["in", "out"]) -> Iterator[tuple[bytes, bytes]]:
         """Yields the ports of a client, to whose name JACK may have added a number, with each that is connected."""
@@ -152,44 +179,3 @@ class Onlooker:
         global _present
         _present = None
         self._jack.jack_client_close(self._client)
-
-
-class Room:
-    """The room left in rtmidi's output buffer during the current JACK cycle.
-
-    rtmidi buffers messages (16 KB) until the next cycle takes them, and blocks the whole program when the buffer is
-    full. So whatever exceeds a cycle's share is queued here in order, and no note-off is lost.
-    """
-
-    # Half the buffer, as an asynchronous server may skip one of our cycles.
-    BYTES = 8192
-
-    def __init__(self) -> None:
-        self._cycle: int | None = None
-        self._left = self.BYTES
-        self._waiting: deque[bytes] = deque()
-
-    @property
-    def waiting(self) -> bool:
-        """Whether messages are queued for a later cycle."""
-        return bool(self._waiting)
-
-    def take(self, cycle: int, data: bytes) -> bool:
-        """Returns whether a message may be sent now; otherwise queues it for `late`."""
-        if not self._waiting and self._fits(cycle, data):
-            return True
-        self._waiting.append(data)
-        return False
-
-    def late(self, cycle: int) -> Iterator[bytes]:
-        """Yields the queued messages that may be sent now."""
-        while self._waiting and self._fits(cycle, self._waiting[0]):
-            yield self._waiting.popleft()
-
-    def _fits(self, cycle: int, data: bytes) -> bool:
-        if cycle != self._cycle:
-            self._cycle, self._left = cycle, self.BYTES
-        if len(data) + 4 > self._left:  # rtmidi stores the length (4 bytes) with each message
-            return False
-        self._left -= len(data) + 4
-        return True

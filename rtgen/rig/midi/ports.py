@@ -5,101 +5,48 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import perf_counter, sleep
-from typing import Any, Protocol
+from typing import Any
 
 from rtgen.errors import UserError
 from rtgen.instrument.events import Plugged
-from rtgen.rig.midi.jack import Onlooker, Room, leave, onlooker
-from rtgen.rig.midi.systems import SYSTEMS, Choose, Direction, MidiError, match, names_of, open_client, same_port
+from rtgen.rig.midi.jack import leave
+from rtgen.rig.midi.jack_ports import JackPorts
+from rtgen.rig.midi.systems import Choose, MidiError, match, names_of, open_client, same_port
+from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, NamedPorts, Receive, Way, refuse_twice, title
 
-Receive = Callable[[float, int, bytes], None]
-"""Callback with the arrival time (`perf_counter` seconds), the index of the input, and the bytes."""
-Changed = Callable[[Plugged], None]
-"""Callback for a port that disappeared or came back."""
 _LOOK_S = 0.2
 """Polling interval for ports that may disappear."""
-_FLUSH_S = 0.002
 _JOIN_S = 0.05
 """Wait after connecting two ports: the server may need one more period, and messages sent before that are lost."""
 _QUIET_S, _PATIENCE_S = 0.03, 0.5
 """A client is closed when no message has come from it for this long, or at the latest after the second."""
 
 
-class Ports(Protocol):
-    """A set of inputs and one output."""
-
-    def open(self, receive: Receive, changed: Changed) -> None:
-        """Opens the ports. `receive` is then called from a thread of the MIDI system, `changed` from another thread."""
-
-    def send(self, data: bytes) -> None:
-        """Sends a message."""
-
-    def echo(self, port: int, data: bytes) -> None:
-        """Sends feedback to the controller at an input, if it has an output for that."""
-
-    def close(self) -> None:
-        """Closes the ports."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One of our ports, as `rtgen doctor` shows it.
-
-    Args:
-        direction: input or output.
-        number: index among the inputs; 0 for the output.
-        name: its name for the player.
-        there: whether the port that was asked for is there.
-        others: the ports that it is connected to; None if the MIDI system does not tell.
-        shows: whether it sends knob positions back to a controller.
-    """
-
-    direction: Direction
-    number: int
-    name: str
-    there: bool
-    others: tuple[str, ...] | None
-    shows: bool
-
-
-@dataclass(slots=True)
-class _Way:
-    """One of our ports, connected or still waited for.
-
-    Args:
-        direction: input or output.
-        number: index among the inputs; 0 for the output.
-        named: the device or other program's port to connect to; None for a virtual port.
-        title: its name for the player.
-        client: the rtmidi client; None while the MIDI system is down.
-        there: whether it is connected now.
-        sought: whether it has never been found, so that `named` may be only part of the name.
-        shows: whether it sends knob positions back to a controller; `number` is then that controller's input.
-        heard: when its last message came, in `perf_counter` seconds.
-    """
-
-    direction: Direction
-    number: int
-    named: str | None
-    title: str
-    client: Any = None
-    there: bool = True
-    sought: bool = False
-    shows: bool = False
-    heard: float = 0.0
+def open_ports(
+    api: str,
+    name: str,
+    inputs: Sequence[str | None] = (None,),
+    output: str | None = None,
+    choose: Choose | None = None,
+    *,
+    wait: bool = False,
+    shown: Sequence[str] = (),
+) -> NamedPorts:
+    """Opens ports of a MIDI system; see `JackPorts` and `SystemPorts` for arguments and errors."""
+    if api == "jack":
+        return JackPorts(name, inputs, output, choose, wait=wait, shown=shown)
+    return SystemPorts(api, name, inputs, output, choose, wait=wait, shown=shown)
 
 
 class SystemPorts:
     """Ports of the MIDI system: our own virtual ports, or named ports.
 
-    A named port that disappears is watched for and reconnected by its name, whatever its new index. When a JACK server
-    ends, all its ports go with it; they are reopened on the next server of that name. Messages sent in the meantime are
-    dropped.
+    A named port that disappears is watched for and reconnected by its name, whatever its new index. Messages sent
+    in the meantime are dropped.
 
     Args:
-        api: the MIDI system, from `find_api`.
+        api: the MIDI system, from `find_api`, but not JACK (`rtgen.rig.midi.jack_ports`).
         name: our client name, seen by other programs.
         inputs: names of the inputs to listen to; None for a virtual one.
         output: name of the output; None for a virtual one.
@@ -110,6 +57,8 @@ class SystemPorts:
     Raises:
         UserError: a port is missing, or the system has no virtual ports.
     """
+
+    ahead_s = 0.0
 
     def __init__(
         self,
@@ -123,22 +72,18 @@ class SystemPorts:
         shown: Sequence[str] = (),
     ) -> None:
         self._api, self._name = api, name
-        self._ways = [_Way("out", 0, output, output or f"{name} out")]
-        self._ways += [_Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
-        self._ways += [_Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
+        self._ways = [Way("out", 0, output, output or f"{name} out")]
+        self._ways += [Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
+        self._ways += [Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
-        self._server: Onlooker | None = None
         # The lock guards the output client: it must not be closed while a message is being sent.
         self._out: Any = None
         self._lock = threading.Lock()
-        self._room = Room()
         self._wake = threading.Event()
         self._closing = False
         self._watcher = threading.Thread(target=self._watch, name="ports", daemon=True)
         try:
-            if not self._look_on():
-                raise UserError(f"MIDI system {SYSTEMS[api]} has stopped; restart it")
             for way in self._ways:
                 self._create(way)
                 target = None
@@ -151,7 +96,7 @@ class SystemPorts:
                             raise
                         way.there, way.sought = False, True
                         continue
-                    self._refuse_twice(way, target)
+                    refuse_twice(way, target, self._ways)
                 self._lead(way, target)
         except BaseException:
             self._delete_all()
@@ -167,9 +112,7 @@ class SystemPorts:
     @property
     def title(self) -> str:
         """The names of the ports that are open, for the player."""
-        ways = [*self._ways[1:], self._ways[0]]
-        names = [way.title for way in ways if not way.shows and not way.sought]
-        return f"{' and '.join(names) or 'none yet'} ({SYSTEMS[self._api]})"
+        return title(self._ways, self._api)
 
     @property
     def awaited(self) -> list[str]:
@@ -177,27 +120,27 @@ class SystemPorts:
         return [way.title for way in self._ways if way.sought]
 
     def connections(self) -> list[Connection]:
-        """Returns our ports, and what is connected to them; for JACK also to virtual ones. From any thread."""
-        found = []
-        for way in self._ways:
-            others: tuple[str, ...] | None = None
-            server = self._server
-            if way.named is not None:
-                others = (way.named,) if way.there else ()
-            elif server is not None and server.alive:
-                others = tuple(server.connections(f"{self._name}-{way.direction}", way.direction))
-            found.append(Connection(way.direction, way.number, way.title, way.there, others, way.shows))
-        return found
+        """Returns our ports, and what the named ones are connected to. From any thread."""
+        return [
+            Connection(
+                way.direction,
+                way.number,
+                way.title,
+                way.there,
+                None if way.named is None else (way.named,) if way.there else (),
+                way.shows,
+            )
+            for way in self._ways
+        ]
 
-    def send(self, data: bytes) -> None:
-        """Sends a message, or drops it while the output is gone. Never blocks or raises."""
+    def send(self, at: float, data: bytes) -> None:  # noqa: ARG002
+        """Sends a message at once, or drops it while the output is gone. Never blocks or raises."""
         with self._lock:
-            if self._out is None:
-                return
-            if self._server is None or self._room.take(self._server.cycle, data):
+            if self._out is not None:
                 self._out.send_message(data)
-            else:
-                self._wake.set()
+
+    def take_back(self, now: float) -> None:
+        """Does nothing, as messages are sent at once."""
 
     def echo(self, port: int, data: bytes) -> None:
         """Sends feedback to the controller at an input, or drops it if there is none. Never blocks or raises."""
@@ -212,36 +155,16 @@ class SystemPorts:
         self._wake.set()
         if self._watcher.ident is not None:
             self._watcher.join(5.0)
-        for _ in range(50):
-            self._flush()
-            if not self._room.waiting:
-                break
-            sleep(_FLUSH_S)
         self._delete_all()
 
     # ---- opening ------------------------------------------------------------------------------------------------
 
-    def _look_on(self) -> bool:
-        """Watches for the end of a JACK server; returns whether the MIDI system is up."""
-        if self._api != "jack":
-            return True
-        try:
-            self._server = onlooker()
-            self._server.ended = self._wake.set
-        except ConnectionError:
-            return False
-        return True
-
-    def _create(self, way: _Way) -> None:
-        # JACK puts the client name first, others show only the port name: both must distinguish in and out.
-        jack = self._api == "jack"
-        apart = f"-{way.number}" if way.shows else ""
-        name = f"{self._name}-{way.direction}{apart}" if jack else self._name
-        way.client = open_client(way.direction, self._api, name)
+    def _create(self, way: Way) -> None:
+        way.client = open_client(way.direction, self._api, self._name)
         if way.client is None:
             raise UserError(f"MIDI system {SYSTEMS[self._api]} has stopped; restart it")
 
-    def _lead(self, way: _Way, name: str | None) -> None:
+    def _lead(self, way: Way, name: str | None) -> None:
         """Connects to the port of that name, or opens a virtual port for others to connect to."""
         title = f"{self._name} {'to controller' if way.shows else way.direction}"
         if name is not None:
@@ -258,15 +181,9 @@ class SystemPorts:
             way.client.open_virtual_port(title)
         if way.direction == "out" and not way.shows:
             with self._lock:
-                self._out, self._room = way.client, Room()
+                self._out = way.client
 
-    def _refuse_twice(self, way: _Way, name: str) -> None:
-        """Rejects an input that is named twice: every note would be received twice."""
-        before = [other.named for other in self._ways[: self._ways.index(way)] if other.direction == "in"]
-        if way.direction == "in" and name in before:
-            raise UserError(f"MIDI input {name!r} is selected twice; name it once, or give more of the other name")
-
-    def _listen(self, way: _Way) -> None:
+    def _listen(self, way: Way) -> None:
         if way.direction == "in" and self._receive is not None:
             way.client.ignore_types(sysex=True, timing=False, active_sense=True)
             way.client.set_callback(_callback(way, self._receive, lambda: self._closing))
@@ -281,30 +198,17 @@ class SystemPorts:
             self._out = None
             for way in self._ways:
                 way.there &= not way.shows
-        alive = self._server.alive if self._server is not None else self._api != "jack"
-        if self._server is not None and alive:
-            self._server.disconnect(f"{self._name}-in")
         self._quieten([way for way in self._ways if way.direction == "in"])
         for way in reversed(self._ways):
             if way.client is None:
                 continue
-            if not alive:
-                way.client.delete()
-            elif self._server is not None:
-                if way.direction == "out":
-                    way.client.close_port()  # after pending messages have been sent
-                leave(way.client)
-            elif way.direction == "out" or self._receive is None:
+            if way.direction == "out" or self._receive is None:
                 way.client.delete()
             else:
                 leave(way.client)
             way.client = None
-        if self._server is not None:
-            if not self._server.alive:
-                self._server.close()
-            self._server = None
 
-    def _quieten(self, ways: Sequence[_Way]) -> None:
+    def _quieten(self, ways: Sequence[Way]) -> None:
         """Waits until no more messages come from some inputs."""
         if self._receive is None or not any(way.client is not None for way in ways):
             return
@@ -320,7 +224,7 @@ class SystemPorts:
             # A port may disappear while we are using it; the next poll will notice.
             with suppress(MidiError, RuntimeError, UserError):
                 self._look()
-            self._wake.wait(_FLUSH_S if self._room.waiting else self._patience())
+            self._wake.wait(self._patience())
             self._wake.clear()
 
     def _patience(self) -> float | None:
@@ -329,24 +233,12 @@ class SystemPorts:
         return None if complete and not any(way.named for way in self._ways) else _LOOK_S
 
     def _look(self) -> None:
-        if self._api == "jack" and not (self._server and self._server.alive):
-            self._lost()
-            if self._closing or not self._look_on():
-                return
         for way in self._ways:
             if way.client is None:
                 self._create(way)
             self._find(way)
-        self._flush()
 
-    def _lost(self) -> None:
-        """Handles the end of the server: all its clients must be gone before a new server is used."""
-        for way in self._ways:
-            self._tell(way, there=False)
-        if self._server is not None:
-            self._delete_all()
-
-    def _find(self, way: _Way) -> None:
+    def _find(self, way: Way) -> None:
         """Notices that a port disappeared, or reconnects it."""
         name = None
         if way.named is not None:
@@ -373,7 +265,7 @@ class SystemPorts:
             sleep(_JOIN_S)
             self._tell(way, there=True)
 
-    def _tell(self, way: _Way, *, there: bool) -> None:
+    def _tell(self, way: Way, *, there: bool) -> None:
         """Reports that a port disappeared or came back, and stops sending to an output that disappeared."""
         if way.shows:
             # Not reported: the music does not depend on controller feedback.
@@ -387,15 +279,9 @@ class SystemPorts:
             way.there = there
             self._changed(Plugged(way.direction, way.number, way.title, there))
 
-    def _flush(self) -> None:
-        with self._lock:
-            if self._out is not None and self._server is not None and self._server.alive:
-                for data in self._room.late(self._server.cycle):
-                    self._out.send_message(data)
-
 
 def _callback(
-    way: _Way, receive: Receive, closing: Callable[[], bool]
+    way: Way, receive: Receive, closing: Callable[[], bool]
 ) -> Callable[[tuple[list[int], float], Any], None]:
     def callback(event: tuple[list[int], float], _: Any) -> None:
         # Take the time first: rtmidi's own delta times are not reliable on every system.
@@ -426,7 +312,12 @@ class LoopbackPorts:
         if self._receive is not None:
             self._receive(perf_counter(), 0, data)
 
-    def send(self, data: bytes) -> None:
+    ahead_s = 0.0
+
+    def take_back(self, now: float) -> None:
+        """Does nothing, as messages are sent at once."""
+
+    def send(self, at: float, data: bytes) -> None:  # noqa: ARG002
         """Passes a message to `sent`."""
         self._sent(perf_counter(), data)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rtgen.errors import UserError
 from rtgen.rig.midi.jack import onlooker
+from rtgen.rig.midi.ways import SYSTEMS, Direction
 
 try:
     import rtmidi
@@ -25,7 +26,6 @@ except ImportError as error:
 Api = Literal["auto", "jack", "alsa", "core", "winmm"]
 Choose = Callable[[str, list[str]], str]
 """Callback that asks the player which of several ports is meant."""
-Direction = Literal["in", "out"]
 MidiError = rtmidi.RtMidiError
 _KINDS: dict[Direction, Any] = {"in": rtmidi.MidiIn, "out": rtmidi.MidiOut}
 _RTMIDI = {
@@ -35,8 +35,6 @@ _RTMIDI = {
     "winmm": rtmidi.API_WINDOWS_MM,
 }
 _TRIES = 20
-SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
-"""Display name of each MIDI system."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,209 @@
+"""rtgen's JACK client, in a process of its own in which no other Python runs than a callback per cycle.
+
+In the real-time process the callback would wait for the interpreter lock, and the server for the callback: for up to
+83 ms on a busy machine. Here it reads the clock of the server, so that what arrives is stamped with its frame, and what
+leaves is written to its frame.
+
+    python -m rtgen.rig.midi.cycle NAME INPUTS OUTPUTS FROM TO LIBJACK
+
+`INPUTS` and `OUTPUTS` are names of ports, each ended by a line feed; `FROM` and `TO` are file descriptors of pipes. It
+prints the client's name, or nothing if the server refuses it, and ends when its standard input does.
+
+A time is in seconds of `time.perf_counter`, one period earlier than the frame that it stands for, as in a cycle a
+client is told what happens until the cycle's end, a period in the future. So whatever is sent by its time leaves at its
+frame.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import struct
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from rtgen.rig.midi.schedule import Schedule
+
+RECORD = struct.Struct("<dBB6s")
+"""What goes through the pipes: a time in seconds, the number of a port or one of the below, the size, and the bytes."""
+TAKE_BACK, ASK = 255, 254
+"""`TAKE_BACK`: notes that are planned for later than that time are not to begin. `ASK` is answered by `ASK` when
+nothing waits any more."""
+_NO_START_SERVER = 1
+_IS_INPUT, _IS_OUTPUT = 1, 2
+_TYPE = b"8 bit raw midi"
+_LOOK_S = 0.2
+"""How often the server's clock is compared with ours; they may run at slightly different speeds."""
+_MOST = 65536
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (("time", ctypes.c_uint32), ("size", ctypes.c_size_t), ("buffer", ctypes.c_void_p))
+
+
+_Process = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
+
+
+def library(name: str) -> ctypes.CDLL:
+    """Return libjack with the types of the functions used here."""
+    jack = ctypes.CDLL(name)
+    pointer, number = ctypes.c_void_p, ctypes.c_uint32
+    for function, result, arguments in (
+        ("jack_client_open", pointer, (ctypes.c_char_p, ctypes.c_int, pointer)),
+        ("jack_get_client_name", ctypes.c_char_p, (pointer,)),
+        ("jack_port_register", pointer, (pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_ulong)),
+        ("jack_set_process_callback", ctypes.c_int, (pointer, _Process, pointer)),
+        ("jack_activate", ctypes.c_int, (pointer,)),
+        ("jack_get_sample_rate", number, (pointer,)),
+        ("jack_last_frame_time", number, (pointer,)),
+        ("jack_frames_to_time", ctypes.c_uint64, (pointer, number)),
+        ("jack_get_time", ctypes.c_uint64, ()),
+        ("jack_port_get_buffer", pointer, (pointer, number)),
+        ("jack_midi_get_event_count", number, (pointer,)),
+        ("jack_midi_event_get", ctypes.c_int, (ctypes.POINTER(_Event), pointer, number)),
+        ("jack_midi_clear_buffer", None, (pointer,)),
+        ("jack_midi_event_write", ctypes.c_int, (pointer, number, ctypes.c_char_p, ctypes.c_size_t)),
+    ):
+        found = getattr(jack, function)
+        found.restype, found.argtypes = result, arguments
+    return jack
+
+
+class Cycle:
+    """The client and its callback.
+
+    Args:
+        jack: libjack.
+        name: of the client.
+        inputs: names of the input ports.
+        outputs: names of the output ports.
+        source: file descriptor that records come from; never waited for.
+        sink: file descriptor that records go to; never waited for.
+
+    Raises:
+        OSError: there is no server, or it refuses.
+    """
+
+    def __init__(
+        self, jack: ctypes.CDLL, name: str, inputs: Sequence[str], outputs: Sequence[str], source: int, sink: int
+    ) -> None:
+        self._jack, self._source, self._sink = jack, source, sink
+        self._client = jack.jack_client_open(name.encode(), _NO_START_SERVER, None)
+        if not self._client:
+            raise OSError("no JACK server")
+        self.name: str = jack.jack_get_client_name(self._client).decode(errors="replace")
+        """The client's name, to which the server adds a number where another has it."""
+        self._inputs = [self._register(port, _IS_INPUT) for port in inputs]
+        self._outputs = [(self._register(port, _IS_OUTPUT), Schedule()) for port in outputs]
+        self._rate = float(jack.jack_get_sample_rate(self._client))
+        self._skew, self._look_at = 0.0, 0.0
+        self._asked = False
+        self._unsent = b""
+        self._event = _Event()
+        self._here = ctypes.byref(self._event)
+        self._callback = _Process(self._process)
+        if jack.jack_set_process_callback(self._client, self._callback, None) or jack.jack_activate(self._client):
+            raise OSError("the JACK server refuses a client")
+
+    def _register(self, name: str, flag: int) -> Any:
+        port = self._jack.jack_port_register(self._client, name.encode(), _TYPE, flag, 0)
+        if not port:
+            raise OSError(f"the JACK server refuses port {name!r}")
+        return port
+
+    def _process(self, frames: int, _: object) -> int:
+        jack, client = self._jack, self._client
+        begin = jack.jack_frames_to_time(client, jack.jack_last_frame_time(client)) * 1e-6
+        if not self._look_at <= begin < self._look_at + _LOOK_S:
+            self._compare(begin)
+        begin += self._skew
+        self._read(frames, begin)
+        self._take_in()
+        self._write(frames, begin)
+        return 0
+
+    def _compare(self, now: float) -> None:
+        """Measure what our clock is ahead of the server's; of three looks the quickest is right."""
+        looks = []
+        for _ in range(3):
+            before, theirs, after = perf_counter(), self._jack.jack_get_time() * 1e-6, perf_counter()
+            looks.append((after - before, (before + after) / 2 - theirs))
+        self._skew, self._look_at = min(looks)[1], now
+
+    def _read(self, frames: int, begin: float) -> None:
+        jack, rate, event = self._jack, self._rate, self._event
+        found = self._unsent
+        for number, port in enumerate(self._inputs):
+            buffer = jack.jack_port_get_buffer(port, frames)
+            for i in range(jack.jack_midi_get_event_count(buffer)):
+                if jack.jack_midi_event_get(self._here, buffer, i) == 0 and 0 < event.size <= 3:
+                    data = ctypes.string_at(event.buffer, event.size)
+                    found += RECORD.pack(begin + (event.time - frames) / rate, number, event.size, data)
+        if self._asked and not any(len(schedule) for _, schedule in self._outputs):
+            self._asked = False
+            found += RECORD.pack(begin, ASK, 0, b"")
+        if found:
+            try:
+                sent = os.write(self._sink, found)
+                self._unsent = found[sent:] if len(found) - sent < _MOST else b""
+            except BlockingIOError:
+                self._unsent = found
+            except OSError:  # the parent process is gone
+                self._unsent = b""
+
+    def _take_in(self) -> None:
+        try:
+            records = os.read(self._source, _MOST)
+        except OSError:
+            return
+        for at, number, size, data in RECORD.iter_unpack(records):
+            if number == TAKE_BACK:
+                for _, schedule in self._outputs:
+                    schedule.take_back(at)
+            elif number == ASK:
+                self._asked = True
+            elif number < len(self._outputs):
+                self._outputs[number][1].add(at, data[:size])
+
+    def _write(self, frames: int, begin: float) -> None:
+        jack, rate = self._jack, self._rate
+        for port, schedule in self._outputs:
+            buffer = jack.jack_port_get_buffer(port, frames)
+            jack.jack_midi_clear_buffer(buffer)
+            if not schedule:
+                continue
+            place = 0
+            messages = schedule.take(begin - 0.5 / rate)
+            for i, (at, data) in enumerate(messages):
+                place = max(place, min(round((at - begin) * rate) + frames, frames - 1))
+                if jack.jack_midi_event_write(buffer, place, data, len(data)):
+                    schedule.give_back(messages[i:])
+                    break
+
+
+def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: str) -> int:
+    """Run until the standard input ends; return the exit status."""
+    os.environ.setdefault("JACK_NO_START_SERVER", "1")
+    for fd in (int(source), int(sink)):
+        os.set_blocking(fd, False)
+    try:
+        jack = library(libjack)
+        silence = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
+        jack.jack_set_error_function(silence)
+        jack.jack_set_info_function(silence)
+        cycle = Cycle(jack, name, inputs.split("\n")[:-1], outputs.split("\n")[:-1], int(source), int(sink))
+    except (OSError, AttributeError):
+        return 1
+    gc.disable()
+    print(cycle.name, flush=True)
+    while os.read(0, 4096):
+        pass
+    del cycle
+    os._exit(0)  # closing a client cancels its thread, which may be in Python; the server cleans up
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,363 @@
+"""MIDI ports of a JACK server, exact to the frame: the process with the client, and the watch over it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import perf_counter, sleep
+
+from rtgen.errors import UserError
+from rtgen.instrument.events import Plugged
+from rtgen.rig.apart import GROUP
+from rtgen.rig.midi.cycle import ASK, RECORD, TAKE_BACK
+from rtgen.rig.midi.jack import Onlooker, onlooker, where
+from rtgen.rig.midi.systems import Choose, match, same_port
+from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, Receive, Way, refuse_twice, title
+from rtgen.rig.realtime import prefer_this_thread
+
+AHEAD_S = 0.005
+"""How long before it is due a message is sent: longer than a busy machine lets the real-time loop wait."""
+_LOOK_S = 0.2
+"""Polling interval for ports that may disappear, and for a server."""
+_FLUSH_S = 0.002
+_JOIN_S = 0.05
+"""Wait after connecting two ports: the server may need one more period, and messages sent before that are lost."""
+_END_S = 0.5
+"""Longest wait for the last messages to leave."""
+_MOST = RECORD.size * 4096
+
+
+class _Client:
+    """The process with the JACK client, and the pipes to and from it.
+
+    Args:
+        name: of the client.
+        inputs: names of its inputs.
+        outputs: names of its outputs.
+        hear: called with what arrives, from a thread.
+        lost: called from that thread when the process has ended.
+
+    Raises:
+        OSError: the process could not be started, or the server refuses it.
+    """
+
+    def __init__(
+        self, name: str, inputs: Sequence[str], outputs: Sequence[str], hear: Receive, lost: Callable[[], None]
+    ) -> None:
+        self._hear, self._lost = hear, lost
+        self.ended = False
+        """Whether the process has ended."""
+        source, self._sink = os.pipe()
+        self._source, sink = os.pipe()
+        os.set_blocking(self._sink, False)
+        ports = ["".join(f"{each}\n" for each in names) for names in (inputs, outputs)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rtgen.rig.midi.cycle", name, *ports, str(source), str(sink), where()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            pass_fds=(source, sink),
+            process_group=GROUP,
+        )
+        for fd in (source, sink):
+            os.close(fd)
+        self._waiting: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._empty = threading.Event()
+        assert self._process.stdout is not None
+        self.name = self._process.stdout.readline().strip()
+        """The client's name; the server adds a number where another has it."""
+        if not self.name:
+            self._process.wait()
+            raise OSError("the JACK server refuses a client")
+        threading.Thread(target=self._read, name="JACK", daemon=True).start()
+
+    def send(self, at: float, number: int, data: bytes = b"") -> None:
+        """Sends a record; never blocks."""
+        with self._lock:
+            self._waiting.append(RECORD.pack(at, number, len(data), data))
+            self._pass_on()
+
+    def flush(self) -> bool:
+        """Sends what had no room; returns whether there is more."""
+        with self._lock:
+            self._pass_on()
+            return bool(self._waiting)
+
+    def _pass_on(self) -> None:
+        with suppress(OSError):  # there is no room, or nobody to read it
+            while self._waiting:
+                os.write(self._sink, self._waiting[0])
+                self._waiting.popleft()
+
+    def leave(self) -> None:
+        """Lets the process end once everything that was sent has left."""
+        until = perf_counter() + _END_S
+        self.send(0.0, ASK)
+        while not self._empty.wait(_FLUSH_S) and perf_counter() < until and self._process.poll() is None:
+            self.flush()
+        self.end()
+
+    def end(self) -> None:
+        """Ends the process."""
+        self._lost = lambda: None
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        self._process.kill()
+        self._process.wait()
+        with self._lock, suppress(OSError):
+            os.close(self._sink)
+            self._sink = -1
+
+    def _read(self) -> None:
+        prefer_this_thread()
+        while records := os.read(self._source, _MOST):
+            for at, number, size, data in RECORD.iter_unpack(records):
+                if number == ASK:
+                    self._empty.set()
+                else:
+                    self._hear(at, number, data[:size])
+        os.close(self._source)
+        self.ended = True
+        self._lost()
+
+
+class JackPorts:
+    """Ports of a JACK server: our own, and those that they are to be connected to.
+
+    A named port that disappears is watched for and connected again by its name. When the server ends, all ports go with
+    it; they are opened again on the next server of that name. What is sent in the meantime is dropped.
+
+    Args:
+        name: our client name, seen by other programs.
+        inputs: names of the inputs to listen to; None for one that others connect to.
+        output: name of the output; None for one that others connect to.
+        choose: asks the player when a name is ambiguous.
+        wait: whether to wait for a port that is missing or ambiguous, instead of raising.
+        shown: names of the outputs back to the controllers at the inputs, in the same order.
+
+    Raises:
+        UserError: a port is missing, or the server has stopped.
+    """
+
+    ahead_s = AHEAD_S
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[str | None] = (None,),
+        output: str | None = None,
+        choose: Choose | None = None,
+        *,
+        wait: bool = False,
+        shown: Sequence[str] = (),
+    ) -> None:
+        self._name = name
+        self._ins = [Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
+        self._outs = [Way("out", 0, output, output or f"{name} out")]
+        self._outs += [Way("out", number, each, each, shows=True) for number, each in enumerate(shown)]
+        self._receive: Receive | None = None
+        self._changed: Changed = lambda _: None
+        self._server: Onlooker | None = None
+        self._client: _Client | None = None
+        self._wake = threading.Event()
+        self._closing = False
+        self._watcher = threading.Thread(target=self._watch, name="ports", daemon=True)
+        try:
+            self._begin()
+        except OSError as error:
+            raise UserError(f"MIDI system {SYSTEMS['jack']} has stopped; restart it") from error
+        try:
+            for way in self._ways:
+                if way.named is None:
+                    continue
+                names = self._names(way)
+                try:
+                    target = names[match(way.named, names, f"{way.direction}put", choose)]
+                except UserError:
+                    if not wait:
+                        raise
+                    way.there, way.sought = False, True
+                    continue
+                refuse_twice(way, target, self._ways)
+                way.named = target
+                if not self._connect(way):
+                    raise UserError(f"MIDI port {way.named!r} has just disappeared; reconnect it")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _ways(self) -> list[Way]:
+        return [*self._outs, *self._ins]
+
+    @property
+    def title(self) -> str:
+        """The names of the ports that are open, for the player."""
+        return title(self._ways, "jack")
+
+    @property
+    def awaited(self) -> list[str]:
+        """The names of ports that have never been found so far."""
+        return [way.title for way in self._ways if way.sought]
+
+    def connections(self) -> list[Connection]:
+        """Returns our ports, and what is connected to them. From any thread."""
+        found = []
+        for way in self._ways:
+            others: tuple[str, ...] | None = None
+            server, client = self._server, self._client
+            if way.named is not None:
+                others = (way.named,) if way.there else ()
+            elif server is not None and server.alive and client is not None:
+                others = tuple(server.connections(client.name, way.direction))
+            found.append(Connection(way.direction, way.number, way.title, way.there, others, way.shows))
+        return found
+
+    def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:
+        """Starts listening, and reports ports that disappear or come back."""
+        self._receive, self._changed = receive, changed
+        self._watcher.start()
+
+    def send(self, at: float, data: bytes) -> None:
+        """Sends a message that is due at `at` seconds, or drops it while the output is gone. Never blocks or raises."""
+        client = self._client
+        if client is not None and self._outs[0].there:
+            client.send(at, 0, data)
+
+    def take_back(self, now: float) -> None:
+        """Lets no note begin that is planned for later than `now` (seconds)."""
+        client = self._client
+        if client is not None:
+            client.send(now, TAKE_BACK)
+
+    def echo(self, port: int, data: bytes) -> None:
+        """Sends feedback to the controller at an input, or drops it if there is none. Never blocks or raises."""
+        client = self._client
+        for number, way in enumerate(self._outs):
+            if client is not None and way.shows and way.number == port and way.there:
+                client.send(perf_counter(), number, data)
+
+    def close(self) -> None:
+        """Sends what waits, and closes the ports."""
+        self._closing = True
+        self._wake.set()
+        if self._watcher.ident is not None:
+            self._watcher.join(5.0)
+        self._receive = None
+        client, self._client = self._client, None
+        if client is not None:
+            (client.leave if self._server is not None and self._server.alive else client.end)()
+        if self._server is not None and not self._server.alive:
+            self._server.close()
+        self._server = None
+
+    # ---- the client and its connections -----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Opens our ports on the server.
+
+        Raises:
+            OSError: no server is running, or it refuses.
+        """
+        self._server = onlooker()
+        self._server.ended = self._wake.set
+        self._client = _Client(
+            self._name,
+            [self._own(w) for w in self._ins],
+            [self._own(w) for w in self._outs],
+            self._hear,
+            self._wake.set,
+        )
+
+    def _own(self, way: Way) -> str:
+        """The name of our port, without the client's."""
+        number = f" {way.number + 1}" if way.number else ""
+        return f"{self._name} {'to controller' if way.shows else way.direction}{number}"
+
+    def _hear(self, at: float, number: int, data: bytes) -> None:
+        receive = self._receive
+        if receive is not None and not self._closing and self._ins[number].there:
+            receive(at, number, data)
+
+    def _names(self, way: Way) -> list[str]:
+        return self._server.names(way.direction) if self._server is not None and self._server.alive else []
+
+    def _connect(self, way: Way) -> bool:
+        assert self._server is not None
+        assert self._client is not None
+        assert way.named is not None
+        ours = f"{self._client.name}:{self._own(way)}"
+        return self._server.connect(*((ours, way.named) if way.direction == "out" else (way.named, ours)))
+
+    # ---- watching ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Polls for named ports in its own thread, and notices when the server or our client ends."""
+        while not self._closing:
+            with suppress(OSError, UserError):
+                self._look()
+            self._wake.wait(self._patience())
+            self._wake.clear()
+
+    def _patience(self) -> float | None:
+        """Seconds until the next look; None if only an event needs to wake us."""
+        if self._client is None or any(way.named for way in self._ways):
+            return _LOOK_S
+        return None
+
+    def _look(self) -> None:
+        server, client = self._server, self._client
+        if server is None or not server.alive or client is None or client.ended:
+            self._lost()
+            if self._closing:
+                return
+            self._begin()
+        for way in self._ways:
+            self._find(way)
+
+    def _lost(self) -> None:
+        """Handles the end of the server or our client: all clients of a server must be gone before another is used."""
+        for way in self._ways:
+            self._tell(way, there=False)
+        client, self._client = self._client, None
+        if client is not None:
+            client.end()
+        if self._server is not None and not self._server.alive:
+            self._server.close()
+        self._server = None
+
+    def _find(self, way: Way) -> None:
+        """Notices that a port disappeared, or connects it again."""
+        name = None
+        if way.named is not None:
+            names = self._names(way)
+            with suppress(UserError):  # it is looked for again the next time
+                index = match(way.named, names, "port") if way.sought else same_port(way.named, names, "jack")
+                name = names[index] if index is not None else None
+        here = way.named is None or name is not None
+        if way.there and not here:
+            self._tell(way, there=False)
+        elif here and not way.there:
+            if name is not None:
+                way.named = name
+                if not self._connect(way):
+                    return
+            way.sought = False
+            sleep(_JOIN_S)
+            self._tell(way, there=True)
+
+    def _tell(self, way: Way, *, there: bool) -> None:
+        """Reports that a port disappeared or came back; of feedback to a controller the music does not depend."""
+        if way.there != there:
+            way.there = there
+            if not way.shows:
+                self._changed(Plugged(way.direction, way.number, way.title, there))
