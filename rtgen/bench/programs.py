@@ -37,8 +37,7 @@ _TINY = Path(__file__).parents[2] / "tests" / "data" / "tiny.onnx"
 class Program(Closing):
     """A process with its standard error as a log.
 
-    With JACK its ports are `NAME:NAME in` and `NAME:NAME out`; those of a baseline, which is two clients, are
-    `NAME-in:NAME in` and `NAME-out:NAME out`.
+    With JACK its ports are `NAME-in:NAME in` and `NAME-out:NAME out`.
 
     Args:
         name: prefix of its ports.
@@ -54,7 +53,7 @@ class Program(Closing):
         environment: dict[str, str] | None = None,
         stdout: int = subprocess.DEVNULL,
     ) -> None:
-        self.input, self.output = f"{name}:{name} in", f"{name}:{name} out"
+        self.input, self.output = f"{name}-in:{name} in", f"{name}-out:{name} out"
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, *command],
@@ -150,9 +149,7 @@ class Piped(Program):
 
 def baseline(server: Server, kind: str) -> Program:
     """Runs the bare `echo` or `sleep` of `baseline.py` on a JACK server."""
-    program = Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
-    program.input, program.output = f"{kind}-in:{kind} in", f"{kind}-out:{kind} out"
-    return program
+    return Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
 
 
 def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:

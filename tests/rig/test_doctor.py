@@ -268,8 +268,8 @@ def diagnose(rig: Rig, *connections: tuple[str, str]) -> tuple[int, dict[str, An
     """Has the doctor calibrate on the rig's server, and connects its ports; exit status and finding."""
     command = [sys.executable, "-m", "rtgen", "doctor", "--calibrate", "--json"]
     with subprocess.Popen(command, env=rig.server.environment, stdout=subprocess.PIPE, text=True) as process:
-        out = "rtgen doctor:rtgen doctor out"
-        rig.probe.wait_for_ports(out, "rtgen doctor:rtgen doctor in")
+        out = "rtgen doctor-out:rtgen doctor out"
+        rig.probe.wait_for_ports(out, "rtgen doctor-in:rtgen doctor in")
         rig.probe.connect((out, PROBE_OUTPUT), *connections)
         said, _ = process.communicate(timeout=30)
     (finding,) = json.loads(said)
@@ -295,7 +295,7 @@ def numbers(finding: dict[str, Any]) -> tuple[float, float]:
 @pytest.mark.jack
 @pytest.mark.timed
 def test_a_connection_takes_one_or_two_periods(rig: Rig) -> None:
-    code, finding = diagnose(rig, ("rtgen doctor:rtgen doctor out", "rtgen doctor:rtgen doctor in"))
+    code, finding = diagnose(rig, ("rtgen doctor-out:rtgen doctor out", "rtgen doctor-in:rtgen doctor in"))
     notes, late_ms = struck(rig)
     period_ms = rig.server.period / 48
     median, jitter = numbers(finding)
@@ -314,7 +314,7 @@ def test_an_echo_takes_a_period_more(rig: Rig) -> None:
     with baseline(rig.server, "echo") as echo:
         rig.probe.wait_for_ports(echo.input, echo.output)
         code, finding = diagnose(
-            rig, ("rtgen doctor:rtgen doctor out", echo.input), (echo.output, "rtgen doctor:rtgen doctor in")
+            rig, ("rtgen doctor-out:rtgen doctor out", echo.input), (echo.output, "rtgen doctor-in:rtgen doctor in")
         )
         notes, _ = struck(rig)
     period_ms = rig.server.period / 48

@@ -96,7 +96,7 @@ def test_the_music_and_the_log_go_on_when_the_terminal_is_gone(rig: Rig, tmp_pat
     try:
         os.close(writes)
         os.close(reads)
-        inside, outside = "rtgen:rtgen in", "rtgen:rtgen out"
+        inside, outside = "rtgen-in:rtgen in", "rtgen-out:rtgen out"
         rig.probe.connect((PROBE_PLAY, inside), (CLOCK_OUT, inside), (outside, PROBE_OUTPUT))
         wait_until(lambda: path.exists() and "model ready" in path.read_text("utf-8"), "its model")
         rig.perform(TempoMap((0, 174)), [(0, PHRASE), (2 * BAR, PHRASE)], 4 * BAR)

@@ -174,7 +174,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_music_goes_on(rig: Rig, sta
 def test_two_daemons_play_side_by_side(rig: Rig, start: StartDaemon) -> None:
     start("--no-thru")
     other = start("--no-thru", connect=False)
-    other.input, other.output = "rtgen 2:rtgen 2 in", "rtgen 2:rtgen 2 out"
+    other.input, other.output = "rtgen 2-in:rtgen 2 in", "rtgen 2-out:rtgen 2 out"
     other.attach(rig.probe, "jack_midi_clock:mclk_out")
     with osc_of(other) as client:
         client.send("/rtgen/transpose", 24.0)

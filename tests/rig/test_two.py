@@ -18,7 +18,7 @@ from tests.rig.test_osc import soon
 from tests.rig.test_rehearsal import osc_of
 
 pytestmark = [pytest.mark.jack, pytest.mark.timed]
-SECOND = "rtgen 2:rtgen 2 in", "rtgen 2:rtgen 2 out"
+SECOND = "rtgen 2-in:rtgen 2 in", "rtgen 2-out:rtgen 2 out"
 TAUGHT = "controllers:\n  rtgen in:\n  - {to: transpose, number: 70}\n  - {to: blend, number: 71}\n"
 
 
@@ -48,7 +48,7 @@ def test_the_second_has_a_name_of_its_own_and_knows_what_the_first_was_taught(
     first = start_daemon(*flags, connect=False)
     second = start_daemon(*flags, connect=False)
     ours = {port for port in rig.probe.ports() if "rtgen" in port}
-    assert ours == {f"{n}:{n} {way}" for n in ("rtgen", "rtgen 2") for way in ("in", "out")}
+    assert ours == {f"{n}-{way}:{n} {way}" for n in ("rtgen", "rtgen 2") for way in ("in", "out")}
     assert "another rtgen is running: this one is called rtgen 2; choose a name with --name" in second.said
     assert "another" not in first.said
     assert [value(each, "/rtgen/state/name") for each in (first, second)] == ["rtgen", "rtgen 2"]

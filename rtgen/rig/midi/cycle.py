@@ -1,4 +1,4 @@
-"""rtgen's JACK client, in a process of its own in which no other Python runs than a callback per cycle.
+"""rtgen's JACK clients, in a process of its own in which no other Python runs than their callbacks.
 
 In the real-time process the callback would wait for the interpreter lock, and the server for the callback: for up to
 83 ms on a busy machine. Here it reads the clock of the server, so that what arrives is stamped with its frame, and what
@@ -7,7 +7,10 @@ leaves is written to its frame.
     python -m rtgen.rig.midi.cycle NAME INPUTS OUTPUTS FROM TO LIBJACK
 
 `INPUTS` and `OUTPUTS` are names of ports, each ended by a line feed; `FROM` and `TO` are file descriptors of pipes. It
-prints the client's name, or nothing if the server refuses it, and ends when its standard input does.
+prints the names of the clients, or nothing if the server refuses them, and ends when its standard input does.
+
+Inputs and outputs are two clients: a program that is connected to both would make a loop with one, and the server lets
+everything in a loop wait for a period.
 
 A time is in seconds of `time.perf_counter`, one period earlier than the frame that it stands for, as in a cycle a
 client is told what happens until the cycle's end, a period in the future. So whatever is sent by its time leaves at its
@@ -23,7 +26,6 @@ import struct
 import sys
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 
 from rtgen.rig.midi.schedule import Schedule
 
@@ -38,6 +40,9 @@ _TYPE = b"8 bit raw midi"
 _LOOK_S = 0.2
 """How often the server's clock is compared with ours; they may run at slightly different speeds."""
 _MOST = 65536
+"""Bytes that are read at once, and that are kept for a parent process that does not read."""
+_LONGEST = 3
+"""Bytes of a message; System Exclusive is left out."""
 
 
 class _Event(ctypes.Structure):
@@ -72,105 +77,117 @@ def library(name: str) -> ctypes.CDLL:
     return jack
 
 
-class Cycle:
-    """The client and its callback.
+class _Client:
+    """A client of the server, and the server's clock in ours.
 
     Args:
         jack: libjack.
         name: of the client.
-        inputs: names of the input ports.
-        outputs: names of the output ports.
-        source: file descriptor that records come from; never waited for.
-        sink: file descriptor that records go to; never waited for.
+        ports: names of its ports.
+        flag: whether these are inputs or outputs.
 
     Raises:
         OSError: there is no server, or it refuses.
     """
 
-    def __init__(
-        self, jack: ctypes.CDLL, name: str, inputs: Sequence[str], outputs: Sequence[str], source: int, sink: int
-    ) -> None:
-        self._jack, self._source, self._sink = jack, source, sink
+    def __init__(self, jack: ctypes.CDLL, name: str, ports: Sequence[str], flag: int) -> None:
+        self.jack = jack
         self._client = jack.jack_client_open(name.encode(), _NO_START_SERVER, None)
         if not self._client:
             raise OSError("no JACK server")
         self.name: str = jack.jack_get_client_name(self._client).decode(errors="replace")
         """The client's name, to which the server adds a number where another has it."""
-        self._inputs = [self._register(port, _IS_INPUT) for port in inputs]
-        self._outputs = [(self._register(port, _IS_OUTPUT), Schedule()) for port in outputs]
-        self._rate = float(jack.jack_get_sample_rate(self._client))
+        self.ports = [jack.jack_port_register(self._client, port.encode(), _TYPE, flag, 0) for port in ports]
+        if not all(self.ports):
+            raise OSError("the JACK server refuses a port")
+        self.rate = float(jack.jack_get_sample_rate(self._client))
         self._skew, self._look_at = 0.0, 0.0
-        self._asked = False
-        self._unsent = b""
-        self._event = _Event()
-        self._here = ctypes.byref(self._event)
-        self._callback = _Process(self._process)
+        self._callback = _Process(self._cycle)
+
+    def begin(self) -> None:
+        """Takes part in the server's cycle from now on.
+
+        Raises:
+            OSError: the server refuses.
+        """
+        jack = self.jack
         if jack.jack_set_process_callback(self._client, self._callback, None) or jack.jack_activate(self._client):
             raise OSError("the JACK server refuses a client")
 
-    def _register(self, name: str, flag: int) -> Any:
-        port = self._jack.jack_port_register(self._client, name.encode(), _TYPE, flag, 0)
-        if not port:
-            raise OSError(f"the JACK server refuses port {name!r}")
-        return port
-
-    def _process(self, frames: int, _: object) -> int:
-        jack, client = self._jack, self._client
-        begin = jack.jack_frames_to_time(client, jack.jack_last_frame_time(client)) * 1e-6
-        if not self._look_at <= begin < self._look_at + _LOOK_S:
-            self._compare(begin)
-        begin += self._skew
-        self._read(frames, begin)
-        self._take_in()
-        self._write(frames, begin)
+    def _cycle(self, frames: int, _: object) -> int:
+        jack, client = self.jack, self._client
+        now = jack.jack_frames_to_time(client, jack.jack_last_frame_time(client)) * 1e-6
+        if not self._look_at <= now < self._look_at + _LOOK_S:
+            self._compare(now)
+        self.process(frames, now + self._skew)
         return 0
 
     def _compare(self, now: float) -> None:
         """Measure what our clock is ahead of the server's; of three looks the quickest is right."""
         looks = []
         for _ in range(3):
-            before, theirs, after = perf_counter(), self._jack.jack_get_time() * 1e-6, perf_counter()
+            before, theirs, after = perf_counter(), self.jack.jack_get_time() * 1e-6, perf_counter()
             looks.append((after - before, (before + after) / 2 - theirs))
         self._skew, self._look_at = min(looks)[1], now
 
-    def _read(self, frames: int, begin: float) -> None:
-        jack, rate, event = self._jack, self._rate, self._event
+    def process(self, frames: int, begin: float) -> None:
+        """Handle a cycle of so many frames that began at `begin` seconds."""
+        raise NotImplementedError
+
+
+class Inputs(_Client):
+    """Passes on what arrives.
+
+    Args:
+        jack: libjack.
+        name: of the client.
+        ports: names of its ports.
+        sink: file descriptor that records go to; never waited for.
+    """
+
+    def __init__(self, jack: ctypes.CDLL, name: str, ports: Sequence[str], sink: int) -> None:
+        super().__init__(jack, name, ports, _IS_INPUT)
+        self._sink = sink
+        self._unsent = b""
+        self._event = _Event()
+        self._here = ctypes.byref(self._event)
+
+    def process(self, frames: int, begin: float) -> None:
+        """Read what arrives in a cycle."""
+        jack, rate, event = self.jack, self.rate, self._event
         found = self._unsent
-        for number, port in enumerate(self._inputs):
+        for number, port in enumerate(self.ports):
             buffer = jack.jack_port_get_buffer(port, frames)
             for i in range(jack.jack_midi_get_event_count(buffer)):
-                if jack.jack_midi_event_get(self._here, buffer, i) == 0 and 0 < event.size <= 3:
+                if jack.jack_midi_event_get(self._here, buffer, i) == 0 and 0 < event.size <= _LONGEST:
                     data = ctypes.string_at(event.buffer, event.size)
                     found += RECORD.pack(begin + (event.time - frames) / rate, number, event.size, data)
-        if self._asked and not any(len(schedule) for _, schedule in self._outputs):
-            self._asked = False
-            found += RECORD.pack(begin, ASK, 0, b"")
         if found:
-            try:
-                sent = os.write(self._sink, found)
-                self._unsent = found[sent:] if len(found) - sent < _MOST else b""
-            except BlockingIOError:
-                self._unsent = found
-            except OSError:  # the parent process is gone
-                self._unsent = b""
+            self._unsent = _sent(self._sink, found)
 
-    def _take_in(self) -> None:
-        try:
-            records = os.read(self._source, _MOST)
-        except OSError:
-            return
-        for at, number, size, data in RECORD.iter_unpack(records):
-            if number == TAKE_BACK:
-                for _, schedule in self._outputs:
-                    schedule.take_back(at)
-            elif number == ASK:
-                self._asked = True
-            elif number < len(self._outputs):
-                self._outputs[number][1].add(at, data[:size])
 
-    def _write(self, frames: int, begin: float) -> None:
-        jack, rate = self._jack, self._rate
-        for port, schedule in self._outputs:
+class Outputs(_Client):
+    """Sends what it is given, when it is due.
+
+    Args:
+        jack: libjack.
+        name: of the client.
+        ports: names of its ports.
+        source: file descriptor that records come from; never waited for.
+        sink: file descriptor that answers go to.
+    """
+
+    def __init__(self, jack: ctypes.CDLL, name: str, ports: Sequence[str], source: int, sink: int) -> None:
+        super().__init__(jack, name, ports, _IS_OUTPUT)
+        self._source, self._sink = source, sink
+        self._schedules = [Schedule() for _ in ports]
+        self._asked = False
+
+    def process(self, frames: int, begin: float) -> None:
+        """Write what is due in a cycle."""
+        jack, rate = self.jack, self.rate
+        self._take_in()
+        for port, schedule in zip(self.ports, self._schedules, strict=True):
             buffer = jack.jack_port_get_buffer(port, frames)
             jack.jack_midi_clear_buffer(buffer)
             if not schedule:
@@ -182,6 +199,32 @@ class Cycle:
                 if jack.jack_midi_event_write(buffer, place, data, len(data)):
                     schedule.give_back(messages[i:])
                     break
+        if self._asked and not any(self._schedules):
+            self._asked = bool(_sent(self._sink, RECORD.pack(begin, ASK, 0, b"")))
+
+    def _take_in(self) -> None:
+        try:
+            records = os.read(self._source, _MOST)
+        except OSError:
+            return
+        for at, number, size, data in RECORD.iter_unpack(records):
+            if number == TAKE_BACK:
+                for schedule in self._schedules:
+                    schedule.take_back(at)
+            elif number == ASK:
+                self._asked = True
+            elif number < len(self._schedules):
+                self._schedules[number].add(at, data[:size])
+
+
+def _sent(sink: int, records: bytes) -> bytes:
+    """Send records; return those for which there is no room."""
+    try:
+        return records[os.write(sink, records) :]
+    except BlockingIOError:
+        return records if len(records) < _MOST else b""
+    except OSError:  # the parent process is gone
+        return b""
 
 
 def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: str) -> int:
@@ -194,14 +237,19 @@ def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: 
         silence = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
         jack.jack_set_error_function(silence)
         jack.jack_set_info_function(silence)
-        cycle = Cycle(jack, name, inputs.split("\n")[:-1], outputs.split("\n")[:-1], int(source), int(sink))
+        clients: list[_Client] = []
+        if ports := inputs.split("\n")[:-1]:
+            clients.append(Inputs(jack, f"{name}-in", ports, int(sink)))
+        if ports := outputs.split("\n")[:-1]:
+            clients.append(Outputs(jack, f"{name}-out", ports, int(source), int(sink)))
+        gc.disable()
+        for client in clients:
+            client.begin()
     except (OSError, AttributeError):
         return 1
-    gc.disable()
-    print(cycle.name, flush=True)
+    print(*(client.name for client in clients), sep="\t", flush=True)
     while os.read(0, 4096):
         pass
-    del cycle
     os._exit(0)  # closing a client cancels its thread, which may be in Python; the server cleans up
 
 

@@ -33,7 +33,7 @@ _MOST = RECORD.size * 4096
 
 
 class _Client:
-    """The process with the JACK client, and the pipes to and from it.
+    """The process with the JACK clients, and the pipes to and from it.
 
     Args:
         name: of the client.
@@ -70,12 +70,17 @@ class _Client:
         self._lock = threading.Lock()
         self._empty = threading.Event()
         assert self._process.stdout is not None
-        self.name = self._process.stdout.readline().strip()
-        """The client's name; the server adds a number where another has it."""
-        if not self.name:
+        names = self._process.stdout.readline().rstrip("\n").split("\t")
+        self.inputs, self.outputs = names[0], names[-1]
+        """Names of the JACK clients; the server adds a number where another has it."""
+        if not self.inputs:
             self._process.wait()
             raise OSError("the JACK server refuses a client")
         threading.Thread(target=self._read, name="JACK", daemon=True).start()
+
+    def of(self, way: Way) -> str:
+        """The name of the JACK client that a port belongs to."""
+        return self.outputs if way.direction == "out" else self.inputs
 
     def send(self, at: float, number: int, data: bytes = b"") -> None:
         """Sends a record; never blocks."""
@@ -218,7 +223,7 @@ class JackPorts:
             if way.named is not None:
                 others = (way.named,) if way.there else ()
             elif server is not None and server.alive and client is not None:
-                others = tuple(server.connections(client.name, way.direction))
+                others = tuple(server.connections(client.of(way), way.direction))
             found.append(Connection(way.direction, way.number, way.title, way.there, others, way.shows))
         return found
 
@@ -295,7 +300,7 @@ class JackPorts:
         assert self._server is not None
         assert self._client is not None
         assert way.named is not None
-        ours = f"{self._client.name}:{self._own(way)}"
+        ours = f"{self._client.of(way)}:{self._own(way)}"
         return self._server.connect(*((ours, way.named) if way.direction == "out" else (way.named, ours)))
 
     # ---- watching ---------------------------------------------------------------------------------------------------
