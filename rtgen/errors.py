@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from rtgen.text import plain
+
 _LONGEST = 100
 """Characters of a word that are compared; its maker may be a stranger."""
 
@@ -12,7 +14,13 @@ class UserError(Exception):
 
     The message is one sentence that states the problem and the remedy. The command line prints it alone and exits with
     status 2; every other exception is a bug in rtgen.
+
+    Args:
+        message: the sentence; what a stranger's file put into it becomes plain text in one line.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:

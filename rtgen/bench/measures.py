@@ -12,7 +12,7 @@ from typing import Any
 
 from rtgen.bench.figures import Event, Row, Take
 from rtgen.bench.music import BAR, made_loop
-from rtgen.bench.programs import BESIDE, Program, cpu_s, load, model_file, unique_set_mb, workers
+from rtgen.bench.programs import BESIDE, Program, cpu_s, load, model_file, port_processes, unique_set_mb, workers
 from rtgen.bench.server import RATE, Capture, TempoMap, Timed
 from rtgen.bench.stage import Script, Stage
 from rtgen.bench.streams import Run, runs, sounded, within
@@ -334,6 +334,7 @@ def rest(stage: Stage, amount: Amount) -> list[Row]:
         with stage.playing(what) as program:
             names = {program.process.pid: "bare echo" if bare else REAL_TIME}
             names |= dict.fromkeys(workers(program.process.pid), "worker")
+            names |= dict.fromkeys(port_processes(program.process.pid), "ports")
             still = _shares(names, amount.rest_s)
             until = round((amount.rest_s + 2 * _ASIDE_S) * 960)
             clock = threading.Thread(target=stage.perform, args=(program, TempoMap((0, 120.0)), [], until))

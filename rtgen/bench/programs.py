@@ -245,7 +245,16 @@ def descendants(pid: int) -> list[int]:
 
 def workers(pid: int) -> list[int]:
     """The worker processes of a daemon (Linux)."""
-    return [p for p in descendants(pid) if b"rtgen.rig.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return _below(pid, b"rtgen.rig.worker")
+
+
+def port_processes(pid: int) -> list[int]:
+    """The processes that have the ports of a daemon, where it is not the daemon itself (Linux)."""
+    return _below(pid, b"rtgen.rig.midi")
+
+
+def _below(pid: int, module: bytes) -> list[int]:
+    return [p for p in descendants(pid) if module in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 def libraries(pid: int) -> set[str]:

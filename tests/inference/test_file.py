@@ -211,6 +211,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "metrics that are a list": (changed(metrics=[1]), "'metrics' is not an object"),
     "a role of many letters": (changed(role="x" * 100_000), "field 'role' of its card is 'xxx"),
     "a field of many letters": (changed(**{"x" * 100_000: 1}), "does not fit the contract"),
+    "a field of two lines": (changed(**{"lat\nents": 1}), "unexpected keyword argument 'lat ents'"),
 }
 
 
@@ -223,6 +224,7 @@ def test_a_card_that_cannot_be_is_a_short_sentence(tmp_path: Path, name: str) ->
             attempt(path)
         assert str(path) in str(caught.value)
         assert len(str(caught.value)) < 1000
+        assert "\n" not in str(caught.value)
 
 
 def test_a_name_cannot_forge_a_line(tmp_path: Path) -> None:

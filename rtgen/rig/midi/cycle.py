@@ -52,9 +52,12 @@ class _Event(ctypes.Structure):
 _Process = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
 
 
-def library(name: str) -> ctypes.CDLL:
-    """Return libjack with the types of the functions used here."""
-    jack = ctypes.CDLL(name)
+def library(name: str) -> ctypes.PyDLL:
+    """Return libjack with the types of the functions used here.
+
+    None of them waits, but for opening a client and joining the cycle; so the interpreter lock is kept meanwhile.
+    """
+    jack = ctypes.PyDLL(name)
     pointer, number = ctypes.c_void_p, ctypes.c_uint32
     for function, result, arguments in (
         ("jack_client_open", pointer, (ctypes.c_char_p, ctypes.c_int, pointer)),
@@ -90,7 +93,7 @@ class _Client:
         OSError: there is no server, or it refuses.
     """
 
-    def __init__(self, jack: ctypes.CDLL, name: str, ports: Sequence[str], flag: int) -> None:
+    def __init__(self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], flag: int) -> None:
         self.jack = jack
         self._client = jack.jack_client_open(name.encode(), _NO_START_SERVER, None)
         if not self._client:
@@ -102,7 +105,8 @@ class _Client:
             raise OSError("the JACK server refuses a port")
         self.rate = float(jack.jack_get_sample_rate(self._client))
         self._skew, self._look_at = 0.0, 0.0
-        self._callback = _Process(self._cycle)
+        self._cycle = self._first
+        self._callback = _Process(lambda frames, _: self._cycle(frames, _))
 
     def begin(self) -> None:
         """Takes part in the server's cycle from now on.
@@ -111,16 +115,28 @@ class _Client:
             OSError: the server refuses.
         """
         jack = self.jack
-        if jack.jack_set_process_callback(self._client, self._callback, None) or jack.jack_activate(self._client):
+        if jack.jack_set_process_callback(self._client, self._callback, None) or self._activate():
             raise OSError("the JACK server refuses a client")
 
-    def _cycle(self, frames: int, _: object) -> int:
+    def _activate(self) -> int:
+        # It waits for the first cycle, which waits for the interpreter lock.
+        activate = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(("jack_activate", self.jack))
+        failed: int = activate(self._client)
+        return failed
+
+    def _first(self, frames: int, _: object) -> int:
+        # Otherwise Python would make a state for the server's thread in each cycle, and throw it away.
+        ctypes.pythonapi.PyGILState_Ensure()
+        self._cycle = self.process
+        return self.process(frames, _)
+
+    def began(self) -> float:
+        """When the present cycle began, in seconds."""
         jack, client = self.jack, self._client
-        now = jack.jack_frames_to_time(client, jack.jack_last_frame_time(client)) * 1e-6
+        now: float = jack.jack_frames_to_time(client, jack.jack_last_frame_time(client)) * 1e-6
         if not self._look_at <= now < self._look_at + _LOOK_S:
             self._compare(now)
-        self.process(frames, now + self._skew)
-        return 0
+        return now + self._skew
 
     def _compare(self, now: float) -> None:
         """Measure what our clock is ahead of the server's; of three looks the quickest is right."""
@@ -130,8 +146,8 @@ class _Client:
             looks.append((after - before, (before + after) / 2 - theirs))
         self._skew, self._look_at = min(looks)[1], now
 
-    def process(self, frames: int, begin: float) -> None:
-        """Handle a cycle of so many frames that began at `begin` seconds."""
+    def process(self, frames: int, _: object) -> int:
+        """Handle a cycle of so many frames; return 0."""
         raise NotImplementedError
 
 
@@ -145,25 +161,27 @@ class Inputs(_Client):
         sink: file descriptor that records go to; never waited for.
     """
 
-    def __init__(self, jack: ctypes.CDLL, name: str, ports: Sequence[str], sink: int) -> None:
+    def __init__(self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], sink: int) -> None:
         super().__init__(jack, name, ports, _IS_INPUT)
         self._sink = sink
         self._unsent = b""
         self._event = _Event()
         self._here = ctypes.byref(self._event)
 
-    def process(self, frames: int, begin: float) -> None:
+    def process(self, frames: int, _: object) -> int:
         """Read what arrives in a cycle."""
         jack, rate, event = self.jack, self.rate, self._event
-        found = self._unsent
+        found, begin = self._unsent, 0.0
         for number, port in enumerate(self.ports):
             buffer = jack.jack_port_get_buffer(port, frames)
             for i in range(jack.jack_midi_get_event_count(buffer)):
+                begin = begin or self.began()
                 if jack.jack_midi_event_get(self._here, buffer, i) == 0 and 0 < event.size <= _LONGEST:
                     data = ctypes.string_at(event.buffer, event.size)
                     found += RECORD.pack(begin + (event.time - frames) / rate, number, event.size, data)
         if found:
             self._unsent = _sent(self._sink, found)
+        return 0
 
 
 class Outputs(_Client):
@@ -177,16 +195,17 @@ class Outputs(_Client):
         sink: file descriptor that answers go to.
     """
 
-    def __init__(self, jack: ctypes.CDLL, name: str, ports: Sequence[str], source: int, sink: int) -> None:
+    def __init__(self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], source: int, sink: int) -> None:
         super().__init__(jack, name, ports, _IS_OUTPUT)
         self._source, self._sink = source, sink
         self._schedules = [Schedule() for _ in ports]
         self._asked = False
 
-    def process(self, frames: int, begin: float) -> None:
+    def process(self, frames: int, _: object) -> int:
         """Write what is due in a cycle."""
         jack, rate = self.jack, self.rate
         self._take_in()
+        begin = self.began() if any(self._schedules) else 0.0
         for port, schedule in zip(self.ports, self._schedules, strict=True):
             buffer = jack.jack_port_get_buffer(port, frames)
             jack.jack_midi_clear_buffer(buffer)
@@ -200,7 +219,8 @@ class Outputs(_Client):
                     schedule.give_back(messages[i:])
                     break
         if self._asked and not any(self._schedules):
-            self._asked = bool(_sent(self._sink, RECORD.pack(begin, ASK, 0, b"")))
+            self._asked = bool(_sent(self._sink, RECORD.pack(0.0, ASK, 0, b"")))
+        return 0
 
     def _take_in(self) -> None:
         try:
