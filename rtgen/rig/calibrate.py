@@ -103,13 +103,13 @@ def _measure(ports: Ports, ears: _Ears, trips: RoundTrips) -> RoundTrips:
 
 
 def _strike(ports: Ports, pitch: int) -> float:
-    """Plays a short note; returns when it was sent."""
-    at = perf_counter()
+    """Plays a short note; returns when it was due."""
+    at = perf_counter() + ports.ahead_s
     try:
         ports.send(at, midi.note_on(CHANNEL, pitch, _VELOCITY))
         time.sleep(_LENGTH_S)
     finally:
-        ports.send(perf_counter(), midi.note_off(CHANNEL, pitch))
+        ports.send(at + _LENGTH_S, midi.note_off(CHANNEL, pitch))
     return at
 
 

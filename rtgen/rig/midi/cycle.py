@@ -1,12 +1,12 @@
 """rtgen's JACK clients, in a process of its own in which no other Python runs than their callbacks.
 
 In the real-time process the callback would wait for the interpreter lock, and the server for the callback: for up to
-83 ms on a busy machine. Here it reads the clock of the server, so that what arrives is stamped with its frame, and what
-leaves is written to its frame.
+83 ms on a busy machine. Here what arrives is stamped with its frame, and what leaves is written to its frame.
 
     python -m rtgen.rig.midi.cycle NAME INPUTS OUTPUTS FROM TO LIBJACK
 
-`INPUTS` and `OUTPUTS` are names of ports, each ended by a line feed; `FROM` and `TO` are file descriptors of pipes. It
+`INPUTS` and `OUTPUTS` are names of ports, each ended by a line feed; `FROM` is the file descriptor of a ring
+(`rtgen.rig.midi.ring`) and `TO` of a pipe. It
 prints the names of the clients, or nothing if the server refuses them, and ends when its standard input does.
 
 Inputs and outputs are two clients: a program that is connected to both would make a loop with one, and the server lets
@@ -27,22 +27,24 @@ import sys
 from collections.abc import Sequence
 from time import perf_counter
 
+from rtgen.rig.midi.ring import Ring
 from rtgen.rig.midi.schedule import Schedule
 
 RECORD = struct.Struct("<dBB6s")
-"""What goes through the pipes: a time in seconds, the number of a port or one of the below, the size, and the bytes."""
+"""What goes through the pipe: a time in seconds, the number of a port or `ASK`, the size, and the bytes."""
 TAKE_BACK, ASK = 255, 254
 """`TAKE_BACK`: notes that are planned for later than that time are not to begin. `ASK` is answered by `ASK` when
 nothing waits any more."""
 _NO_START_SERVER = 1
 _IS_INPUT, _IS_OUTPUT = 1, 2
 _TYPE = b"8 bit raw midi"
-_LOOK_S = 0.2
-"""How often the server's clock is compared with ours; they may run at slightly different speeds."""
+_MOMENT_S = 0.25
+"""The last moment is this long, or twice as long: some ten cycles of any length."""
 _MOST = 65536
-"""Bytes that are read at once, and that are kept for a parent process that does not read."""
+"""Bytes that are kept for a parent process that does not read."""
 _LONGEST = 3
-"""Bytes of a message; System Exclusive is left out."""
+"""Bytes of a message; System Exclusive is left out, whole or in pieces."""
+_EXCLUSIVE = frozenset({0xF0, 0xF7})
 
 
 class _Event(ctypes.Structure):
@@ -67,8 +69,6 @@ def library(name: str) -> ctypes.PyDLL:
         ("jack_activate", ctypes.c_int, (pointer,)),
         ("jack_get_sample_rate", number, (pointer,)),
         ("jack_last_frame_time", number, (pointer,)),
-        ("jack_frames_to_time", ctypes.c_uint64, (pointer, number)),
-        ("jack_get_time", ctypes.c_uint64, ()),
         ("jack_port_get_buffer", pointer, (pointer, number)),
         ("jack_midi_get_event_count", number, (pointer,)),
         ("jack_midi_event_get", ctypes.c_int, (ctypes.POINTER(_Event), pointer, number)),
@@ -80,6 +80,39 @@ def library(name: str) -> ctypes.PyDLL:
     return jack
 
 
+class Clock:
+    """When the frames of the server are, by our clock.
+
+    A callback comes soon or late after its cycle has begun, but never before. So the least time between a frame and our
+    clock within the last moment is right. The server has an estimate of its own, which is off by tens of milliseconds
+    for some seconds after it stood still.
+
+    Args:
+        rate: frames per second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._frame = 0
+        self._least = self._before = float("inf")
+        self._until = 0.0
+
+    def began(self, frame: int, now: float) -> float:
+        """Return when a cycle began, in seconds.
+
+        Args:
+            frame: its first frame, of 32 bits.
+            now: seconds, as early in the callback as possible.
+        """
+        # The server's count begins again after a day.
+        self._frame += (frame - self._frame + 0x80000000) % 0x100000000 - 0x80000000
+        at = self._frame / self._rate
+        if now >= self._until:
+            self._before, self._least, self._until = self._least, float("inf"), now + _MOMENT_S
+        self._least = min(self._least, now - at)
+        return at + min(self._least, self._before)
+
+
 class _Client:
     """A client of the server, and the server's clock in ours.
 
@@ -88,12 +121,15 @@ class _Client:
         name: of the client.
         ports: names of its ports.
         flag: whether these are inputs or outputs.
+        clock: that of the server, which all clients share; None makes one.
 
     Raises:
         OSError: there is no server, or it refuses.
     """
 
-    def __init__(self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], flag: int) -> None:
+    def __init__(
+        self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], flag: int, clock: Clock | None = None
+    ) -> None:
         self.jack = jack
         self._client = jack.jack_client_open(name.encode(), _NO_START_SERVER, None)
         if not self._client:
@@ -104,7 +140,7 @@ class _Client:
         if not all(self.ports):
             raise OSError("the JACK server refuses a port")
         self.rate = float(jack.jack_get_sample_rate(self._client))
-        self._skew, self._look_at = 0.0, 0.0
+        self.clock = clock or Clock(self.rate)
         self._cycle = self._first
         self._callback = _Process(lambda frames, _: self._cycle(frames, _))
 
@@ -132,19 +168,8 @@ class _Client:
 
     def began(self) -> float:
         """When the present cycle began, in seconds."""
-        jack, client = self.jack, self._client
-        now: float = jack.jack_frames_to_time(client, jack.jack_last_frame_time(client)) * 1e-6
-        if not self._look_at <= now < self._look_at + _LOOK_S:
-            self._compare(now)
-        return now + self._skew
-
-    def _compare(self, now: float) -> None:
-        """Measure what our clock is ahead of the server's; of three looks the quickest is right."""
-        looks = []
-        for _ in range(3):
-            before, theirs, after = perf_counter(), self.jack.jack_get_time() * 1e-6, perf_counter()
-            looks.append((after - before, (before + after) / 2 - theirs))
-        self._skew, self._look_at = min(looks)[1], now
+        now = perf_counter()
+        return self.clock.began(self.jack.jack_last_frame_time(self._client), now)
 
     def process(self, frames: int, _: object) -> int:
         """Handle a cycle of so many frames; return 0."""
@@ -171,13 +196,14 @@ class Inputs(_Client):
     def process(self, frames: int, _: object) -> int:
         """Read what arrives in a cycle."""
         jack, rate, event = self.jack, self.rate, self._event
-        found, begin = self._unsent, 0.0
+        found, begin = self._unsent, self.began()
         for number, port in enumerate(self.ports):
             buffer = jack.jack_port_get_buffer(port, frames)
             for i in range(jack.jack_midi_get_event_count(buffer)):
-                begin = begin or self.began()
                 if jack.jack_midi_event_get(self._here, buffer, i) == 0 and 0 < event.size <= _LONGEST:
                     data = ctypes.string_at(event.buffer, event.size)
+                    if data[0] < 0x80 or data[0] in _EXCLUSIVE:
+                        continue
                     found += RECORD.pack(begin + (event.time - frames) / rate, number, event.size, data)
         if found:
             self._unsent = _sent(self._sink, found)
@@ -191,12 +217,21 @@ class Outputs(_Client):
         jack: libjack.
         name: of the client.
         ports: names of its ports.
-        source: file descriptor that records come from; never waited for.
+        source: where records come from.
         sink: file descriptor that answers go to.
+        clock: as of `_Client`.
     """
 
-    def __init__(self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], source: int, sink: int) -> None:
-        super().__init__(jack, name, ports, _IS_OUTPUT)
+    def __init__(
+        self,
+        jack: ctypes.PyDLL,
+        name: str,
+        ports: Sequence[str],
+        source: Ring,
+        sink: int,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(jack, name, ports, _IS_OUTPUT, clock)
         self._source, self._sink = source, sink
         self._schedules = [Schedule() for _ in ports]
         self._asked = False
@@ -204,8 +239,8 @@ class Outputs(_Client):
     def process(self, frames: int, _: object) -> int:
         """Write what is due in a cycle."""
         jack, rate = self.jack, self.rate
+        begin = self.began()
         self._take_in()
-        begin = self.began() if any(self._schedules) else 0.0
         for port, schedule in zip(self.ports, self._schedules, strict=True):
             buffer = jack.jack_port_get_buffer(port, frames)
             jack.jack_midi_clear_buffer(buffer)
@@ -223,18 +258,14 @@ class Outputs(_Client):
         return 0
 
     def _take_in(self) -> None:
-        try:
-            records = os.read(self._source, _MOST)
-        except OSError:
-            return
-        for at, number, size, data in RECORD.iter_unpack(records):
+        for at, number, data in self._source.take():
             if number == TAKE_BACK:
                 for schedule in self._schedules:
                     schedule.take_back(at)
             elif number == ASK:
                 self._asked = True
             elif number < len(self._schedules):
-                self._schedules[number].add(at, data[:size])
+                self._schedules[number].add(at, data)
 
 
 def _sent(sink: int, records: bytes) -> bytes:
@@ -250,8 +281,7 @@ def _sent(sink: int, records: bytes) -> bytes:
 def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: str) -> int:
     """Run until the standard input ends; return the exit status."""
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
-    for fd in (int(source), int(sink)):
-        os.set_blocking(fd, False)
+    os.set_blocking(int(sink), False)
     try:
         jack = library(libjack)
         silence = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
@@ -261,7 +291,8 @@ def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: 
         if ports := inputs.split("\n")[:-1]:
             clients.append(Inputs(jack, f"{name}-in", ports, int(sink)))
         if ports := outputs.split("\n")[:-1]:
-            clients.append(Outputs(jack, f"{name}-out", ports, int(source), int(sink)))
+            clock = clients[0].clock if clients else None
+            clients.append(Outputs(jack, f"{name}-out", ports, Ring(int(source)), int(sink), clock))
         gc.disable()
         for client in clients:
             client.begin()

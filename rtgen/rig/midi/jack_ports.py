@@ -16,6 +16,7 @@ from rtgen.instrument.events import Plugged
 from rtgen.rig.apart import GROUP
 from rtgen.rig.midi.cycle import ASK, RECORD, TAKE_BACK
 from rtgen.rig.midi.jack import Onlooker, onlooker, where
+from rtgen.rig.midi.ring import LONGEST, Ring, share
 from rtgen.rig.midi.systems import Choose, match, same_port
 from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, Receive, Way, refuse_twice, title
 from rtgen.rig.realtime import prefer_this_thread
@@ -29,11 +30,11 @@ _JOIN_S = 0.05
 """Wait after connecting two ports: the server may need one more period, and messages sent before that are lost."""
 _END_S = 0.5
 """Longest wait for the last messages to leave."""
-_MOST = RECORD.size * 4096
+_MOST = RECORD.size * 128
 
 
 class _Client:
-    """The process with the JACK clients, and the pipes to and from it.
+    """The process with the JACK clients, the ring to it and the pipe from it.
 
     Args:
         name: of the client.
@@ -52,9 +53,9 @@ class _Client:
         self._hear, self._lost = hear, lost
         self.ended = False
         """Whether the process has ended."""
-        source, self._sink = os.pipe()
+        source = share()
+        self._ring = Ring(source)
         self._source, sink = os.pipe()
-        os.set_blocking(self._sink, False)
         ports = ["".join(f"{each}\n" for each in names) for names in (inputs, outputs)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rtgen.rig.midi.cycle", name, *ports, str(source), str(sink), where()],
@@ -66,7 +67,7 @@ class _Client:
         )
         for fd in (source, sink):
             os.close(fd)
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[float, int, bytes]] = deque()
         self._lock = threading.Lock()
         self._empty = threading.Event()
         assert self._process.stdout is not None
@@ -83,22 +84,27 @@ class _Client:
         return self.outputs if way.direction == "out" else self.inputs
 
     def send(self, at: float, number: int, data: bytes = b"") -> None:
-        """Sends a record; never blocks."""
+        """Sends a record; never blocks. Too long messages are left out."""
+        if len(data) > LONGEST:
+            return
         with self._lock:
-            self._waiting.append(RECORD.pack(at, number, len(data), data))
-            self._pass_on()
+            if self._waiting or not self._ring.put(at, number, data):
+                self._waiting.append((at, number, data))
+                self._pass_on()
 
-    def flush(self) -> bool:
-        """Sends what had no room; returns whether there is more."""
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something that had no room in the ring."""
+        return bool(self._waiting)
+
+    def flush(self) -> None:
+        """Sends what had no room."""
         with self._lock:
             self._pass_on()
-            return bool(self._waiting)
 
     def _pass_on(self) -> None:
-        with suppress(OSError):  # there is no room, or nobody to read it
-            while self._waiting:
-                os.write(self._sink, self._waiting[0])
-                self._waiting.popleft()
+        while self._waiting and self._ring.put(*self._waiting[0]):
+            self._waiting.popleft()
 
     def leave(self) -> None:
         """Lets the process end once everything that was sent has left."""
@@ -118,9 +124,6 @@ class _Client:
             self._process.wait(_END_S)
         self._process.kill()
         self._process.wait()
-        with self._lock, suppress(OSError):
-            os.close(self._sink)
-            self._sink = -1
 
     def _read(self) -> None:
         prefer_this_thread()
@@ -237,6 +240,8 @@ class JackPorts:
         client = self._client
         if client is not None and self._outs[0].there:
             client.send(at, 0, data)
+            if client.waiting:
+                self._wake.set()
 
     def take_back(self, now: float) -> None:
         """Lets no note begin that is planned for later than `now` (seconds)."""
@@ -290,7 +295,7 @@ class JackPorts:
 
     def _hear(self, at: float, number: int, data: bytes) -> None:
         receive = self._receive
-        if receive is not None and not self._closing and self._ins[number].there:
+        if receive is not None and not self._closing:
             receive(at, number, data)
 
     def _names(self, way: Way) -> list[str]:
@@ -315,9 +320,9 @@ class JackPorts:
 
     def _patience(self) -> float | None:
         """Seconds until the next look; None if only an event needs to wake us."""
-        if self._client is None or any(way.named for way in self._ways):
-            return _LOOK_S
-        return None
+        if self._client is not None and self._client.waiting:
+            return _FLUSH_S
+        return _LOOK_S if self._client is None or any(way.named for way in self._ways) else None
 
     def _look(self) -> None:
         server, client = self._server, self._client
@@ -326,6 +331,8 @@ class JackPorts:
             if self._closing:
                 return
             self._begin()
+        elif client.waiting:
+            client.flush()
         for way in self._ways:
             self._find(way)
 
@@ -356,8 +363,8 @@ class JackPorts:
                 way.named = name
                 if not self._connect(way):
                     return
+                sleep(_JOIN_S)
             way.sought = False
-            sleep(_JOIN_S)
             self._tell(way, there=True)
 
     def _tell(self, way: Way, *, there: bool) -> None:
