@@ -29,16 +29,17 @@ class Lead:
     def expect(self, seconds: float) -> None:
         """Discard the measurements, for another model with an expected response time of `seconds`."""
         self._times = deque((seconds, seconds), maxlen=64)
+        self._compute()
 
     def measured(self, seconds: float) -> None:
         """Add a response time, from job to arrival, in seconds."""
         self._times.append(seconds)
+        self._compute()
 
-    @property
-    def seconds(self) -> float:
-        """The lead, 10 ms to 1 s."""
+    def _compute(self) -> None:
         second, largest = sorted(self._times)[-2:]
-        return min(max(1.1 * min(largest, 2 * second) + 0.003, _LEAST_S), _MOST_S)
+        self.seconds = min(max(1.1 * min(largest, 2 * second) + 0.003, _LEAST_S), _MOST_S)
+        """The lead, 10 ms to 1 s."""
 
 
 class Pace:

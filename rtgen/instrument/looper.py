@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from rtgen.music import midi
 from rtgen.music.note import Loop, Note
@@ -34,7 +35,11 @@ class Looper:
     @property
     def heard(self) -> bool:
         """Whether any note has been recorded."""
-        return any(channel != self.without for channel, _ in (*self._notes, *self._open))
+        # Asked at every step, and answered by the first note as a rule: no generator for that.
+        for channel, _ in chain(self._notes, self._open):  # noqa: SIM110
+            if channel != self.without:
+                return True
+        return False
 
     def begin(self, start: int) -> None:
         """Start recording a loop that begins at tick `start` (slightly in the future)."""

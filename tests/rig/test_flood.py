@@ -82,7 +82,7 @@ def test_ten_thousand_messages_a_second_change_neither_timing_nor_memory(
 
     assert sent["messages"] > 0.9 * RATE * LOOP_S * loops
     assert sent["exclusive"] >= 1_000_000
-    assert after_mb < before_mb + 3
+    assert after_mb < before_mb + 8, "a queue that is not thinned would take 300 bytes a message"
     (grid,) = heard.runs
     own = [n for n in heard.notes if n.channel == OWN]
     into = [f for f, data in heard.capture.played if data[0] & 0x0F == PLAYED]
