@@ -6,8 +6,8 @@ In the real-time process the callback would wait for the interpreter lock, and t
     python -m rtgen.rig.midi.cycle NAME INPUTS OUTPUTS FROM TO LIBJACK
 
 `INPUTS` and `OUTPUTS` are names of ports, each ended by a line feed; `FROM` is the file descriptor of a ring
-(`rtgen.rig.midi.ring`) and `TO` of a pipe. It
-prints the names of the clients, or nothing if the server refuses them, and ends when its standard input does.
+(`rtgen.rig.midi.ring`) and `TO` of a pipe. It prints the names of the clients, or nothing if the server refuses them,
+and ends when its standard input does.
 
 Inputs and outputs are two clients: a program that is connected to both would make a loop with one, and the server lets
 everything in a loop wait for a period.

@@ -17,6 +17,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 _NO_START_SERVER = 1
@@ -24,86 +26,79 @@ _MIDI = b"8 bit raw midi"
 # JackPortFlags: a port that plays is an output for the server, and so an input for us.
 _FLAGS = {"in": 2, "out": 1}
 _Shutdown = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-_library: ctypes.CDLL | None = None
-_where = ""
 _present: Onlooker | None = None
-
-
-LIBRARIES = {
-    "linux": ("libjack.so.0",),
+_PLACES = {
+    "linux": (
+        "libjack.so.0",
+        # PipeWire's own, which programs find by themselves only where it has taken JACK's place.
+        "/usr/lib/*/pipewire-0.3/jack/libjack.so.0",
+        "/usr/lib64/pipewire-0.3/jack/libjack.so.0",
+        "/usr/lib/pipewire-0.3/jack/libjack.so.0",
+    ),
     "darwin": ("/opt/homebrew/lib/libjack.dylib", "/usr/local/lib/libjack.dylib", "libjack.dylib"),
 }
-"""Where libjack is. The system's own comes first: `pw-jack` replaces it by PipeWire's."""
+"""Where libjack may be, by platform; the system's own comes first, or what `pw-jack` has put in its place."""
 
 
-def where() -> str:
-    """Returns the file that libjack is loaded from.
-
-    Raises:
-        ConnectionError: there is none.
-    """
-    _load()
-    return _where
-
-
-def _found() -> ctypes.CDLL:
-    global _where
-    for name in LIBRARIES.get(sys.platform, ()):
-        with suppress(OSError):
-            library = ctypes.CDLL(name)
-            _where = name
-            return library
-    # rtmidi may bring one of its own. Symbols are looked up in its dependencies too.
-    with suppress(ImportError, OSError, AttributeError):
+def _libraries() -> Iterator[str]:
+    """Yields the files that may be libjack, those with a name to search for as they are."""
+    for place in _PLACES.get(sys.platform, ()):
+        yield from map(str, Path("/").glob(place[1:])) if place.startswith("/") else (place,)
+    # python-rtmidi brings one in its wheels. Symbols are looked up in what a file depends on, too.
+    with suppress(ImportError):
         import rtmidi._rtmidi
 
-        library = ctypes.CDLL(rtmidi._rtmidi.__file__)
-        if library.jack_client_open:
-            _where = str(rtmidi._rtmidi.__file__)
-            return library
-    raise ConnectionError("no libjack")
+        yield str(rtmidi._rtmidi.__file__)
 
 
-def _load() -> ctypes.CDLL:
-    global _library
-    if _library is None:
-        library = _found()
-        client = ctypes.c_void_p
-        library.jack_client_open.restype = client
-        library.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
-        library.jack_client_close.argtypes = [client]
-        library.jack_on_info_shutdown.argtypes = [client, _Shutdown, ctypes.c_void_p]
-        names = ctypes.POINTER(ctypes.c_char_p)
-        library.jack_get_ports.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong]
-        library.jack_get_ports.restype = names
-        library.jack_free.argtypes = [names]
-        library.jack_port_by_name.argtypes = [client, ctypes.c_char_p]
-        library.jack_port_by_name.restype = client
-        library.jack_port_get_all_connections.argtypes = [client, client]
-        library.jack_port_get_all_connections.restype = names
-        for connect in library.jack_connect, library.jack_disconnect:
-            connect.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p]
-        if sys.platform != "win32":
-            # Silence libjack: rtgen reports its errors more clearly, and it logs for minutes after a server died.
-            # `strlen` takes a string, has no effect, and needs no Python callback.
-            nothing = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
-            library.jack_set_error_function(nothing)
-            library.jack_set_info_function(nothing)
-        _library = library
-    return _library
+@cache
+def _load(where: str) -> ctypes.CDLL:
+    """Loads a libjack.
+
+    Raises:
+        OSError: there is none.
+        AttributeError: it is none.
+    """
+    library = ctypes.CDLL(where)
+    client = ctypes.c_void_p
+    library.jack_client_open.restype = client
+    library.jack_client_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+    library.jack_client_close.argtypes = [client]
+    library.jack_on_info_shutdown.argtypes = [client, _Shutdown, ctypes.c_void_p]
+    names = ctypes.POINTER(ctypes.c_char_p)
+    library.jack_get_ports.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong]
+    library.jack_get_ports.restype = names
+    library.jack_free.argtypes = [names]
+    library.jack_port_by_name.argtypes = [client, ctypes.c_char_p]
+    library.jack_port_by_name.restype = client
+    library.jack_port_get_all_connections.argtypes = [client, client]
+    library.jack_port_get_all_connections.restype = names
+    library.jack_connect.argtypes = [client, ctypes.c_char_p, ctypes.c_char_p]
+    if sys.platform != "win32":
+        # Silence libjack: rtgen reports its errors more clearly, and it logs for minutes after a server died.
+        # `strlen` takes a string, has no effect, and needs no Python callback.
+        nothing = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
+        library.jack_set_error_function(nothing)
+        library.jack_set_info_function(nothing)
+    return library
 
 
 def onlooker() -> Onlooker:
     """Returns the onlooker of this process, opening it if needed.
 
     Raises:
-        ConnectionError: no server is running, or there is no libjack.
+        ConnectionError: no server is running.
     """
     global _present
     if _present is not None and not _present.alive:
         _present.close()
     if _present is None:
-        _present = Onlooker()
+        for where in _libraries():
+            with suppress(OSError, AttributeError, ConnectionError):
+                _present = Onlooker(where)
+                break
+        else:
+            raise ConnectionError("no JACK server")
     return _present
 
 
@@ -117,12 +112,19 @@ class Onlooker:
 
     All clients of a dead server must be closed before another is opened: libjack frees memory that they still use.
 
+    Args:
+        where: the file of libjack.
+
     Raises:
         ConnectionError: no server is running.
+        OSError: there is no such file.
+        AttributeError: it is not libjack.
     """
 
-    def __init__(self) -> None:
-        self._jack = _load()
+    def __init__(self, where: str) -> None:
+        self._jack = _load(where)
+        self.where = where
+        """The file of libjack."""
         self.alive = True
         """Whether the server is still running."""
         self.ended: Callable[[], None] = lambda: None

@@ -15,7 +15,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.events import Plugged
 from rtgen.rig.apart import GROUP
 from rtgen.rig.midi.cycle import ASK, RECORD, TAKE_BACK
-from rtgen.rig.midi.jack import Onlooker, onlooker, where
+from rtgen.rig.midi.jack import Onlooker, onlooker
 from rtgen.rig.midi.ring import LONGEST, Ring, share
 from rtgen.rig.midi.systems import Choose, match, same_port
 from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, Receive, Way, refuse_twice, title
@@ -58,7 +58,7 @@ class _Client:
         self._source, sink = os.pipe()
         ports = ["".join(f"{each}\n" for each in names) for names in (inputs, outputs)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rtgen.rig.midi.cycle", name, *ports, str(source), str(sink), where()],
+            [sys.executable, "-m", "rtgen.rig.midi.cycle", name, *ports, str(source), str(sink), onlooker().where],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
