@@ -237,9 +237,10 @@ BESIDE: dict[str, Callable[[], AbstractContextManager[None]]] = {
 def descendants(pid: int) -> list[int]:
     """The descendants of a process (Linux)."""
     below: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        children = (task / "children").read_text().split()
-        below += [p for child in children for p in (int(child), *descendants(int(child)))]
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children = (task / "children").read_text().split()
+            below += [p for child in children for p in (int(child), *descendants(int(child)))]
     return below
 
 
@@ -254,7 +255,12 @@ def port_processes(pid: int) -> list[int]:
 
 
 def _below(pid: int, module: bytes) -> list[int]:
-    return [p for p in descendants(pid) if module in Path(f"/proc/{p}/cmdline").read_bytes()]
+    found: list[int] = []
+    for below in descendants(pid):
+        with suppress(FileNotFoundError):  # it has just ended
+            if module in Path(f"/proc/{below}/cmdline").read_bytes():
+                found.append(below)
+    return found
 
 
 def libraries(pid: int) -> set[str]:

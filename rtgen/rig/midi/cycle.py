@@ -66,7 +66,6 @@ def library(name: str) -> ctypes.PyDLL:
         ("jack_get_client_name", ctypes.c_char_p, (pointer,)),
         ("jack_port_register", pointer, (pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_ulong)),
         ("jack_set_process_callback", ctypes.c_int, (pointer, _Process, pointer)),
-        ("jack_activate", ctypes.c_int, (pointer,)),
         ("jack_get_sample_rate", number, (pointer,)),
         ("jack_last_frame_time", number, (pointer,)),
         ("jack_port_get_buffer", pointer, (pointer, number)),
@@ -151,13 +150,16 @@ class _Client:
             OSError: the server refuses.
         """
         jack = self.jack
-        if jack.jack_set_process_callback(self._client, self._callback, None) or self._activate():
+        if jack.jack_set_process_callback(self._client, self._callback, None) or self._let("jack_activate"):
             raise OSError("the JACK server refuses a client")
 
-    def _activate(self) -> int:
-        # It waits for the first cycle, which waits for the interpreter lock.
-        activate = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(("jack_activate", self.jack))
-        failed: int = activate(self._client)
+    def end(self) -> None:
+        """Takes part in the cycle no more; otherwise the server would wait for a client that is gone."""
+        self._let("jack_deactivate")
+
+    def _let(self, function: str) -> int:
+        """Call a function that waits for a cycle, in which the callback needs the interpreter lock."""
+        failed: int = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)((function, self.jack))(self._client)
         return failed
 
     def _first(self, frames: int, _: object) -> int:
@@ -301,6 +303,8 @@ def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: 
     print(*(client.name for client in clients), sep="\t", flush=True)
     while os.read(0, 4096):
         pass
+    for client in clients:
+        client.end()
     os._exit(0)  # closing a client cancels its thread, which may be in Python; the server cleans up
 
 

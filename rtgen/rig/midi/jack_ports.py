@@ -112,16 +112,17 @@ class _Client:
         self.send(0.0, ASK)
         while not self._empty.wait(_FLUSH_S) and perf_counter() < until and self._process.poll() is None:
             self.flush()
-        self.end()
-
-    def end(self) -> None:
-        """Ends the process."""
-        self._lost = lambda: None
         assert self._process.stdin is not None
+        self._lost = lambda: None
         with suppress(OSError):
             self._process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the process at once, as when its server is gone."""
+        self._lost = lambda: None
         self._process.kill()
         self._process.wait()
 
@@ -265,7 +266,7 @@ class JackPorts:
         self._receive = None
         client, self._client = self._client, None
         if client is not None:
-            (client.leave if self._server is not None and self._server.alive else client.end)()
+            (client.leave if self._server is not None and self._server.alive else client.kill)()
         if self._server is not None and not self._server.alive:
             self._server.close()
         self._server = None
@@ -342,7 +343,7 @@ class JackPorts:
             self._tell(way, there=False)
         client, self._client = self._client, None
         if client is not None:
-            client.end()
+            client.kill()
         if self._server is not None and not self._server.alive:
             self._server.close()
         self._server = None
