@@ -329,7 +329,7 @@ class JackPorts:
         server, client = self._server, self._client
         if server is None or not server.alive or client is None or client.ended:
             self._lost()
-            if self._closing:
+            if self._closing or self._lingers():
                 return
             self._begin()
         elif client.waiting:
@@ -347,6 +347,13 @@ class JackPorts:
         if self._server is not None and not self._server.alive:
             self._server.close()
         self._server = None
+
+    def _lingers(self) -> bool:
+        """Whether the server still shows the ports of a client that is gone; another would not get its name."""
+        with suppress(ConnectionError):
+            ports = {port for direction in ("in", "out") for port in onlooker().names(direction)}
+            return any(f"{self._name}-{way.direction}:{self._own(way)}" in ports for way in self._ways)
+        return False
 
     def _find(self, way: Way) -> None:
         """Notices that a port disappeared, or connects it again."""
