@@ -134,7 +134,8 @@ class Daemon:
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
         self._note = note
-        self._inbox = Inbox()
+        self._inbox = Inbox(paced=not ports.ahead_s)
+        self._sent_at = float("-inf")
         self.tally = Tally()
         """What has come in; any thread may read it."""
         self._housekeeping = Housekeeping()
@@ -372,8 +373,10 @@ class Daemon:
     def _send(self, now: float, messages: list[bytes], *, takes_back: bool) -> None:
         if takes_back:
             self._ports.take_back(now)
+        # What is sent at once keeps its order, though a message may have come before something that is handled already.
+        self._sent_at = max(self._sent_at, now)
         for message in messages:
-            self._ports.send(message.at if isinstance(message, Planned) else now, message)
+            self._ports.send(message.at if isinstance(message, Planned) else self._sent_at, message)
 
     def _reported(self, report: Report) -> None:
         self._inbox.put(perf_counter(), report)

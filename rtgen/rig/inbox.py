@@ -55,9 +55,14 @@ class Inbox:
     bend or pressure only the latest value is kept, and processed when there is room. Note-ons are dropped; their
     note-offs then have no effect. Clock, transport, note-offs, pedals, channel mode and program changes are never
     dropped, nor is anything that does not come from a port.
+
+    Args:
+        paced: whether to let messages gather for a moment where many come, as waking up for every one would hold up the
+            next one's callback, and the MIDI server with it; not needed if the callbacks are in another process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, paced: bool = True) -> None:
+        self._paced = paced
         # Not a deque with a condition: a signal handler may call `put`.
         self._queue: SimpleQueue[Happening] = SimpleQueue()
         self._merged: dict[tuple[int, bytes], Received] = {}
@@ -112,8 +117,7 @@ class Inbox:
         self._taken += 1
         if self._latest:
             return now, self._latest.pop()
-        if self._rushed and timeout != 0 and self._queue.empty():
-            # Waking up for every message would hold up the next one's callback, and the MIDI server with it.
+        if self._paced and self._rushed and timeout != 0 and self._queue.empty():
             pause = _PACE_S if timeout is None else min(_PACE_S, timeout)
             sleep(pause)
             timeout = None if timeout is None else timeout - pause
