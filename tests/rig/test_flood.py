@@ -110,7 +110,7 @@ def test_ten_thousand_messages_a_second_change_neither_timing_nor_memory(
         if len(kept) > 50:
             settled = quantiles(kept)
             print(f"  {settled} of the {len(kept)} of {len(during)} while it was not")
-            # Callbacks in this process held the server up, so that in its frames the times looked better than they were.
+            # Callbacks in this process held the server up: in its frames, the times looked better than they were.
             assert settled[1] < all_before[1] + 8.0
 
 
