@@ -283,7 +283,8 @@ def _sent(sink: int, records: bytes) -> bytes:
 def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: str) -> int:
     """Run until the standard input ends; return the exit status."""
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
-    os.set_blocking(int(sink), False)
+    if sys.platform != "win32":  # which has no JACK ports of ours
+        os.set_blocking(int(sink), False)
     try:
         jack = library(libjack)
         silence = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)

@@ -85,9 +85,10 @@ def names_of(client: Any) -> list[str]:
 
 
 def compiled_apis() -> list[str]:
-    """Returns the MIDI systems that this build of rtmidi supports."""
+    """Returns the MIDI systems that this build of rtmidi supports, and JACK, which needs no rtmidi."""
     compiled = rtmidi.get_compiled_api()
-    return [api for api, number in _RTMIDI.items() if number in compiled]
+    jack = ["jack"] if sys.platform != "win32" else []
+    return [*jack, *(api for api, number in _RTMIDI.items() if api != "jack" and number in compiled)]
 
 
 def running_apis() -> list[str]:
