@@ -183,7 +183,7 @@ class Output:
     """What a step asks for: messages to send; jobs to compute; when to be stepped again.
 
     Args:
-        takes_back: whether notes that were planned, and have not begun, shall not begin. This comes first.
+        takes_back: whether notes that are planned shall not begin, nor planned clocks leave. This comes first.
         messages: to send, in this order; at once, except those that are `Planned`.
         jobs: for the model.
         draft: a job that may be lost: nothing but its own answer depends on it.

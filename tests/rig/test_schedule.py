@@ -38,6 +38,15 @@ def test_a_note_that_was_taken_back_neither_begins_nor_ends() -> None:
     assert sent(schedule) == [OFF]
 
 
+def test_no_clock_comes_after_a_stop() -> None:
+    schedule = Schedule()
+    for at, data in ((1.0, b"\xf8"), (1.02, b"\xf8"), (1.02, OFF)):
+        schedule.add(at, data)
+    schedule.take_back(1.01)
+    schedule.add(1.01, b"\xfc")
+    assert sent(schedule) == [b"\xf8", b"\xfc", OFF]
+
+
 def test_a_note_that_sounds_is_ended_though_its_planned_end_comes_as_well() -> None:
     schedule = Schedule()
     schedule.add(1.0, ON)

@@ -245,7 +245,7 @@ class JackPorts:
                 self._wake.set()
 
     def take_back(self, now: float) -> None:
-        """Lets no note begin that is planned for later than `now` (seconds)."""
+        """Lets no note begin, and no clock leave, that is planned for later than `now` (seconds)."""
         client = self._client
         if client is not None:
             client.send(now, TAKE_BACK)

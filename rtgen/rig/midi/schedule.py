@@ -9,6 +9,7 @@ import heapq
 
 _Key = tuple[int, int]
 _Waiting = tuple[float, int, bytes]
+_CLOCK = b"\xf8"
 
 
 class Schedule:
@@ -61,9 +62,11 @@ class Schedule:
         heapq.heapify(self._waiting)
 
     def take_back(self, now: float) -> None:
-        """Take back the notes that were to begin later than `now` (seconds)."""
+        """Take back the notes that were to begin later than `now` (seconds), and the clocks, which end with a Stop."""
         kept = []
         for each in self._waiting:
+            if each[0] > now and each[2] == _CLOCK:
+                continue
             if each[0] > now and _begins(each[2]):
                 key = _key(each[2])
                 self._void[key] = self._void.get(key, 0) + 1

@@ -32,7 +32,7 @@ class Ports(Protocol):
         """Sends a message that is due at `at` (`perf_counter` seconds), which is at most `ahead_s` in the future."""
 
     def take_back(self, now: float) -> None:
-        """Lets no note begin that is planned for later than `now` (seconds)."""
+        """Lets no note begin, and no clock leave, that is planned for later than `now` (seconds)."""
 
     def echo(self, port: int, data: bytes) -> None:
         """Sends feedback to the controller at an input, if it has an output for that."""
