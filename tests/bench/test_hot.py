@@ -9,6 +9,7 @@ import pytest
 from rtgen.bench.hot import Watched, samples
 from rtgen.errors import UserError
 from rtgen.inference.card import modes_of
+from rtgen.inference.file import card_of
 from rtgen.shipped import available
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -35,6 +36,10 @@ def test_shipped_weights_run_in_torch_as_they_are() -> None:
     assert denoisers
     for model in denoisers:
         Eager(model.path)  # or it says that it differs
+    for item in available("models"):
+        if card_of(item.path).kind.hears:
+            found = samples([("torch eager", Eager(item.path))], 1)
+            assert [s["mode"] for s in found] == list(modes_of(card_of(item.path)))
 
 
 def test_every_mode_of_the_shipped_models_is_timed() -> None:

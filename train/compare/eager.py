@@ -19,8 +19,9 @@ import torch
 from rtgen.bench.hot import Watched, samples
 from rtgen.errors import UserError
 from rtgen.inference.card import PLANES
-from rtgen.inference.model import Model, Tensor
+from rtgen.inference.model import Model, Tensor, memory_of
 from train.export import PARITY, probe
+from train.models.composer import Player
 from train.models.loop_vae import LoopVae
 from train.models.vae import Autoencoder
 from train.weights import rebuild
@@ -47,13 +48,15 @@ class Eager(Watched):
 
     def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """Like `Model.run`, in torch."""
-        del only
         batch = len(next(iter(inputs.values())))
         defaults = {c.name: np.tile(np.asarray(c.default, np.float32), (batch, 1)) for c in self.card.conditions}
         every = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in {**defaults, **inputs}.items()}
         with torch.inference_mode():
             if isinstance(self._net, Autoencoder):
                 found = self._halves(self._net, every)
+            elif isinstance(self._torch, Player) and only == memory_of(self.card):
+                (name,) = only
+                found = {name: self._torch.remember(*(every[n] for n in ("note", "place", "known", "memory")))}
             else:
                 outputs = self._torch(*(every[name] for name in self.card.inputs()))
                 found = dict(zip(self.card.outputs(), outputs, strict=True))
