@@ -23,7 +23,7 @@ from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.daemon import Daemon, News, View
 from rtgen.rig.midi.ports import LoopbackPorts, open_ports
 from rtgen.rig.midi.systems import find_api
-from rtgen.rig.midi.ways import NamedPorts
+from rtgen.rig.midi.ways import NamedPorts, Patch
 from rtgen.rig.offline import opened, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import draw
@@ -149,7 +149,7 @@ def _live(
 def _output(console: Console) -> NamedPorts | None:
     """Opens a MIDI output, if a MIDI system is running, so that the answer can be heard."""
     try:
-        ports = open_ports(find_api("auto"), "rtgen demo", inputs=())
+        ports = open_ports(find_api("auto"), Patch("rtgen demo", inputs=()))
     except UserError:
         return None
     console.print(f"The answer is also sent to {ports.title}", highlight=False, markup=False)

@@ -22,6 +22,7 @@ from rtgen.music.time import CLOCKS_PER_BEAT
 from rtgen.rig import calibrate
 from rtgen.rig.midi.ports import open_ports
 from rtgen.rig.midi.systems import compiled_apis, find_api, list_ports, running_apis
+from rtgen.rig.midi.ways import Patch
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
 from rtgen.rig.told import remote
 from rtgen.rig.worker.main import example
@@ -317,7 +318,7 @@ def examine_round_trip(inputs: Sequence[str], output: str | None, seconds: float
         UserError: a port is missing.
     """
     name = "rtgen doctor"
-    ports = open_ports(find_api("auto"), name, inputs or (None,), output)
+    ports = open_ports(find_api("auto"), Patch(name, inputs or (None,), output))
     trips = calibrate.measure(ports, seconds)
     found, cure = calibrate.sentences(trips, inputs or [f"{name} in"], output or f"{name} out")
     verdict: Verdict = "good" if trips.seconds and not trips.lost else "note" if trips.seconds else "bad"
@@ -347,7 +348,7 @@ def _listen(inputs: Sequence[str], seconds: float) -> list[Finding]:
     names = list(inputs) or [p.name for p in list_ports() if p.system == api and p.direction == "in"]
     heard: SimpleQueue[Heard] = SimpleQueue()
     with suppress(UserError):
-        ports = open_ports(api, "rtgen doctor", names or (None,), None)
+        ports = open_ports(api, Patch("rtgen doctor", names or (None,)))
         ports.open(lambda now, port, data: heard.put((now, port, data)))
         time.sleep(seconds)
         ports.close()

@@ -33,6 +33,7 @@ from rtgen.rig.kept.recovery import Recovery
 from rtgen.rig.kept.scribe import where
 from rtgen.rig.midi.ports import open_ports
 from rtgen.rig.midi.systems import Api, find_api, own_name
+from rtgen.rig.midi.ways import Patch
 from rtgen.rig.tally import report
 from rtgen.rig.told.osc import PORT, Remote
 from rtgen.rig.told.page import Page
@@ -101,15 +102,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     choose = _ask if sys.stdin.isatty() and console.is_terminal else None
     api = find_api(setup.api)
     name = own_name(setup.name, api)
-    ports = open_ports(
-        api,
-        name,
-        setup.inputs or (None,),
-        setup.output,
-        choose,
-        wait=setup.wait,
-        shown=setup.shown,
-    )
+    patch = Patch(name, setup.inputs or (None,), setup.output, choose, setup.wait, setup.shown)
+    ports = open_ports(api, patch)
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips, setup.given)
     options = replace(
         setup.options,

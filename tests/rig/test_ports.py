@@ -4,7 +4,8 @@ import pytest
 
 from rtgen.errors import UserError
 from rtgen.rig.midi import systems
-from rtgen.rig.midi.systems import MidiError, match, names_of, same_port
+from rtgen.rig.midi.systems import MidiError, names_of
+from rtgen.rig.midi.ways import match, same_port
 
 NAMES = ["Keystation 49 MK3 MIDI 1", "Keystation 49 MK3 MIDI 2", "IAC Driver Bus 1", "iac"]
 

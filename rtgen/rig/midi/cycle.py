@@ -33,8 +33,8 @@ from rtgen.rig.midi.schedule import Schedule
 RECORD = struct.Struct("<dBB6s")
 """What goes through the pipe: a time in seconds, the number of a port or `ASK`, the size, and the bytes."""
 TAKE_BACK, ASK = 255, 254
-"""`TAKE_BACK`: notes that are planned for later than that time are not to begin. `ASK` is answered by `ASK` when
-nothing waits any more."""
+"""`TAKE_BACK`: what is planned for later than that time is taken back (`Schedule.take_back`). `ASK` is answered by
+`ASK` when nothing waits any more."""
 _NO_START_SERVER = 1
 _IS_INPUT, _IS_OUTPUT = 1, 2
 _TYPE = b"8 bit raw midi"

@@ -17,8 +17,7 @@ from rtgen.rig.apart import GROUP
 from rtgen.rig.midi.cycle import ASK, RECORD, TAKE_BACK
 from rtgen.rig.midi.jack import Onlooker, onlooker
 from rtgen.rig.midi.ring import LONGEST, Ring, share
-from rtgen.rig.midi.systems import Choose, match, same_port
-from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, Receive, Way, refuse_twice, title
+from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, Patch, Receive, Way, title
 from rtgen.rig.realtime import prefer_this_thread
 
 AHEAD_S = 0.005
@@ -53,31 +52,35 @@ class _Client:
         self._hear, self._lost = hear, lost
         self.ended = False
         """Whether the process has ended."""
-        source = share()
-        self._ring = Ring(source)
-        self._source, sink = os.pipe()
-        ports = ["".join(f"{each}\n" for each in names) for names in (inputs, outputs)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "rtgen.rig.midi.cycle", name, *ports, str(source), str(sink), onlooker().where],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            pass_fds=(source, sink),
-            process_group=GROUP,
-        )
-        for fd in (source, sink):
-            os.close(fd)
         self._waiting: deque[tuple[float, int, bytes]] = deque()
         self._lock = threading.Lock()
         self._empty = threading.Event()
+        ports = ["".join(f"{each}\n" for each in names) for names in (inputs, outputs)]
+        source, (self._source, sink) = share(), os.pipe()
+        try:
+            self._ring = Ring(source)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "rtgen.rig.midi.cycle", name, *ports, str(source), str(sink), onlooker().where],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+                pass_fds=(source, sink),
+                process_group=GROUP,
+            )
+        except BaseException:
+            os.close(self._source)
+            raise
+        finally:
+            os.close(source)
+            os.close(sink)
         assert self._process.stdout is not None
         names = self._process.stdout.readline().rstrip("\n").split("\t")
         self.inputs, self.outputs = names[0], names[-1]
         """Names of the JACK clients; the server adds a number where another has it."""
-        if not self.inputs:
-            self._process.wait()
-            raise OSError("the JACK server refuses a client")
         threading.Thread(target=self._read, name="JACK", daemon=True).start()
+        if not self.inputs:
+            self.kill()
+            raise OSError("the JACK server refuses a client")
 
     def of(self, way: Way) -> str:
         """The name of the JACK client that a port belongs to."""
@@ -146,12 +149,7 @@ class JackPorts:
     it; they are opened again on the next server of that name. What is sent in the meantime is dropped.
 
     Args:
-        name: our client name, seen by other programs.
-        inputs: names of the inputs to listen to; None for one that others connect to.
-        output: name of the output; None for one that others connect to.
-        choose: asks the player when a name is ambiguous.
-        wait: whether to wait for a port that is missing or ambiguous, instead of raising.
-        shown: names of the outputs back to the controllers at the inputs, in the same order.
+        patch: what to open and to connect.
 
     Raises:
         UserError: a port is missing, or the server has stopped.
@@ -159,20 +157,10 @@ class JackPorts:
 
     ahead_s = AHEAD_S
 
-    def __init__(
-        self,
-        name: str,
-        inputs: Sequence[str | None] = (None,),
-        output: str | None = None,
-        choose: Choose | None = None,
-        *,
-        wait: bool = False,
-        shown: Sequence[str] = (),
-    ) -> None:
-        self._name = name
-        self._ins = [Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
-        self._outs = [Way("out", 0, output, output or f"{name} out")]
-        self._outs += [Way("out", number, each, each, shows=True) for number, each in enumerate(shown)]
+    def __init__(self, patch: Patch) -> None:
+        self._name = patch.name
+        self._ways = patch.ways()
+        self._ins, self._outs = ([way for way in self._ways if way.direction == which] for which in ("in", "out"))
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
         self._server: Onlooker | None = None
@@ -188,25 +176,14 @@ class JackPorts:
             for way in self._ways:
                 if way.named is None:
                     continue
-                names = self._names(way)
-                try:
-                    target = names[match(way.named, names, f"{way.direction}put", choose)]
-                except UserError:
-                    if not wait:
-                        raise
-                    way.there, way.sought = False, True
+                if (target := patch.target(way, self._names(way), self._ways)) is None:
                     continue
-                refuse_twice(way, target, self._ways)
                 way.named = target
                 if not self._connect(way):
                     raise UserError(f"MIDI port {way.named!r} has just disappeared; reconnect it")
         except BaseException:
             self.close()
             raise
-
-    @property
-    def _ways(self) -> list[Way]:
-        return [*self._outs, *self._ins]
 
     @property
     def title(self) -> str:
@@ -220,16 +197,13 @@ class JackPorts:
 
     def connections(self) -> list[Connection]:
         """Returns our ports, and what is connected to them. From any thread."""
-        found = []
-        for way in self._ways:
-            others: tuple[str, ...] | None = None
-            server, client = self._server, self._client
-            if way.named is not None:
-                others = (way.named,) if way.there else ()
-            elif server is not None and server.alive and client is not None:
-                others = tuple(server.connections(client.of(way), way.direction))
-            found.append(Connection(way.direction, way.number, way.title, way.there, others, way.shows))
-        return found
+        server, client = self._server, self._client
+        if server is None or not server.alive or client is None:
+            return [way.connection(None) for way in self._ways]
+        return [
+            way.connection(tuple(server.connections(client.of(way), way.direction)) if way.named is None else None)
+            for way in self._ways
+        ]
 
     def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:
         """Starts listening, and reports ports that disappear or come back."""
@@ -357,12 +331,7 @@ class JackPorts:
 
     def _find(self, way: Way) -> None:
         """Notices that a port disappeared, or connects it again."""
-        name = None
-        if way.named is not None:
-            names = self._names(way)
-            with suppress(UserError):  # it is looked for again the next time
-                index = match(way.named, names, "port") if way.sought else same_port(way.named, names, "jack")
-                name = names[index] if index is not None else None
+        name = way.found(self._names(way), "jack")
         here = way.named is None or name is not None
         if way.there and not here:
             self._tell(way, there=False)

@@ -12,8 +12,8 @@ from rtgen.errors import UserError
 from rtgen.instrument.events import Plugged
 from rtgen.rig.midi.jack import leave
 from rtgen.rig.midi.jack_ports import JackPorts
-from rtgen.rig.midi.systems import Choose, MidiError, match, names_of, open_client, same_port
-from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, NamedPorts, Receive, Way, refuse_twice, title
+from rtgen.rig.midi.systems import MidiError, names_of, open_client
+from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, NamedPorts, Patch, Receive, Way, title
 
 _LOOK_S = 0.2
 """Polling interval for ports that may disappear."""
@@ -23,20 +23,13 @@ _QUIET_S, _PATIENCE_S = 0.03, 0.5
 """A client is closed when no message has come from it for this long, or at the latest after the second."""
 
 
-def open_ports(
-    api: str,
-    name: str,
-    inputs: Sequence[str | None] = (None,),
-    output: str | None = None,
-    choose: Choose | None = None,
-    *,
-    wait: bool = False,
-    shown: Sequence[str] = (),
-) -> NamedPorts:
-    """Opens ports of a MIDI system; see `JackPorts` and `SystemPorts` for arguments and errors."""
-    if api == "jack":
-        return JackPorts(name, inputs, output, choose, wait=wait, shown=shown)
-    return SystemPorts(api, name, inputs, output, choose, wait=wait, shown=shown)
+def open_ports(api: str, patch: Patch) -> NamedPorts:
+    """Opens ports of a MIDI system.
+
+    Raises:
+        UserError: a port is missing, the system has stopped, or it has no virtual ports.
+    """
+    return JackPorts(patch) if api == "jack" else SystemPorts(api, patch)
 
 
 class SystemPorts:
@@ -47,12 +40,7 @@ class SystemPorts:
 
     Args:
         api: the MIDI system, from `find_api`, but not JACK (`rtgen.rig.midi.jack_ports`).
-        name: our client name, seen by other programs.
-        inputs: names of the inputs to listen to; None for a virtual one.
-        output: name of the output; None for a virtual one.
-        choose: asks the player when a name is ambiguous.
-        wait: whether to wait for a port that is missing or ambiguous, instead of raising.
-        shown: names of the outputs back to the controllers at the inputs, in the same order.
+        patch: what to open and to connect.
 
     Raises:
         UserError: a port is missing, or the system has no virtual ports.
@@ -60,21 +48,9 @@ class SystemPorts:
 
     ahead_s = 0.0
 
-    def __init__(
-        self,
-        api: str,
-        name: str,
-        inputs: Sequence[str | None] = (None,),
-        output: str | None = None,
-        choose: Choose | None = None,
-        *,
-        wait: bool = False,
-        shown: Sequence[str] = (),
-    ) -> None:
-        self._api, self._name = api, name
-        self._ways = [Way("out", 0, output, output or f"{name} out")]
-        self._ways += [Way("in", number, i, i or f"{name} in") for number, i in enumerate(inputs)]
-        self._ways += [Way("out", number, name, name, shows=True) for number, name in enumerate(shown)]
+    def __init__(self, api: str, patch: Patch) -> None:
+        self._api, self._name = api, patch.name
+        self._ways = patch.ways()
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
         # The lock guards the output client: it must not be closed while a message is being sent.
@@ -87,16 +63,8 @@ class SystemPorts:
             for way in self._ways:
                 self._create(way)
                 target = None
-                if way.named is not None:
-                    names = names_of(way.client)
-                    try:
-                        target = names[match(way.named, names, f"{way.direction}put", choose)]
-                    except UserError:
-                        if not wait:
-                            raise
-                        way.there, way.sought = False, True
-                        continue
-                    refuse_twice(way, target, self._ways)
+                if way.named is not None and (target := patch.target(way, names_of(way.client), self._ways)) is None:
+                    continue
                 self._lead(way, target)
         except BaseException:
             self._delete_all()
@@ -121,17 +89,7 @@ class SystemPorts:
 
     def connections(self) -> list[Connection]:
         """Returns our ports, and what the named ones are connected to. From any thread."""
-        return [
-            Connection(
-                way.direction,
-                way.number,
-                way.title,
-                way.there,
-                None if way.named is None else (way.named,) if way.there else (),
-                way.shows,
-            )
-            for way in self._ways
-        ]
+        return [way.connection(None) for way in self._ways]
 
     def send(self, at: float, data: bytes) -> None:  # noqa: ARG002
         """Sends a message at once, or drops it while the output is gone. Never blocks or raises."""
@@ -240,13 +198,7 @@ class SystemPorts:
 
     def _find(self, way: Way) -> None:
         """Notices that a port disappeared, or reconnects it."""
-        name = None
-        if way.named is not None:
-            names = names_of(way.client)
-            # Not an error: it is looked for again at the next poll.
-            with suppress(UserError):
-                index = match(way.named, names, "port") if way.sought else same_port(way.named, names, self._api)
-                name = names[index] if index is not None else None
+        name = way.found(names_of(way.client), self._api) if way.named is not None else None
         here = way.named is None or name is not None
         if way.there and not here:
             self._tell(way, there=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,6 @@ except ImportError as error:
     ) from error
 
 Api = Literal["auto", "jack", "alsa", "core", "winmm"]
-Choose = Callable[[str, list[str]], str]
-"""Callback that asks the player which of several ports is meant."""
 MidiError = rtmidi.RtMidiError
 _KINDS: dict[Direction, Any] = {"in": rtmidi.MidiIn, "out": rtmidi.MidiOut}
 _RTMIDI = {
@@ -164,37 +162,3 @@ def own_name(name: str, api: str) -> str:
         return any(ours.search(each) for each in there)
 
     return next(own for own in (name, *(f"{name} {n}" for n in range(2, 1000))) if not goes_by(own))
-
-
-def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:
-    """Finds a port by its name or part of it, case-insensitively; returns its index.
-
-    Raises:
-        UserError: no port matches, or several do and `choose` is None.
-    """
-    exact = [i for i, name in enumerate(names) if name == wanted]
-    partial = exact or [i for i, name in enumerate(names) if wanted.lower() in name.lower()]
-    if len(partial) == 1:
-        return partial[0]
-    if not partial:
-        there = ", ".join(repr(n) for n in names) or "none"
-        raise UserError(f"No MIDI {kind} matches {wanted!r} (found: {there}); check the cable, or run 'rtgen ports'")
-    several = [names[i] for i in partial]
-    if choose is not None:
-        return names.index(choose(f"Which MIDI {kind} is {wanted!r}?", several))
-    raise UserError(f"{wanted!r} matches several MIDI {kind}s: {', '.join(map(repr, several))}; give more of its name")
-
-
-_ADDRESS = {"alsa": re.compile(r" \d+:\d+$"), "winmm": re.compile(r" \d+$")}
-"""The address that some systems append to a name, which changes when the port comes back."""
-
-
-def same_port(name: str, names: Sequence[str], api: str) -> int | None:
-    """Returns the index of the port that was last seen as `name`; None if it is absent."""
-    if name in names:
-        return names.index(name)
-    if (address := _ADDRESS.get(api)) is None:
-        return None
-    bare = [address.sub("", n) for n in names]
-    wanted = address.sub("", name)
-    return bare.index(wanted) if wanted in bare else None

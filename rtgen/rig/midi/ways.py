@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -16,6 +17,10 @@ Changed = Callable[[Plugged], None]
 """Callback for a port that disappeared or came back."""
 SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
 """Display name of each MIDI system."""
+
+
+Choose = Callable[[str, list[str]], str]
+"""Callback that asks the player which of several ports is meant."""
 
 
 class Ports(Protocol):
@@ -103,6 +108,73 @@ class Way:
     shows: bool = False
     heard: float = 0.0
 
+    def connection(self, others: tuple[str, ...] | None) -> Connection:
+        """Returns it as `rtgen doctor` shows it; `others` are connected to it if it is virtual, None if not known."""
+        if self.named is not None:
+            others = (self.named,) if self.there else ()
+        return Connection(self.direction, self.number, self.title, self.there, others, self.shows)
+
+    def found(self, names: Sequence[str], api: str) -> str | None:
+        """Returns which of the ports that are there it is to be connected to again; None if it is not among them."""
+        if self.named is None:
+            return None
+        try:
+            index = match(self.named, names, "port") if self.sought else same_port(self.named, names, api)
+        except UserError:  # it is looked for again the next time
+            return None
+        return names[index] if index is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Which ports of ours there are to be, and what to connect them to.
+
+    Args:
+        name: our name, seen by other programs.
+        inputs: names of the inputs to listen to; None for a virtual one.
+        output: name of the output; None for a virtual one.
+        choose: asks the player when a name is ambiguous.
+        wait: whether to wait for a port that is missing or ambiguous.
+        shown: names of the outputs back to the controllers at the inputs, in the same order.
+    """
+
+    name: str
+    inputs: Sequence[str | None] = (None,)
+    output: str | None = None
+    choose: Choose | None = None
+    wait: bool = False
+    shown: Sequence[str] = ()
+
+    def ways(self) -> list[Way]:
+        """Returns the ports, the output first."""
+        ways = [Way("out", 0, self.output, self.output or f"{self.name} out")]
+        ways += [Way("in", number, i, i or f"{self.name} in") for number, i in enumerate(self.inputs)]
+        return ways + [Way("out", number, name, name, shows=True) for number, name in enumerate(self.shown)]
+
+    def target(self, way: Way, names: Sequence[str], ways: Sequence[Way]) -> str | None:
+        """Returns the name of the port that one of `ways` is to be connected to; None if that is waited for.
+
+        Args:
+            way: with a name, or a part of it.
+            names: of the ports that are there.
+            ways: all of ours, those before it with their full names.
+
+        Raises:
+            UserError: it is missing or ambiguous and not waited for, or an input before this one has it: every note
+                would be received twice.
+        """
+        assert way.named is not None
+        try:
+            name = names[match(way.named, names, f"{way.direction}put", self.choose)]
+        except UserError:
+            if not self.wait:
+                raise
+            way.there, way.sought = False, True
+            return None
+        if way.direction == "in" and any(o.direction == "in" and o.named == name for o in ways[: ways.index(way)]):
+            raise UserError(f"MIDI input {name!r} is selected twice; name it once, or give more of the other name")
+        return name
+
 
 def title(ways: Sequence[Way], api: str) -> str:
     """Returns the names of the ports that are open, for the player."""
@@ -111,12 +183,35 @@ def title(ways: Sequence[Way], api: str) -> str:
     return f"{' and '.join(names) or 'none yet'} ({SYSTEMS[api]})"
 
 
-def refuse_twice(way: Way, name: str, ways: Sequence[Way]) -> None:
-    """Rejects an input that is named twice: every note would be received twice.
+def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:
+    """Finds a port by its name or part of it, case-insensitively; returns its index.
 
     Raises:
-        UserError: another input before this one has that name.
+        UserError: no port matches, or several do and `choose` is None.
     """
-    before = [other.named for other in ways[: ways.index(way)] if other.direction == "in"]
-    if way.direction == "in" and name in before:
-        raise UserError(f"MIDI input {name!r} is selected twice; name it once, or give more of the other name")
+    exact = [i for i, name in enumerate(names) if name == wanted]
+    partial = exact or [i for i, name in enumerate(names) if wanted.lower() in name.lower()]
+    if len(partial) == 1:
+        return partial[0]
+    if not partial:
+        there = ", ".join(repr(n) for n in names) or "none"
+        raise UserError(f"No MIDI {kind} matches {wanted!r} (found: {there}); check the cable, or run 'rtgen ports'")
+    several = [names[i] for i in partial]
+    if choose is not None:
+        return names.index(choose(f"Which MIDI {kind} is {wanted!r}?", several))
+    raise UserError(f"{wanted!r} matches several MIDI {kind}s: {', '.join(map(repr, several))}; give more of its name")
+
+
+_ADDRESS = {"alsa": re.compile(r" \d+:\d+$"), "winmm": re.compile(r" \d+$")}
+"""The address that some systems append to a name, which changes when the port comes back."""
+
+
+def same_port(name: str, names: Sequence[str], api: str) -> int | None:
+    """Returns the index of the port that was last seen as `name`; None if it is absent."""
+    if name in names:
+        return names.index(name)
+    if (address := _ADDRESS.get(api)) is None:
+        return None
+    bare = [address.sub("", n) for n in names]
+    wanted = address.sub("", name)
+    return bare.index(wanted) if wanted in bare else None
