@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import inf, nextafter
 
-from rtgen.instrument.events import Chosen, Event, Output, Plugged, Pressed, Received, Turned, Used, Warmed
+from rtgen.instrument.clocks.transport import State
+from rtgen.instrument.events import Chosen, Event, Output, Planned, Plugged, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import MODES, Answer, Job
 from rtgen.instrument.memory import PAST
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
+from rtgen.rig.midi.schedule import Schedule
 
 _STEPS_S = 0.0, 0.001, 0.0208333, 0.0208333, 0.05, 0.5, 3.0, 4000.0
 _PRESETS = [
@@ -34,18 +37,22 @@ _CHOICES = [
 class Story:
     """A session, what is told to it, and what is sounding.
 
+    What it sends goes through the `Schedule` of a port, as with JACK, where messages are sent ahead.
+
     Args:
         clock: 0 for MIDI clock, else our own.
         offset_ms: output offset.
+        ahead_ms: how long before they are due messages are sent.
     """
 
-    def __init__(self, clock: int = 0, offset_ms: int = 0) -> None:
+    def __init__(self, clock: int = 0, offset_ms: int = 0, ahead_ms: int = 0) -> None:
         self.session = Session(
             _PRESETS[0],
             Options(
                 clock="internal" if clock else "midi",
                 thru=True,
                 output_offset_s=offset_ms / 1e3,
+                ahead_s=ahead_ms / 1e3,
                 send_clock=bool(clock),
                 controls="all",
             ),
@@ -53,6 +60,9 @@ class Story:
         self.now = 0.0
         self.jobs: list[Job] = []
         self.sounding: set[tuple[int, int]] = set()
+        self.struck: list[tuple[int, int]] = []
+        self._port = Schedule()
+        self._sent_at = 0.0
         self._wake: float | None = None
 
     def tell(self, event: Event | None) -> None:
@@ -82,17 +92,35 @@ class Story:
             notes = [replace(n, pitch=min(n.pitch + up % 12, 127)) for n in job.loop.notes]
             self.tell(Answer(job.loop.with_notes(notes).monophonic_by_pitch(), job.target, job.epoch))
 
+    def planned(self) -> list[int]:
+        """The pitches of notes that were sent ahead and have not begun."""
+        return [data[1] for _, _, data in self._port._waiting if data[0] & 0xF0 == 0x90]
+
     def end(self) -> None:
         """The last messages; nothing sounds after them, if there is an output to send them to."""
         self.tell(Plugged("out", 0, "port", True))
-        self._check(self.session.end())
+        self._port.take_back(self.now)
+        self._send(self.session.end())
+        self._check(data for _, data in self._port.take(inf))
         assert not self.sounding, f"still sounding: {self.sounding}"
 
     def _take(self, out: Output) -> None:
-        self._check(out.messages)
+        self._check(data for _, data in self._port.take(self.now))
+        if out.takes_back:
+            self._port.take_back(self.now)
+        self._send(out.messages)
+        self._check(data for _, data in self._port.take(nextafter(self.now, inf)))
+        if self.session.transport.state is not State.ROLLING:
+            assert not self.planned(), "a note outlives the song"
         self.jobs = (self.jobs + out.jobs)[-8:]
         assert out.wake_at is None or out.wake_at > self.now, "asks to be woken in the past"
         self._wake = out.wake_at
+
+    def _send(self, messages: Iterable[bytes]) -> None:
+        """As `Daemon` sends them."""
+        self._sent_at = max(self._sent_at, self.now)
+        for message in messages:
+            self._port.add(message.at if isinstance(message, Planned) else self._sent_at, message)
 
     def _check(self, messages: Iterable[bytes]) -> None:
         for data in messages:
@@ -105,6 +133,7 @@ class Story:
             if kind == 0x90 and data[2]:
                 assert key not in self.sounding, f"{key} struck while it sounds"
                 self.sounding.add(key)
+                self.struck.append(key)
             else:
                 assert key in self.sounding, f"an end for {key}, which does not sound"
                 self.sounding.remove(key)

@@ -37,9 +37,9 @@ LEARNS = [Learn("distance"), Learn("mute"), Learn(None), Learn("blend", over=Tru
 class Anything(RuleBasedStateMachine):
     """All that can happen to a session; `Story` holds every step against the rules."""
 
-    @initialize(clock=st.integers(0, 1), offset_ms=st.sampled_from((0, 0, 30, -30)))
-    def begin(self, clock: int, offset_ms: int) -> None:
-        self.story = Story(clock, offset_ms)
+    @initialize(clock=st.integers(0, 1), offset_ms=st.sampled_from((0, 0, 30, -30)), ahead_ms=st.sampled_from((0, 5)))
+    def begin(self, clock: int, offset_ms: int, ahead_ms: int) -> None:
+        self.story = Story(clock, offset_ms, ahead_ms)
 
     @rule(data=MESSAGES, port=PORTS)
     def message(self, data: bytes, port: int) -> None:
@@ -106,10 +106,10 @@ TestAnything = Anything.TestCase
 TestAnything.settings = settings(max_examples=150, stateful_step_count=40)
 
 
-@given(st.binary(max_size=300), st.integers(0, 1))
+@given(st.binary(max_size=300), st.integers(0, 1), st.sampled_from((0, 5)))
 @settings(max_examples=200)
-def test_any_bytes_are_a_story(data: bytes, clock: int) -> None:
-    read(Story(clock), data)
+def test_any_bytes_are_a_story(data: bytes, clock: int, ahead_ms: int) -> None:
+    read(Story(clock, ahead_ms=ahead_ms), data)
 
 
 FOUND = [
@@ -121,8 +121,9 @@ FOUND = [
 
 @pytest.mark.parametrize("data", FOUND)
 @pytest.mark.parametrize("clock", [0, 1])
-def test_what_the_fuzzer_found(data: bytes, clock: int) -> None:
-    read(Story(clock), data)
+@pytest.mark.parametrize("ahead_ms", [0, 5])
+def test_what_the_fuzzer_found(data: bytes, clock: int, ahead_ms: int) -> None:
+    read(Story(clock, ahead_ms=ahead_ms), data)
 
 
 def test_clocks_of_a_source_that_is_not_followed_keep_nothing_rolling() -> None:
@@ -146,3 +147,51 @@ def test_a_silence_that_settles_a_message_in_doubt_is_the_end_of_the_clock_as_we
     story.wait(4000)  # the machine sleeps
     story.hear(b"\xfe")  # holds that it is never woken in the past
     assert story.session.transport.state is State.STOPPED
+
+
+BREAKS = {
+    "stop": b"\xfc",
+    "locate": b"\xfc\xf2\x40\x00\xfb",  # alone, whose Song Position it is would be in doubt for some clocks
+    "panic": Pressed("panic"),
+    "mute": Pressed("mute"),
+    "clear": Pressed("clear"),
+    "silence": None,
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_note_that_was_sent_ahead_outlives_no_break(how: str) -> None:
+    """It is so short that its end was sent ahead as well: of others the end at the break would be enough."""
+    story = Story(0, ahead_ms=5)
+    story.tell(Used("follow"))
+    story.hear(b"\xfa")
+    for clock in range(400):
+        story.hear(b"\xf8")
+        if clock == 4:
+            story.hear(b"\x90\x3c\x50")
+            story.wait(0.001)
+            story.hear(b"\x80\x3c\x00")
+        story.answer(0, 12)  # another pitch than that which goes through
+        for _ in range(20):
+            story.wait(0.0208333 / 20)
+            if story.planned():
+                break
+        else:
+            continue
+        break
+    story.wait(0.002)
+    assert story.planned(), "no note was sent ahead"
+    before = len(story.struck)
+    happens = BREAKS[how]
+    if happens is None:
+        story.wait(5.0)  # no clock comes: the song ends after a beat
+        assert story.struck[before:] != [], "what is due before that is played"
+        return
+    if isinstance(happens, bytes):
+        story.hear(happens)
+    else:
+        story.tell(happens)
+    story.wait(0.02)
+    story.tell(None)
+    assert story.struck[before:] == []
+    story.end()

@@ -29,6 +29,7 @@ from rtgen.instrument.events import (
     Learn,
     Left,
     Linked,
+    Planned,
     Plugged,
     Pressed,
     Received,
@@ -45,7 +46,7 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig.kept import journal
 from rtgen.rig.kept import scribe as scribes
-from rtgen.rig.kept.journal import Journal, Opening, read
+from rtgen.rig.kept.journal import Journal, Opening, encoded, read
 from rtgen.rig.kept.recovery import unfinished
 from rtgen.rig.kept.replay import of, replay, write
 from rtgen.rig.kept.scribe import Scribe, Where, where
@@ -537,3 +538,42 @@ def test_a_log_from_before_there_was_a_choice_has_all_controls(tmp_path: Path) -
     session = opening.session()
     session.step(0.0, Received(1, b"\xb0\x59\x7f"))
     assert session.muted
+
+
+ON, OFF = b"\x90\x3c\x50", b"\x80\x3c\x00"
+
+
+def test_what_was_sent_ahead_comes_back_with_its_time(tmp_path: Path) -> None:
+    options = replace(OPENING.options, ahead_s=0.005)
+    steps = [Step(1.0, None, (Planned(ON, 1.004), OFF)), Step(1.1, None, ())]
+    opening, found = read(logged(tmp_path / "a.rtlog", steps, replace(OPENING, options=options)))
+    assert opening.options.ahead_s == 0.005
+    (first, _) = found
+    assert first.sent == (ON, OFF)
+    assert [getattr(data, "at", None) for data in first.sent] == [1.004, None]
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), -float("inf"), 3.0])
+def test_a_log_ends_where_a_message_has_a_time_that_cannot_be(tmp_path: Path, at: float) -> None:
+    bad = encoded(Step(1.1, None, (Planned(ON, 1.2),))).replace(struct.pack("<d", 1.2), struct.pack("<d", at))
+    path = logged(tmp_path / "a.rtlog", [Step(1.0, Received(0, ON), ())])
+    path.write_bytes(path.read_bytes() + bad + encoded(Step(1.2, None, ())))
+    assert [step.now for step in read(path)[1]] == [1.0, 1.1]
+    options = replace(OPENING.options, ahead_s=1e9)
+    with pytest.raises(UserError, match="no readable start"):
+        read(logged(tmp_path / "b.rtlog", [Step(1.0, Received(0, ON), ())], replace(OPENING, options=options)))
+
+
+def test_the_music_has_notes_where_they_were_planned_and_none_that_were_taken_back(tmp_path: Path) -> None:
+    scribe = Scribe(OPENING.preset)
+
+    def at(now: float) -> Where:
+        return Where(True, round(now * 960), 120.0, OPENING.preset)
+
+    scribe.write(1.0, at(1.0), None, (Planned(ON, 1.004),))
+    scribe.write(1.5, at(1.5), None, (Planned(OFF, 1.504), Planned(b"\x90\x40\x50", 1.505)))
+    scribe.write(1.502, at(1.502), None, (b"\x80\x40\x00",), takes_back=True)
+    scribe.write(2.0, at(2.0), None, ())
+    scribe.save(tmp_path / "a.mid")
+    (note,) = files.read(tmp_path / "a.mid").tracks[-1].notes()
+    assert (note.onset, note.pitch, note.duration) == (964, 60, 480)

@@ -30,6 +30,8 @@ _PAUSE_S = 400 * 86_400.0
 """Longest time between two steps."""
 _LATEST_S = 1e10
 _OFFSET_S = 10.0
+MOST_AHEAD_S = 1.0
+"""Longest time before it is due that a message is sent."""
 _INPUTS = 256
 _BEATS = 1e9
 _TEMPI = 1.0, 2000.0
@@ -43,6 +45,8 @@ def possible_options(options: Options) -> Options:
     """
     if abs(options.clock_offset_s) > _OFFSET_S or abs(options.output_offset_s) > _OFFSET_S:
         raise ValueError("an offset that cannot be")
+    if options.ahead_s > MOST_AHEAD_S:
+        raise ValueError("a lookahead that cannot be")
     return options
 
 

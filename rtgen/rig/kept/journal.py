@@ -358,6 +358,8 @@ def _steps(reader: _Reader, options: Options) -> Iterator[Step]:
                 continue
             if letter == b"T":
                 at, count = reader.take("<dH")
+                if latest is None or not abs(at - latest) <= checks.MOST_AHEAD_S:
+                    break
                 sent.append(Planned(reader.bytes(count), at))
                 continue
             if letter == b"P":
