@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pythonosc.osc_message_builder import OscMessageBuilder
 
@@ -271,6 +271,7 @@ def still_hears(packets: list[bytes]) -> None:
 
 
 @given(st.text("abc/_1", min_size=1, max_size=20), st.lists(VALUES, max_size=osc.MOST // 8))
+@example("top", [3.4000001549684603e38, -3.4028234663852886e38])
 def test_packets_are_those_of_another_library(name: str, values: list[object]) -> None:
     builder = OscMessageBuilder(f"/{name}")
     for value in values:

@@ -23,7 +23,7 @@ _ADDRESS = re.compile(r"/[!-~]{1,127}")
 _NUMBERS = {tag: struct.Struct(f">{code}") for tag, code in {"i": "i", "h": "q", "f": "f", "d": "d"}.items()}
 _CONSTANTS = {"T": True, "F": False, "N": None}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_MOST_FLOAT = 3.4e38
+_MOST_FLOAT = (2 - 2**-23) * 2.0**127
 _MANY = f"a packet has more than {ELEMENTS} messages and bundles"
 
 
