@@ -1,4 +1,4 @@
-# On a fresh machine with Python 3.11 or later: `make demo` to hear what rtgen does, `make test` to check a change.
+# On a fresh machine with Python 3.11 or later: `make play` to play with rtgen, `make test` to check a change.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,13 +17,17 @@ else \
 fi
 endef
 
-.PHONY: help demo test test-all programs lint bench
+.PHONY: help play demo test test-all programs lint bench
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+play: $(VENV)/runtime.stamp  ## play and hear it in the browser; needs no MIDI device
+	$(BIN)/rtgen play
+
 demo: $(VENV)/runtime.stamp  ## play the demo without any MIDI device; leaves demo.mid and demo.png here
 	$(BIN)/rtgen demo
+	@echo "Here rtgen is $(BIN)/rtgen; make play is short for $(BIN)/rtgen play."
 
 test: lint programs  ## before a commit: ruff, mypy, all tests but those marked timed, slow or long; passes on a busy machine, too
 	@status=0; \
@@ -51,18 +55,18 @@ lint: $(VENV)/develop.stamp  ## ruff, and mypy for Linux, Windows and macOS
 bench: $(VENV)/develop.stamp  ## measure timing on this machine
 	$(BIN)/rtgen bench
 
-# Without a wheel for this machine python-rtmidi is compiled, which takes a compiler and two headers. The wheel brings
-# JACK's library and not ALSA's, whose package has two names; the one with the headers needs it under either.
+# The wheel of python-rtmidi brings JACK's library and not ALSA's, whose package has two names; the one with the headers
+# needs it under either. Playing does without it where there is no wheel, the tests do not: then it is compiled.
 $(VENV)/runtime.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: rtgen needs Python 3.11 or later, $(PYTHON) is older; say make PYTHON=python3.12, or what yours is called")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
-	@$(PIP) --only-binary python-rtmidi python-rtmidi 2>/dev/null || { $(call system_packages,g++ libasound2-dev libjack-jackd2-dev pkg-config $(PYTHON)-dev); }
-	$(PIP) --editable .
-	@$(BIN)/python -c 'import rtmidi' 2>/dev/null || { $(call system_packages,libasound2-dev); }
+	$(PIP) --editable '.[panel]'
+	@$(BIN)/python -c 'from importlib.util import find_spec; find_spec("rtmidi") and __import__("rtmidi")' 2>/dev/null || { $(call system_packages,libasound2-dev); }
 	@touch $@
 
 $(VENV)/develop.stamp: $(VENV)/runtime.stamp
+	@$(PIP) --only-binary python-rtmidi python-rtmidi 2>/dev/null || { $(call system_packages,g++ libasound2-dev libjack-jackd2-dev pkg-config $(PYTHON)-dev); }
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[train,cluster,judge,panel]' --group test --group lint
 	@touch $@

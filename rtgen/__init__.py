@@ -1,3 +1,3 @@
 """rtgen: plays an answer to what you play, in tempo."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,9 +1,14 @@
-"""Reads and writes whole files: a reader never sees half of one, and a failed write leaves nothing behind."""
+"""Reads and writes whole files: a reader never sees half of one, and a failed write leaves nothing behind.
+
+That holds after a power cut as well: what replaces a file is on the disk before it does.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EINVAL
 from os import getpid
 from pathlib import Path
@@ -53,12 +58,44 @@ def written(
         if private:
             partial.touch(mode=0o600)
         yield partial
+        with partial.open("r+b") as file:
+            to_disk(file.fileno())
         partial.replace(path)
+        folder_to_disk(path.parent)
     except BaseException as error:
         _remove(partial)
         if isinstance(error, OSError):
             raise UserError(f"{path} cannot be written ({error.strerror or error}); {cure}") from error
         raise
+
+
+def to_disk(file: int) -> None:
+    """Waits until what was written to a file is on the disk, where the system can tell; takes milliseconds or more.
+
+    Args:
+        file: its descriptor.
+    """
+    with suppress(OSError):  # not every file system can
+        if sys.platform == "darwin":
+            import fcntl
+
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)  # fsync(2) leaves it in the disk's cache there
+        elif sys.platform == "win32":
+            os.fsync(file)
+        else:
+            os.fdatasync(file)
+
+
+def folder_to_disk(folder: Path) -> None:
+    """Waits until the names of the files in a folder are on the disk, where the system can tell."""
+    if sys.platform == "win32":
+        return  # which keeps them by itself
+    with suppress(OSError):
+        found = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(found)
+        finally:
+            os.close(found)
 
 
 def _remove(path: Path) -> None:

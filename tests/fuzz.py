@@ -3,9 +3,10 @@
     python -m tests.fuzz TARGET CORPUS -max_total_time=600
 
 TARGET is one of `TARGETS`. It ends with the bytes that broke a rule, if there are any. Kept they are a test: those for
-the session in `tests/instrument/test_machine.py`, OSC packets in `tests/rig/test_osc.py`, MIDI files in
-`tests/train/test_sources.py`, Live sets in `tests/train/test_als.py`, session logs in `tests/rig/test_journal.py`,
-presets in `tests/instrument/test_preset.py`, models in `tests/inference/test_file.py`.
+the session in `tests/instrument/test_machine.py`, OSC packets in `tests/rig/test_osc.py`, Live's in
+`tests/rig/test_ableton.py`, MIDI files in `tests/train/test_sources.py`, Live sets in `tests/train/test_als.py`,
+session logs in `tests/rig/test_journal.py`, presets in `tests/instrument/test_preset.py`, models in
+`tests/inference/test_file.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ with atheris.instrument_imports(
         "rtgen.music",
         "rtgen.rig.kept",
         "rtgen.rig.told",
+        "rtgen.rig.ableton",
         "rtgen.inference",
         "rtgen.settings",
         "train.prepare",
@@ -39,6 +41,7 @@ def session(data: bytes) -> None:
 TARGETS = {
     "session": session,
     "osc": lambda data: still_hears([data]),
+    "live": untrusted.live,
     "midi": untrusted.midi_file,
     "als": untrusted.live_set,
     "log": untrusted.session_log,

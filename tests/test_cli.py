@@ -24,7 +24,7 @@ from rtgen.music.time import Metre
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.shipped import find
 from tests.data.make_faulty import faulty
-from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_composer, build_sequence
+from tests.data.make_tiny import CARD, GENERATOR, build, build_code, build_composer, build_harmoniser, build_sequence
 from tests.rig.test_journal import performed
 from tests.rig.test_osc import Desk
 
@@ -190,6 +190,51 @@ def test_a_rendered_file_answers_at_distance_0_with_what_was_played(
     ]
 
 
+def test_a_melody_is_accompanied(run: Run, tmp_path: Path) -> None:
+    model, source, target = tmp_path / "h.onnx", tmp_path / "tune.mid", tmp_path / "band.mid"
+    onnx.save(build_harmoniser(), model)
+    tune = [Note(i * 480, 60 + 5 * (i // 8), 460) for i in range(16)]
+    chords = [Note(0, 40, 7680)]
+    tracks = (files.Track("Melody", tuple(files.note_events(tune))), files.Track("x", tuple(files.note_events(chords))))
+    files.write(source, files.Score(tracks))
+    words = ("accompany", source, target, "--model", model)
+    status, out, _ = run(*words, "--parts", "bass,comping,drums", "--picture", tmp_path / "band.png")
+    assert status == 0
+    assert "2 chords" in out
+    score = files.read(target)
+    assert [track.name for track in score.tracks] == ["Melody", "bass", "comping", "drums"]
+    # Committed a beat ahead, each follows a beat and a half after its first note began.
+    assert [(tick, name) for tick, name in score.markers] == [(720, "C"), (4560, "F")]
+    bass = files.notes_of(score.tracks[1].events)
+    assert {n.pitch % 12 for n in bass if n.onset < 4560} == {0, 7}
+    assert {n.pitch % 12 for n in bass if n.onset >= 4560} == {5, 0}
+    assert {e.data[0] & 0x0F for e in score.tracks[3].events} == {9}
+    assert (tmp_path / "band.png").stat().st_size > 1000
+    first = target.read_bytes()
+    assert run(*words, "--parts", "bass,comping,drums")[0] == 0
+    assert target.read_bytes() == first
+
+
+def test_what_cannot_be_accompanied_is_a_sentence(run: Run, song: Path, tmp_path: Path) -> None:
+    model = tmp_path / "h.onnx"
+    onnx.save(build_harmoniser(), model)
+    target = tmp_path / "band.mid"
+    fails(run("accompany", song, target, "--model", TINY), "role denoiser", "says no chords")
+    fails(run("accompany", song, target, "--model", model, "--parts", "bass,tuba"), "--parts bass,tuba", "comping")
+    fails(run("accompany", song, song, "--model", model), "is the file that is read")
+    fails(run("accompany", song, target, "--model", "nobody"), "nobody")
+    drums = tmp_path / "drums.mid"
+    beat = tuple(files.note_events([Note(0, 36, 100)], channel=9))
+    files.write(drums, files.Score((files.Track("d", beat),)))
+    fails(run("accompany", drums, target, "--model", model), "no melody")
+    odd = tmp_path / "odd.mid"
+    files.write(
+        odd, files.Score((files.Track("t", tuple(files.note_events([Note(0, 60, 99)]))),), metres=((0, Metre(7, 16)),))
+    )
+    fails(run("accompany", odd, target, "--model", model), "7/16")
+    assert not target.exists()
+
+
 def test_a_file_is_never_rendered_over_itself(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
     before = song.read_bytes()
     (tmp_path / "soft.mid").symlink_to(song)
@@ -237,7 +282,9 @@ def test_the_demo_makes_music_and_a_picture(run: Run, tiny: Path, tmp_path: Path
     assert loops == {1, 3, 5, 7}
 
 
-@pytest.mark.parametrize(("role", "mode"), [(role, mode) for role in ROLES for mode in ROLES[role].modes])
+@pytest.mark.parametrize(
+    ("role", "mode"), [(role, mode) for role in ROLES for mode in ROLES[role].modes if mode != "accompany"]
+)
 def test_every_mode_of_every_role_plays_a_file_and_the_demo(
     run: Run, song: Path, tmp_path: Path, role: str, mode: str
 ) -> None:
@@ -316,6 +363,23 @@ def test_a_bad_item_spoils_no_list(run: Run, tmp_path: Path, monkeypatch: pytest
     assert "a[b].rtlog" in out
 
 
+def test_models_of_a_family_are_listed_after_the_others(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    models = tmp_path / "rtgen" / "models"
+    models.mkdir(parents=True)
+    onnx.save(build(replace(CARD, name="aaa", family="the cousins")), models / "aaa.onnx")
+    status, out, _ = run("models")
+    assert status == 0
+    names = [line.split()[0] for line in out.splitlines() if line[1:2].strip()]
+    assert names[names.index("the") + 1] == "aaa"
+    assert names.index("loop_denoiser") < names.index("aaa")
+    families = {item["name"]: item["family"] for item in json.loads(run("models", "--json")[1])}
+    assert families["aaa"] == "the cousins"
+    assert families["composer"] == ""
+
+
 def test_one_model_or_preset_is_shown_whole(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("models", TINY, "--json")[1])[0]["data"] == [
         {"name": "nothing", "licence": "MIT", "credit": ""}
@@ -332,12 +396,15 @@ def test_the_doctor_names_what_is_missing_and_the_cure(run: Run, tiny: Path) -> 
     findings = {f["subject"]: f for f in json.loads(out)}
     assert status == 1
     assert findings["MIDI systems"]["verdict"] == "bad"
-    assert "rtgen demo" in findings["MIDI systems"]["cure"]
+    assert "rtgen play" in findings["MIDI systems"]["cure"]
     assert findings["Model"]["verdict"] in ("good", "note")
     assert "tiny answers in" in findings["Model"]["found"]
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["demo"], ["render"], ["ports"], ["models"], ["presets"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["run"], ["play"], ["demo"], ["render"], ["accompany"], ["ports"], ["models"], ["presets"], ["doctor"]],
+)
 def test_help_is_there(run: Run, command: list[str]) -> None:
     status, out, _ = run(*command, "--help")
     assert status == 0
@@ -371,7 +438,7 @@ def test_unknown_names(run: Run, tmp_path: Path, song: Path) -> None:
 def test_no_midi_system(run: Run, tiny: Path) -> None:
     if sys.platform != "linux" or Path("/dev/snd/seq").exists():
         pytest.skip("this machine has a MIDI system of its own")
-    fails(run("run", "-p", tiny, "--seconds", "1"), "No MIDI system is running", "rtgen demo")
+    fails(run("run", "-p", tiny, "--seconds", "1"), "No MIDI system is running", "rtgen play")
     fails(run("run", "-p", tiny, "--api", "jack"), "JACK is not running", "start its server")
     fails(run("run", "-p", tiny, "--api", "winmm"), "winmm is not available on this platform", "--api")
 
@@ -381,6 +448,15 @@ def test_settings_out_of_range(run: Run, tiny: Path, song: Path) -> None:
     fails(run("render", song, "o.mid", "-p", tiny, "--mode", "cleen"), "did you mean 'clean'")
     fails(run("run", "-p", tiny, "--bars", "99"), "bars is 99")
     fails(run("run", "-p", tiny, "--tempo", "96"), "--tempo is for the internal clock", "add --clock internal")
+    fails(run("run", "-p", tiny, "--clock", "player", "--tempo", "96"), "is what you play", "--tempi")
+    fails(run("run", "-p", tiny, "--pause", "2"), "--clock player", "add it")
+    fails(run("play", "-p", tiny, "--pause", "2"), "--clock player", "add it")
+    fails(run("play", "-p", tiny, "--clock", "player", "--tempo", "96"), "is what you play", "--tempi")
+    fails(run("run", "-p", tiny, "--send-link"), "--send-link", "add --clock internal or player")
+    for tempi in "80", "160-80", "5-100", "a-b", "100-110", "nan-100":
+        fails(run("run", "-p", tiny, "--clock", "player", "--tempi", tempi), f"--tempi is '{tempi}'", "such as 80-160")
+    for pause in "0.1", "100", "-1", "nan":
+        fails(run("run", "-p", tiny, "--clock", "player", "--pause", pause), "it goes from 0.5 to 60 seconds")
     fails(run("learn", "blend", "--over", "--forget"), "leave out one")
 
 
@@ -581,7 +657,8 @@ def test_the_page_of_controls_is_what_the_command_prints(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "meant"), [(("press", "frezee"), "freeze"), (("set", "distanse", "1"), "distance")]
+    ("command", "meant"),
+    [(("press", "frezee"), "freeze"), (("set", "distanse", "1"), "distance"), (("get", "temp"), "tempo")],
 )
 def test_an_unknown_knob_or_button_is_told_without_asking_anybody(
     run: Run, command: tuple[str, ...], meant: str
@@ -589,9 +666,35 @@ def test_an_unknown_knob_or_button_is_told_without_asking_anybody(
     fails(run(*command), f"there is no .*{command[1]}.*did you mean '{meant}'.*rtgen controls")
 
 
-@pytest.mark.parametrize("command", [("status",), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")])
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("get", "distance"), ("set", "distance", "0.5"), ("press", "panic"), ("learn", "blend")],
+)
 def test_without_a_daemon_there_is_nothing_to_tell(run: Run, command: tuple[str, ...]) -> None:
     fails(run(*command, "--osc", "1"), "no running rtgen answers")
     status, _, err = run(*command, "--osc", "99999")
     assert status == 2
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("pre", {"presets", "press"}),
+        ("get scal", {"scale"}),
+        ("set us", {"use"}),
+        ("set use fol", {"follow"}),
+        ("set preset sha", {"shadow"}),
+        ("press pan", {"panic"}),
+        ("learn store_", {"store_a", "store_b"}),
+        ("run --preset sha", {"shadow"}),
+        ("run --model comp", {"composer"}),
+    ],
+)
+def test_a_shell_completes_what_is_typed(typed: str, completed: set[str]) -> None:
+    words = f"rtgen {typed}"
+    env = {**os.environ, "_RTGEN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = "import sys; sys.argv = ['rtgen']; from rtgen.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert completed <= set(done.stdout.split())
+    assert all(word.startswith(words.split()[-1]) for word in done.stdout.split())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from rtgen import __version__
 from train import pages
 from train.pages import ROOT, cards
 
@@ -89,3 +90,8 @@ def test_the_readme_credits_every_set_that_a_shipped_model_learned_from() -> Non
             assert data.credit, f"{card.name}: {data.name} has no credit"
             assert data.credit in readme, data.name
             assert f"[{data.licence}]" in readme, data.name
+
+
+def test_pages_name_the_wheel_of_this_version() -> None:
+    pages = [page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")]
+    assert {version for page in pages for version in re.findall(r"rtgen-(\d[\d.]*)-py3", page)} == {__version__}

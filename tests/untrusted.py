@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from rtgen.errors import UserError
 from rtgen.inference.file import card_of, read
+from rtgen.instrument.events import Event, Turned
+from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
 from rtgen.rig import offline
+from rtgen.rig.ableton import slots
+from rtgen.rig.ableton.live_set import LiveSet, Wants
+from rtgen.rig.ableton.script import MOST_VALUES, Script, UnansweredError
 from rtgen.rig.kept import journal, presets, replay
+from rtgen.rig.told.packet import Said, parse
 from train.prepare.cut import Cutting
 from train.prepare.prepare import rows
 from train.prepare.sources import midi
@@ -90,6 +99,61 @@ def model(data: bytes) -> None:
                 attempt(path)
             except UserError as error:
                 _is_sentence(error, "it.onnx")
+
+
+_Found = TypeVar("_Found")
+
+
+class _Stranger(Script):
+    """Something that claims to be Live: to whatever is asked it says the same again."""
+
+    def __init__(self, said: list[Said]) -> None:
+        self._said, self.closing = said, False
+
+    def until(
+        self,
+        datagrams: Sequence[Sequence[Said]],
+        done: Callable[[Said], _Found | None],
+        within_s: float = 0.0,
+    ) -> _Found:
+        for said in self._said:
+            if (found := done(said)) is not None:
+                return found
+        raise UnansweredError
+
+    def get(self, *questions: Said, first: Sequence[Said] = (), within_s: float = 0.0) -> list[tuple[object, ...]]:
+        said = dict(self._said)
+        if any(address not in said for address, _ in questions):
+            raise UnansweredError
+        return [said[address] for address, _ in questions]
+
+
+def live(data: bytes) -> None:
+    """Hears what claims to come from Live, the length of each datagram in a byte before it, and reads a clip of it."""
+    said: list[Said] = []
+    while data:
+        size = 4 * data[0]
+        with suppress(ValueError):
+            said += parse(data[1 : 1 + size], MOST_VALUES)
+        data = data[1 + size :]
+    heard: list[Event] = []
+    told: list[str] = []
+    speaker = LiveSet(Wants(), heard.append, told.append, lambda _: None, Preset, lambda _: iter(()))
+    for each in said:
+        speaker._take(each)
+        speaker._steer()
+    for event in heard:
+        assert isinstance(event, Turned)
+        assert PARAMETERS[event.name].low <= event.value <= PARAMETERS[event.name].high
+    with suppress(UnansweredError):
+        try:
+            loop, _ = slots.read(_Stranger(said), (0, 0), 1920, 3840)
+        except UserError as error:
+            told.append(str(error))
+        else:
+            assert loop.length == 3840
+            assert loop.notes
+    assert all(line.isprintable() for line in told)
 
 
 def _is_sentence(error: UserError, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -235,10 +236,12 @@ def export(
     path = out or Path("models") / f"{card.name}.onnx"
     found = exporting.write(trained.average.player(), card, path)
     unit = f"ms per {card.kind.unit}"
-    table = Table("parameters", "difference from torch", f"{unit}, one thread", "MB", title=str(path))
+    headings = ("parameters", "difference from torch", "by rounding to 16 bits", f"{unit}, one thread", "MB")
+    table = Table(*headings, title=str(path))
     table.add_row(
         f"{card.training['parameters']:,}",
         f"{found.difference:.1e}",
+        f"{found.rounding:.1e}",
         f"{found.ms:.2f}",
         f"{path.stat().st_size / 1e6:.1f}",
     )
@@ -260,6 +263,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed for the choice of loops, the damage and the answers.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     card: Annotated[bool, typer.Option(help="Write the results into the model's card.")] = False,
+    knobs: Annotated[bool, typer.Option(help="Measure knobs of denoisers and autoencoders: most of the time.")] = True,
 ) -> None:
     """Evaluate a model on held-out loops, played as the daemon plays it.
 
@@ -281,10 +285,13 @@ def evaluate(
         raise UserError("--card stores results for two bars of 4/4 only; omit --metre and --bars")
     played = Model(model)
     with console.status("measuring"):
-        figures = evaluation.evaluate(played, data, split, set_name, loops, seed, metre=metre, bars=bars)
+        figures = evaluation.evaluate(played, data, split, set_name, loops, seed, metre=metre, bars=bars, knobs=knobs)
     metrics = flat(figures, played.card.name)
     if card:
-        rewrite_card(model, metrics={**metrics, "loops": loops, "ms_a_run": round(played.seconds(51) * 1e3, 2)})
+        rewrite_card(
+            model,
+            metrics={**metrics, "loops": loops, "ms_a_run": round(played.seconds(51, time.process_time) * 1e3, 2)},
+        )
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
@@ -293,7 +300,7 @@ def evaluate(
     table = Table("", *figures, "goal", "", title=title)
     for measure in dict.fromkeys(m for measures in figures.values() for m in measures):
         row = [str(found[measure]) if measure in found else "" for found in figures.values()]
-        table.add_row(evaluation.WORDS[measure], *row, *judged(own, measure, figures))
+        table.add_row(evaluation.WORDS[measure], *row, *judged(own, measure, figures, played.card.name))
     console.print(table)
 
 

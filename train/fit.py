@@ -22,7 +22,6 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from rtgen.errors import UserError
 from train import weights
 from train.config import Config
-from train.loops.mix import source
 from train.loops.storage import Folder
 from train.models import kind
 from train.models.base import Source
@@ -110,7 +109,10 @@ def fit(
     Raises:
         UserError: the data or the run do not match the configuration.
     """
-    train, valid = data if isinstance(data, tuple) else (source(data, split, config) for split in ("train", "valid"))
+    architecture = kind(config.model)
+    if not isinstance(data, tuple):
+        data = architecture.source(data, "train", config), architecture.source(data, "valid", config)
+    train, valid = data
     per_epoch = max(ceil(len(train) / (config.batch * devices)), 1)
     last = f"{folder}/{LAST}"
     if not resume:
@@ -165,7 +167,9 @@ def _gone_on_with(config: Config, last: str) -> Training:
 
 def _settings(config: Config, train: Source) -> dict[str, Any]:
     """Settings of the architecture, including those derived from the music."""
-    return {**config.architecture, **kind(config.model).settings_from(train.loops, config.architecture)}
+    architecture = kind(config.model)
+    derived = architecture.settings_from(train.loops, config.architecture) if architecture.cuts else {}
+    return {**config.architecture, **derived}
 
 
 def _trainer(

@@ -18,11 +18,13 @@ import typer
 from typer.main import get_group
 
 from rtgen import cli
-from rtgen.inference.card import ROLES, Card, Data, modes_of
+from rtgen.inference.card import ROLES, Card, Data
 from rtgen.inference.model import Model
 from rtgen.instrument import parameters, preset
 from rtgen.rig.kept import presets as presets_on_disk
 from train import __main__ as workshop
+from train import seven
+from train.measures import chords
 from train.measures.evaluate import WORDS
 from train.measures.faults import FAULTS
 from train.measures.goals import GOALS
@@ -34,8 +36,12 @@ HEADLINES: Mapping[str, tuple[str, str, str]] = {
     "autoencoder": ("reconstruction_f1", "higher", "nearest training loop"),
     "composer": ("bits_a_note", "lower", "Markov, order 3"),
     "drummer": ("feel_velocity", "lower", "usual for its place"),
+    "harmoniser": ("share_notes", "higher", "Markov chain"),
+    "sequence": ("bits", "lower", "Markov, order 3"),
+    "generator": ("generate_in_key", "higher", "held-out music"),
 }
 """By role: the measure that sums a model up, which way is better, and its strongest simple baseline."""
+_WORDS = {**WORDS, **chords.WORDS}
 _PART = re.compile(r"<!-- begin ([\w-]+) -->\n.*?<!-- end \1 -->", re.DOTALL)
 _LICENCE = "https://spdx.org/licenses/{}.html"
 app = typer.Typer(add_completion=False)
@@ -79,6 +85,10 @@ def cards() -> tuple[Card, ...]:
     return tuple(Model(path).card for path in sorted((ROOT / "models").glob("*.onnx")))
 
 
+def _sizes() -> dict[str, int]:
+    return {path.stem: path.stat().st_size for path in (ROOT / "models").glob("*.onnx")}
+
+
 @cache
 def presets() -> tuple[preset.Preset, ...]:
     """The shipped presets, by program number."""
@@ -90,14 +100,22 @@ def presets() -> tuple[preset.Preset, ...]:
 
 def _counts() -> str:
     return (
-        f"{len(cards())} trained models and {len(presets())} presets come with rtgen; "
-        f"{len(NAMES)} architectures can be trained."
+        f"{len(cards())} trained models and {len(presets())} presets come with rtgen, {len(_family())} of each for "
+        f"[the seven](docs/gallery.md); {len(NAMES)} architectures can be trained."
     )
 
 
-def _presets() -> Iterator[Sequence[str]]:
+def _family() -> set[str]:
+    """The names of models that are listed apart from the others."""
+    return {card.name for card in cards() if card.family}
+
+
+def _presets(*, apart: bool) -> Iterator[Sequence[str]]:
+    """The presets of models in a family, or of all others."""
     yield "program", "preset", "what you get", "mode", "use", "model"
     for p in presets():
+        if (p.model in _family()) is not apart:
+            continue
         yield str(p.program), f"`{p.name}`", p.description, p.mode, p.use, f"`{p.model}`"
 
 
@@ -110,10 +128,10 @@ def _models() -> Iterator[Sequence[str]]:
         yield (
             f"`{card.name}`",
             card.role,
-            ", ".join(modes_of(card)),
+            ", ".join(card.kind.modes),
             f"{card.training['parameters']:,}",
             f"{card.training['wall_s'] / 60:.0f} min ({card.training['machine'].split(',')[0]})",
-            f"{WORDS[measure]} ({better} is better)",
+            f"{_WORDS[measure]} ({better} is better)",
             f"{own:.2f} ({low:.2f}-{high:.2f})",
             f"{beside:.2f} ({baseline})",
         )
@@ -130,6 +148,7 @@ SHOWN: Mapping[str, Sequence[str]] = {
         "continue_density",
         "continue_copies",
     ),
+    "harmoniser": ("share", "share_notes", "root"),
     "drummer": ("feel_velocity", "feel_timing", "beat_f1", "beat_follows", "distance_rank"),
 }
 """By role: the measures of the short table of its models."""
@@ -145,7 +164,7 @@ def _figures(name: str) -> Iterator[Sequence[str]]:
         own, low, high = (card.metrics[f"{measure}{end}"] for end in ("", "_low", "_high"))
         beside = card.metrics.get(f"{measure}_{baseline.replace(' ', '_')}")
         goals = ", ".join(map(str, GOALS.get(measure, ())))
-        yield WORDS[measure], f"{own:.3f} ({low:.3f}-{high:.3f})", "" if beside is None else f"{beside:.3f}", goals
+        yield _WORDS[measure], f"{own:.3f} ({low:.3f}-{high:.3f})", "" if beside is None else f"{beside:.3f}", goals
 
 
 SHORT = ("real next loop", "continue", "vary", "turnaround", "generate")
@@ -206,9 +225,16 @@ def _figures_of(name: str) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "counts": _counts,
-    "presets": lambda: table(_presets()),
+    "presets": lambda: table(_presets(apart=False)),
+    "presets-of-the-seven": lambda: table(_presets(apart=True)),
+    "seven": lambda: table(seven.worth(cards())),
+    "seven-story": lambda: table(seven.story()),
+    "seven-made": lambda: table(seven.made(cards(), _sizes())),
     "models": lambda: table(_models()),
-    **{f"figures-{name}": partial(_figures_of, name) for name in ("composer", "loop_denoiser", "loop_vae", "drummer")},
+    **{
+        f"figures-{name}": partial(_figures_of, name)
+        for name in ("composer", "loop_denoiser", "loop_vae", "drummer", "harmoniser")
+    },
     "judge": lambda: table(_judge(faults=True)),
     "judge-short": lambda: table(_judge(faults=False)),
     "credits": lambda: table(_credits()),

@@ -14,6 +14,9 @@ from rtgen.inference.card import METADATA_KEY, Card
 from train.models import build
 from train.models.base import Architecture
 
+NARROW = "_16"
+"""Ends the name of weights that the file keeps in 16 bits; the name without it is that of the weights in use."""
+
 
 def rebuild(path: Path) -> tuple[Card, Architecture]:
     """Rebuilds the card and the network of a model; weights that an export leaves out stay as initialised.
@@ -32,7 +35,7 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
     except KeyError:
         raise UserError(f"{path}: its card ({METADATA_KEY}) names no architecture, so torch cannot run it") from None
     found = {
-        i.name.removeprefix("net."): torch.from_numpy(np.array(numpy_helper.to_array(i)))
+        i.name.removeprefix("net.").removesuffix(NARROW): torch.from_numpy(np.array(numpy_helper.to_array(i)))
         for i in proto.graph.initializer
     }
     state = {name: found[name].reshape(p.shape) for name, p in net.state_dict().items() if name in found}

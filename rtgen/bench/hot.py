@@ -13,7 +13,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -66,28 +67,37 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         count: answers per mode.
 
     Returns:
-        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; and per note of a
-            composer, `step_ms`.
+        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; `first_ms`, until the
+            first part of an answer that comes in parts; and per note of a composer, `step_ms`.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
     for mode in modes_of(contenders[0][1].card):
-        times: dict[str, list[tuple[float, float, list[float]]]] = {engine: [] for engine, _ in contenders}
+        times: dict[str, list[tuple[float, float, list[float], list[float]]]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
             loop = made_loop(max(i, 0))
             for engine, model in contenders:
                 if model.card.kind.hears:
                     hear(model, (), loop, knobs)  # as it does while the player plays
                 model.restart()
+                parts: list[float] = []
+                tell = partial(_note_time, parts)
                 began = time.perf_counter()
-                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop))
-                times[engine].append((time.perf_counter() - began, model.network_s, model.steps_s))
+                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop), tell=tell)
+                took = time.perf_counter() - began
+                first = [at - began for at in parts[:1]]
+                times[engine].append((took, model.network_s, model.steps_s, first))
         for engine, model in contenders:
-            whole, network, steps = zip(*times[engine][_WARM_UP:], strict=True)
-            each = {"whole_ms": whole, "network_ms": network, "step_ms": chain.from_iterable(steps)}
+            whole, network, steps, first_parts = zip(*times[engine][_WARM_UP:], strict=True)
+            each: dict[str, Iterable[float]] = {"whole_ms": whole, "network_ms": network}
+            each |= {"step_ms": chain.from_iterable(steps), "first_ms": chain.from_iterable(first_parts)}
             ms = {name: [s * 1e3 for s in seconds] for name, seconds in each.items()}
             found.append({"engine": engine, "model": model.card.name, "mode": mode, **ms})
     return found
+
+
+def _note_time(times: list[float], *_: object) -> None:
+    times.append(time.perf_counter())
 
 
 def forever(model: Model) -> None:

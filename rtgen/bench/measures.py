@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rtgen.bench.figures import Event, Row, Take
 from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.programs import BESIDE, Program, cpu_s, load, model_file, port_processes, unique_set_mb, workers
-from rtgen.bench.server import RATE, Capture, TempoMap, Timed
-from rtgen.bench.stage import Script, Stage
+from rtgen.bench.server import RATE, Capture, PipeWire, Server, TempoMap, Timed
+from rtgen.bench.stage import ExactStage, Script, Stage
 from rtgen.bench.streams import Run, runs, sounded, within
 from rtgen.bench.targets import (
+    ALONG,
     BUSY,
+    FIRST,
+    HELP,
     IDLE,
     LOOPS,
     MEMORY,
+    PERIODS,
     PORTS,
     REAL_TIME,
     REST,
@@ -31,12 +39,15 @@ from rtgen.bench.targets import (
     STILL,
     THRU,
 )
-from rtgen.instrument.notices import Answered
+from rtgen.instrument.notices import Answered, PlanLate
 from rtgen.music import midi
 from rtgen.music.files import note_events
-from rtgen.music.note import Loop
+from rtgen.music.note import Loop, Note
+from rtgen.music.time import HALF
+from rtgen.shipped import find
 
 _BUSY_TEMPO = 174
+_WITH_BAND = 60, 120, 240
 _CONDUCTED = 120
 _STRIDE = 241
 """Frames between messages, chosen to hit every offset within a period equally often."""
@@ -60,6 +71,9 @@ class Amount:
         tempos: tempos of the loops, in turn.
         loops: in total over these tempos.
         busy_loops: loops while all cores are busy.
+        streamed: presets whose answers come in parts, and whose loops are as many.
+        periods: of further servers, in frames.
+        period_loops: loops on each of them.
         beats: of the baseline, at each tempo and under load.
         starts: daemon starts.
         rest_s: seconds at rest.
@@ -68,6 +82,7 @@ class Amount:
         beside: background loads meanwhile.
         calls: calls per preset and load.
         seeds: of the simulated clocks.
+        bars: that a band plays along, at each tempo.
     """
 
     rounds: int = 3
@@ -75,6 +90,9 @@ class Amount:
     tempos: tuple[int, ...] = (60, 90, 120, 150, 180, 240)
     loops: int = 60
     busy_loops: int = 32
+    streamed: tuple[str, ...] = ("continue", "generate", "vary")
+    periods: tuple[int, ...] = (64, 256, 1024)
+    period_loops: int = 16
     beats: int = 16
     starts: int = 10
     rest_s: float = 10.0
@@ -83,11 +101,13 @@ class Amount:
     beside: tuple[str, ...] = tuple(BESIDE)
     calls: int = 5
     seeds: int = 60
+    bars: int = 16
 
 
 QUICK = Amount(
-    1, 400, (180, 240), loops=6, busy_loops=5, beats=7, starts=2, rest_s=2.0, answers=20, seeds=12,
-    played=("vary",), beside=("alone",), calls=2,
+    1, 400, (180, 240), loops=6, busy_loops=5, streamed=("continue",), periods=(1024,), period_loops=4, beats=7,
+    starts=2, rest_s=2.0, answers=20, seeds=12,
+    played=("vary",), beside=("alone",), calls=2, bars=2,
 )  # fmt: skip
 """A complete bench within a minute."""
 
@@ -165,6 +185,53 @@ def loops(stage: Stage, amount: Amount, counts: dict[str, int]) -> list[Row]:
         Row.timed(IDLE, "bare sleeping loop", [bare], baseline=True),
         *_rows(news, counts, ""),
     ]
+
+
+def streamed(stage: Stage, amount: Amount) -> list[Row]:
+    """Answers that come in parts, likewise at 60 to 240 BPM: how soon the first part comes, and how many were late."""
+    changes = changing(amount.loops, amount.tempos)
+    tempos = TempoMap(*((i * BAR, bpm) for i, bpm in changes.items()))
+    played = [made_loop(seed, 1) for seed in range(amount.loops)]
+    rows: list[Row] = []
+    for preset in amount.streamed:
+        with stage.playing("daemon", preset=str(find("presets", preset)), use="follow", bars=1) as program:
+            stage.perform(program, tempos, as_script(played), (len(played) + 1) * BAR)
+            news = program.news
+        counts = tally(news, len(played))
+        found = _rows(news, counts, f", {preset}")
+        found[0].what = f"from job to {FIRST}, {preset}"
+        found[0].more = {name: counts[name] for name in ("loops", "late")}
+        rows += found
+    return rows
+
+
+def by_period(stage: Stage, amount: Amount) -> list[Row]:
+    """Timing errors of notes on servers of other periods, and on PipeWire where it is installed.
+
+    The clock is exact, so that nothing but rtgen is off.
+    """
+    rows: list[Row] = []
+    if stage.kind != "jack":
+        return rows
+    servers: dict[str, Callable[[int], Server | PipeWire]] = {"JACK": Server.start}
+    if shutil.which("pipewire") is not None:
+        servers["PipeWire"] = PipeWire
+    played = [made_loop(seed, 1) for seed in range(amount.period_loops)]
+    tempos, until = TempoMap((0, _BUSY_TEMPO)), (len(played) + 1) * BAR
+    for name, start in servers.items():
+        for period in amount.periods:
+            what = f"{name}, {period} frames"
+            with ExactStage(start(period)) as exact:
+                with exact.playing("daemon", use="follow", bars=1, distance=0) as program:
+                    capture = exact.perform(program, tempos, as_script(played), until)
+                notes = kept(capture, played, exact.period_ms)
+                rows.append(Row.timed(PERIODS, what, [notes], remark=_kept(notes, capture)))
+                if name != "JACK":
+                    continue  # python-rtmidi, which the baseline uses, brings a libjack of its own
+                with exact.playing("sleep") as program:
+                    bare = sixteenths(exact.perform(program, tempos, [], until), [(0, _BUSY_TEMPO)])
+                rows.append(Row.timed(PERIODS, f"{what}, bare sleeping loop", [bare], baseline=True))
+    return rows
 
 
 def changing(loops: int, tempos: Sequence[int]) -> dict[int, int]:
@@ -304,22 +371,62 @@ def unevenness(times: Sequence[float]) -> list[Event]:
     return [(t - mean - (i - middle) * slope, (t,)) for i, t in enumerate(times)]
 
 
+# ---- a band ---------------------------------------------------------------------------------------------------------
+
+
+def along(stage: Stage, amount: Amount) -> list[Row]:
+    """How many plans of a band that plays along came too late, alone and while all cores are busy.
+
+    A plan is asked for in every half beat, and is to be there a beat before it sounds.
+    """
+    preset = find("presets", "band")
+    rows = []
+    for busy in (False, True):
+        for bpm in _WITH_BAND:
+            with load(model_file()) if busy else nullcontext(), stage.playing("daemon", preset=str(preset)) as program:
+                until = amount.bars * BAR
+                melody = [note for i in range(0, amount.bars, 2) for note in _line(i)]
+                script = [(float(e.tick), e.data) for e in note_events(melody)]
+                capture = stage.perform(program, TempoMap((0, float(bpm))), script, until)
+                late = sum(each["kind"] == PlanLate.__name__ for each in program.news)
+            plans, notes = until // HALF, len(sounded(capture.output))
+            what = f"{bpm} BPM{', all cores busy' if busy else ''}"
+            remark = f"{late} late of {plans}, {notes} notes"
+            rows.append(Row(ALONG, what, [100 * late / plans], "%", remark=remark, more={"late": late, "plans": plans}))
+    return rows
+
+
+def _line(bar: int) -> list[Note]:
+    """The melody of a synthetic loop of two bars, one note at a time."""
+    loop = made_loop(bar)
+    high = [note for note in loop.notes if note.pitch >= 60]
+    return [replace(note, onset=note.onset + bar * BAR) for note in high]
+
+
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
 def starts(stage: Stage, amount: Amount) -> list[Row]:
-    """Time from process start until the ports are open, and until the model is ready."""
+    """Time from process start until the ports are open, and until the model is ready; and how long `--help` takes."""
     ports, ready, bare = list[float](), list[float](), list[float]()
+    helps: dict[str, list[float]] = {"-m rtgen --help": [], "-c pass": []}
     for _ in range(amount.starts):
         with stage.start("daemon", {}) as program:
             ports.append(stage.ports_opened(program) * 1e3)
             ready.append(program.wait_for_line("model ready") * 1e3)
         with stage.start("echo", {}) as program:
             bare.append(stage.ports_opened(program) * 1e3)
+        for words, took in helps.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *words.split()], capture_output=True, check=True)
+            took.append((time.perf_counter() - began) * 1e3)
+    said, nothing = helps.values()
     return [
         Row(START, PORTS, ports),
         Row(START, "ports open, bare echo", bare, baseline=True),
         Row(START, "model ready", ready),
+        Row(START, HELP, said),
+        Row(START, "python, doing nothing", nothing, baseline=True),
     ]
 
 

@@ -20,6 +20,7 @@ from rtgen.bench.server import (
     PROBE_OUTPUT,
     PROBE_PLAY,
     Closing,
+    PipeWire,
     Probe,
     RigError,
     Server,
@@ -147,12 +148,12 @@ class Piped(Program):
         super().close()
 
 
-def baseline(server: Server, kind: str) -> Program:
+def baseline(server: Server | PipeWire, kind: str) -> Program:
     """Runs the bare `echo` or `sleep` of `baseline.py` on a JACK server."""
     return Program(kind, ["-m", "rtgen.bench.baseline", kind, "jack"], server.environment)
 
 
-def daemon(server: Server, *flags: str, name: str = "rtgen") -> Program:
+def daemon(server: Server | PipeWire, *flags: str, name: str = "rtgen") -> Program:
     """Runs the daemon on a JACK server, logging its session to a temporary folder."""
     # A fresh folder: a daemon that finds the session of a killed one would write its music during the measurement.
     folder = tempfile.TemporaryDirectory(prefix="rtgen-sessions-", ignore_cleanup_errors=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import groupby
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -24,13 +25,17 @@ from rtgen import __version__
 from rtgen.bench import measures
 from rtgen.bench.figures import Figures, Row
 from rtgen.bench.measures import Amount
+from rtgen.bench.music import made_loop
 from rtgen.bench.played import last_notes, played
 from rtgen.bench.programs import model_file
 from rtgen.bench.stage import Stage
-from rtgen.bench.targets import ANSWERS, FOLLOWER, SECTIONS, targets
+from rtgen.bench.targets import ANSWERS, FIRST, FOLLOWER, SECTIONS, targets
+from rtgen.music.time import PPQN
 from rtgen.shipped import available
 
 _PACKAGES = "onnxruntime", "python-rtmidi", "numpy", "JACK-Client", "torch"
+_FAST = 240
+"""Beats a minute of fast music."""
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}
 Step = tuple[str, Callable[[], list[Row]]]
 
@@ -47,11 +52,14 @@ def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
     steps: list[Step] = [
         ("thru", lambda: measures.thru(stage, amount)),
         ("loops", lambda: measures.loops(stage, amount, figures.counts)),
+        ("answers in parts", lambda: measures.streamed(stage, amount)),
         ("notes under load", lambda: measures.busy(stage, amount)),
+        ("other periods", lambda: measures.by_period(stage, amount)),
         ("clock sent", lambda: measures.conducting(stage, amount)),
         ("starts", lambda: measures.starts(stage, amount)),
         ("rest", lambda: measures.rest(stage, amount)),
         ("answers in play", lambda: played(stage, amount.played, amount.beside, 1, amount.calls)),
+        ("band", lambda: measures.along(stage, amount)),
         ("last notes of calls", lambda: last_notes(stage, amount.calls)),
         ("answers", lambda: answers(amount.answers)),
         ("clock follower", lambda: follower(amount.seeds)),
@@ -96,10 +104,21 @@ def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
         suffix = f", {sample['engine']}" if bare else ""
         rows.append(Row(ANSWERS, f"{name}: whole{suffix}", sample["whole_ms"], baseline=bare, remark=remark))
         rows.append(Row(ANSWERS, f"{name}: network{suffix}", sample["network_ms"], baseline=bare))
+        if sample["first_ms"]:
+            rows.append(
+                Row(ANSWERS, f"{name}: {FIRST}{suffix}", sample["first_ms"], baseline=bare, remark=_room(sample))
+            )
         if sample["step_ms"]:
             rows.append(Row(ANSWERS, f"{name}: a note{suffix}", sample["step_ms"], baseline=bare))
         remark = ""
     return rows
+
+
+def _room(sample: dict[str, Any]) -> str:
+    """How much longer the rest of an answer might take: a larger model is late only when its beats are."""
+    beats = made_loop(0).length / PPQN
+    a_beat = (median(sample["whole_ms"]) - median(sample["first_ms"])) / (beats - 0.5)
+    return f"then {a_beat:.1f} ms a beat; at {_FAST} BPM there is time for {60e3 / _FAST / a_beat:.0f} times that"
 
 
 def follower(seeds: int) -> list[Row]:

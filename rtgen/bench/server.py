@@ -225,6 +225,83 @@ class Server(Closing):
         end(self.process)
 
 
+_PIPEWIRE = """
+context.properties = {{
+    core.daemon = true  core.name = pipewire-0  support.dbus = false
+    default.clock.rate = {rate}  default.clock.quantum = {quantum}  default.clock.force-quantum = {quantum}
+    default.clock.min-quantum = 16  default.clock.max-quantum = 8192  settings.check-quantum = false
+}}
+context.spa-libs = {{ audio.convert.* = audioconvert/libspa-audioconvert  support.* = support/libspa-support }}
+context.modules = [
+    {{ name = libpipewire-module-rt  flags = [ ifexists nofail ] }}
+    {{ name = libpipewire-module-protocol-native }}
+    {{ name = libpipewire-module-metadata }}
+    {{ name = libpipewire-module-spa-node-factory }}
+    {{ name = libpipewire-module-client-node }}
+    {{ name = libpipewire-module-access }}
+    {{ name = libpipewire-module-adapter }}
+    {{ name = libpipewire-module-link-factory }}
+]
+context.objects = [
+    {{ factory = spa-node-factory args = {{
+        factory.name = support.node.driver  node.name = driver  priority.driver = 20000
+    }} }}
+]
+"""
+"""A server of its own with a driver that needs no device; session manager and message bus have nothing to do."""
+
+
+class PipeWire(Closing):
+    """A private PipeWire server, as JACK clients see it by PipeWire's own libjack.
+
+    Args:
+        period: frames per cycle.
+
+    Raises:
+        RigError: it does not start.
+    """
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+        program = shutil.which("pipewire")
+        if program is None or not (places := self._libraries(program)):
+            raise RigError("pipewire, or its libjack, not found; on Debian: apt-get install pipewire pipewire-jack")
+        self._folder = tempfile.TemporaryDirectory(prefix="rtgen-pipewire-")
+        folder = Path(self._folder.name)
+        (folder / "server.conf").write_text(_PIPEWIRE.format(rate=RATE, quantum=period))
+        before = os.environ.get("LD_LIBRARY_PATH")
+        libraries = ":".join(filter(None, (*places, before)))
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "LD_LIBRARY_PATH": libraries}
+        """Environment in which every JACK client finds this server and starts no other."""
+        self.process = subprocess.Popen(
+            [program, "-c", str(folder / "server.conf")],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=ending_with_us(signal.SIGTERM),
+            process_group=GROUP,
+        )
+        try:
+            wait_until((folder / "pipewire-0").exists, "the PipeWire server's start")
+        except RigError:
+            self.close()
+            raise
+
+    @staticmethod
+    def _libraries(program: str) -> list[str]:
+        """Return where its libjack is."""
+        root = Path(program).parent.parent
+        return [str(path.parent) for path in root.glob("lib*/**/pipewire-0.3/jack/libjack.so.0")]
+
+    def __str__(self) -> str:
+        return f"PipeWire, {RATE} Hz, quantum of {self.period} frames"
+
+    def close(self) -> None:
+        """Ends the server."""
+        end(self.process)
+        self._folder.cleanup()
+
+
 class Clock(Closing):
     """`jack_midi_clock`: sends Start, Stop, clocks and song position as JACK's transport moves.
 
@@ -291,7 +368,7 @@ class Capture:
 class Probe(Closing):
     """Controls `probe.py` in its own process: conducts, plays and records."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server | PipeWire) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("probe.py")), "probe"],
             env=server.environment,

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from rtgen.bench.server import (
     Capture,
     Clock,
     Closing,
+    PipeWire,
     Probe,
     Server,
     TempoMap,
@@ -33,7 +35,7 @@ from rtgen.bench.server import (
 )
 from rtgen.errors import UserError
 from rtgen.music import midi
-from rtgen.music.time import TICKS_PER_CLOCK
+from rtgen.music.time import PPQN, TICKS_PER_CLOCK
 from rtgen.rig.realtime import prefer_this_thread
 
 Over = Literal["auto", "jack", "pipes"]
@@ -78,16 +80,23 @@ class JackStage(Stage):
 
     kind = "jack"
 
-    def __init__(self, period: int, synchronous: bool) -> None:
+    def __init__(self, server: Server | PipeWire) -> None:
+        self._server = server
         with ExitStack() as stack:
-            self._server = stack.enter_context(Server.start(period, synchronous=synchronous))
-            stack.enter_context(Clock(self._server))
-            self._probe = stack.enter_context(Probe(self._server))
-            self._probe.connect((CLOCK_OUT, PROBE_CLOCK))
+            stack.enter_context(server)
+            self._clocks = self._clock(stack)
+            self._probe = stack.enter_context(Probe(server))
+            self._probe.connect(*((clock, PROBE_CLOCK) for clock in self._clocks))
             self._preset = preset_file(Path(stack.enter_context(tempfile.TemporaryDirectory())))
             self._stack = stack.pop_all()
-        self.title = str(self._server)
-        self.period_ms = period * 1000 / RATE
+        self.title = str(server)
+        self.period_ms = server.period * 1000 / RATE
+
+    def _clock(self, stack: ExitStack) -> tuple[str, ...]:
+        """Starts a MIDI clock; returns its port."""
+        assert isinstance(self._server, Server)
+        stack.enter_context(Clock(self._server))
+        return (CLOCK_OUT,)
 
     def start(self, what: str, settings: Settings) -> Program:
         """Starts a program."""
@@ -110,7 +119,7 @@ class JackStage(Stage):
     def playing(self, what: str, **settings: Setting) -> Iterator[Program]:
         """A connected program."""
         with self.start(what, settings) as program:
-            program.attach(self._probe, CLOCK_OUT)
+            program.attach(self._probe, *self._clocks)
             if what == "daemon":
                 program.wait_for_line("model ready")
             yield program
@@ -134,6 +143,26 @@ class JackStage(Stage):
     def close(self) -> None:
         """Ends the probe, the clock and the server."""
         self._stack.close()
+
+
+class ExactStage(JackStage):
+    """The same with a clock of the probe's own, each on its frame, on a server of JACK or PipeWire.
+
+    `jack_midi_clock` is off by milliseconds after changes of tempo where periods are long.
+    """
+
+    def _clock(self, stack: ExitStack) -> tuple[str, ...]:
+        del stack
+        return ()
+
+    def perform(self, program: Program, tempos: TempoMap, script: Script, until: int) -> Capture:
+        """Plays a script, and clocks beside it."""
+        clocks = [(float(tick), bytes((midi.CLOCK,))) for tick in range(0, until, TICKS_PER_CLOCK)]
+        ends = (0.0, bytes((midi.START,))), (float(until), bytes((midi.STOP,)))
+        every = sorted([ends[0], *clocks, ends[1], *script], key=lambda timed: timed[0])
+        whole = super().perform(program, tempos, every, until + PPQN)
+        clock = [timed for timed in whole.played if timed[1][0] >= 0xF0]
+        return replace(whole, clock=clock, played=[timed for timed in whole.played if timed[1][0] < 0xF0])
 
 
 class PipeStage(Stage):
@@ -220,4 +249,6 @@ def open_stage(over: Over, period: int | None, synchronous: bool) -> Stage:
     if of_jack and (over == "pipes" or lacks):
         reason = f" ({lacks})" if lacks else ""
         raise UserError(f"{of_jack} applies only to JACK, but this bench runs over pipes{reason}; leave it out")
-    return PipeStage() if over == "pipes" or lacks else JackStage(period or PERIOD, synchronous)
+    return (
+        PipeStage() if over == "pipes" or lacks else JackStage(Server.start(period or PERIOD, synchronous=synchronous))
+    )

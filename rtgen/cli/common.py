@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from rtgen.errors import UserError
-from rtgen.instrument.binding import Layout
-from rtgen.instrument.preset import Preset
-from rtgen.rig.kept import presets
-from rtgen.shipped import find
-from rtgen.terminal import Terminal
+from rtgen.shipped import available, find
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rtgen.instrument.preset import Preset
 
 # Slow imports, and those for one command only, are inside the commands, so that `rtgen run` opens its ports quickly.
 
 _MOST_SHOWN = 8
 """Longest list shown of a card, as a vocabulary may have hundreds of symbols."""
 
+
+def _presets(begun: str) -> list[str]:
+    """Returns the presets that a shell may complete a word to."""
+    return [item.name for item in available("presets") if item.name.startswith(begun)]
+
+
+def _models(begun: str) -> list[str]:
+    """Returns the models that a shell may complete a word to."""
+    return [item.name for item in available("models") if item.name.startswith(begun)]
+
+
 PresetOption = Annotated[
-    str, typer.Option("--preset", "-p", help="Preset, by name or path; 'rtgen presets' lists them.", metavar="NAME")
+    str,
+    typer.Option(
+        "--preset",
+        "-p",
+        help="Preset, by name or path; 'rtgen presets' lists them.",
+        metavar="NAME",
+        autocompletion=_presets,
+    ),
 ]
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        help="Model to use instead of the preset's, by name or path; 'rtgen models' lists them.", metavar="NAME"
+        help="Model to use instead of the preset's, by name or path; 'rtgen models' lists them.",
+        metavar="NAME",
+        autocompletion=_models,
     ),
 ]
 SeedOption = Annotated[
@@ -55,7 +75,7 @@ DistanceOption = Annotated[
     float | None, typer.Option(help="How far a variation departs from your loop, 0 (not at all) to 1.", metavar="X")
 ]
 ControlsOption = Annotated[
-    Layout | None,
+    Literal["knobs", "all", "learned"] | None,
     typer.Option(
         help="What is bound without having been learned: knobs (the default) only knobs that nothing moves by itself, "
         "all every knob and button with a control change, learned nothing."
@@ -64,6 +84,14 @@ ControlsOption = Annotated[
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda", "coreml", "directml"], typer.Option(help="Device that runs the model.")
 ]
+ClipsOption = Annotated[
+    Path | None, typer.Option(help="Folder for kept answers; in your music folder by default.", metavar="DIR")
+]
+SessionsOption = Annotated[
+    str | None, typer.Option(help="Folder for session logs, or off; in your music folder by default.", metavar="DIR")
+]
+SecondsOption = Annotated[float | None, typer.Option(min=0, help="Stop after this time, not at Ctrl-C.", metavar="N")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")]
 OscOption = Annotated[
     int | None,
@@ -77,6 +105,8 @@ def preset_of(name: str, **changes: Any) -> Preset:
     Raises:
         UserError: there is no such preset, or a setting is invalid.
     """
+    from rtgen.rig.kept import presets
+
     chosen = presets.load(find("presets", name))
     try:
         return chosen.changed(**changes)
@@ -121,12 +151,29 @@ def refuse_same(source: Path, target: Path) -> None:
 
 def say(line: str) -> None:
     """Prints a line without markup, highlighting or wrapping."""
+    from rich.text import Text
+
+    from rtgen.terminal import Terminal
+
     Terminal(highlight=False).print(Text(line), soft_wrap=True)
 
 
 def show(table: Table) -> None:
     """Prints a table."""
+    from rtgen.terminal import Terminal
+
     Terminal().print(table)
+
+
+def show_rows(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints text in columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heading, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    show(table)
 
 
 def show_json(value: Any) -> None:
@@ -136,6 +183,9 @@ def show_json(value: Any) -> None:
 
 def show_card(card: dict[str, Any]) -> None:
     """Prints a table of names and values, without the empty ones."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

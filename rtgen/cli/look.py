@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from rtgen.cli.common import (
     JsonOption,
@@ -23,11 +21,13 @@ from rtgen.cli.common import (
     show,
     show_card,
     show_json,
+    show_rows,
 )
 from rtgen.errors import UserError
-from rtgen.rig.kept import presets
 from rtgen.shipped import available, find
-from rtgen.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rtgen.rig.kept import presets
 
 app = typer.Typer()
 
@@ -43,14 +43,10 @@ def ports(as_json: JsonOption = False) -> None:
         return
     if not found:
         running = ", ".join(rig.running_apis())
-        looked = ", ".join(rig.compiled_apis())
         state = f"running: {running}, without ports" if running else "none is running"
-        say(f"No MIDI ports (systems looked for: {looked}; {state}); 'rtgen doctor' tells you what to do.")
+        say(f"No MIDI ports (systems looked for: {rig.looked_for()}; {state}); 'rtgen doctor' tells you what to do.")
         return
-    table = Table("System", "Direction", "Port", box=None, header_style="bold")
-    for port in found:
-        table.add_row(port.system, port.direction, Text(port.name))
-    show(table)
+    show_rows(("System", "Direction", "Port"), [(port.system, port.direction, port.name) for port in found])
 
 
 @app.command()
@@ -69,19 +65,25 @@ def models(
     elif name is not None:
         show_card(cards[0])
     else:
-        table = Table("Model", "Role", "Modes", "Size", "Trained on", "", box=None, header_style="bold")
-        for card in cards:
-            data = ", ".join(d["name"] for d in card.get("data", ()))
-            cells = (
-                card["name"],
-                card.get("role", "-"),
-                ", ".join(card.get("modes", "-")),
-                f"{card.get('bytes', 0) / 2**20:.1f} MB",
-                data,
-                card.get("error", card.get("description", "")),
-            )
-            table.add_row(*map(Text, cells))
-        show(table)
+        show_rows(("Model", "Role", "Modes", "Size", "Trained on", ""), list(_rows_of(cards)))
+
+
+def _rows_of(cards: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Yields the rows of the list of models: those of no family first, then each family under its name."""
+    last = ""
+    for card in sorted(cards, key=lambda card: str(card.get("family", ""))):
+        if (family := card.get("family", "")) != last:
+            yield ("",) * 6
+            yield (f"{family}:", *("",) * 5)
+            last = family
+        yield (
+            card["name"],
+            card.get("role", "-"),
+            ", ".join(card.get("modes", "-")),
+            f"{card.get('bytes', 0) / 2**20:.1f} MB",
+            ", ".join(d["name"] for d in card.get("data", ())),
+            card.get("error", card.get("description", "")),
+        )
 
 
 def _card_row(name: str, path: Path, origin: str) -> dict[str, Any]:
@@ -102,12 +104,11 @@ def _card(path: Path, origin: str) -> dict[str, Any]:
     Raises:
         UserError: the model cannot be read, or its card is not valid.
     """
-    from rtgen.inference.card import modes_of
     from rtgen.inference.file import card_of
 
     card = card_of(path)
     about = {"file": str(path), "origin": origin, "bytes": path.stat().st_size}
-    return {**asdict(card), "modes": modes_of(card), **about}
+    return {**asdict(card), "modes": card.kind.modes, **about}
 
 
 def _is_here(model: str) -> bool:
@@ -142,6 +143,8 @@ def list_presets(
     Presets whose model is not installed are marked. 'rtgen presets save NAME' saves the running daemon's preset with
     its current knob values in your own folder.
     """
+    from rtgen.rig.kept import presets
+
     if name == "save":
         from rtgen.rig.told import remote
 
@@ -164,13 +167,13 @@ def list_presets(
     elif name is not None:
         show_card(loaded[0])
     else:
-        table = Table("Preset", "Mode", "Use", "Bars", "Model", "", box=None, header_style="bold")
+        rows = []
         for p in loaded:
             cells = [str(p.get(key, "-")) for key in ("name", "mode", "use", "bars", "model", "description")]
             if not p.get("model_is_here", True):
                 cells[4] += " (not installed)"
-            table.add_row(*map(Text, cells))
-        show(table)
+            rows.append(cells)
+        show_rows(("Preset", "Mode", "Use", "Bars", "Model", ""), rows)
 
 
 @app.command()
@@ -184,6 +187,9 @@ def controls(
     if markdown:
         print("\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])))
         return
+    from rich.markup import escape
+    from rich.table import Table
+
     # Whole words at 80 columns: the range stands below what each is for, and the address follows from the name.
     table = Table("name", "CC", "what it does", box=None, header_style="bold")
     for name, cc, _, way, heard, says in rows[1:]:
@@ -221,6 +227,9 @@ def doctor(
     a cable, an IAC or loopMIDI port, or a connection in JACK. Without --in and --out it creates its own ports, which
     you connect within --seconds.
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     from rtgen.rig.doctor import examine, examine_round_trip, examine_running
     from rtgen.rig.told import remote
 
@@ -279,6 +288,7 @@ def bench(
     from rtgen.bench import run as benching
     from rtgen.bench.measures import QUICK, Amount
     from rtgen.bench.stage import open_stage
+    from rtgen.terminal import Terminal
 
     began = time.perf_counter()
     amount = QUICK if quick else Amount()

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
-from rtgen.cli.common import JsonOption, OscOption, model_of, preset_of, refuse_same, say, show, show_json
+from rtgen.cli.common import JsonOption, OscOption, model_of, preset_of, refuse_same, say, show_json, show_rows
 from rtgen.errors import UserError, did_you_mean
 from rtgen.panel import PORT
-from rtgen.shipped import find
+from rtgen.shipped import available, find
+from rtgen.text import plain
 
 app = typer.Typer()
 
 
 @app.command()
 def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
-    """Show the state of every running rtgen."""
-    from rtgen.rig.told.remote import NOBODY, running
+    """Say how every running rtgen is doing: whose turn it is, and what it plays."""
+    from rtgen.rig.told.remote import NOBODY, running, told
 
     found = running(osc)
     if as_json:
@@ -31,30 +29,84 @@ def status(osc: OscOption = None, as_json: JsonOption = False) -> None:
     elif not found:
         raise UserError(NOBODY)
     else:
-        table = Table(
-            "Name", "OSC", "Preset", "Mode", "Use", "Tempo", "Bar", "Turn", "Answer", box=None, header_style="bold"
-        )
         for port, state in found.items():
-            about = {address.removeprefix("/rtgen/state/"): values for address, values in state.items()}
-            bar = f"{about['bar'][0]}.{about['bar'][1]}" if about["rolling"][0] else "stopped"
-            turn = {"yours": "yours", "answer": "its"}.get(about.get("turn", ("none",))[0], "-")
-            notes = (len(about["answer"]) - 1) // 4
-            words = (about["name"][0], port, about["preset"][0], about["mode"][0], about["use"][0])
-            table.add_row(*map(escape, map(str, words)), f"{about['tempo'][0]:.1f}", bar, turn, f"{notes} notes")
-        show(table)
+            for line in told(port, state):
+                say(plain(line))
+
+
+_ALSO = ("preset", "use", "tempo")
+"""What can be set besides parameters."""
+_TOLD = (*_ALSO, "mode", "model", "freeze", "mute", "overdub", "layers")
+"""What is told besides parameters."""
+
+
+def _completed(begun: str, known: Iterable[str]) -> list[str]:
+    """Returns the words that a shell may complete one to."""
+    return [name for name in known if name.startswith(begun)]
+
+
+def _settable(begun: str) -> list[str]:
+    from rtgen.instrument.parameters import PARAMETERS
+
+    return _completed(begun, (*PARAMETERS, *_ALSO))
+
+
+def _told(begun: str) -> list[str]:
+    from rtgen.instrument.parameters import PARAMETERS
+
+    return _completed(begun, (*PARAMETERS, *_TOLD))
+
+
+def _values(context: typer.Context, begun: str) -> list[str]:
+    from rtgen.instrument.preset import Use
+
+    found = {"use": get_args(Use), "preset": [item.name for item in available("presets")]}
+    return _completed(begun, found.get(context.params.get("name", ""), ()))
+
+
+def _buttons(begun: str) -> list[str]:
+    from rtgen.instrument.parameters import BUTTONS
+
+    return _completed(begun, BUTTONS)
+
+
+def _learnable(begun: str) -> list[str]:
+    from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+
+    return _completed(begun, (*PARAMETERS, *BUTTONS))
+
+
+@app.command(name="get")
+def get_parameter(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A parameter, or preset, use, mode, model, tempo, freeze, mute, overdub or layers.",
+            autocompletion=_told,
+        ),
+    ],
+    osc: OscOption = None,
+) -> None:
+    """Print the value of a parameter of a running rtgen, or its preset, use, mode, model or tempo."""
+    from rtgen.instrument.parameters import PARAMETERS
+    from rtgen.rig.told.remote import value
+
+    _must_be(name, "parameter", [*PARAMETERS, *_TOLD])
+    found = value(osc, name)
+    say(plain(found) if isinstance(found, str) else f"{found:g}")
 
 
 @app.command(name="set")
 def set_parameter(
-    name: Annotated[str, typer.Argument(help="A parameter, or 'preset', 'use' or 'tempo'.")],
-    value: Annotated[str, typer.Argument(help="The new value.")],
+    name: Annotated[str, typer.Argument(help="A parameter, or 'preset', 'use' or 'tempo'.", autocompletion=_settable)],
+    value: Annotated[str, typer.Argument(help="The new value.", autocompletion=_values)],
     osc: OscOption = None,
 ) -> None:
     """Set a parameter of a running rtgen or the tempo of its internal clock, or load another preset."""
     from rtgen.instrument.parameters import PARAMETERS
     from rtgen.rig.told.remote import tell
 
-    _must_be(name, "parameter", [*PARAMETERS, "preset", "use", "tempo"])
+    _must_be(name, "parameter", [*PARAMETERS, *_ALSO])
     number: float | str = value
     with suppress(ValueError):
         number = float(value)
@@ -69,7 +121,10 @@ def _must_be(name: str, what: str, known: Iterable[str]) -> None:
 
 @app.command()
 def press(
-    button: Annotated[str, typer.Argument(help="freeze, store_a, store_b, regenerate, back, keep, clear, mute ...")],
+    button: Annotated[
+        str,
+        typer.Argument(help="freeze, store_a, store_b, regenerate, back, keep, ...", autocompletion=_buttons),
+    ],
     osc: OscOption = None,
 ) -> None:
     """Press a button of a running rtgen."""
@@ -82,7 +137,7 @@ def press(
 
 @app.command()
 def learn(
-    name: Annotated[str, typer.Argument(help="A parameter or a button.")],
+    name: Annotated[str, typer.Argument(help="A parameter or a button.", autocompletion=_learnable)],
     over: Annotated[
         bool, typer.Option("--over", help="Reassign the control that moved last, even though it is taken.")
     ] = False,
@@ -127,6 +182,8 @@ def panel(
 
     For a phone: rtgen panel --host 0.0.0.0 --token new, then scan the code it prints.
     """
+    from rich.text import Text
+
     from rtgen.panel.access import is_loopback, token_of
     from rtgen.panel.qr import MOST, code, lines
     from rtgen.panel.server import serve
@@ -152,19 +209,19 @@ def list_sessions(
     where: Annotated[Path | None, typer.Argument(help="Folder; in your music folder by default.")] = None,
 ) -> None:
     """List the logged sessions."""
+    from rtgen.rig.kept.config import session_folder
     from rtgen.rig.kept.journal import SUFFIX
-    from rtgen.rig.kept.journal import folder as session_folder
 
     folder = where or session_folder()
     logs = sorted(folder.glob(f"*{SUFFIX}"))
     if not logs:
         say(f"No sessions in {folder}; 'rtgen run' logs sessions there.")
         return
-    table = Table("Session", "Size", "Music", box=None, header_style="bold")
+    rows = []
     for log in logs:
         music = log.with_suffix(".mid")
-        table.add_row(escape(str(log)), f"{log.stat().st_size / 2**20:.1f} MB", music.name if music.exists() else "-")
-    show(table)
+        rows.append((str(log), f"{log.stat().st_size / 2**20:.1f} MB", music.name if music.exists() else "-"))
+    show_rows(("Session", "Size", "Music"), rows)
 
 
 @app.command()
@@ -199,7 +256,7 @@ def service(
 ) -> None:
     """Run rtgen as a service whenever you are logged in, without a terminal.
 
-    Options after **install** go to 'rtgen run': rtgen service install --in keystation --preset shadow. It waits for
+    Options after install go to 'rtgen run': rtgen service install --in keystation --preset shadow. It waits for
     ports that are not there yet.
     """
     from rtgen.rig import service as services

@@ -15,11 +15,13 @@ from reprlib import repr as shortened
 from typing import Any, Literal
 
 from rtgen.errors import UserError
+from rtgen.inference import ear
 from rtgen.inference.chords import TOLD
 from rtgen.inference.sheet import KNOWN, LOOK, RHYTHM, SOUNDING, STATIC
 from rtgen.inference.spelling import Spelling
-from rtgen.instrument.job import Mode
+from rtgen.instrument.job import ANSWERS, Mode
 from rtgen.music.attributes import NAMES
+from rtgen.music.chord import Kind
 from rtgen.music.drums import TAP
 from rtgen.music.time import Grid
 from rtgen.text import plain
@@ -37,6 +39,7 @@ CHOICES = 5
 """Choices that make up a note: shift, pitch, duration, velocity, timing."""
 MAX_LATENTS = 4096
 MAX_SYMBOLS = 65_536
+MAX_KINDS = 256
 MAX_STATE = 2**20
 """Largest size of a state, in numbers per sequence."""
 _MAX_SYMBOL_STEPS = 10_000
@@ -128,11 +131,13 @@ class Card:
         max_steps: longest input, in steps.
         step_multiple: the number of steps must be a multiple of this.
         description: one sentence for the player.
+        family: what it is listed under, apart from others; empty for none.
         conditions: further inputs.
         latents: dimensions of its latent code, if it has one.
         states: recurrent states of a sequence model.
         vocabulary: symbols of a sequence model, by index.
         spelling: note classes of a composer.
+        chords: kinds of chords that a harmoniser tells apart.
         in_key: whether its input and output are transposed to C major or A minor.
         prior: whether an autoencoder also has a prior, which maps noise and attributes to codes.
         threshold: onset probability from which a cell counts as a note.
@@ -148,11 +153,13 @@ class Card:
     max_steps: int = 1536
     step_multiple: int = 1
     description: str = ""
+    family: str = ""
     conditions: tuple[Condition, ...] = ()
     latents: tuple[Latent, ...] = ()
     states: tuple[State, ...] = ()
     vocabulary: tuple[Symbol, ...] = ()
     spelling: Spelling | None = None
+    chords: tuple[Kind, ...] = ()
     in_key: bool = False
     prior: bool = False
     threshold: float = 0.5
@@ -192,6 +199,7 @@ class Card:
         """Replaces dimension names by the sizes known from the card."""
         sizes = {"pitches": self.grid.pitches, "latents": len(self.latents), "symbols": len(self.vocabulary)}
         sizes["classes"] = sum(self.classes())
+        sizes["chords"] = 12 * len(self.chords) + 1
         if self.min_steps == self.max_steps:
             sizes["steps"] = self.max_steps
         return {name: tuple(sizes.get(str(d), d) for d in dimensions) for name, dimensions in shapes.items()}
@@ -199,6 +207,9 @@ class Card:
     def metadata(self) -> dict[str, str]:
         """The metadata that an exporter writes into the `.onnx` file."""
         said = {name: value for name, value in asdict(self).items() if value is not None}
+        for name in ("chords", "family"):
+            if not said[name]:
+                del said[name]  # so that an earlier rtgen can read the cards of other models
         return {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, **said}, sort_keys=True)}
 
     @classmethod
@@ -262,7 +273,7 @@ class Role:
     needs: frozenset[str] = frozenset()
     in_key: bool | None = None
     pitched: bool = True
-    unit: Literal["loop", "symbol", "note"] = "loop"
+    unit: Literal["loop", "symbol", "note", "half beat"] = "loop"
 
     @property
     def fills(self) -> bool:
@@ -344,6 +355,20 @@ ROLES: dict[str, Role] = {
         in_key=True,
         unit="note",
     ),
+    # heard, chord, place: of `rtgen.inference.ear`. chance: natural log probabilities of the chord of the half beat to
+    # come: twelve times the card's kinds, C first, then no chord. The states are added. It answers no loops.
+    "harmoniser": Role(
+        modes=("accompany",),
+        inputs={
+            "heard": ("batch", 12, ear.HEARD),
+            "chord": ("batch", 12, ear.TOLD),
+            "place": ("batch", ear.PLACE),
+        },
+        outputs={"chance": ("batch", "chords")},
+        needs=frozenset({"states", "chords"}),
+        in_key=False,
+        unit="half beat",
+    ),
 }
 _PRIOR = Role(
     modes=(),
@@ -353,20 +378,20 @@ _PRIOR = Role(
 )
 """Further inputs and outputs of an autoencoder with a prior: maps standard normal noise and attributes, in standard
 deviations, to codes."""
-_OWN = ("states", "vocabulary", "spelling")
+_OWN = ("states", "vocabulary", "spelling", "chords")
 """Card fields that only some roles have, and which they require."""
 
 
 def modes_of(card: Card) -> tuple[Mode, ...]:
-    """Return the modes a model can play."""
-    return card.kind.modes
+    """Return the modes in which a model answers loops."""
+    return tuple(mode for mode in card.kind.modes if mode in ANSWERS)
 
 
 def _build(fields: dict[str, Any]) -> Card:
     fields = dict(fields)
     if fields.get("spelling") is not None:
         fields["spelling"] = Spelling(**{name: tuple(values) for name, values in fields["spelling"].items()})
-    for name in ("name", "description"):
+    for name in ("name", "description", "family"):
         if not isinstance(fields.get(name, ""), str):
             raise ValueError(f"field '{name}' is not text")
         if name in fields:
@@ -382,6 +407,7 @@ def _build(fields: dict[str, Any]) -> Card:
     fields["latents"] = tuple(Latent(**latent) for latent in fields.get("latents", ()))
     fields["states"] = tuple(State(s["name"], tuple(s["shape"])) for s in fields.get("states", ()))
     fields["vocabulary"] = tuple(Symbol(tuple(s["pitches"]), s["steps"]) for s in fields.get("vocabulary", ()))
+    fields["chords"] = tuple(Kind(_text(k["name"]), tuple(k["steps"]), k["bass"]) for k in fields.get("chords", ()))
     fields["data"] = tuple(Data(**d) for d in fields.get("data", ()))
     card = Card(**fields)
     _check_types(card)
@@ -406,6 +432,12 @@ def _build(fields: dict[str, Any]) -> Card:
     _check_latents(card)
     _check_sequence(card)
     return card
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shortened(value)} stands where a text should")
+    return plain(value)
 
 
 def _nests(value: Any) -> int:
@@ -471,6 +503,7 @@ def _check_sequence(card: Card) -> None:
         _check_spelling(card.spelling)
     if card.vocabulary:
         _check_vocabulary(card)
+    _check_chords(card.chords)
 
 
 def _check_spelling(spelling: Spelling) -> None:
@@ -487,6 +520,16 @@ def _check_spelling(spelling: Spelling) -> None:
             raise ValueError(f"the {name} of the field 'spelling' must be rising whole numbers from {low} to {high}")
     if not spelling.shifts[-1]:
         raise ValueError("the field 'spelling' has no shift greater than 0")
+
+
+def _check_chords(kinds: Sequence[Kind]) -> None:
+    if len(kinds) > MAX_KINDS:
+        raise ValueError(f"{len(kinds)} kinds of chords are more than {MAX_KINDS}")
+    for number, kind in enumerate(kinds):
+        steps = kind.steps
+        whole = all(type(n) is int and 0 <= n < 12 for n in (*steps, kind.bass))
+        if not whole or steps[:1] != (0,) or any(a >= b for a, b in pairwise(steps)):
+            raise ValueError(f"kind {number} of the field 'chords' is not a name and rising semitones from 0 to 11")
 
 
 def _check_vocabulary(card: Card) -> None:

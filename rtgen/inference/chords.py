@@ -9,17 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-QUALITIES: dict[str, tuple[int, ...]] = {
-    "": (0, 4, 7),
-    "m": (0, 3, 7),
-    "dim": (0, 3, 6),
-    "sus4": (0, 5, 7),
-    "7": (0, 4, 7, 10),
-    "maj7": (0, 4, 7, 11),
-    "m7": (0, 3, 7, 10),
-    "m7b5": (0, 3, 6, 10),
-}
-"""Chord qualities, with their pitch classes above the root."""
+from rtgen.music.chord import KINDS
+
+_STEPS = {kind.name: kind.steps for kind in KINDS}
+QUALITIES = tuple(_STEPS[name] for name in ("", "m", "dim", "sus4", "7", "maj7", "m7", "m7b5"))
+"""Pitch classes above the root, for each quality that is estimated."""
 NONE = -1
 """The chord of a beat in which nothing sounds."""
 TOLD = 24
@@ -36,7 +30,7 @@ _CHANGE, _OFF_BEAT = 1.6, 1.2
 
 def _templates() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     members = np.zeros((12 * len(QUALITIES), 12))
-    for i, steps in enumerate(QUALITIES.values()):
+    for i, steps in enumerate(QUALITIES):
         for root in range(12):
             members[12 * i + root, [(root + step) % 12 for step in steps]] = 1
     return members, np.tile(np.arange(12), len(QUALITIES))

@@ -14,6 +14,9 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Plane, Roll, encode
 from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
+_NAMES = tuple(key.SCALES)
+"""What the knob `scale` names from 3 on; 1 is major, 2 minor."""
+
 
 def to_exchange(count: int, distance: float) -> int:
     """Number of `count` notes to exchange for a distance: exchanging h gives 2h / (count + h)."""
@@ -109,7 +112,8 @@ def scale_of(notes: Iterable[Note], knobs: Knobs) -> key.Key | None:
     None if there are no notes.
     """
     tonic, kind = round(knobs.get("key", 0)), round(knobs.get("scale", 0))
-    return key.estimate(notes, [k for k in key.KEYS if tonic in (0, k.tonic + 1) and kind in (0, k.minor + 1)])
+    keys = [k for k in key.KEYS if kind in (0, k.minor + 1)] if kind <= 2 else key.of_scale(_NAMES[kind - 3])
+    return key.estimate(notes, [k for k in keys if tonic in (0, k.tonic + 1)])
 
 
 def moved(knobs: Knobs, semitones: int) -> Knobs:

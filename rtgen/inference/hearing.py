@@ -18,8 +18,6 @@ from rtgen.music.time import PPQN
 
 RECENT = 32 * PPQN
 """Ticks before the loop that a composer hears; what lies before can still be recalled."""
-LEAST = 0.05
-"""Choices less likely than this fraction of the likeliest are never sampled."""
 
 _NONE: Mapping[str, float] = {}
 Remembered = dict[str, Tensor]
@@ -53,7 +51,8 @@ class Hearing:
         rows = heard.rows()
         alike = _alike(rows, self._rows)
         self._rows = rows
-        del self._before[alike + 1 :]
+        # What is heard may also be less than before.
+        del self._before[min(alike + 1, len(rows)) :]
         if not self._before:
             self._before.append({s.name: _zeros(s.shape) for s in self._states})
         for i in range(len(self._before) - 1, len(rows) - 1):

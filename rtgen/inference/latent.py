@@ -236,7 +236,7 @@ def _idea(roll: Roll, loop: Loop, scale: Key, knobs: Knobs, card: Card) -> _Idea
     own = Key(0) if card.in_key else key.estimate(Note(0, pitch, 1) for pitch in first) or scale
     up = (major_tonic(scale) - major_tonic(own)) % 12
     up += 12 * round((fmean(n.pitch for n in loop.notes) - fmean(first) - up) / 12)
-    free = in_key(free, Key((scale.tonic - up) % 12, scale.minor), knobs, grid)
+    free = in_key(free, scale.moved(-up), knobs, grid)
     cells = _struck(free, roll, loop, grid)
     played = [(pitch - up - grid.pitch_low, column) for pitch, column in _by_cell(loop, grid)]
     if len(set(cells).intersection(played)) > _COPY * len(cells):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -126,8 +126,8 @@ class Model:
                 raise UserError(f"{self.path}: output {name!r} contains NaN or infinite values; train it again")
         return outputs
 
-    def seconds(self, runs: int = 5) -> float:
-        """Measures the median time of a run, in seconds.
+    def seconds(self, runs: int = 5, clock: Callable[[], float] = time.perf_counter) -> float:
+        """Measures the median time of a run, in seconds of a clock; `time.process_time` leaves out what others do.
 
         The input is two bars of 4/4, clipped to the lengths the model accepts; one symbol for a sequence model; one
         note for a composer.
@@ -135,9 +135,9 @@ class Model:
         inputs = self._zeros(self._sizes(min(max(96, self.card.min_steps), self.card.max_steps)))
         times = []
         for _ in range(runs):
-            start = time.perf_counter()
+            start = clock()
             self.run(inputs)
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
         return sorted(times)[runs // 2]
 
     def _steps(self) -> list[tuple[str, ...]]:

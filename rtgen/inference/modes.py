@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,11 +11,13 @@ from rtgen.errors import UserError
 from rtgen.inference import composer, denoise, drums, latent, sequence
 from rtgen.inference.card import modes_of
 from rtgen.inference.cells import Knobs
+from rtgen.inference.composer import Tell, untold
 from rtgen.inference.frame import told_in_c
+from rtgen.inference.hearing import recent
 from rtgen.inference.infill import infill, start
 from rtgen.inference.lengths import join, parts, refitted
 from rtgen.inference.model import Model
-from rtgen.inference.steer import steer
+from rtgen.inference.steer import steer, turned
 from rtgen.instrument.job import Job, Mode
 from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
@@ -22,9 +25,9 @@ from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop
 
 
-def answer_job(model: Model, job: Job) -> Loop:
+def answer_job(model: Model, job: Job, tell: Tell = untold) -> Loop:
     """The model's answer to a job; see `answer`."""
-    return answer(model, job.loop, job.mode, job.knobs, job.seed, past=job.past, ends=job.ends)
+    return answer(model, job.loop, job.mode, job.knobs, job.seed, past=job.past, ends=job.ends, tell=tell)
 
 
 def answer(
@@ -36,6 +39,7 @@ def answer(
     *,
     past: Sequence[Loop] = (),
     ends: tuple[Loop, Loop] | None = None,
+    tell: Tell = untold,
 ) -> Loop:
     """The model's answer to a loop, of the same length. Deterministic for equal arguments.
 
@@ -50,15 +54,15 @@ def answer(
         seed: source of all randomness, together with the knob `seed`.
         past: what was played before, oldest first; for `continue`, and for all modes of a composer.
         ends: the loops A and B; for `blend`. The default is the loop itself.
+        tell: told an answer that is written from its beginning to its end, part by part, but for the last one.
 
     Raises:
         UserError: the model does not play this mode, or its output is not finite.
     """
     card = model.card
     if mode not in modes_of(card):
-        raise UserError(
-            f"Model {card.name} (role {card.role}) plays {', '.join(modes_of(card))}, not {mode}; choose another preset"
-        )
+        plays = ", ".join(modes_of(card)) or "no mode"
+        raise UserError(f"Model {card.name} (role {card.role}) plays {plays}, not {mode}; choose another preset")
     rng = np.random.default_rng((seed, round(knobs["seed"])) if knobs.get("seed") else seed)
     knobs = _locked(loop, mode, knobs, past, ends) if card.kind.pitched else drums.unpitched(knobs)
     match mode:
@@ -66,9 +70,9 @@ def answer(
             return loop
         case "blend":
             a, b = ends or (loop, loop)
-            return _blended(model, past, refitted(a, loop), refitted(b, loop), knobs, rng)
+            return _blended(model, past, refitted(a, loop), refitted(b, loop), knobs, rng, tell)
         case _ if card.kind.hears:
-            return _composed(model, past, loop, mode, knobs, rng)
+            return _composed(composer.Order(model, past, loop, knobs, rng, tell), mode)
         case "continue":
             return sequence.continued(model, past, loop, knobs, rng)
     believes = denoise.wished if card.kind.fills else latent.wished
@@ -89,19 +93,21 @@ def answer(
     return join(answers, loop)
 
 
-def _composed(
-    model: Model, past: Sequence[Loop], loop: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator
-) -> Loop:
+def _composed(order: composer.Order, mode: Mode) -> Loop:
     """The answer of a composer."""
     if mode == "continue":
-        return composer.continued(model, past, loop, knobs, rng)
+        return composer.continued(order)
     if mode == "generate":
-        return composer.generated(model, past, loop, knobs, rng)
+        return composer.generated(order)
+    loop, knobs = order.loop, order.knobs
     begin = start(loop, knobs.get("fill", 0.0))
-    varied = composer.varied(model, past, loop, knobs, rng)
-    if begin < loop.length:
-        varied = filled(model, varied, max(begin, 0), loop.length, knobs, rng, past)
-    return steer(model, loop, varied, knobs, lambda *_: None)
+    steered = bool(turned(knobs))
+    fills = begin < loop.length
+    last = replace(order, tell=untold) if steered else order
+    varied = composer.varied(replace(order, tell=untold) if fills else last)
+    if fills:
+        varied = composer.filled(replace(last, loop=varied), max(begin, 0), loop.length)
+    return steer(order.model, loop, varied, knobs, lambda *_: None) if steered else varied
 
 
 def _one(model: Model, part: Loop, mode: Mode, knobs: Knobs, rng: np.random.Generator) -> Loop:
@@ -127,7 +133,7 @@ def filled(
 ) -> Loop:
     """A loop that the model takes as a whole, with notes of the model's own from one tick to another; as `infill`."""
     if model.card.kind.hears:
-        return composer.filled(model, past, loop, begin, end, knobs, rng)
+        return composer.filled(composer.Order(model, past, loop, knobs, rng), begin, end)
     imagines = denoise.imagined if model.card.kind.fills else latent.imagined
     return told_in_c(
         model.card, loop, knobs, lambda part, turned: infill(model, part, begin, end, turned, rng, imagines)
@@ -138,7 +144,7 @@ def _locked(loop: Loop, mode: Mode, knobs: Knobs, past: Sequence[Loop], ends: tu
     """Scales `key_lock` by the confidence that there is a key, unless the key is set."""
     if not knobs.get("key_lock") or knobs.get("key"):
         return knobs
-    heard = (*past, loop) if mode == "continue" else (loop,)
+    heard = (*recent(past), loop) if mode == "continue" else (loop,)
     if mode == "blend" and ends:
         heard = (ends[1] if knobs["blend"] >= 0.5 else ends[0],)
     sure = key.confidence(note for each in heard for note in each.notes)
@@ -152,11 +158,17 @@ def _untouched(knobs: Knobs) -> bool:
 
 
 def _blended(
-    model: Model, past: Sequence[Loop], a: Loop, b: Loop, knobs: Mapping[str, float], rng: np.random.Generator
+    model: Model,
+    past: Sequence[Loop],
+    a: Loop,
+    b: Loop,
+    knobs: Mapping[str, float],
+    rng: np.random.Generator,
+    tell: Tell,
 ) -> Loop:
     if knobs["blend"] in (0, 1):
         return b if knobs["blend"] else a
     if model.card.kind.hears:
-        return composer.blended(model, past, a, b, knobs, rng)
+        return composer.blended(composer.Order(model, past, a, knobs, rng, tell), a, b)
     pairs = zip(parts(a, model.card), parts(b, model.card), strict=True)
     return join([latent.blend(model, *pair, knobs) for pair in pairs], a.with_notes((*a.notes, *b.notes)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.cells import OUT_OF_KEY
-from rtgen.inference.hearing import LEAST, hearing, remembered, spelling_of
+from rtgen.inference.hearing import hearing, remembered, spelling_of
 from rtgen.inference.model import Tensor, memory_of, step_of
 from rtgen.inference.request import Request
 from rtgen.inference.sheet import Ints, Read, Sheet, told
@@ -21,10 +21,16 @@ _FIRM = 4
 """Exponent of the key lock in the penalty of pitches outside the key, which the network knows by itself."""
 _MOST_A_BEAT = 12
 """New notes a beat after which an answer ends."""
-_CLASH, _LONG = 3.0, 3
-"""Log-odds taken from a pitch a minor second or ninth from one that sounds for more than so many steps."""
+_LONG = 3
+"""Steps for which a note has to sound on to clash with a new one."""
+_LEAST = 0.01
+"""Choices less likely than this fraction of the likeliest are never made. Rests and held notes are rare one by one, but
+not together: with more of them left out, answers are even and without a breath."""
+_SPREAD = (1.0, 0.9, 1.0, 0.9, 1.0)
+"""Temperature of the shift, pitch, duration, velocity and timing, times that of the knob."""
 _DRAWS, _NEVER = 3, -30.0
 """Draws of a note that would stand within two semitones of another one of its chord, and the log-odds it then has."""
+Cell = tuple[int, int, int, int, int]
 _OUT = -1e4
 """Noise of a choice that is ruled out."""
 
@@ -47,6 +53,7 @@ class Pen:
         due: spans of steps of the answer, in order, of which each shall get a new note.
         rest: the longest silence, in steps; None for any.
         room: most new notes of each beat; beats without an entry have room for any number.
+        clash: log-odds taken from a pitch a minor second or ninth from one that sounds on, or is given within a beat.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Pen:
         due: Sequence[range] = (),
         rest: int | None = None,
         room: Mapping[int, int] | None = None,
+        clash: float = 0.0,
     ) -> None:
         unknown = np.zeros(CONTEXT, np.float32) if context is None else context
         before = heard.ahead if begin == heard.end else unknown
@@ -84,15 +92,17 @@ class Pen:
             "known": heard.known[-1:],
         }
         pitches = np.arange(request.grid.pitch_low, request.grid.pitch_high + 1)
-        outside = np.array([not request.scale.contains(int(pitch) - request.up) for pitch in pitches])
-        self._bias = -OUT_OF_KEY * request.knobs["key_lock"] ** _FIRM * outside
+        outside = np.isin((pitches - request.up - request.scale.tonic) % 12, [*request.scale.steps], invert=True)
+        lock = request.knobs["key_lock"]
+        self._bias = (-OUT_OF_KEY * lock**_FIRM if lock < 1 else _NEVER) * outside
         self._plain: dict[str, Tensor] = {
             "given": np.full((1, len(request.model.card.classes())), -1, np.int64),
             "temperature": np.full((1, 1), request.knobs["temperature"], np.float32),
-            "least": np.full((1, 1), LEAST, np.float32),
+            "least": np.full((1, 1), _LEAST, np.float32),
         }
         self._rest, self._room, self._beat = rest, dict(room or {}), request.grid.steps_per_beat
-        self._clusters = request.has_clusters()
+        self._clusters, self._clash = request.has_clusters(), clash
+        self._spread = np.repeat(_SPREAD, request.model.card.classes())
         self._due = [range(begin + span.start, begin + span.stop) for span in due]
         self._most = _MOST_A_BEAT * request.steps // request.grid.steps_per_beat
         self._shifts = np.array(spelling_of(request.model).shifts)
@@ -102,6 +112,8 @@ class Pen:
 
     def prefer_figures(self, heard: Read, log_odds: float) -> None:
         """Add log-odds to pitches that repeat a figure of the last loop that was heard."""
+        if not log_odds:
+            return
         self._fresh = log_odds
         for shift, row in heard.note[len(heard.note) - heard.last :, :2].tolist():
             self._say(shift, row)
@@ -111,12 +123,12 @@ class Pen:
             self._figures[self._latest][row] += 1
         self._latest = (*self._latest, (shift, row))[-(FIGURE - 1) :]
 
-    def write(self, rng: np.random.Generator) -> Ints:
-        """Return the new cells, as of `sheet.cells`."""
-        sheet, classes = self._sheet, sum(self._model.card.classes())
+    def strokes(self, rng: np.random.Generator) -> Iterator[tuple[int, Cell | None]]:
+        """Write; yield the step of each note in order and, unless it was given, its cell (`sheet.cells`)."""
+        sheet = self._sheet
         spelling = spelling_of(self._model)
-        new: list[tuple[int, int, int, int, int]] = []
-        while len(new) < self._most and sheet.is_anything_open():
+        count = 0
+        while count < self._most and sheet.is_anything_open():
             feed = {**self._heard, **self._memory}
             if (forced := sheet.only_next()) is not None:
                 # No choice to make.
@@ -127,7 +139,9 @@ class Pen:
                 feed |= {**self._plain, **sheet.seen()}
                 bias, drawn = self._biased(), None
                 for _ in range(_DRAWS):
-                    feed["noise"] = self._in_time(rng.gumbel(size=classes))[None].astype(np.float32)
+                    feed["noise"] = self._in_time(self._spread * rng.gumbel(size=len(self._spread)))[None].astype(
+                        np.float32
+                    )
                     feed["bias"] = bias[None].astype(np.float32)
                     outputs = self._model.run(feed, step_of(self._model.card))
                     shift, row, *touch = outputs["chosen"][0].tolist()
@@ -145,12 +159,15 @@ class Pen:
                 break
             if (note := sheet.given.get((step, row))) is not None:
                 touch = list(note)
+                yield step - self._begin, None
             elif sheet.is_open(step, row):
-                new.append((step - self._begin, row, touch[0], touch[1], touch[2]))
+                count += 1
+                yield step - self._begin, (step - self._begin, row, touch[0], touch[1], touch[2])
                 self._due = [span for span in self._due if step not in span]
             else:
                 break  # no choice of a model that keeps its contract
-            self._say(shift, row)
+            if self._fresh:
+                self._say(shift, row)
             sheet.strike(step, row, touch[0])
             if note is None:
                 self._fill_up((step - self._begin) // self._beat)
@@ -159,7 +176,6 @@ class Pen:
                 "place": np.array([[(step - self._begin) % self._bar, self._bar]], np.float32),
                 "known": np.concatenate([self._of_loop, sheet.chord_at(step)])[None],
             }
-        return np.array(new, np.int64).reshape(-1, 5)
 
     def _fill_up(self, beat: int) -> None:
         """Count a new note of a beat, and close the beat when it is full."""
@@ -180,7 +196,9 @@ class Pen:
 
     def _biased(self) -> Tensor:
         """Return log-odds to add to each pitch."""
-        bias = self._bias - _CLASH * self._sheet.rubs(_LONG)
+        bias = self._bias.copy()
+        if self._clash:
+            bias -= self._clash * self._sheet.rubs(_LONG, self._beat)
         if self._fresh:
             for row, times in self._figures.get(self._latest, Counter[int]()).items():
                 bias[row] += self._fresh * min(times, 3)

@@ -12,11 +12,8 @@ from rtgen.inference.lengths import parts
 from rtgen.inference.model import Model
 from rtgen.instrument.job import Place
 from rtgen.instrument.parameters import LATENTS
-from rtgen.music.attributes import NAMES, measure, standard
+from rtgen.music.attributes import NAMES, REACH, measure, standard
 from rtgen.music.note import Loop
-
-_REACH = 2.5
-"""Standard deviations of music from the middle of an attribute to either end."""
 
 
 def dimensions(card: Card) -> tuple[str, ...]:
@@ -34,7 +31,7 @@ def place(model: Model, loops: Sequence[Loop], knobs: Knobs) -> list[Place]:
 
 
 def _placed(model: Model, loop: Loop, knobs: Knobs) -> Place:
-    like = [0.5 + value / (2 * _REACH) for value in standard(measure(loop))]
+    like = [0.5 + value / (2 * REACH) for value in standard(measure(loop))]
     if own := _own(model.card):
         code = latent.code_of(model, in_c(model.card, parts(loop, model.card)[0], knobs)[1])
         of = model.card.latents

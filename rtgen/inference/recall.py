@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from rtgen.music.note import Loop
@@ -12,6 +13,7 @@ ALIKE = 0.25
 """Loops less alike than this are not recalled."""
 
 
+@lru_cache(maxsize=64)
 def struck(loop: Loop) -> frozenset[tuple[int, int]]:
     """Return the sixteenth and the pitch of each note."""
     columns = max(loop.length // TICKS_PER_SIXTEENTH, 1)

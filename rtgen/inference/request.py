@@ -87,7 +87,7 @@ class Request:
 
     def in_range(self) -> NDArray[np.bool_]:
         """Return cells for new notes: all steps, in the range of what was played and a little beyond it."""
-        rows = [self.row(n.pitch) for each in (*self.past, self.loop) for n in each.notes]
+        rows = [self.row(pitch) for pitch in {n.pitch for each in (*self.past, self.loop) for n in each.notes}]
         found = np.zeros((self.steps, self.grid.pitches), bool)
         found[:, max(min(rows) - _BEYOND, 0) : max(rows) + _BEYOND + 1] = True
         return found

@@ -310,10 +310,17 @@ class Sheet:
         before = self._open[at, self.row + 1 :].any() or self._any["open"][at + 1 : then].any()
         return None if before or self._open[then, :row].any() else (step, row)
 
-    def rubs(self, steps: int) -> NDArray[np.bool_]:
-        """Return which pitches are a minor second or ninth from one that sounds for more than some steps from now."""
+    def rubs(self, steps: int, ahead: int) -> NDArray[np.bool_]:
+        """Return which pitches are a minor second or ninth from one that sounds on, or will be struck.
+
+        Args:
+            steps: it sounds for more than these from now ...
+            ahead: ... or is given within these.
+        """
+        at = max(self.now - self.first, 0)
         found = np.zeros(len(self._ends), bool)
-        for row in np.flatnonzero(self._ends - self.now > steps).tolist():
+        near = (self._ends - self.now > steps) | self._given[at : at + ahead].any(axis=0)
+        for row in np.flatnonzero(near).tolist():
             for other in (row - 13, row - 1, row + 1, row + 13):
                 if 0 <= other < len(found):
                     found[other] = True

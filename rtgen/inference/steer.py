@@ -16,13 +16,11 @@ from rtgen.inference.edits import EDITS
 from rtgen.inference.exchange import anchors, scale_of
 from rtgen.inference.model import Model
 from rtgen.inference.sketch import SHORTEST, Sketch, by_column
-from rtgen.music.attributes import NAMES, PER_BEAT, SD, Attributes, columns, measure
+from rtgen.music.attributes import NAMES, PER_BEAT, SD, SPAN, Attributes, columns, measure
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll
 from rtgen.music.time import PPQN
 
-SPAN = {"density": 1.5, "register": 1.5, "polyphony": 2.0, "length": 1.5, "syncopation": 2.5, "velocity": 1.5}
-"""Standard deviations by which a fully turned knob moves its attribute, if there is room."""
 DEVIATION = dict(zip(NAMES, SD, strict=True))
 _CLOSE = 0.02
 """Tolerance, in standard deviations, of an attribute whose knob is turned."""

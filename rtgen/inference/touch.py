@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain, pairwise
 
 import numpy as np
 
 from rtgen.inference.hearing import spelling_of
+from rtgen.inference.pen import Cell
 from rtgen.inference.request import Request
-from rtgen.inference.sheet import Ints
 from rtgen.music.key import folded
-from rtgen.music.note import Note
+from rtgen.music.note import Loop, Note
+from rtgen.music.time import Grid
 
 _FEW = 3
 """A player who uses so few values, or fewer, uses no others."""
 
 
-def touched(new: Ints, request: Request, rng: np.random.Generator) -> list[Note]:
-    """Return written cells as notes, with the player's touch.
+class Hand:
+    """Strikes written notes with the player's touch.
 
     A class stands for several values. A note gets one between two that the player used: hands leave the grid and strike
     each note a little differently, while music that was written rather than played does not.
+
+    Args:
+        request: with what was played.
+        rng: source of all randomness.
+        beside: notes that stay beside those that are struck.
     """
-    loop, grid, spelling = request.loop, request.grid, spelling_of(request.model)
-    played = [(n, grid.column(n.onset, grid.steps(each.length))) for each in (*request.past, loop) for n in each.notes]
-    late = Touch([n.onset - column * grid.step for n, column in played], spelling.timings)
-    loud = Touch([n.velocity for n, _ in played], spelling.velocities)
-    long = Touch([n.duration for n, _ in played], [steps * grid.step for steps in spelling.durations], grid.step)
-    notes = []
-    for step, row, duration, velocity, timing in new.tolist():
-        onset = min(max(step * grid.step + late.of(timing, rng), 0), loop.length - 1)
-        lasts = max(min(long.of(duration, rng), loop.length - onset), 1)
-        notes.append(
-            Note(onset, folded(row + grid.pitch_low - request.up), lasts, min(max(loud.of(velocity, rng), 1), 127))
-        )
-    return notes
+
+    def __init__(self, request: Request, rng: np.random.Generator, beside: Iterable[Note] = ()) -> None:
+        loop, grid, spelling = request.loop, request.grid, spelling_of(request.model)
+        late, loud, long = zip(*chain(*(_habits(each, grid) for each in (*request.past, loop))), strict=True)
+        self._late, self._loud = Touch(late, spelling.timings), Touch(loud, spelling.velocities)
+        self._long = Touch(long, [steps * grid.step for steps in spelling.durations], grid.step)
+        self._length, self._grid, self._up, self._rng = loop.length, grid, request.up, rng
+        self._struck = {(n.onset, n.pitch) for n in beside}
+
+    def strike(self, cell: Cell) -> Note | None:
+        """Return a cell as a note; None if there is one of its pitch at the same tick."""
+        grid, rng, (step, row, duration, velocity, timing) = self._grid, self._rng, cell
+        onset = min(max(step * grid.step + self._late.of(timing, rng), 0), self._length - 1)
+        lasts = max(min(self._long.of(duration, rng), self._length - onset), 1)
+        loud = min(max(self._loud.of(velocity, rng), 1), 127)
+        pitch = folded(row + grid.pitch_low - self._up)
+        if (onset, pitch) in self._struck:
+            return None
+        self._struck.add((onset, pitch))
+        return Note(onset, pitch, lasts, loud)
+
+
+@lru_cache(maxsize=64)
+def _habits(loop: Loop, grid: Grid) -> list[tuple[int, int, int]]:
+    """Ticks after the grid, velocity and ticks of each note of a loop."""
+    steps = grid.steps(loop.length)
+    return [(n.onset - grid.column(n.onset, steps) * grid.step, n.velocity, n.duration) for n in loop.notes]
 
 
 class Touch:
@@ -64,5 +85,5 @@ class Touch:
         first, beyond = bisect_left(self._used, low), bisect_left(self._used, high)
         if first == beyond:
             return self._classes[number] if self._written else round(rng.uniform(low, high))
-        a, b = (self._used[int(i)] for i in rng.integers(first, beyond, 2))
+        a, b = (self._used[int(rng.integers(first, beyond))] for _ in range(2))
         return a if self._written else round(a + (b - a) * rng.random())

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from rtgen.errors import did_you_mean
 from rtgen.instrument.parameters import BUTTONS, FREE, PARAMETERS
-from rtgen.music import midi
+from rtgen.music import key, midi
 
 Code = Literal["twos_complement", "binary_offset", "sign_magnitude"]
 """How a relative encoder encodes a step down and up: 127 and 1, 63 and 65, or 65 and 1."""
@@ -72,12 +72,23 @@ class Binding:
             return (("note", self.number),)
         return tuple(("cc", n) for n in (self.number, self.number + PAIRED)[: 1 + (self.kind == "cc14")])
 
+    @property
+    def said(self) -> str:
+        """The control in a word or two, as a label has it: `CC 20`, or `key C2`."""
+        if self.kind == "note":
+            return f"key {key.NAMES[self.number % 12]}{self.number // 12 - 1}"
+        return f"CC {self.number}"
+
     def clashes(self, other: Binding) -> bool:
         """Return whether a message could match both bindings."""
         apart = self.channel is not None and other.channel is not None and self.channel != other.channel
         return not apart and bool(set(self.signs) & set(other.signs))
 
 
+Takeover = Literal["none", "pickup", "scale"]
+"""Soft takeover, for a knob that is not at its parameter's value: `none` jumps there, `pickup` waits until the knob
+reaches or crosses the value, `scale` moves both in proportion, so that they meet at the end of the range."""
+TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
 Layout = Literal["knobs", "all", "learned"]
 """What is bound without having been learned: knobs whose control changes no instrument sends by itself; every knob and
 button that has a control change; or nothing."""

@@ -10,17 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
 
-from rtgen.instrument.binding import ATTACHED, DEFAULTS, NEVER, PAIRED, Binding, Code, was_learned
+from rtgen.instrument.binding import ATTACHED, DEFAULTS, NEVER, PAIRED, Binding, Code, Takeover, was_learned
 from rtgen.instrument.events import Pressed, Turned
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.music import midi
 
-Takeover = Literal["none", "pickup", "scale"]
-"""Soft takeover, for a knob that is not at its parameter's value: `none` jumps there, `pickup` waits until the knob
-reaches or crosses the value, `scale` moves both in proportion, so that they meet at the end of the range."""
-TAKEOVERS: tuple[Takeover, ...] = get_args(Takeover)
 STEP = 1 / 100
 """Share of a linear parameter's range per step of a relative encoder; other parameters step by whole numbers."""
 _FINE = 2 / 127

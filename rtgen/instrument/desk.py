@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from rtgen.instrument.binding import DEFAULTS, Binding
-from rtgen.instrument.controls import Controls, Learned, Takeover
+from rtgen.instrument.binding import DEFAULTS, Binding, Takeover, was_learned
+from rtgen.instrument.controls import Controls, Learned
 from rtgen.instrument.events import Learn, Output, Pressed, Turned
 from rtgen.instrument.notices import ControlTaken, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import PARAMETERS
@@ -51,6 +51,10 @@ class Desk:
         self._usual = tuple(usual)
         self._controls: dict[int, Controls] = {}
         self._learning: str | None = None
+        self._at: At = "idle"
+        self._turn: Turn = "none"
+        self.bound: Mapping[str, str] = {}
+        """The control of each parameter and button that has one, in words; replaced whole."""
 
     def controls(self, port: int) -> Controls:
         """Return the controls of an input."""
@@ -58,6 +62,7 @@ class Desk:
             found = Controls(self.knobs.__getitem__, self._bindings.get(port, self._usual), self._takeover)
             found.learn(self._learning)
             self._controls[port] = found
+            self._label()
         return self._controls[port]
 
     def feed(self, port: int, message: bytes, out: Output) -> tuple[Turned | Pressed, ...] | None:
@@ -99,15 +104,15 @@ class Desk:
         for name, value in knobs.items():
             self.turn(Turned(name, value), None, out)
 
-    def light(self, at: At, out: Output) -> None:
-        """Show the current activity on all controllers."""
-        message = midi.control(0, STATE_CC, LIGHTS[at])
-        out.echoes += [(port, message) for port in self._controls]
-
-    def light_turn(self, turn: Turn, out: Output) -> None:
-        """Show on all controllers whether it is the player's turn."""
-        message = midi.control(0, TURN_CC, 127 if turn == "yours" else 0)
-        out.echoes += [(port, message) for port in self._controls]
+    def light(self, at: At, turn: Turn, out: Output) -> None:
+        """Show on all controllers the current activity, and whether it is the player's turn, where that is news."""
+        messages = []
+        if at != self._at:
+            messages.append(midi.control(0, STATE_CC, LIGHTS[at]))
+        if turn != self._turn:
+            messages.append(midi.control(0, TURN_CC, 127 if turn == "yours" else 0))
+        self._at, self._turn = at, turn
+        out.echoes += [(port, message) for message in messages for port in self._controls]
 
     def show(self, name: str, value: float, out: Output, *, but: int | None = None) -> None:
         """Show a parameter's value or a button's state on all controllers but one."""
@@ -119,6 +124,7 @@ class Desk:
         """Start or cancel MIDI learn, confirm that a control is taken from what it was bound to, or forget one."""
         if event.forget and event.to is not None:
             forgot = [port for port, controls in self._controls.items() if controls.forget(event.to)]
+            self._label()
             out.requests += [SaveBindings(port, event.to, self.controls(port).bindings) for port in forgot]
             if not forgot:
                 out.notices.append(NothingLearned(event.to))
@@ -129,6 +135,11 @@ class Desk:
         for port, controls in self._controls.items():
             if (learned := controls.take()) is not None:
                 self._learned(port, learned, out)
+
+    def _label(self) -> None:
+        # What was learned says more than a default, which every controller has.
+        every = [binding for controls in self._controls.values() for binding in controls.bindings]
+        self.bound = {b.to: b.said for b in sorted(every, key=was_learned)}
 
     def _listen_for(self, to: str | None) -> None:
         self._learning = to
@@ -141,6 +152,7 @@ class Desk:
             out.notices.append(ControlTaken(port, to, learned.instead))
             return
         self._listen_for(None)
+        self._label()
         out.requests.append(SaveBindings(port, to, self.controls(port).bindings))
 
 

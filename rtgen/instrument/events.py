@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.job import Answer, HalfBeat, Heard, Job, Plan
 from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.preset import Preset, Use
+from rtgen.music.note import Loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Paced:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The player chose when answers are heard: answer, follow or hold."""
+    """The player chose when answers are heard: answer, follow or hold; what plays along has no other use."""
 
     use: Use
 
@@ -137,6 +138,17 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A loop that is to be answered next in place of what is played, such as a clip of a sequencer.
+
+    Args:
+        loop: it waits for a preset with loops of its length.
+    """
+
+    loop: Loop
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
     """What an rtgen of the same name left behind when it crashed.
 
@@ -145,12 +157,14 @@ class Left:
         channels: the channels that it sent notes on.
         at: a time at which its song rolled, in seconds of the clock of `Session.step`; None if it did not.
         tick: position of its song at that time.
+        moved: the bends, pressures and controllers that it is known to have moved, as the first two bytes of a message.
     """
 
     sounding: tuple[tuple[int, int], ...]
     channels: tuple[int, ...]
     at: float | None = None
     tick: int = 0
+    moved: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +172,22 @@ class Ended:
     """The session ended; the last event of every session that was not killed."""
 
 
-Event = Received | Answer | Turned | Paced | Used | Pressed | Learn | Warmed | Plugged | Chosen | Linked | Left
+Event = (
+    Received
+    | Answer
+    | Plan
+    | Turned
+    | Paced
+    | Used
+    | Pressed
+    | Learn
+    | Warmed
+    | Plugged
+    | Chosen
+    | Linked
+    | Given
+    | Left
+)
 
 
 class Planned(bytes):
@@ -188,6 +217,7 @@ class Output:
         jobs: for the model.
         draft: a job that may be lost: nothing but its own answer depends on it.
         heard: what the model may be shown before it is asked for anything.
+        halves: what was played, for a model that plays along, in order.
         echoes: messages for controllers, each with the number of the input that the controller plays.
         notices: what to tell the player.
         requests: what the program around the session should do.
@@ -199,6 +229,7 @@ class Output:
     jobs: list[Job] = field(default_factory=list)
     draft: Job | None = None
     heard: Heard | None = None
+    halves: list[HalfBeat] = field(default_factory=list)
     echoes: list[tuple[int, bytes]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)

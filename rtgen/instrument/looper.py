@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 
+from rtgen.instrument.recorder import Recorder
 from rtgen.music import midi
+from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
 
 _Key = tuple[int, int]
@@ -15,9 +18,12 @@ class Looper:
     """Records notes with velocity, timing and sustain pedal, in ticks, from `begin` to `take`.
 
     A note held across the end of the loop is cut there. Notes struck before `begin` are not recorded.
+
+    Args:
+        gestures: whether bends, pressure and controllers are part of a loop (`Loop.hand`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, gestures: bool = True) -> None:
         self.without: int | None = None
         """A channel, 0-15, whose notes are not part of the loop; may change at any time."""
         self._start: int | None = None
@@ -26,6 +32,7 @@ class Looper:
         self._open: dict[_Key, tuple[int, int]] = {}
         self._released: set[_Key] = set()
         self._pedals: set[int] = set()
+        self._recorder = Recorder() if gestures else None
 
     @property
     def capturing(self) -> bool:
@@ -41,10 +48,12 @@ class Looper:
                 return True
         return False
 
-    def begin(self, start: int) -> None:
-        """Start recording a loop that begins at tick `start` (slightly in the future)."""
+    def begin(self, start: int, length: int = 1920) -> None:
+        """Start recording a loop of so many ticks that begins at tick `start` (slightly in the future)."""
         self.cancel()
         self._start = start
+        if self._recorder is not None:
+            self._recorder.begin(start + length)
 
     def cancel(self) -> None:
         """Stop recording and discard the notes."""
@@ -52,9 +61,13 @@ class Looper:
         self._notes.clear()
         self._open.clear()
         self._released.clear()
+        if self._recorder is not None:
+            self._recorder.cancel()
 
     def feed(self, tick: int, message: bytes) -> None:
-        """Process a note, sustain pedal or channel mode message at `tick`; ignore other messages."""
+        """Process a note, a gesture or a channel mode message at `tick`; ignore other messages."""
+        if self._recorder is not None:
+            self._recorder.feed(tick, message)
         channel = message[0] & 0x0F
         if midi.is_note(message):
             key = (channel, message[1])
@@ -92,12 +105,22 @@ class Looper:
             onset, velocity = started
             self._notes.append((key[0], Note(onset - self._start, key[1], max(tick - onset, 1), velocity)))
 
+    def forget(self, tick: int) -> None:
+        """Drop the notes that ended up to `tick` ticks from the start."""
+        self._notes = [(channel, note) for channel, note in self._notes if note.end > tick]
+
     def notes(self, tick: int) -> tuple[Note, ...]:
         """Return the notes recorded so far, with those still sounding cut at `tick`."""
         if self._start is None:
             return ()
         still = [Note(on - self._start, pitch, max(tick - on, 1), v) for pitch, on, v in self._sounding()]
         return (*self._ended(), *still)
+
+    def gestures(self) -> tuple[Moved, ...]:
+        """Return what has moved so far, for display."""
+        if self._recorder is None or self._start is None:
+            return ()
+        return self._recorder.gestures(self._start)
 
     def complete(self, length: int, bar: int) -> Loop:
         """Return the part of the loop that is final: notes that have ended, up to the first that still sounds."""
@@ -110,11 +133,14 @@ class Looper:
         As times are estimates, a note may come just after the end; it is moved to the last tick.
         """
         loop = self.so_far(length, bar)
+        if self._recorder is not None and self._start is not None:
+            hand = self._recorder.take(self._start + length, self._start, self.without)
+            loop = replace(loop, hand=hand) if hand else loop
         self.cancel()
         return loop
 
     def so_far(self, length: int, bar: int) -> Loop:
-        """Return what `take` would return if nothing more were played."""
+        """Return the notes that `take` would return if nothing more were played."""
         assert self._start is not None
         return _cut(self.notes(self._start + length), length, bar)
 

@@ -73,6 +73,18 @@ class DraftPlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanLate:
+    """What was to be played along came too late for its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotUse:
+    """The preset's mode cannot be used so: only what plays along is used along."""
+
+    use: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignClock:
     """A second input sends a clock; it is ignored."""
 
@@ -102,6 +114,26 @@ class NoStart:
 @dataclass(frozen=True, slots=True)
 class NoClock:
     """The player wants to roll, but no clock comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopClosed:
+    """The player's first loop was closed, or its tempo corrected.
+
+    Args:
+        tempo: BPM that was found in it; 0 if none was.
+        bars: its length.
+        confidence: probability that this is right, 0-1.
+    """
+
+    tempo: float
+    bars: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToClose:
+    """The player wants to close the first loop, but has played none; or to correct a tempo that was not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +214,60 @@ class PeersChanged:
     peers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The player went back to an earlier answer, or forward again.
+
+    Args:
+        number: which of the answers to its call it is, from 1; 0 if there is no answer yet.
+        count: how many there are.
+        notes: how many notes it has.
+        moved: whether there was one to go to.
+    """
+
+    number: int
+    count: int
+    notes: int
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """The last call is answered again next, in place of what is played."""
+
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """The player overdubs, ends that, or took a layer away.
+
+    Args:
+        on: whether the player overdubs now.
+        layers: how many layers there are, with the present answer if it is one.
+        undone: what was taken away: the newest layer, what was played into this loop so far, or nothing, as there was
+            nothing; None if that was not asked for.
+    """
+
+    on: bool
+    layers: int
+    undone: Literal["layer", "pass", "nothing"] | None = None
+
+
 Notice = (
     Rolling
     | Halted
     | Called
     | Answered
     | DraftPlayed
+    | PlanLate
+    | CannotUse
     | ForeignClock
     | DoubledClock
     | NoStart
     | NoClock
+    | LoopClosed
+    | NothingToClose
     | TakenOver
     | Overslept
     | PresetChanged
@@ -201,6 +277,9 @@ Notice = (
     | PortChanged
     | DrumsLeftOut
     | PeersChanged
+    | Recalled
+    | AskedAgain
+    | Layered
 )
 
 
@@ -219,11 +298,15 @@ class KeepAnswer:
         loop: the answer.
         preset: that made it.
         tempo: BPM.
+        number: which it is of the answers that are kept together, from 1.
+        count: how many they are.
     """
 
     loop: Loop | None
     preset: Preset
     tempo: float
+    number: int = 1
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,4 +329,11 @@ class SaveBindings:
         return all(binding.to != self.to for binding in self.bindings)
 
 
-Request = SelectPreset | KeepAnswer | SaveBindings
+@dataclass(frozen=True, slots=True)
+class UseClip:
+    """Read the clip that is selected in Live, and answer it, or write variations of it beneath it."""
+
+    how: Literal["answer", "vary"]
+
+
+Request = SelectPreset | KeepAnswer | SaveBindings | UseClip

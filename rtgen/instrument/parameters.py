@@ -9,13 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rtgen.instrument.job import ANSWERS, MODES, Mode
 from rtgen.music import key
+from rtgen.music.parts import CHANNELS, PARTS, STYLES, Part
 
 Taper = Literal["linear", "whole", "switch"]
 """How a knob's position maps to a value: linearly, in whole numbers, or as a switch that is on from the centre up."""
 Acts = Literal["answer", "next", "play"]
 """What a change affects: the answer itself, which is made anew; its playback from the next beat on; or its playback at
 once."""
+Group = Literal["answer", "attributes", "latents", "band", "playing"]
+"""Where a knob stands on the page: it shapes the answer, moves one attribute of it, moves the model's latent code, is
+of a part of the band, or changes how it is played."""
+Of = Literal["all", "pitches", "drums"]
+"""Which models have a use for a knob: all, or only those that play pitches, or drums."""
 
 
 def out_of_range(name: str, value: float, low: float, high: float) -> str:
@@ -39,6 +46,9 @@ class Parameter:
         taper: how the knob's position maps to a value.
         acts: what a change affects.
         choices: names of the whole values, the lowest first.
+        group: where it stands on the page.
+        modes: in which it acts.
+        of: the models that it acts on.
     """
 
     name: str
@@ -51,6 +61,13 @@ class Parameter:
     taper: Taper = "linear"
     acts: Acts = "answer"
     choices: tuple[str, ...] = ()
+    group: Group = "answer"
+    modes: tuple[Mode, ...] = ANSWERS
+    of: Of = "all"
+
+    def rests(self, mode: Mode, *, drums: bool) -> bool:
+        """Return whether a turn changes nothing in a mode of a model."""
+        return mode not in self.modes or self.of == ("pitches" if drums else "drums")
 
     def at(self, share: float) -> float:
         """Return the value at a position of 0-1."""
@@ -109,83 +126,200 @@ FREE = frozenset((14, 15, *range(20, 32), *range(102, 113)))
 The MIDI 1.0 specification leaves them undefined, and no instrument is known to send them by itself while it is played.
 docs/controls.md says what sends the others.
 """
+ALONE = ("end", "vamp", "rest")
+"""What the band does when you play nothing."""
 LATENTS = tuple(f"latent{i}" for i in range(1, 33))
 """Knobs for the model's latent dimensions, in the order of its card."""
 _ON_CC = 8
 """Number of latent knobs with a control change."""
 KEYS = ("auto", *key.NAMES)
-SCALES = ("auto", "major", "minor")
-_AS_PLAYED = {
-    "density": (102, "fewer or more notes; 0.5 = as many as you played"),
-    "register": (103, "lower or higher; 0.5 = as you played"),
-    "polyphony": (104, "single notes or chords; 0.5 = as you played"),
-    "length": (105, "shorter or longer notes; 0.5 = as you played"),
-    "syncopation": (106, "on the beat or off it; 0.5 = as you played"),
-    "velocity": (107, "softer or louder; 0.5 = as you played"),
+SCALES = ("auto", "major", "minor", *key.SCALES)
+_AS_PLAYED: Mapping[str, tuple[int, str, Of]] = {
+    "density": (102, "fewer or more notes; 0.5 = as many as you played", "all"),
+    "register": (103, "lower or higher; 0.5 = as you played", "pitches"),
+    "polyphony": (104, "single notes or chords; 0.5 = as you played", "pitches"),
+    "length": (105, "shorter or longer notes; 0.5 = as you played", "pitches"),
+    "syncopation": (106, "on the beat or off it; 0.5 = as you played", "all"),
+    "velocity": (107, "softer or louder; 0.5 = as you played", "all"),
 }
+_OF_CHANCE: tuple[Mode, ...] = ("vary", "continue", "blend", "generate", "accompany")
 
 
 def _named(name: str, cc: int, choices: tuple[str, ...], says: str) -> Parameter:
     """Return a knob with named values, the first of which is the default."""
-    return Parameter(name, 0, 0, len(choices) - 1, cc, says, taper="whole", choices=choices)
+    return Parameter(name, 0, 0, len(choices) - 1, cc, says, taper="whole", choices=choices, of="pitches")
+
+
+def _vary(name: str, default: float, cc: int, says: str, taper: Taper = "linear") -> Parameter:
+    """Return a knob of 0 to 1 that acts on variations only."""
+    return Parameter(name, default, 0.0, 1.0, cc, says, taper=taper, modes=("vary",))
+
+
+def _play(
+    name: str,
+    default: float,
+    low: float,
+    high: float,
+    cc: int | None,
+    says: str,
+    unit: str = "",
+    taper: Taper = "linear",
+    acts: Acts = "play",
+    modes: tuple[Mode, ...] = MODES,
+) -> Parameter:
+    """Return a knob of how the answer is played."""
+    return Parameter(name, default, low, high, cc, says, unit, taper, acts, group="playing", modes=modes)
+
+
+def _band(
+    name: str,
+    default: float,
+    low: float,
+    high: float,
+    says: str,
+    unit: str = "",
+    taper: Taper = "linear",
+    choices: tuple[str, ...] = (),
+) -> Parameter:
+    """Return a knob of what plays along, which acts on what is not committed yet."""
+    return Parameter(name, default, low, high, None, says, unit, taper, "play", choices, "band", ("accompany",))
+
+
+def _of_part(part: Part) -> Iterator[Parameter]:
+    """Yield the knobs of a part of the band."""
+    what = _PARTS[part]
+    styles = STYLES[part]
+    yield _band(f"{part}_mute", float(part == "second"), 0, 1, f"silences {what}", taper="switch")
+    yield _band(f"{part}_level", 1.0, 0.0, 2.0, f"velocities of {what}, as a factor")
+    if part != "drums":
+        yield _band(f"{part}_register", 0.5, 0.0, 1.0, f"{what} lower or higher, by up to an octave")
+    yield _band(f"{part}_density", 0.5, 0.0, 1.0, f"{what} calmer or busier; 0.5 = goes with what you play")
+    said = f"how {what} is played; free goes with you"
+    yield _band(f"{part}_style", 0, 0, len(styles) - 1, said, taper="whole", choices=styles)
+    yield _band(f"{part}_channel", CHANNELS[part], 1, 16, f"MIDI channel of {what}", taper="whole")
+
+
+_PARTS: Mapping[Part, str] = {
+    "bass": "the bass",
+    "comping": "the comping",
+    "drums": "the beat",
+    "second": "the second voice",
+}
 
 
 _ALL = (
-    Parameter("distance", 0.35, 0.0, 1.0, 20, "how far a variation departs from your loop; 0 = unchanged"),
-    Parameter("temperature", 1.0, 0.1, 2.0, 21, "sampling temperature: low is cautious, high is bold"),
-    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how strictly new notes keep to the key"),
+    _vary("distance", 0.35, 20, "how far a variation departs from your loop; 0 = unchanged"),
+    Parameter(
+        "temperature", 1.0, 0.1, 2.0, 21, "sampling temperature: low is cautious, high is bold", modes=_OF_CHANCE
+    ),
+    Parameter("key_lock", 0.5, 0.0, 1.0, 22, "how strictly new notes keep to the key", of="pitches"),
     _named("key", 12, KEYS, "key of new notes; auto detects it from your playing"),
-    _named("scale", 13, SCALES, "major or minor; auto detects it from your playing"),
-    Parameter("seed", 0, 0, 127, 31, "each value gives a different but repeatable answer", taper="whole"),
-    Parameter("blend", 0.5, 0.0, 1.0, 24, "position of a blend between loop A (0) and loop B (1)"),
-    Parameter("keep_downbeats", 0.0, 0.0, 1.0, 27, "variations keep your notes on the downbeats", taper="switch"),
-    Parameter("keep_bass", 0.0, 0.0, 1.0, 28, "variations keep your lowest notes", taper="switch"),
-    Parameter("fill", 0.0, 0.0, 1.0, 29, "share of the loop, from its end, that the model rewrites"),
-    Parameter("humanise", 1.0, 0.0, 1.0, 30, "how much of a drummer's timing and dynamics a beat gets"),
-    *(Parameter(name, 0.5, 0.0, 1.0, cc, says) for name, (cc, says) in _AS_PLAYED.items()),
+    _named("scale", 13, SCALES, "scale of new notes; auto detects major or minor from your playing"),
+    Parameter(
+        "seed", 0, 0, 127, 31, "each value gives a different but repeatable answer", taper="whole", modes=_OF_CHANCE
+    ),
+    Parameter("blend", 0.5, 0.0, 1.0, 24, "position of a blend between loop A (0) and loop B (1)", modes=("blend",)),
+    _vary("keep_downbeats", 0.0, 27, "variations keep your notes on the downbeats", "switch"),
+    _vary("keep_bass", 0.0, 28, "variations keep your lowest notes", "switch"),
+    _vary("fill", 0.0, 29, "share of the loop, from its end, that the model rewrites"),
+    Parameter(
+        "humanise",
+        1.0,
+        0.0,
+        1.0,
+        30,
+        "how much of a drummer's timing and dynamics a beat gets",
+        modes=("clean",),
+        of="drums",
+    ),
     *(
-        Parameter(name, 0.5, 0.0, 1.0, 108 + i if i < _ON_CC else None, "one of the model's own latent dimensions")
+        Parameter(name, 0.5, 0.0, 1.0, cc, says, group="attributes", of=of)
+        for name, (cc, says, of) in _AS_PLAYED.items()
+    ),
+    *(
+        Parameter(
+            name,
+            0.5,
+            0.0,
+            1.0,
+            108 + i if i < _ON_CC else None,
+            "one of the model's own latent dimensions",
+            group="latents",
+        )
         for i, name in enumerate(LATENTS)
     ),
-    Parameter("repetition", 0.5, 0.0, 1.0, 116, "how much a continuation repeats earlier material"),
-    Parameter("swing", 0.5, 0.5, 0.75, 14, "swing of the sixteenths: 0.5 straight, 0.67 triplets", acts="next"),
-    Parameter("gate", 1.0, 0.1, 2.0, 15, "note lengths of the answer, as a factor", acts="play"),
-    Parameter("transpose", 0, -24, 24, 16, "transposes the answer up or down", "semitones", taper="whole", acts="play"),
-    Parameter("loudness", 1.0, 0.0, 2.0, 17, "velocities of the answer, as a factor", acts="play"),
     Parameter(
-        "quantise",
-        0,
-        0,
-        1,
-        19,
-        "knob changes wait for the next bar, not the next beat",
-        taper="switch",
-        acts="play",
+        "repetition",
+        0.5,
+        0.0,
+        1.0,
+        116,
+        "how much a continuation repeats; how often a new loop keeps your chords",
+        modes=("continue", "generate"),
     ),
-    Parameter(
+    Parameter("curves", 0.0, 0.0, 1.0, None, "share of new notes that are bent and pressed as yours are", of="pitches"),
+    _play(
+        "swing", 0.5, 0.5, 0.75, 14, "swing of the sixteenths: 0.5 straight, 0.67 triplets", acts="next", modes=ANSWERS
+    ),
+    _play("gate", 1.0, 0.1, 2.0, 15, "note lengths of the answer, as a factor"),
+    _play("transpose", 0, -24, 24, 16, "transposes the answer up or down", "semitones", "whole", modes=ANSWERS),
+    _play("loudness", 1.0, 0.0, 2.0, 17, "velocities of the answer, as a factor"),
+    _play(
+        "quantise", 0, 0, 1, 19, "knob changes wait for the next bar, not the next beat", taper="switch", modes=ANSWERS
+    ),
+    _play("spread", 0, 0, 1, None, "each layer on the next free channel", taper="switch"),
+    _play("give", 5, 0, 10, None, "how far the tempo follows your playing, with --clock player", "%"),
+    _play(
         "split",
         0,
         0,
         127,
         18,
-        "lowest key the model hears; lower keys are not captured",
+        "lowest key the model hears; lower ones are your chord for a band",
         "pitch",
-        taper="whole",
-        acts="play",
+        "whole",
     ),
+    _band("ahead", 2, 1, 4, "how long before it sounds what plays along is committed", "half beats", "whole"),
+    _band("alone", 0, 0, len(ALONE) - 1, "what the band does when you play nothing", "", "whole", ALONE),
+    _band("patience", 2, 1, 8, "for so long you play nothing before it does", "bars", "whole"),
+    *(each for part in PARTS for each in _of_part(part)),
 )
 PARAMETERS: Mapping[str, Parameter] = {p.name: p for p in _ALL}
+FRONT: Mapping[Mode, tuple[str, ...]] = {
+    "clean": ("density", "swing", "gate", "loudness"),
+    "vary": ("distance", "temperature", "density", "key_lock"),
+    "continue": ("temperature", "repetition", "density", "key_lock"),
+    "blend": ("blend", "density", "register", "key_lock"),
+    "generate": ("temperature", "density", "register", "length"),
+    "accompany": ("bass_level", "comping_level", "drums_level", "second_level"),
+}
+"""The knobs that matter most in a mode, which the page has in front."""
+FRONT_OF_DRUMS: Mapping[Mode, tuple[str, ...]] = {
+    "clean": ("humanise", "density", "swing", "loudness"),
+    "vary": ("distance", "density", "velocity", "swing"),
+    "generate": ("temperature", "density", "velocity", "swing"),
+}
+"""The same for drums."""
 BUTTONS: Mapping[str, Button] = {
     b.name: b
     for b in (
         Button("freeze", 23, "repeats the current answer until released", stays=True),
+        Button("overdub", None, "lays what you play, as it is answered, on the loop that goes round", stays=True),
+        Button("undo", None, "takes away the newest layer; while you overdub, first what you just played"),
         Button("store_a", 25, "stores the loop you played last as A of a blend"),
         Button("store_b", 26, "stores the loop you played last as B of a blend"),
         Button("regenerate", 85, "makes another answer to the same loop"),
         Button("back", 86, "goes back to the previous answer, up to ten times"),
+        Button("forward", None, "goes forward again, after back"),
         Button("keep", 87, "saves the current answer as a MIDI clip"),
+        Button("keep_all", None, "saves all answers to the same loop, each as a clip"),
+        Button("answer_clip", None, "answers the clip that is selected in Live, in place of what you play"),
+        Button("vary_clip", None, "writes four variations of the clip that is selected in Live beneath it"),
         Button("clear", 88, "clears your loops, A and B, and the current answer"),
         Button("mute", 89, "silences the answer until released", stays=True),
+        Button("close", None, "closes your first loop on the downbeat after it, with --clock player; later it stops"),
+        Button("half", None, "halves the tempo that was found, with --clock player"),
+        Button("double", None, "doubles the tempo that was found, with --clock player"),
         Button("tap", 90, "taps the tempo of the internal clock"),
         Button("roll", None, "rolls at the next bar with a clock that came without Start; press it on a downbeat"),
         Button("previous_preset", 117, "selects the previous preset in the list"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from rtgen.instrument.clocks.transport import Transport
 from rtgen.instrument.looper import Looper
@@ -16,19 +17,20 @@ class Pending:
     """Keeps input until its tick is known; bounded, in case no clock ever comes."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, bytes]] = deque(maxlen=256)
-        self._recent: deque[tuple[float, bytes]] = deque(maxlen=64)
+        self._waiting: deque[tuple[float, bytes]] = deque(maxlen=1024)
+        self._recent: deque[tuple[float, bytes]] = deque(maxlen=1024)
 
     def add(self, now: float, message: bytes) -> None:
         """Add a message that was played at `now`."""
         self._waiting.append((now, message))
 
-    def place(self, transport: Transport, looper: Looper, earliest: int) -> None:
-        """Hand everything to the looper; notes before tick `earliest` belong to nothing that is captured."""
+    def place(self, transport: Transport, loopers: Sequence[Looper], earliest: int) -> None:
+        """Hand everything to the loopers; notes before tick `earliest` belong to nothing that is captured."""
         for then, message in self._waiting:
             tick = transport.tick_at(then)
             if tick >= earliest or not midi.is_note_on(message):
-                looper.feed(tick, message)
+                for looper in loopers:
+                    looper.feed(tick, message)
         self._recent += self._waiting
         self._waiting.clear()
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 from rtgen.errors import did_you_mean
 from rtgen.instrument.job import MODES, Mode
 from rtgen.instrument.parameters import PARAMETERS, out_of_range
-from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, Metre
+from rtgen.music.time import HALF, MAX_TEMPO, MIN_TEMPO, Metre
 
-Use = Literal["answer", "follow", "hold"]
+Use = Literal["answer", "follow", "hold", "along"]
 USES: tuple[Use, ...] = get_args(Use)
 MAX_BARS = 8
 _LONGEST = 500
@@ -27,7 +27,7 @@ class Preset:
         description: one line.
         model: name or path of the model.
         mode: what the model does.
-        use: when answers are heard.
+        use: when answers are heard; `along` goes with the mode `accompany`, and only with it.
         bars: length of a loop.
         metre: time signature.
         tempo: BPM of the internal clock, and of an external one until its tempo is known.
@@ -63,7 +63,15 @@ class Preset:
         """
         checked = {name: _checked(name, value) for name, value in settings.items() if value is not None}
         knobs = {**self.knobs, **{name: checked.pop(name) for name in list(checked) if name in PARAMETERS}}
-        return replace(self, **checked, knobs=knobs)
+        found = replace(self, **{**checked, **_with_use(checked, self)}, knobs=knobs)
+        if found.along and found.metre.bar % HALF:
+            raise ValueError(f"metre is {found.metre}, whose bars are not whole half beats; nothing can play along")
+        return found
+
+    @property
+    def along(self) -> bool:
+        """Whether the model plays while the player does, and answers no loops."""
+        return self.mode == "accompany"
 
     def mismatch(self, model: str, role: str, modes: Iterable[str]) -> str | None:
         """Return a sentence that says why a model cannot play this preset; None if it can.
@@ -77,7 +85,7 @@ class Preset:
         if self.mode in modes:
             return None
         return (
-            f"Preset {self.name}: model {model} (role {role}) plays {', '.join(modes)}, not {self.mode}; "
+            f"Preset {self.name}: model {model} (role {role}) plays {', '.join(modes) or 'no mode'}, not {self.mode}; "
             "choose another mode, or a preset with another model"
         )
 
@@ -153,6 +161,23 @@ SETTINGS: Mapping[str, Check] = {
     **dict.fromkeys(PARAMETERS, _parameter),
 }
 """Everything a preset can say, and how each setting is checked."""
+
+
+def _with_use(checked: Mapping[str, Any], before: Preset) -> Mapping[str, Any]:
+    """Return the mode and the use that go with new settings; what is not said follows from what is.
+
+    Raises:
+        ValueError: they do not go together.
+    """
+    mode, use = checked.get("mode"), checked.get("use")
+    if use == "along" and mode is None:
+        mode = "accompany"
+    mode = mode or before.mode
+    if use is None:
+        use = "along" if mode == "accompany" else "answer" if before.use == "along" else before.use
+    if (use == "along") != (mode == "accompany"):
+        raise ValueError(f"use is {use}, mode {mode}: use along goes with mode accompany, and no other")
+    return {"mode": mode, "use": use}
 
 
 def _checked(name: str, value: Any) -> Any:

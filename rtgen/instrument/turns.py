@@ -22,7 +22,7 @@ def is_call(use: Use, *, asked: bool, answered: bool) -> bool:
         answered: whether there is an answer to go on with.
     """
     match use:
-        case "follow":
+        case "follow" | "along":
             return True
         case "hold":
             return not answered

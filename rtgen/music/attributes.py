@@ -18,6 +18,10 @@ NAMES = ("density", "register", "polyphony", "length", "syncopation", "velocity"
 MEAN = (2.93, 63.1, 1.79, -0.38, 0.27, 89.0)
 SD = (2.11, 8.21, 0.98, 0.8, 0.164, 12.5)
 """Mean and standard deviation of each attribute over 112,482 loops from five data sets."""
+REACH = 2.5
+"""Standard deviations from the mean of an attribute to either end of the map of loops."""
+SPAN = {"density": 1.5, "register": 1.5, "polyphony": 2.0, "length": 1.5, "syncopation": 2.5, "velocity": 1.5}
+"""Standard deviations by which a fully turned knob moves its attribute, if there is room."""
 PER_BEAT = PPQN // TICKS_PER_SIXTEENTH
 """Columns per beat."""
 Attributes = dict[str, float]

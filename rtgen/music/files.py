@@ -10,15 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
-
-import mido
+from typing import TYPE_CHECKING, BinaryIO
 
 from rtgen.errors import UserError
+from rtgen.music.hand import on_channel
 from rtgen.music.midi import cuts, releases, sustains
-from rtgen.music.note import Note
+from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, Metre
 from rtgen.whole import written
+
+if TYPE_CHECKING:
+    import mido
 
 MAX_BYTES = 32 * 2**20
 """Larger files are rejected: no performance needs that much."""
@@ -413,6 +415,8 @@ def write(path: Path, score: Score) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
+    import mido  # it takes as long as much of rtgen's own
+
     midi = mido.MidiFile(type=1, ticks_per_beat=PPQN, charset="utf-8")
     conductor: list[tuple[int, mido.MetaMessage]] = [
         *((t, mido.MetaMessage("time_signature", numerator=m.beats, denominator=m.unit)) for t, m in score.metres),
@@ -430,6 +434,8 @@ def write(path: Path, score: Score) -> None:
 
 
 def _delta_track(timed: Sequence[tuple[int, mido.Message | mido.MetaMessage]], length: int) -> mido.MidiTrack:
+    import mido
+
     track = mido.MidiTrack()
     now = 0
     for tick, message in timed:
@@ -447,3 +453,16 @@ def note_events(notes: Iterable[Note], *, start: int = 0, channel: int = 0) -> l
         events.append(Event(onset, bytes((0x90 | channel, note.pitch, note.velocity))))
         events.append(Event(onset + note.duration, bytes((0x80 | channel, note.pitch, 0))))
     return sorted(events, key=lambda e: (e.tick, _is_note_on(e.data)))
+
+
+def loop_events(loop: Loop, channel: int) -> list[Event]:
+    """Return the events that play a loop: its notes, or message for message what its hand played.
+
+    Args:
+        loop: the loop; what is before its start is put there.
+        channel: 0-15, for what has no channel of its own.
+    """
+    if not loop.hand:
+        return note_events(loop.notes, channel=channel)
+    messages = ((max(tick, 0), data) for tick, data in loop.hand.messages)
+    return [Event(tick, data if loop.hand.apart else on_channel(data, channel)) for tick, data in messages]

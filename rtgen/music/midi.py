@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 CLOCK, START, CONTINUE, STOP, SYSTEM_RESET = 0xF8, 0xFA, 0xFB, 0xFC, 0xFF
 SONG_POSITION = 0xF2
 SUSTAIN, SOSTENUTO, HOLD_2 = 64, 66, 69
 ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123
 HOLDS = (SUSTAIN, SOSTENUTO, HOLD_2)
 """The pedals that hold notes after their keys were released."""
+SOFT, MODULATION, EXPRESSION, TIMBRE = 67, 1, 11, 74
+AT_REST: Mapping[int, int] = {MODULATION: 0, EXPRESSION: 127, SUSTAIN: 0, SOSTENUTO: 0, SOFT: 0, HOLD_2: 0, TIMBRE: 64}
+"""The controllers that shape notes, and where they are at rest: as Reset All Controllers leaves them (MIDI recommended
+practice RP-015); CC 74, which it leaves alone, at its middle (MIDI Polyphonic Expression, RP-053)."""
 
 _REAL_TIME = frozenset({CLOCK, START, CONTINUE, STOP, SYSTEM_RESET})
 _COMMON_SIZE = {0xF1: 2, 0xF2: 3, 0xF3: 2, 0xF6: 1}
@@ -18,14 +25,47 @@ def note_on(channel: int, pitch: int, velocity: int) -> bytes:
     return bytes((0x90 | channel, pitch, velocity))
 
 
-def note_off(channel: int, pitch: int) -> bytes:
+def note_off(channel: int, pitch: int, velocity: int = 0) -> bytes:
     """Return a note-off; channel 0-15."""
-    return bytes((0x80 | channel, pitch, 0))
+    return bytes((0x80 | channel, pitch, velocity))
+
+
+def release(data: bytes) -> int:
+    """Return the velocity with which a message that ends a note releases its key; 0 if it says none."""
+    return data[2] if data[0] & 0xF0 == 0x80 else 0
 
 
 def control(channel: int, number: int, value: int) -> bytes:
     """Return a control change; channel 0-15."""
     return bytes((0xB0 | channel, number, value))
+
+
+def shape(data: bytes) -> bytes:
+    """Return which bend, pressure or controller a channel message moves, as the bytes that all its values begin with.
+
+    Nothing for other messages.
+    """
+    kind = data[0] & 0xF0
+    if kind in (0xD0, 0xE0):
+        return data[:1]
+    return data[:2] if kind == 0xA0 or (kind == 0xB0 and data[1] in AT_REST) else b""
+
+
+@cache
+def at_rest(shape: bytes) -> bytes:
+    """Return the message that takes a bend, a pressure or a controller (`shape`) to where it is at rest."""
+    match shape[0] & 0xF0:
+        case 0xE0:
+            return shape + b"\x00\x40"
+        case 0xB0:
+            return shape + bytes((AT_REST[shape[1]],))
+    return shape + b"\x00"
+
+
+@cache
+def returns(shape: bytes) -> bool:
+    """Return whether it is at rest when the hand lets go: bends, pressures and pedals; wheels stay where they are."""
+    return shape[0] & 0xF0 != 0xB0 or shape[1] not in (MODULATION, EXPRESSION, TIMBRE)
 
 
 def song_position(data: bytes) -> int:
@@ -48,6 +88,11 @@ def is_note(data: bytes) -> bool:
     return data[0] & 0xF0 in (0x80, 0x90)
 
 
+def is_note_off(data: bytes) -> bool:
+    """Return whether `data` ends a note."""
+    return is_note(data) and not is_note_on(data)
+
+
 def sustains(data: bytes) -> bool | None:
     """Return whether the sustain pedal of its channel is down after `data`; None if it says nothing about it.
 
@@ -56,6 +101,11 @@ def sustains(data: bytes) -> bool | None:
     if data[0] & 0xF0 != 0xB0 or data[1] not in (SUSTAIN, RESET_CONTROLLERS):
         return None
     return data[1] == SUSTAIN and data[2] >= 64
+
+
+def resets(data: bytes) -> bool:
+    """Return whether `data` takes the controllers of its channel to rest (Reset All Controllers)."""
+    return data[0] & 0xF0 == 0xB0 and data[1] == RESET_CONTROLLERS
 
 
 def cuts(data: bytes) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
+
+from rtgen.music.hand import NO_HAND, Hand, Stroke
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,20 +53,39 @@ class Loop:
         length: ticks.
         notes: in any order; sorted on creation, so that loops with the same notes are equal.
         bar: ticks per bar.
+        hand: what was played to make these notes, if there is more to it than they say: bends, pressure, controllers,
+            pedals, several channels. A loop with other notes has none.
     """
 
     length: int
     notes: tuple[Note, ...] = ()
     bar: int = 1920
+    hand: Hand = NO_HAND
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.length <= 0 or self.bar <= 0:
             raise ValueError("the length of a loop and of its bar must be positive")
         object.__setattr__(self, "notes", tuple(sorted(self.notes, key=_ORDER)))
 
+    def __hash__(self) -> int:
+        # Kept, as what is known of a loop is looked up often, and it has many notes.
+        if self._hash is None:
+            object.__setattr__(self, "_hash", hash((self.length, self.notes, self.bar, self.hand)))
+        assert self._hash is not None
+        return self._hash
+
     def __len__(self) -> int:
         """Number of notes."""
         return len(self.notes)
+
+    def without_hand(self) -> Loop:
+        """Return the notes alone."""
+        return Loop(self.length, self.notes, self.bar) if self.hand else self
+
+    def strokes(self) -> list[Stroke]:
+        """Return the keys that play this loop: those of the hand, or else one for each note."""
+        return self.hand.strokes() or [Stroke(n.onset, n.pitch, n.duration, n.velocity) for n in self.notes]
 
     def with_notes(self, notes: Iterable[Note]) -> Loop:
         """Return this loop with other notes."""

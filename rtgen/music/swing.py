@@ -31,4 +31,4 @@ def swung(loop: Loop, swing: float) -> Loop:
 
     moved = ((note, *bent(note.onset, note.end)) for note in loop.notes)
     notes = (replace(note, onset=onset, duration=max(end - onset, 1)) for note, onset, end in moved)
-    return loop.with_notes(notes).monophonic_by_pitch()
+    return replace(loop.with_notes(notes).monophonic_by_pitch(), hand=loop.hand.warped(at))

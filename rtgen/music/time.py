@@ -12,6 +12,8 @@ from itertools import pairwise
 
 PPQN = 480
 """Ticks per beat (quarter note)."""
+HALF = PPQN // 2
+"""Ticks in a half beat, which is a step of a harmoniser and of what plays along."""
 CLOCKS_PER_BEAT = 24
 """MIDI clocks per beat (MIDI 1.0 specification, System Real Time)."""
 TICKS_PER_CLOCK = PPQN // CLOCKS_PER_BEAT

@@ -24,6 +24,7 @@ _ASKED = ("192.0.2.1", "10.254.254.254", "172.30.254.254", "192.168.254.254")
 _SIOCGIFADDR = 0x8915
 """Asks Linux for the address of an interface: netdevice(7)."""
 _MOST_ADDRESSES = 4
+_PORTS = 10
 
 
 def token_of(said: str | None) -> str | None:
@@ -98,6 +99,18 @@ def is_served(said: str, host: str) -> bool:
         return bool(ip_address(name))
     except ValueError:
         return False
+
+
+def free_port(first: int) -> int:
+    """Returns the first port of this machine from `first` on that nobody listens to; `first` if all are taken."""
+    for port in range(first, first + _PORTS):
+        with socket.socket() as asking:
+            if sys.platform != "win32":  # there it would share a port that is taken
+                asking.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                asking.bind(("127.0.0.1", port))
+                return port
+    return first
 
 
 def urls(host: str, port: int, token: str | None) -> list[str]:

@@ -1,6 +1,8 @@
 """The panel's server: connects browsers (web sockets, aiohttp) to the daemon (OSC).
 
-To the daemon it is an OSC subscriber like any other; it may die and be restarted without affecting the music.
+To the daemon it is an OSC subscriber like any other; it may die and be restarted without affecting the music. With
+`rtgen play` its pages are keyboard and sound as well: what they play, and what they are to sound, goes over a pipe to
+the daemon (`rtgen.panel.pipe`), as OSC has no times and may lose a note-off.
 
 A browser shows its token (if there is one) as `Authorization: Bearer`, and from then on as a cookie. The page finds it
 in the fragment of its address, which browsers send to nobody; so the page itself and its scripts, which hold no secret,
@@ -21,15 +23,22 @@ from dataclasses import asdict
 from errno import EACCES, EADDRINUSE
 from hashlib import sha256
 from pathlib import Path
+from time import perf_counter
 from typing import Any, cast
 
 from rtgen.errors import UserError
-from rtgen.instrument.parameters import BUTTONS, PARAMETERS
+from rtgen.instrument.parameters import BUTTONS, FRONT, FRONT_OF_DRUMS, LATENTS, PARAMETERS
 from rtgen.instrument.preset import USES
+from rtgen.music import files, key
+from rtgen.music.attributes import NAMES, REACH, SPAN
+from rtgen.music.note import Note
+from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 from rtgen.panel.access import is_loopback, is_served, urls
+from rtgen.panel.keyboard import SONG, Keyboard
+from rtgen.panel.pipe import Pipe
 from rtgen.rig.kept.presets import numbered
 from rtgen.rig.told.osc import PORT as OSC_PORT
-from rtgen.rig.told.osc import STATE_VALUES
+from rtgen.rig.told.osc import STATE_VALUES, flat
 from rtgen.rig.told.packet import datagram, parse
 
 try:
@@ -49,12 +58,19 @@ _MOST = 2**13
 _MOST_NAME = 255
 """Longest name of a preset from a browser."""
 _MOST_NUMBER = 1e6
+_MOST_TIME = 1e12
 _MOST_STATE = 512
 """Most addresses whose values are kept."""
 _MOST_PAGES = 16
 """Most pages open at a time."""
 _MOST_CONNECTIONS = 64
 _COOKIE_S = 30 * 86_400
+_CARD = ("name", "program", "description", "model", "mode", "use", "bars")
+"""What the page shows of a preset."""
+_TELLING = 4
+"""Least pitch classes of a loop whose key is shown."""
+_LARGEST_CLIP = 2**16
+"""Bytes of the largest clip of which a roll is drawn."""
 _PUBLIC = frozenset({"page", "static"})
 """Names of the routes that need no token."""
 _HEADERS = {
@@ -82,6 +98,7 @@ class DaemonLink(asyncio.DatagramProtocol):
         self._changed, self._told = changed, told
         self._transport: asyncio.DatagramTransport | None = None
         self._heard_at = float("-inf")
+        self._played: list[Any] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Stores the transport."""
@@ -100,7 +117,21 @@ class DaemonLink(asyncio.DatagramProtocol):
                     self._told(self.lines[-1])
                 elif all(map(_can_be_shown, values)) and (name in self.state or len(self.state) < _MOST_STATE):
                     changes[name] = list(values)
+        if "state/played" in changes:
+            changes |= self._keyed(changes["state/played"])
         self._update(changes)
+
+    def _keyed(self, played: list[Any]) -> dict[str, Any]:
+        """Returns the key of a loop that has ended, as the next has fewer notes; nothing if it does not tell one."""
+        before, self._played = self._played, played
+        if len(played) >= len(before):
+            return {}
+        notes = notes_of(before)
+        if self.state.get("state/drums", [0])[0]:
+            return {"state/key": []}
+        # Fewer pitches are of too many keys.
+        tells = len({note.pitch % 12 for note in notes}) >= _TELLING and key.confidence(notes) > 0
+        return {"state/key": [str(key.estimate(notes))]} if tells else {}
 
     def error_received(self, exc: Exception) -> None:
         """Ignores that nobody listens on the port; `watch` tries again."""
@@ -125,6 +156,16 @@ class DaemonLink(asyncio.DatagramProtocol):
             self._changed(changes)
 
 
+def notes_of(flat: list[Any]) -> list[Note]:
+    """Returns the notes of a loop as `rtgen.rig.told.osc.flat` gives them, without those that are none."""
+    found = []
+    for onset, pitch, duration, velocity in zip(flat[1::4], flat[2::4], flat[3::4], flat[4::4], strict=False):
+        if all(type(each) is int for each in (onset, pitch, duration, velocity)):
+            with suppress(ValueError):
+                found.append(Note(onset, pitch, duration, velocity))
+    return found
+
+
 class Panel:
     """The page and its web sockets.
 
@@ -132,14 +173,25 @@ class Panel:
         osc_port: the daemon's OSC port on this machine.
         token: the token that a browser needs; None to admit every browser that can reach us.
         host: the address that it is served on.
+        pipe: to the daemon whose keyboard and sound the pages are; None if they are neither.
     """
 
-    def __init__(self, osc_port: int = OSC_PORT, token: str | None = None, host: str = "127.0.0.1") -> None:
-        self._osc_port, self._token, self._host = osc_port, token, host
+    def __init__(
+        self,
+        osc_port: int = OSC_PORT,
+        token: str | None = None,
+        host: str = "127.0.0.1",
+        pipe: Pipe | None = None,
+    ) -> None:
+        self._osc_port, self._token, self._host, self._pipe = osc_port, token, host, pipe
         # Cookies know no ports: each token has a name of its own, so that two panels of one machine get along.
         self._cookie = f"rtgen_{sha256((token or '').encode()).hexdigest()[:8]}"
         self._sockets: set[web.WebSocketResponse] = set()
         self._queues: dict[web.WebSocketResponse, asyncio.Queue[str]] = {}
+        # The queues of the pages that sound.
+        self._sounding: set[asyncio.Queue[str]] = set()
+        # What each clip that was looked at last holds, by name, time and size.
+        self._rolls: dict[tuple[str, int, int], list[int]] = {}
         self.daemon = DaemonLink(
             lambda changes: self._tell({"state": changes}), lambda line: self._tell({"news": line})
         )
@@ -170,6 +222,8 @@ class Panel:
             lambda: self.daemon, remote_addr=("127.0.0.1", self._osc_port)
         )
         watching = asyncio.create_task(self.daemon.watch())
+        if self._pipe is not None:
+            self._pipe.listen(loop, self._sound)
         yield
         watching.cancel()
         transport.close()
@@ -218,15 +272,20 @@ class Panel:
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=256)
         self._sockets.add(socket)
         self._queues[socket] = queue
-        queue.put_nowait(json.dumps({"hello": hello(), "state": self.daemon.state, "lines": list(self.daemon.lines)}))
+        first = {"hello": hello() | {"plays": self._pipe is not None}, "state": self.daemon.state}
+        queue.put_nowait(json.dumps(first | {"lines": list(self.daemon.lines)}))
         sending = asyncio.create_task(self._send(socket, queue))
+        keys = Keyboard(self._pipe.send) if self._pipe is not None else None
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
+                if message.type is WSMsgType.TEXT and not (keys and self._played(message.data, keys, queue)):
                     self._hear(message.data)
         finally:
+            if keys is not None:
+                keys.let_go(perf_counter())
             sending.cancel()
             self._sockets.discard(socket)
+            self._sounding.discard(queue)
             del self._queues[socket]
         return socket
 
@@ -239,15 +298,44 @@ class Panel:
             while True:
                 await socket.send_str(await queue.get())
 
+    def _sound(self, lines: str) -> None:
+        """Passes what the daemon has for its output to the pages that sound."""
+        text = f'{{"sound":[{",".join(lines.splitlines())}]}}'
+        for socket, queue in list(self._queues.items()):
+            if queue in self._sounding:
+                self._offer(socket, queue, text)
+
+    def _played(self, text: str, keys: Keyboard, queue: asyncio.Queue[str]) -> bool:
+        """Carries out what concerns keys and sound; returns whether the message did."""
+        now = perf_counter()
+        match _parsed(text):
+            case {"play": message}:
+                keys.play(now, message)
+            case {"let_go": True}:
+                keys.let_go(now)
+            case {"song": str(word)} if word in SONG:
+                keys.song(now, word)
+            case {"sounds": True}:
+                self._sounding.add(queue)
+            case {"ping": int() | float() as sent} if _is_time(sent) and not queue.full():
+                queue.put_nowait(json.dumps({"pong": [sent, now]}))
+            case _:
+                return False
+        return True
+
     def _tell(self, what: dict[str, Any]) -> None:
-        """Sends to all browsers; disconnects one that does not read, rather than waiting for it."""
+        """Sends to all browsers."""
         text = json.dumps(what)
         for socket, queue in list(self._queues.items()):
-            try:
-                queue.put_nowait(text)
-            except asyncio.QueueFull:
-                _LEAVING.add(task := asyncio.ensure_future(socket.close()))
-                task.add_done_callback(_LEAVING.discard)
+            self._offer(socket, queue, text)
+
+    def _offer(self, socket: web.WebSocketResponse, queue: asyncio.Queue[str], text: str) -> None:
+        """Sends to a browser; disconnects one that does not read, rather than waiting for it."""
+        try:
+            queue.put_nowait(text)
+        except asyncio.QueueFull:
+            _LEAVING.add(task := asyncio.ensure_future(socket.close()))
+            task.add_done_callback(_LEAVING.discard)
 
     def _hear(self, text: str) -> None:
         """Carries out a browser's command; ignores invalid ones."""
@@ -264,6 +352,8 @@ class Panel:
                 self.daemon.send("learn", name)
             case {"over": True}:
                 self.daemon.send("learn/over")
+            case {"tempo": int() | float() as tempo} if _is_number(tempo) and MIN_TEMPO <= tempo <= MAX_TEMPO:
+                self.daemon.send("tempo", float(tempo))
 
     # ---- clips ------------------------------------------------------------------------------------------------------
 
@@ -273,9 +363,22 @@ class Panel:
 
     async def _clips(self, request: web.Request) -> web.StreamResponse:
         del request
+        # Files are read beside the loop: what sounds is on its way through it.
+        return web.json_response(await asyncio.to_thread(self._listed))
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """Returns the latest clips, the newest first: names, and the notes as `rtgen.rig.told.osc.flat` gives them."""
         folder = self._folder()
         found = sorted(folder.glob("*.mid"), reverse=True) if folder and folder.is_dir() else []
-        return web.json_response([path.name for path in found if _is_clip(path)][:_MOST_CLIPS])
+        clips, rolls = [], {}
+        for path in [path for path in found if _is_clip(path)][:_MOST_CLIPS]:
+            with suppress(OSError):
+                about = path.stat()
+                known = (path.name, about.st_mtime_ns, about.st_size)
+                rolls[known] = self._rolls[known] if known in self._rolls else _roll(path, about.st_size)
+                clips.append({"name": path.name, "roll": rolls[known]})
+        self._rolls = rolls
+        return clips
 
     async def _clip(self, request: web.Request) -> web.StreamResponse:
         folder, name = self._folder(), request.match_info["name"]
@@ -294,9 +397,28 @@ def _is_clip(path: Path) -> bool:
         return False
 
 
+def _roll(path: Path, size: int) -> list[int]:
+    """Returns the notes of a clip; nothing of one that is none, or too large to be ours."""
+    if size > _LARGEST_CLIP:
+        return []
+    try:
+        score = files.read(path)
+    except UserError:
+        return []
+    notes = sorted((note for track in score.tracks for note in track.notes()), key=lambda note: note.onset)
+    bar = score.metres[0][1].bar
+    # A last note may be held beyond the end.
+    ends = max((max(note.onset + 1, note.end - bar // 2) for note in notes), default=1)
+    return list(flat(tuple(notes), -(-ends // bar) * bar))
+
+
 def _is_number(value: float) -> bool:
     """Returns whether a browser's number is one: no truth value, infinity or integer that no float holds."""
     return not isinstance(value, bool) and abs(value) < _MOST_NUMBER
+
+
+def _is_time(value: float) -> bool:
+    return not isinstance(value, bool) and abs(value) < _MOST_TIME
 
 
 def _can_be_shown(value: Any) -> bool:
@@ -306,6 +428,8 @@ def _can_be_shown(value: Any) -> bool:
 async def _with_headers(request: web.Request, response: web.StreamResponse) -> None:
     del request
     response.headers.update(_HEADERS)
+    # After an update no browser may mix old and new scripts.
+    response.headers.setdefault("Cache-Control", "no-cache")
 
 
 _LEAVING: set[asyncio.Future[Any]] = set()
@@ -319,16 +443,28 @@ def _parsed(text: str) -> Any:
 
 
 def hello() -> dict[str, Any]:
-    """Returns what a browser needs to build the page: knobs, buttons, presets, uses."""
+    """Returns what a browser needs to build the page: knobs, buttons, presets, uses.
+
+    `reach` says by how much of the map's width a knob moves the answer if it is turned from the middle to the end.
+    """
     return {
         "parameters": [asdict(p) for p in PARAMETERS.values()],
         "buttons": [asdict(b) for b in BUTTONS.values()],
-        "presets": [{"name": p.name, "program": p.program, "description": p.description} for p in numbered()],
+        "front": {"pitches": FRONT, "drums": FRONT_OF_DRUMS},
+        "presets": [{each: getattr(p, each) for each in _CARD} for p in numbered()],
         "uses": list(USES),
+        "reach": {name: SPAN[name] / (2 * REACH) for name in NAMES} | dict.fromkeys(LATENTS, 0.5),
     }
 
 
-def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callable[[list[str]], None]) -> None:
+def serve(
+    host: str,
+    port: int,
+    osc_port: int,
+    token: str | None,
+    ready: Callable[[list[str]], None],
+    pipe: Pipe | None = None,
+) -> None:
     """Serves the panel until SIGINT or SIGTERM.
 
     Args:
@@ -337,6 +473,7 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
         osc_port: the daemon's OSC port.
         token: the token that browsers need.
         ready: called with the URLs of the page, the likeliest first.
+        pipe: to the daemon whose keyboard and sound the pages are.
 
     Raises:
         UserError: the port is in use, or the host is not this machine; or other machines could reach the page, and
@@ -346,7 +483,7 @@ def serve(host: str, port: int, osc_port: int, token: str | None, ready: Callabl
         raise UserError(
             f"on {host} everybody in the network could play your rig; give a token (--token new), or leave out --host"
         )
-    application = Panel(osc_port, token, host).application()
+    application = Panel(osc_port, token, host, pipe).application()
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(_serve(application, host, port, lambda: ready(urls(host, port, token))))

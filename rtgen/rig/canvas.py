@@ -35,6 +35,7 @@ KEPT: Colour = (118, 188, 255)
 NEW: Colour = (255, 170, 76)
 EDGE: Colour = (255, 236, 205)
 GONE: Colour = (92, 106, 136)
+DEEP: Colour = (126, 214, 142)
 
 
 Sign = tuple[str, Colour | None, Colour | None]
@@ -140,9 +141,13 @@ class Panel:
         self._canvas.text(self._x + 14, self._y + 30, left, 24, TEXT)
         self._canvas.text(self._x + self._width - 14, self._y + 30, right, 24, FAINT, "rs")
 
-    def bar_numbers(self) -> None:
-        """Draws the bar numbers below the roll."""
-        for number, tick in enumerate(range(0, self._length, self._bar), 1):
+    def sign(self, tick: int, text: str) -> None:
+        """Writes a text above the roll where a tick is, such as a chord."""
+        self._canvas.text(self._column(tick) + 4, self._y + 30, text, 20, TEXT)
+
+    def bar_numbers(self, first: int = 1) -> None:
+        """Draws the bar numbers below the roll, from `first` on."""
+        for number, tick in enumerate(range(0, self._length, self._bar), first):
             self._canvas.text(self._column(tick), self._bottom + 28, str(number), 20, FAINT)
 
     def notes(self, notes: Iterable[Note], fill: Colour | None, edge: Colour | None = None) -> None:

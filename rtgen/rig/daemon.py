@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 from time import perf_counter
 
 from rtgen.errors import UserError
+from rtgen.instrument.along import Coming
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
 from rtgen.instrument.events import Chosen, Ended, Event, Planned, Received, Step, Warmed
@@ -19,7 +20,9 @@ from rtgen.instrument.options import ClockKind
 from rtgen.instrument.preset import Preset, Use
 from rtgen.instrument.session import Session
 from rtgen.instrument.turns import Turn
+from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
+from rtgen.rig.ableton import LiveSaid
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
 from rtgen.rig.midi.ways import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
@@ -59,6 +62,13 @@ class View:
         now: when the state was this, in seconds of `perf_counter`.
         clock: whose tempo is played.
         listens: the MIDI channel that is heard; None for all.
+        drums: whether the model plays drums.
+        bound: the control of each parameter and button that has one, in words.
+        stored: the loops A and B, between which a blend would lie now.
+        layers: how many layers go round, with the present answer if it is one.
+        overdubs: whether what is played is laid on them.
+        moved: what the hand has moved in the present loop, but for keys.
+        coming: what is planned to be played along.
     """
 
     tempo: float
@@ -79,10 +89,17 @@ class View:
     now: float = 0.0
     clock: ClockKind = "midi"
     listens: int | None = None
+    drums: bool = False
+    bound: Mapping[str, str] = field(default_factory=dict)
+    stored: tuple[Loop | None, Loop | None] = (None, None)
+    layers: int = 0
+    overdubs: bool = False
+    moved: tuple[Moved, ...] = ()
+    coming: Coming = Coming()  # noqa: RUF009 (frozen)
 
 
 Noted = Callable[[Step], None]
-News = Notice | Request | Ready | Failed | Dropped
+News = Notice | Request | Ready | Failed | Dropped | LiveSaid
 
 
 def _warmed(ready: Ready, preset: Preset) -> tuple[Warmed]:
@@ -165,6 +182,10 @@ class Daemon:
         self._stopping = True
         self._inbox.put(perf_counter(), None)
 
+    def fail(self, why: str) -> None:
+        """Make `run` end with a `UserError` that says why; from any thread."""
+        self._inbox.put(perf_counter(), Failed(why, final=True))
+
     def run(self, seconds: float | None = None) -> None:
         """Run the real-time loop until `stop`, or for `seconds`.
 
@@ -239,6 +260,8 @@ class Daemon:
             self._worker.tell(out.heard)
         for job in (*filter(None, (out.draft,)), *out.jobs):
             self._worker.ask(job, self._files.get(job.model))
+        for half in out.halves:
+            self._worker.ask(half, self._files.get(half.model))
         if out.notices or isinstance(event, Chosen):
             self._keep()
         for item in (*out.notices, *out.requests):
@@ -305,7 +328,8 @@ class Daemon:
             raise UserError(mismatch)
         self._tell(ready)
         if mismatch is not None:
-            return self._go_back(ready, mismatch)
+            # Unless another preset takes over anyway.
+            return self._go_back(ready, mismatch) if chosen is None else ()
         return _warmed(ready, chosen or preset) if ready.file == files[-1] or (stands_in and chosen is None) else ()
 
     def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
@@ -390,7 +414,7 @@ class Daemon:
             session.transport.tempo,
             session.position(now) if now is not None else None,
             session.played(now) if now is not None else (),
-            session.present,
+            session.sounds(now) if now is not None else session.present,
             session.preset,
             session.use,
             dict(session.knobs),
@@ -405,4 +429,11 @@ class Daemon:
             now or 0.0,
             session.clock,
             session.listens,
+            session.drums,
+            session.bound,
+            session.stored,
+            session.layers,
+            session.overdubs,
+            session.moved if now is not None else (),
+            session.coming(now) if now is not None else Coming(),
         )

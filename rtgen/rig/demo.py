@@ -20,14 +20,14 @@ from rtgen.instrument.session import Session
 from rtgen.music import files
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
-from rtgen.rig.daemon import Daemon, News, View
+from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.midi.ports import LoopbackPorts, open_ports
 from rtgen.rig.midi.systems import find_api
 from rtgen.rig.midi.ways import NamedPorts, Patch
-from rtgen.rig.offline import opened, simulate, with_clock
+from rtgen.rig.offline import by_part, opened, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
-from rtgen.rig.picture import draw
-from rtgen.rig.told.live import Snapshot
+from rtgen.rig.picture import draw, draw_parts
+from rtgen.rig.told.live import Watch, at_once, caption
 from rtgen.rig.told.telling import sentence
 from rtgen.rig.worker.wire import Failed, Ready
 
@@ -64,9 +64,10 @@ def demo(
         sent, notices = _fast(preset, seed, timed, model, device, end, console)
     else:
         session = Session(preset, Options(seed=seed))
-        sent, notices = _live(session, timed, model, device, preset, console)
+        sent, notices = _live(session, timed, model, device, console)
     _keep(folder, preset, played, sent, notices)
-    console.print(_summary(preset, bars, folder, notices), highlight=False, markup=False)
+    summary = _played_along(preset, bars, folder, sent) if preset.along else _summary(preset, bars, folder, notices)
+    console.print(summary, highlight=False, markup=False)
 
 
 def _writable(folder: Path) -> None:
@@ -93,7 +94,7 @@ def _fast(
         if network.ready.remark:
             console.print(network.ready.remark, highlight=False, markup=False)
         session = Session(preset, Options(seed=seed, hears=network.ready.hears))
-        return simulate(session, timed, network.answer, last)
+        return simulate(session, timed, network.answer, last, network.plan)
 
 
 def _live(
@@ -101,7 +102,6 @@ def _live(
     timed: Sequence[tuple[float, bytes]],
     model: Path,
     device: str,
-    preset: Preset,
     console: Console,
 ) -> tuple[Sent, list[Notice]]:
     """Plays in real time, with the worker process and a pair of in-process ports."""
@@ -126,7 +126,7 @@ def _live(
 
         ports = LoopbackPorts(send)
         daemon = Daemon(session, ports, model, device, tell)
-        screen = _Screen(daemon, preset, news, console)
+        screen = _Screen(daemon, news, console)
         daemon.open()
 
         def drive() -> None:
@@ -159,14 +159,13 @@ def _output(console: Console) -> NamedPorts | None:
 class _Screen:
     """Shows the rolls from its own thread, and collects the notices."""
 
-    def __init__(self, daemon: Daemon, preset: Preset, news: SimpleQueue[News], console: Console) -> None:
+    def __init__(self, daemon: Daemon, news: SimpleQueue[News], console: Console) -> None:
         self.notices: list[Notice] = []
         self._daemon = daemon
-        self._preset = preset
         self._news = news
         self._console = console
         self._line = "loading the model ..."
-        self._played = Loop(preset.length, (), preset.metre.bar)
+        self._watch = Watch()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._show, name="screen", daemon=True)
 
@@ -187,7 +186,8 @@ class _Screen:
         with Live(console=self._console, auto_refresh=False) as live:
             while not self._done.wait(1 / _FRAMES_PER_S):
                 self._hear()
-                live.update(self._snapshot(self._daemon.view), refresh=True)
+                with at_once(self._console):
+                    live.update(self._watch.seen(self._daemon.view, self._line), refresh=True)
 
     def _hear(self) -> list[str]:
         lines: list[str] = []
@@ -198,29 +198,10 @@ class _Screen:
                 return lines
             if isinstance(item, Notice):
                 self.notices.append(item)
-                if isinstance(item, Called) and item.asked:
-                    self._played = item.loop
+                self._watch.heard(item)
             if isinstance(item, Notice | Ready | Failed):
                 self._line = sentence(item)
                 lines.append(self._line)
-
-    def _snapshot(self, view: View) -> Snapshot:
-        length = self._preset.length
-        tick = max(view.tick or 0, 0)
-        # The loop being captured; until it has notes, the last captured loop stays in view.
-        now = Loop(length, view.played, self._preset.metre.bar) if view.played else self._played
-        return Snapshot(
-            "stopped" if view.tick is None else "rolling",
-            view.tempo,
-            tick,
-            tick % length,
-            now,
-            view.answer,
-            listening=view.turn != "answer",
-            answering=self._preset.use == "follow" or view.turn == "answer",
-            words=(self._preset.name, caption(self._preset)),
-            notice=self._line,
-        )
 
 
 def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
@@ -236,23 +217,33 @@ def _answers(notices: Sequence[Notice]) -> dict[int, Answered | DraftPlayed]:
     return {n.loop_index: n for n in heard}
 
 
-def caption(preset: Preset) -> str:
-    """Returns the preset's mode, with the value of its main knob."""
-    knob = {"vary": "distance", "blend": "blend"}.get(preset.mode)
-    return f"{preset.mode} {preset.knobs[knob]:.2f}" if knob else preset.mode
-
-
 def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: Sent, notices: Sequence[Notice]) -> None:
-    ticks = 1 / seconds_per_tick(TEMPO)
-    answered = tuple(files.Event(max(round(at * ticks), 0), data) for at, data in sent)
+    answered = _events(sent)
+    own = by_part(answered, preset) if preset.along else (files.Track("answered", answered),)
     markers = [(index * preset.length, "answer") for index in _answers(notices)]
-    tracks = (files.Track("played", played), files.Track("answered", answered))
-    score = files.Score(tracks, ((0, TEMPO),), ((0, preset.metre),), tuple(markers))
+    score = files.Score((files.Track("played", played), *own), ((0, TEMPO),), ((0, preset.metre),), tuple(markers))
     files.write(folder / "demo.mid", score)
+    title = f"rtgen demo: {preset.name}"
     pairs = pairs_of(notices)
-    if pairs:
-        title = f"rtgen demo: {preset.name}"
-        draw(pairs, folder / "demo.png", title=title, tempo=TEMPO, captions=[caption(preset)] * len(pairs))
+    if preset.along:
+        parts = {"melody": files.notes_of(played)} | {track.name: track.notes() for track in own}
+        bar = preset.metre.bar
+        length = max((-(-note.end // bar) * bar for notes in parts.values() for note in notes), default=bar)
+        draw_parts(parts, (), length, bar, folder / "demo.png", title=title, tempo=TEMPO)
+    elif pairs:
+        captions = [caption(preset.mode, preset.knobs)] * len(pairs)
+        draw(pairs, folder / "demo.png", title=title, tempo=TEMPO, captions=captions)
+
+
+def _events(sent: Sent) -> tuple[files.Event, ...]:
+    """Returns what was sent, in ticks."""
+    return tuple(files.Event(max(round(at / seconds_per_tick(TEMPO)), 0), data) for at, data in sent)
+
+
+def _played_along(preset: Preset, bars: int, folder: Path, sent: Sent) -> str:
+    parts = [f"{track.name} {len(track.notes())}" for track in by_part(_events(sent), preset)]
+    notes = ", ".join(parts) or "none"
+    return f"In {bars} bars at {TEMPO:g} BPM, {Path(preset.model).stem} played along; notes: {notes}.\n{_where(folder)}"
 
 
 def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice]) -> str:
@@ -266,5 +257,12 @@ def _summary(preset: Preset, bars: int, folder: Path, notices: Sequence[Notice])
         f"In {bars} bars at {TEMPO:g} BPM, {len(calls)} loops were played ({sum(map(len, calls))} notes) and "
         f"{len(answers)} answered by {Path(preset.model).stem} in mode {preset.mode} "
         f"({sum(len(n.loop) for n in answers)} notes; {late} late, the slowest took {slowest:.0f} ms).\n"
-        f"Listen to {folder / 'demo.mid'}, and look at {folder / 'demo.png'}."
+        f"{_where(folder)}"
+    )
+
+
+def _where(folder: Path) -> str:
+    return (
+        f"Look at {folder / 'demo.png'}, and load {folder / 'demo.mid'} into any player.\n"
+        "To hear it in the browser, say 'rtgen demo --listen'; to play yourself, 'rtgen play'."
     )

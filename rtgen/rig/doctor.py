@@ -20,8 +20,12 @@ from rtgen.instrument.preset import Preset
 from rtgen.music import midi
 from rtgen.music.time import CLOCKS_PER_BEAT
 from rtgen.rig import calibrate
+from rtgen.rig.ableton import PORT, REPLY_PORT
+from rtgen.rig.ableton.live_set import FACTS, Facts
+from rtgen.rig.ableton.script import Script, UnansweredError
+from rtgen.rig.ableton.tracks import connected
 from rtgen.rig.midi.ports import open_ports
-from rtgen.rig.midi.systems import compiled_apis, find_api, list_ports, running_apis
+from rtgen.rig.midi.systems import find_api, list_ports, looked_for, running_apis
 from rtgen.rig.midi.ways import Patch
 from rtgen.rig.realtime import Scheduling, prefer_this_thread
 from rtgen.rig.told import remote
@@ -85,7 +89,7 @@ TROUBLES: dict[str, Trouble] = {
         "MIDI systems",
         "bad",
         "none is running (looked for {systems})",
-        "start one, such as a JACK server; 'rtgen demo' and 'rtgen render' need none",
+        "start one, such as a JACK server; 'rtgen play' and 'rtgen render' need none",
     ),
     "ports": Trouble(
         "Ports",
@@ -165,6 +169,36 @@ TROUBLES: dict[str, Trouble] = {
         "{took}, which is slow",
         "close other programs; with a slow model, the last notes of a loop may come too late for the answer",
     ),
+    "live": Trouble(
+        "Live",
+        "note",
+        "does not answer, though rtgen runs with --live",
+        "choose AbletonOSC as a Control Surface in Live: Settings, Link, Tempo & MIDI (docs/ableton.md)",
+    ),
+    "live_deaf": Trouble(
+        "Live",
+        "note",
+        "no track takes its MIDI from {out}",
+        "in the track that answers, choose {out} as MIDI From",
+    ),
+    "live_silent": Trouble(
+        "Live",
+        "note",
+        "no track sends its MIDI to {inputs}",
+        "in the track that you play, or one that takes its notes, choose {inputs} as MIDI To",
+    ),
+    "live_monitor": Trouble(
+        "Live",
+        "note",
+        "track {track} takes its MIDI from {out}, but does not play it: its Monitor is {monitor}",
+        "switch its Monitor to In",
+    ),
+    "live_round": Trouble(
+        "Live",
+        "bad",
+        "track {track} takes its MIDI from rtgen, and sends it back to rtgen",
+        "choose another MIDI To in that track, or rtgen answers itself",
+    ),
     "scheduling": Trouble(
         "Scheduling",
         "note",
@@ -201,6 +235,7 @@ def examine_running(running: Mapping[int, Mapping[str, tuple[Any, ...]]], second
         findings += of_running(before, after, seconds)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"the program on port {number} says what is not understood; is it another rtgen?") from error
+    findings += _live(after)
     state = running[number]
     preset, model, mode = (str(state[f"/rtgen/state/{each}"][0]) for each in ("preset", "model", "mode"))
     lead = f"asked {1e3 * float(after['lead_s']):.0f} ms before each answer"
@@ -251,7 +286,7 @@ def _their_clock(before: State, after: State, ins: Mapping[str, str], seconds: f
         if tempos:
             name, tempo = next(iter(tempos.items()))
             return TROUBLES["foreign"].finding(tempo=tempo, input=repr(name), kind=after["clock"])
-        whose = "rtgen's own" if after["clock"] == "internal" else "of the Link session"
+        whose = "rtgen's own" if after["clock"] in ("internal", "player") else "of the Link session"
         return Finding("Clock", "good", f"{float(after['tempo']):.1f} BPM, {whose}")
     if not tempos:
         return TROUBLES["clock"].finding(seconds=seconds, inputs=", ".join(ins.values()))
@@ -302,6 +337,7 @@ def examine(preset: Preset, model: Path, inputs: Sequence[str], seconds: float) 
     """
     findings = [_systems(), _ports()]
     findings += _listen(inputs, seconds)
+    findings += ask_live((), "")
     findings += [_model(preset, model), _scheduling()]
     return findings
 
@@ -325,11 +361,80 @@ def examine_round_trip(inputs: Sequence[str], output: str | None, seconds: float
     return [Finding("Round trip", verdict, found, cure)]
 
 
+def _live(after: State) -> list[Finding]:
+    """Finds what is wrong in Live, by what it told the running rtgen, or by asking it if that does not."""
+    ports = [port for port in after["ports"] if not port["shows"]]
+    ins = [str(port["name"]) for port in ports if port["direction"] == "in"]
+    out = next((str(port["name"]) for port in ports if port["direction"] == "out"), "")
+    told = after.get("live")
+    return of_live(told, ins, out) if told is not None else ask_live(ins, out)
+
+
+def ask_live(ins: Sequence[str], out: str, script_port: int = PORT, reply_port: int = REPLY_PORT) -> list[Finding]:
+    """Asks Live, if it answers and no other program speaks with it; finds nothing otherwise.
+
+    Args:
+        ins: names of rtgen's inputs.
+        out: name of its output.
+        script_port: that AbletonOSC listens on.
+        reply_port: that it answers to.
+    """
+    facts = Facts()
+
+    def heard(said: tuple[str, tuple[Any, ...]]) -> None:
+        nonlocal facts
+        if said[1]:
+            facts = facts.changed(said[0].removeprefix("/live/song/get/"), said[1][0])
+
+    try:
+        script = Script(heard, script_port, reply_port)
+    except UserError:
+        return []
+    try:
+        script.get(*((f"/live/song/get/{name}", ()) for name in FACTS), within_s=0.7)
+        tracks = connected(script, ins, out) if out else []
+    except UnansweredError:
+        return []
+    finally:
+        script.close()
+    return of_live({"there": True, "says": str(facts), "tracks": tracks}, ins, out)
+
+
+def of_live(told: State, ins: Sequence[str], out: str) -> list[Finding]:
+    """Finds what is wrong from what Live says.
+
+    Args:
+        told: as `rtgen.rig.ableton.live_set.LiveSet.told`.
+        ins: names of rtgen's inputs.
+        out: name of its output; empty if rtgen does not run, so that nothing can be connected to it.
+    """
+    if not told["there"]:
+        return [TROUBLES["live"].finding()]
+    findings = [Finding("Live", "good", str(told["says"]))]
+    tracks = told["tracks"]
+    if not out:
+        return findings
+    if not any(track["hears"] for track in tracks):
+        findings.append(TROUBLES["live_deaf"].finding(out=out))
+    if not any(track["plays"] for track in tracks):
+        findings.append(TROUBLES["live_silent"].finding(inputs=" or ".join(ins)))
+    for track in tracks:
+        if track["hears"] and track["plays"]:
+            findings.append(TROUBLES["live_round"].finding(track=track["name"]))
+        elif (
+            track["hears"]
+            and track["monitor"] in ("Auto", "Off")
+            and not (track["armed"] and track["monitor"] == "Auto")
+        ):
+            findings.append(TROUBLES["live_monitor"].finding(track=track["name"], out=out, monitor=track["monitor"]))
+    return findings
+
+
 def _systems() -> Finding:
     running = running_apis()
     if running:
         return Finding("MIDI systems", "good", f"running: {', '.join(running)}")
-    return TROUBLES["system"].finding(systems=", ".join(compiled_apis()))
+    return TROUBLES["system"].finding(systems=looked_for())
 
 
 def _ports() -> Finding:

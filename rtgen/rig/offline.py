@@ -13,7 +13,7 @@ from pathlib import Path
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Layout
 from rtgen.instrument.events import Chosen, Event, Received
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, HalfBeat, Job, Plan
 from rtgen.instrument.notices import Called, Notice, Rolling
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
@@ -21,12 +21,18 @@ from rtgen.instrument.session import Session
 from rtgen.music import files, midi
 from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Loop
+from rtgen.music.parts import PARTS
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick, stretches
 from rtgen.rig.worker.alone import Alone
 
 ANSWER_S = 0.005
 """Time that an answer takes, in simulated time."""
 Answerer = Callable[[Job], Loop]
+Planner = Callable[[HalfBeat], Plan]
+
+
+def _plans_nothing(half: HalfBeat) -> Plan:
+    return Plan(half.epoch, half.number, half.number + 1, 0, ())
 
 
 @contextmanager
@@ -49,7 +55,11 @@ def only_drums(score: files.Score) -> bool:
 
 
 def simulate(
-    session: Session, timed: Iterable[tuple[float, bytes | Event]], answerer: Answerer, end: float
+    session: Session,
+    timed: Iterable[tuple[float, bytes | Event]],
+    answerer: Answerer,
+    end: float,
+    planner: Planner = _plans_nothing,
 ) -> tuple[list[tuple[float, bytes]], list[Notice]]:
     """Runs a session on timed input until `end`, as fast as possible.
 
@@ -58,6 +68,7 @@ def simulate(
         timed: (time in seconds, MIDI message or event) in order of time; they are taken one by one.
         answerer: answers a job; the answer arrives `ANSWER_S` later.
         end: time in seconds.
+        planner: plans what is played along; the plan arrives `ANSWER_S` later.
 
     Returns:
         The messages sent with their times in seconds, including the note-offs at the end; and the notices.
@@ -86,6 +97,8 @@ def simulate(
         for job in out.jobs:
             answer = Answer(answerer(job), job.target, job.epoch)
             heapq.heappush(answers, (now + ANSWER_S, next(order), answer))
+        for half in out.halves:
+            heapq.heappush(answers, (now + ANSWER_S, next(order), planner(half)))
         wake_at = out.wake_at
     sent += [(end, data) for data in session.end()]
     return sent, notices
@@ -187,6 +200,7 @@ def render(
     controls: Layout = "knobs",
     pitched: bool | None = None,
     hears: bool = False,
+    planner: Planner = _plans_nothing,
 ) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
@@ -201,16 +215,30 @@ def render(
         controls: what the control changes in the score do.
         pitched: whether the model plays notes; drums on channel 10 are left out then. None leaves out nothing.
         hears: whether the model hears what was played before in every mode.
+        planner: plans what is played along.
     """
     tempo, (played, _) = preset.tempo, sections(score, preset)
     session = Session(played[0].preset, Options(seed=seed, controls=controls, pitched=pitched, hears=hears))
     # One clock beyond the end, so that everything due at the last clock is still sent.
     end = (played[-1].end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
-    sent, notices = simulate(session, _performed(score.merged(), played, tempo), answerer, end)
+    sent, notices = simulate(session, _performed(score.merged(), played, tempo), answerer, end, planner)
     ticks = 1 / seconds_per_tick(tempo)
     answers = tuple(files.Event(round(time * ticks), data) for time, data in sent)
-    track = files.Track("rtgen", answers)
-    return files.Score((*score.tracks, track), score.tempos, score.metres, score.markers), notices
+    tracks = by_part(answers, preset) if preset.along else (files.Track("rtgen", answers),)
+    return files.Score((*score.tracks, *tracks), score.tempos, score.metres, score.markers), notices
+
+
+def by_part(events: Sequence[files.Event], preset: Preset) -> tuple[files.Track, ...]:
+    """Returns a track for each channel on which anything was played along, named after its parts."""
+    names: dict[int, list[str]] = {}
+    for part in PARTS:
+        names.setdefault(round(preset.knobs[f"{part}_channel"]) - 1, []).append(part)
+    found = []
+    for channel, parts in names.items():
+        own = tuple(event for event in events if event.data[0] & 0x0F == channel)
+        if any(midi.is_note_on(event.data) for event in own):
+            found.append(files.Track(" and ".join(parts), own))
+    return tuple(found)
 
 
 def answered(notices: Iterable[Notice], played: Sequence[Section]) -> int:

@@ -1,13 +1,14 @@
-"""Draws calls and answers as piano rolls in a PNG, loop by loop, each answer below its call (Pillow)."""
+"""Draws calls and answers as piano rolls in a PNG, loop by loop, each answer below its call; or parts (Pillow)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
-from rtgen.rig.canvas import AXIS, EDGE, GONE, HEAD, KEPT, MARGIN, NEW, STRIP, WIDTH, Canvas, Panel, head
+from rtgen.rig.canvas import AXIS, DEEP, EDGE, GONE, HEAD, KEPT, MARGIN, NEW, STRIP, WIDTH, Canvas, Panel, head
 
 _SAME = 60
 """Ticks (a 32nd note) within which the same pitch counts as the same note."""
@@ -89,4 +90,58 @@ def draw(
         panels[1].notes((n for n in answer.notes if n in kept), KEPT)
         panels[1].notes((n for n in answer.notes if n not in kept), NEW, EDGE)
         panels[1].bar_numbers()
+    canvas.save(path)
+
+
+_BARS = 8
+"""Bars in a line of `draw_parts`."""
+
+
+def draw_parts(
+    parts: Mapping[str, Sequence[Note]],
+    chords: Sequence[tuple[int, str]],
+    length: int,
+    bar: int,
+    path: Path,
+    *,
+    title: str,
+    tempo: float,
+) -> None:
+    """Writes a PNG of a melody and its parts atomically, with the chords above, eight bars to a line.
+
+    Args:
+        parts: notes of `melody`, and of those of `comping`, `bass` and `second` that are there, with onsets in ticks of
+            the song.
+        chords: where each begins, in ticks, and its name.
+        length: of the song, in ticks.
+        bar: ticks per bar.
+        path: the file to write.
+        title: the title at the top.
+        tempo: in BPM; written beside the title.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    colours = {"comping": NEW, "bass": DEEP, "second": EDGE, "melody": KEPT}
+    shown = {name: parts[name] for name in colours if name in parts}
+    pitches = [n.pitch for notes in shown.values() for n in notes] or [60]
+    low, high = max(min(pitches) - 2, 0), min(max(pitches) + 2, 127)
+    row = min(max(_ROLL // (high - low + 1), 5), 7)
+    height = STRIP + (high - low + 1) * row + _RULER + _GAP // 2
+    line = _BARS * bar
+    lines = max(-(-length // line), 1)
+    canvas = Canvas(WIDTH, HEAD + lines * height + MARGIN // 2)
+    head(canvas, title, f"{tempo:.4g} BPM", [(name, colours[name], None) for name in shown])
+    for number in range(lines):
+        start = number * line
+        roll = (WIDTH - 2 * MARGIN - AXIS, row, low, high, line, bar)
+        panel = Panel(canvas, MARGIN + AXIS, HEAD + number * height, *roll)
+        panel.grid(names=True)
+        for name, notes in shown.items():
+            here = [replace(n, onset=n.onset - start) for n in notes if start - n.duration < n.onset < start + line]
+            panel.notes(here, colours[name], EDGE if name == "melody" else None)
+        for tick, text in chords:
+            if start <= tick < start + line:
+                panel.sign(tick - start, text)
+        panel.bar_numbers(number * _BARS + 1)
     canvas.save(path)

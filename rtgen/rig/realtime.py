@@ -56,10 +56,11 @@ def _posix() -> Scheduling:
 
 
 def answer_promptly() -> None:
-    """Gives a thread that works on answers the lowest real-time priority (SCHED_RR), where Linux permits it.
+    """Gives a thread the lowest real-time priority (SCHED_RR), where Linux permits it.
 
-    Threads that play MIDI or audio still take precedence. Without this, an answer takes at least twice as long beside a
-    DAW, whose ordinary threads keep the cores busy too.
+    Threads that play MIDI or audio still take precedence. It is for threads that work on answers: without it, one takes
+    at least twice as long beside a DAW, whose ordinary threads keep the cores busy too. And for one that is often busy
+    in the real-time process: an ordinary thread is stopped by others while it has the interpreter lock.
     """
     if sys.platform == "linux":
         with suppress(OSError):

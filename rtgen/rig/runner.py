@@ -1,40 +1,43 @@
-"""`rtgen run`: builds the daemon and everything around it, and shuts it down cleanly."""
+"""`rtgen run`, once its ports are open: builds the daemon and everything around it, and shuts it down cleanly."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from importlib import import_module
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
 
 from rich.console import Console
-from rich.prompt import IntPrompt
 from rich.text import Text
 
 from rtgen.errors import UserError
-from rtgen.instrument.binding import Binding, Layout, bound
+from rtgen.instrument.binding import Binding, bound
 from rtgen.instrument.events import Left, Step
-from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
+from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
+from rtgen.rig.ableton import LiveSaid
+from rtgen.rig.ableton.live_set import LiveSet
+from rtgen.rig.ableton.variations import COUNT, variations
 from rtgen.rig.apart import ending
 from rtgen.rig.daemon import Daemon, News
-from rtgen.rig.kept.config import ALL
 from rtgen.rig.kept.journal import SUFFIX, Journal, Opening
 from rtgen.rig.kept.left import left_behind
 from rtgen.rig.kept.log import Log
 from rtgen.rig.kept.recovery import Recovery
 from rtgen.rig.kept.scribe import where
-from rtgen.rig.midi.ports import open_ports
-from rtgen.rig.midi.systems import Api, find_api, own_name
-from rtgen.rig.midi.ways import Patch
+from rtgen.rig.midi.page_ports import DELIVERY_S, PagePorts
+from rtgen.rig.midi.ways import NamedPorts
+from rtgen.rig.setup import Setup, named
 from rtgen.rig.tally import report
+from rtgen.rig.told import keys
 from rtgen.rig.told.osc import PORT, Remote
 from rtgen.rig.told.page import Page
 from rtgen.rig.told.steward import House, Steward
@@ -44,70 +47,30 @@ from rtgen.terminal import Terminal
 from rtgen.text import plain
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Everything `rtgen run` needs besides the preset.
-
-    Args:
-        inputs: names of the inputs; empty for a virtual one.
-        output: name of the output; None for a virtual one.
-        api: the MIDI system.
-        name: of the ports, as other programs show them.
-        options: of the session, without bindings.
-        controllers: learned bindings, by the name of the input.
-        controls: what controllers do that has not been learned; for all, or by the name of the input.
-        ignore_programs: names of the inputs whose program changes select no preset, in part, or `all`.
-        device: what runs the model.
-        log: a file for messages.
-        config_path: the file with the settings of this machine.
-        clips: the folder for kept answers.
-        given: preset settings from the command line that other presets get as well.
-        shown: names of the outputs to the controllers of the inputs, in the same order.
-        wait: whether to wait for ports that are not there.
-        sessions: folder for session logs; None keeps none.
-        osc: `off`, a port of this machine, or an address and a port; None for the default.
-        panel: port of the control panel; None serves none.
-        form: of the messages on the terminal: sentences, or JSON.
-    """
-
-    inputs: tuple[str, ...]
-    output: str | None
-    api: Api
-    name: str
-    options: Options
-    controllers: Mapping[str, tuple[Binding, ...]]
-    device: str
-    log: Path | None
-    config_path: Path
-    clips: Path
-    given: Mapping[str, Any] = field(default_factory=dict)
-    controls: Layout | Mapping[str, Layout] = "knobs"
-    ignore_programs: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
-    wait: bool = False
-    sessions: Path | None = None
-    osc: str | None = None
-    panel: int | None = None
-    form: Literal["words", "json"] = "words"
-
-
-def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet: bool) -> None:
+def play(
+    preset: Preset, model: Path, setup: Setup, name: str, ports: NamedPorts, seconds: float | None, quiet: bool
+) -> None:
     """Play until SIGINT or SIGTERM, or for `seconds`.
 
+    Args:
+        preset: that plays first.
+        model: its model.
+        setup: everything else.
+        name: of the ports.
+        ports: which are open, and are closed at the end.
+        seconds: None for no limit.
+        quiet: whether to print errors only.
+
     Raises:
-        UserError: a port, the model or the Link library is missing.
+        UserError: the model or the Link library is missing; or the page, if it is keyboard and sound.
     """
     log = Log(setup.log) if setup.log else None
     console = Terminal(stderr=True, highlight=False)
-    choose = _ask if sys.stdin.isatty() and console.is_terminal else None
-    api = find_api(setup.api)
-    name = own_name(setup.name, api)
-    patch = Patch(name, setup.inputs or (None,), setup.output, choose, setup.wait, setup.shown)
-    ports = open_ports(api, patch)
     house = House(setup.config_path, setup.inputs or (f"{name} in",), setup.clips, setup.given)
     options = replace(
         setup.options,
         ahead_s=ports.ahead_s,
+        delivery_s=DELIVERY_S if isinstance(ports, PagePorts) else 0.0,
         bindings=bindings_of(setup, house.inputs, name),
         ignores_programs=named(setup.ignore_programs, setup.inputs or (f"{setup.name} in",)),
     )
@@ -116,7 +79,8 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
         session.controls(number)  # so that their LEDs show the parameters from the start
     news: SimpleQueue[News | None] = SimpleQueue()
     complain = partial(_complain, news)
-    left = left_behind(setup.sessions, name) if setup.sessions else None
+    # What a page sounds ends with the program that it plays with.
+    left = left_behind(setup.sessions, name) if setup.sessions and type(ports) is not PagePorts else None
     journal = _journal(setup.sessions, name, Opening(preset, options), complain, left) if setup.sessions else None
 
     def note(step: Step) -> None:
@@ -126,30 +90,51 @@ def run(preset: Preset, model: Path, setup: Setup, seconds: float | None, quiet:
     daemon = Daemon(session, ports, model, setup.device, news.put, note)
     if journal is not None:
         journal.place = partial(_place, daemon)
-    link = _link(session, daemon) if options.clock == "link" else nullcontext()
+    link = _link(session, daemon) if options.clock == "link" else _lead(daemon) if setup.send_link else nullcontext()
     steward = Steward(daemon, house)
+    live = _live(setup, name, daemon, steward, news)
+
+    def examine() -> str:
+        return report(daemon, ports.connections(), live.told() if live is not None else None)
+
     about = {"name": name, "clips": str(setup.clips)}
     recovery = Recovery(setup.sessions, complain) if setup.sessions else nullcontext()
     with ending(daemon.stop), journal or nullcontext(), recovery:
         daemon.open()
         if left is not None:
             daemon.hear(left)
-        remote = _remote(setup.osc, about, daemon, steward, news, lambda: report(daemon, ports.connections()))
+        remote = _remote(setup.osc, about, daemon, steward, news, examine)
         also = remote.heard if remote is not None else lambda *_: None
         teller = Teller(console, daemon, news, steward.see_to, log, quiet, also, setup.form)
-        with teller, link, remote or nullcontext():
+        typed = options.clock == "player" and sys.stdin.isatty() and console.is_terminal
+        with (
+            teller,
+            link,
+            remote or nullcontext(),
+            live or nullcontext(),
+            keys.Keys(daemon.hear) if typed else nullcontext(),
+        ):
+            if options.clock == "player":
+                teller.say(keys.SAYS if typed else keys.OTHERWISE)
             if remote is not None:
-                teller.say(f"OSC on {remote.host}, port {remote.port}")
+                other = "" if remote.port == PORT else f" --osc {remote.port}"
+                page = "" if setup.panel else f"; 'rtgen panel{other}' shows a page with rolls, knobs and buttons"
+                teller.say(f"OSC on {remote.host}, port {remote.port}{page}")
             teller.say(f"ports open: {ports.title}; seed {options.seed}; Ctrl-C ends")
             if name != setup.name:
                 teller.say(f"another {setup.name} is running: this one is called {name}; choose a name with --name")
             for port in ports.awaited:
                 teller.say(f"waiting for {port}")
-            with _page(setup.panel, remote, teller.say):
+            with _page(setup, remote, teller.say, ports, daemon), _performer(setup, preset, ports):
+                # For clips that are kept: to import it while something plays would hold up the real-time loop.
+                import_module("mido")
                 daemon.run(seconds)
-    if journal is not None and not journal.silent:
+    saved = journal.path if journal is not None and not journal.silent else None
+    if journal is not None and saved is not None:
         _close(journal, console, quiet)
-    teller.farewell(journal.path if journal is not None and not journal.silent else None)
+        # A log that could never be written is none.
+        saved = saved if saved.exists() else None
+    teller.farewell(saved)
 
 
 def bindings_of(setup: Setup, inputs: Sequence[str], name: str) -> dict[int, tuple[Binding, ...]]:
@@ -164,17 +149,34 @@ def bindings_of(setup: Setup, inputs: Sequence[str], name: str) -> dict[int, tup
     return found
 
 
-def named(words: Sequence[str], inputs: Sequence[str]) -> tuple[int, ...]:
-    """Return the numbers of the inputs that any of some words names, in part; `all` names every input."""
-    folded = [word.lower() for word in words]
-    return tuple(n for n, each in enumerate(inputs) if any(w == ALL or (w and w in each.lower()) for w in folded))
-
-
 def _link(session: Session, daemon: Daemon) -> AbstractContextManager[object]:
     # An optional library.
     from rtgen.rig.link import LinkPeer
 
     return LinkPeer(session.preset.tempo, lambda: session.preset.metre.bar / PPQN, daemon.hear)
+
+
+def _lead(daemon: Daemon) -> AbstractContextManager[object]:
+    # As above.
+    from rtgen.rig.link import LinkLead
+
+    return LinkLead(lambda: daemon.view)
+
+
+def _live(setup: Setup, name: str, daemon: Daemon, steward: Steward, news: SimpleQueue[News | None]) -> LiveSet | None:
+    """Return who speaks with Ableton Live, if that is wanted."""
+    if setup.live is None:
+        return None
+    wants = replace(setup.live, port=setup.output or f"{name} out", inputs=setup.inputs or (f"{name} in",))
+    seeds = count(setup.options.seed << 24, COUNT)
+
+    def vary(loop: Loop) -> Iterator[Loop]:
+        return variations(loop, daemon.chosen, daemon.view.knobs, next(seeds))
+
+    steward.live = LiveSet(
+        wants, daemon.hear, lambda line: news.put(LiveSaid(line)), steward.choose, lambda: daemon.chosen, vary
+    )
+    return steward.live
 
 
 def _journal(folder: Path, name: str, opening: Opening, complain: Callable[[str], None], left: Left | None) -> Journal:
@@ -237,23 +239,36 @@ def _remote(
         return None
 
 
-def _page(port: int | None, remote: Remote | None, say: Callable[[str], None]) -> AbstractContextManager[object]:
-    """Serve the panel, if it was asked for and can reach this daemon."""
-    if port is None:
+def _page(
+    setup: Setup, remote: Remote | None, say: Callable[[str], None], ports: NamedPorts, daemon: Daemon
+) -> AbstractContextManager[object]:
+    """Serve the panel, if it was asked for and can reach this daemon.
+
+    Raises:
+        UserError: it cannot, and the page is keyboard and sound.
+    """
+    if setup.panel is None:
         return nullcontext()
     if remote is None or remote.host not in ("127.0.0.1", "0.0.0.0"):
-        say("no panel: OSC is not listening on this machine; choose a free port with --osc PORT")
+        why = "no panel: OSC is not listening on this machine; choose a free port with --osc PORT"
+        if setup.api == "page":
+            raise UserError(why)
+        say(why)
         return nullcontext()
-    return Page(port, remote.port, say)
+    if not isinstance(ports, PagePorts):
+        return Page(setup.panel, remote.port, say)
+    return Page(setup.panel, remote.port, say, ports, setup.browse or (lambda _: None), daemon.fail)
+
+
+def _performer(setup: Setup, preset: Preset, ports: NamedPorts) -> AbstractContextManager[object]:
+    """Play the bundled performance, if it was asked for."""
+    if not setup.performs or not isinstance(ports, PagePorts):
+        return nullcontext()
+    from rtgen.rig.performance import TEMPO, performance
+    from rtgen.rig.performer import Performer
+
+    return Performer(ports, performance(setup.performs, preset.length), TEMPO)
 
 
 def _complain(news: SimpleQueue[News | None], why: str) -> None:
     news.put(Failed(why))
-
-
-def _ask(question: str, names: list[str]) -> str:
-    console = Terminal(stderr=True, highlight=False)
-    for number, name in enumerate(names, 1):
-        console.print(Text(f"{number}. {name}"))
-    number = IntPrompt.ask(question, choices=[str(n) for n in range(1, len(names) + 1)], console=console)
-    return names[number - 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,12 @@ class Tally:
         }
 
 
-def report(daemon: Daemon, ports: Sequence[Connection]) -> str:
+def report(daemon: Daemon, ports: Sequence[Connection], live: Mapping[str, Any] | None = None) -> str:
     """Return what comes in and what is connected, as JSON.
 
     Keys: `clock` (its kind), `rolling`, `tempo`, `at` (the current activity), `muted`, `listens` (channel or None),
-    `split`, `ports` (fields of `Connection`) and `inputs` (as `Tally.told`, by number of the input).
+    `split`, `ports` (fields of `Connection`), `inputs` (as `Tally.told`, by number of the input) and `live` (as
+    `LiveSet.told`; None if Live is not spoken with).
     """
     view = daemon.view
     connections = [{**asdict(port), "others": port.others and port.others[:_MOST]} for port in ports]
@@ -84,5 +85,6 @@ def report(daemon: Daemon, ports: Sequence[Connection]) -> str:
             "lead_s": round(view.lead_s, 4),
             "ports": connections,
             "inputs": daemon.tally.told(),
+            "live": live,
         }
     )

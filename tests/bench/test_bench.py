@@ -22,6 +22,7 @@ from rtgen.bench.targets import (
     JITTER,
     LOOPS,
     MEMORY,
+    PERIODS,
     PORTS,
     REST,
     RTGEN,
@@ -37,6 +38,9 @@ TINY = Amount(
     (300,),
     loops=1,
     busy_loops=1,
+    streamed=("vary",),
+    periods=(256,),
+    period_loops=1,
     beats=5,
     starts=1,
     rest_s=0.2,
@@ -45,6 +49,7 @@ TINY = Amount(
     played=("vary",),
     beside=("alone",),
     calls=1,
+    bars=1,
 )
 MODEL = "loop_denoiser"
 Run = Callable[..., tuple[int, str, str]]
@@ -56,6 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     monkeypatch.setattr(measures, "QUICK", TINY)
     monkeypatch.setattr(measures, "_ASIDE_S", 0.1)
     monkeypatch.setattr(measures, "_BUSY_TEMPO", 300)
+    monkeypatch.setattr(measures, "_WITH_BAND", (300,))
     monkeypatch.setattr(stage, "_SETTLE_S", 0.15)
     # All that are shipped are timed in test_answers.
     monkeypatch.setattr(bench_run, "available", lambda kind: [one for one in available(kind) if one.name == MODEL])
@@ -98,6 +104,10 @@ def test_over_jack(run: Run) -> None:
     assert (report["stage"]["kind"], report["stage"]["missing"]) == ("jack", None)
     assert report["stage"]["period_ms"] == pytest.approx(128 / 48)
     _check(report)
+    assert {row["what"] for row in report["rows"] if row["section"] == PERIODS} >= {
+        "JACK, 256 frames",
+        "JACK, 256 frames, bare sleeping loop",
+    }
 
 
 def _check(report: dict) -> None:

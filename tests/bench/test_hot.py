@@ -50,6 +50,8 @@ def test_every_mode_of_the_shipped_models_is_timed() -> None:
             assert [s["mode"] for s in found] == list(modes_of(model.card))
             assert all(time > 0 for s in found for time in s["network_ms"]), item.path
             assert all(bool(s["step_ms"]) == model.card.kind.hears for s in found), item.path
+            in_parts = {s["mode"] for s in found if s["first_ms"]}
+            assert in_parts == ({*modes_of(model.card)} if model.card.kind.hears else set())
 
 
 def test_a_model_of_another_make_is_a_sentence() -> None:

@@ -64,14 +64,14 @@ def test_sixteenths_are_measured_from_the_bar_after_a_change_on() -> None:
 
 
 def test_what_is_not_answered_in_time_is_late() -> None:
-    ready = {"kind": "Ready", "said": "model ready: tiny on cpu, 2.2 ms an answer."}
+    ready = {"kind": "Ready", "said": "model ready: tiny on cpu; it answers within 2.2 ms."}
     told = [{"kind": "Answered", "outcome": outcome} for outcome in ("answer", "late", "missed")]
     assert tally([ready, *told], 5) == {"loops": 5, "in_time": 1, "late": 4}
     assert tally(told[:1], 0) == {"loops": 1, "in_time": 1, "late": 0}
 
 
 def test_torch_is_a_baseline() -> None:
-    sample = {"model": "m", "mode": "clean", "whole_ms": [2.0], "network_ms": [1.0], "step_ms": []}
+    sample = {"model": "m", "mode": "clean", "whole_ms": [2.0], "network_ms": [1.0], "step_ms": [], "first_ms": []}
     rows = answer_rows([{**sample, "engine": "onnxruntime"}, {**sample, "engine": "torch eager"}], "")
     assert [(r.what, r.values, r.baseline) for r in rows] == [
         ("m, clean: whole", [2.0], False),

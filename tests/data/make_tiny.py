@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rtgen.inference.card import INTEGERS, PLANES, Card, Condition, Data, Latent, State, Symbol
 from rtgen.inference.sheet import GIVEN_RHYTHM, KNOWN, LOOK, RHYTHM
 from rtgen.inference.spelling import LAGS, SPELLING
+from rtgen.music.chord import Kind
 
 CARD = Card(
     name="tiny",
@@ -103,6 +104,12 @@ HALF_BEATS = replace(
     in_key=False,
 )
 """Strikes of half a beat, and nothing else."""
+CHORDS = Card(
+    name="tiny_harmoniser",
+    role="harmoniser",
+    states=(State("memory", ("batch", 12)),),
+    chords=(Kind("", (0, 4, 7)), Kind("m", (0, 3, 7)), Kind("/3", (0, 4, 7), 4)),
+)
 NOTES = Card(
     name="tiny_composer",
     role="composer",
@@ -308,6 +315,41 @@ def build_composer(card: Card = NOTES, *, favour: Mapping[tuple[int, int], float
         ]
     nodes += [make("Concat", [f"{name}{i}" for i in range(5)], [name], axis=1) for name in ("chosen", "chance")]
     return _finish(nodes, {**constants, "first": np.array([1], np.int64)}, card, card.name)
+
+
+def build_harmoniser(card: Card = CHORDS) -> onnx.ModelProto:
+    """Says the major triad on the lowest note that it heard last, which is its memory."""
+    make, kinds = helper.make_node, len(card.chords)
+    spread = np.zeros((12, 12 * kinds + 1), np.float32)
+    spread[np.arange(12), np.arange(12) * kinds] = 1
+    rest = np.full(12 * kinds + 1, -3, np.float32)
+    rest[::kinds] = 0
+    rest[-1] = 4
+    constants = {
+        "lowest": np.array(3, np.int64),
+        "root": np.array(1, np.int64),
+        "much": np.array(6, np.float32),
+        "some": np.array(3, np.float32),
+        "spread": spread,
+        "rest": rest,
+        "one": np.array(1, np.float32),
+        "across": np.array([1], np.int64),
+    }
+    nodes = [
+        make("Gather", ["heard", "lowest"], ["low"], axis=2),
+        make("Gather", ["chord", "root"], ["before"], axis=2),
+        make("ReduceSum", ["low", "across"], ["heard_any"]),
+        make("Sub", ["one", "heard_any"], ["heard_none"]),
+        make("Mul", ["memory", "heard_none"], ["kept"]),
+        make("Add", ["low", "kept"], ["memory_next"]),
+        make("Mul", ["memory_next", "much"], ["of_low"]),
+        make("Mul", ["before", "some"], ["of_before"]),
+        make("Add", ["of_low", "of_before"], ["roots"]),
+        make("MatMul", ["roots", "spread"], ["named"]),
+        make("Add", ["named", "rest"], ["logits"]),
+        make("LogSoftmax", ["logits"], ["chance"], axis=1),
+    ]
+    return _finish(nodes, constants, card, card.name)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tests.data.make_tiny import (
     build,
     build_code,
     build_composer,
+    build_harmoniser,
     build_sequence,
 )
 
@@ -55,6 +56,8 @@ def of_role(role: str) -> Model:
             return loaded(build_sequence(PIECES))
         case "composer":
             return loaded(build_composer())
+        case "harmoniser":
+            return loaded(build_harmoniser())
     raise ValueError(role)
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtgen.bench.music import made_loop
-from rtgen.inference import hearing
-from rtgen.inference.hearing import RECENT, hear, recent
+from rtgen.inference import composer, hearing
+from rtgen.inference.hearing import RECENT, Hearing, hear, recent
 from rtgen.inference.model import Model, Tensor, memory_of, step_of
 from rtgen.inference.modes import answer
 from rtgen.inference.pen import FIGURE
@@ -24,7 +24,7 @@ from rtgen.instrument.job import Mode
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, SD, measure, standard
 from rtgen.music.note import Loop, Note
-from rtgen.music.time import Grid
+from rtgen.music.time import PPQN, Grid
 from tests.data.make_tiny import build_composer
 from tests.inference.models import KNOBS, loaded, melody, of_role
 
@@ -107,6 +107,56 @@ def test_what_leaves_the_grid_keeps_its_name(pitch: int, up: int) -> None:
     assert (within(pitch + up, GRID) - pitch - up) % 12 == 0
 
 
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "turned"),
+    [
+        ("continue", {}),
+        ("generate", {}),
+        ("vary", {"distance": 0.2}),
+        ("vary", {"distance": 0.7}),
+        ("vary", {"distance": 0.0, "fill": 0.5}),
+        ("vary", {"distance": 0.5, "fill": 0.25}),
+        ("blend", {"blend": 0.4}),
+    ],
+)
+@given(st.integers(0, 1000), st.sampled_from([(3840, 1920), (1440, 1440), (3360, 1680), (240, 240)]))
+@settings(max_examples=15)
+def test_an_answer_is_told_in_parts_as_it_is_written(
+    mode: Mode, turned: dict[str, float], seed: int, lengths: tuple[int, int]
+) -> None:
+    length, bar = lengths
+    loop, other = (
+        Loop(length, tuple(Note(t + 7, 60 + t // every % 7, 100) for t in range(0, length, every)), bar)
+        for every in (120, 160)
+    )
+    knobs = {**KNOBS, **turned}
+    told: list[Note] = []
+    times = [0]
+
+    def tell(notes: list[Note], until: int) -> None:
+        assert until % (PPQN // 2 if told else PPQN // 4) == 0
+        assert times[-1] < until < length
+        # A note of the next step may be early by half of it.
+        assert all(times[-1] - GRID.step < n.onset < until + GRID.step for n in notes)
+        told.extend(notes)
+        times.append(until)
+
+    whole = answer(MODEL, loop, mode, knobs, seed, past=PAST, ends=(loop, other), tell=tell)
+    assert whole == answer(MODEL, loop, mode, knobs, seed, past=PAST, ends=(loop, other))
+    rest = [n for n in whole.notes if (n.onset, n.pitch) not in {(m.onset, m.pitch) for m in told}]
+    assert loop.with_notes([*told, *rest]).monophonic_by_pitch() == whole
+    assert all(n.onset > times[-1] - GRID.step for n in rest)
+
+
+def test_what_is_edited_as_a_whole_is_not_told_in_parts() -> None:
+    for turned in {"density": 0.9}, {"density": 0.9, "fill": 0.5}:
+        knobs = {**KNOBS, **turned}
+        assert answer(MODEL, melody(every=120), "vary", knobs, 1, past=PAST, tell=pytest.fail).notes
+
+
 # ---- hearing --------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +171,19 @@ def test_what_is_heard_in_pieces_is_answered_as_what_is_heard_at_once(mode: Mode
     for count in pieces:  # in any order: what is told may also be less than before
         hear(MODEL, before, loop.with_notes(loop.notes[:count]))
     assert played(mode, loop, past=before) == at_once
+
+
+@pytest.mark.parametrize("less", [1, 5, 31, 32])
+def test_less_is_heard_after_more_as_if_it_were_all(less: int) -> None:
+    loop = melody(every=120)
+    part, whole = (read([loop.with_notes(notes)], 0, GRID) for notes in (loop.notes[:less], loop.notes))
+    anew, again = Hearing(MODEL).hear(MODEL, part), Hearing(MODEL)
+    again.hear(MODEL, whole)
+    found = again.hear(MODEL, part)
+    assert anew is not None
+    assert found is not None
+    for name, state in anew.items():
+        np.testing.assert_array_equal(found[name], state)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +333,24 @@ def test_a_player_who_stops_early_is_continued_from_the_boundary_on(bar: int) ->
         found = continued(loop, seed)
         assert found.notes != loop.notes
         assert found.notes[0].onset < 4 * 1920
+
+
+# ---- what is made anew ----------------------------------------------------------------------------------------------
+
+
+def test_many_new_notes_are_in_beats_in_a_row_and_few_are_anywhere() -> None:
+    places = [(beat, voice) for beat in range(8) for voice in ("bass", "top")]
+
+    def beats(far: float, seed: int) -> set[int]:
+        first = composer._shuffled(places, 8 * PPQN, far, np.random.default_rng(seed))[:6]
+        return {beat for beat, _ in first}
+
+    def gaps(found: set[int]) -> int:
+        """Where a row of beats ends, round the loop."""
+        return sum((beat + 1) % 8 not in found for beat in found)
+
+    near, far = (fmean(gaps(beats(distance, seed)) for seed in range(200)) for distance in (0.35, 0.9))
+    assert far < near - 0.4
 
 
 # ---- the player's manner, and the knobs -----------------------------------------------------------------------------

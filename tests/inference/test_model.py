@@ -17,12 +17,14 @@ from rtgen.music.time import Grid
 from tests.data.make_tiny import (
     AUTOENCODER,
     CARD,
+    CHORDS,
     GENERATOR,
     NOTES,
     PIECES,
     build,
     build_code,
     build_composer,
+    build_harmoniser,
     build_sequence,
 )
 
@@ -47,14 +49,21 @@ def test_the_committed_model_is_what_its_script_makes() -> None:
     assert onnx.load(TINY) == build()
 
 
-@pytest.mark.parametrize("card", [CARD, AUTOENCODER, GENERATOR, PIECES, NOTES], ids=lambda card: card.role)
+@pytest.mark.parametrize("card", [CARD, AUTOENCODER, GENERATOR, PIECES, NOTES, CHORDS], ids=lambda card: card.role)
 def test_a_card_survives_the_metadata(card: Card) -> None:
     assert Card.from_metadata(card.metadata(), "it") == card
 
 
 @pytest.mark.parametrize(
     "proto",
-    [build(), build_code(AUTOENCODER), build_code(GENERATOR), build_sequence(PIECES), build_composer(NOTES)],
+    [
+        build(),
+        build_code(AUTOENCODER),
+        build_code(GENERATOR),
+        build_sequence(PIECES),
+        build_composer(NOTES),
+        build_harmoniser(),
+    ],
     ids=lambda proto: proto.graph.name,
 )
 def test_a_model_of_any_role_is_checked_and_timed(tmp_path: Path, proto: onnx.ModelProto) -> None:
@@ -142,6 +151,26 @@ BROKEN: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "fewer shifts": (
         lambda: with_card(lambda c: c["spelling"]["shifts"].pop(), build_composer),
         "'noise' has the shape",
+    ),
+    "a harmoniser without chords": (
+        lambda: with_card(lambda c: c.pop("chords"), build_harmoniser),
+        "needs the field 'chords'",
+    ),
+    "a chord of no semitones": (
+        lambda: with_card(lambda c: c["chords"][0].update(steps=[4, 0, 7]), build_harmoniser),
+        "kind 0 of the field 'chords'",
+    ),
+    "a chord with a number for a name": (
+        lambda: with_card(lambda c: c["chords"][0].update(name=7), build_harmoniser),
+        "stands where a text should",
+    ),
+    "a chord whose bass is no number": (
+        lambda: with_card(lambda c: c["chords"][0].update(bass=True), build_harmoniser),
+        "kind 0 of the field 'chords'",
+    ),
+    "another role with chords": (
+        lambda: with_card(lambda c: c.update(chords=[{"name": "", "steps": [0, 4, 7], "bass": 0}])),
+        "has no field 'chords'",
     ),
     "a composer in any key": (lambda: with_card(lambda c: c.update(in_key=False), build_composer), "in one key"),
     "a composer with symbols": (

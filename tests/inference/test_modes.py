@@ -12,7 +12,7 @@ from rtgen.inference.cells import distance
 from rtgen.inference.exchange import scale_of
 from rtgen.inference.modes import answer, answer_job
 from rtgen.instrument.job import Job, Mode
-from rtgen.instrument.parameters import PARAMETERS
+from rtgen.instrument.parameters import FRONT, FRONT_OF_DRUMS, PARAMETERS, SCALES
 from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
@@ -20,7 +20,8 @@ from tests.inference.models import KNOBS, melody, of_role
 
 MODEL = of_role("denoiser")
 GRID = MODEL.card.grid
-PLAYED = [(role, mode) for role in ROLES for mode in ROLES[role].modes]
+# What plays along answers no loops (tests/instrument/test_along.py).
+PLAYED = [(role, mode) for role in ROLES for mode in ROLES[role].modes if mode != "accompany"]
 PAST = (melody(up=2), melody(every=480))
 ENDS = (melody(), melody(up=-5, every=160))
 
@@ -91,6 +92,20 @@ def test_new_notes_keep_to_a_key_that_is_named(role: str, mode: Mode) -> None:
     assert kept(**IN_F_SHARP) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("role", "mode"),
+    [(role, mode) for role, mode in PLAYED if role not in ("drummer", "generator") and mode not in ("clean", "blend")],
+)
+def test_new_notes_keep_to_a_scale_that_is_named(role: str, mode: Mode) -> None:
+    played = {(n.pitch, n.onset) for n in melody().notes}
+    named = {"key": PARAMETERS["key"].check("D"), "scale": PARAMETERS["scale"].check("phrygian"), "key_lock": 1.0}
+    turned = {**KNOBS, "distance": 0.9, "temperature": 1.5 if role == "composer" else 0.5, **named}
+    answers = [answer(of_role(role), melody(), mode, turned, seed, past=PAST) for seed in range(6)]
+    new = [n.pitch for answered in answers for n in answered.notes if (n.pitch, n.onset) not in played]
+    scale = key.Key(2, minor=True, scale="phrygian")
+    assert sum(map(scale.contains, new)) / len(new) > 0.95
+
+
 def test_a_key_that_is_named_is_among_those_of_its_kind() -> None:
     tune = melody().notes  # in C major
     assert scale_of(tune, {}) == scale_of(tune, {"key": 0.0, "scale": 1.0}) == key.Key(0)
@@ -98,6 +113,11 @@ def test_a_key_that_is_named_is_among_those_of_its_kind() -> None:
     assert scale_of(tune, {"key": 10.0}) == key.Key(9, minor=True)
     assert scale_of(tune, {"key": 10.0, "scale": 1.0}) == key.Key(9)
     assert scale_of([], {"key": 10.0}) is None
+    dorian, chromatic = PARAMETERS["scale"].check("dorian"), PARAMETERS["scale"].check("chromatic")
+    assert scale_of(tune, {"scale": dorian}) == key.Key(2, minor=True, scale="dorian")
+    assert scale_of(tune, {"scale": dorian, "key": 10.0}) == key.Key(9, minor=True, scale="dorian")
+    assert scale_of(tune, {"scale": chromatic}) == key.Key(0, scale="chromatic")
+    assert all(scale_of(tune, {"scale": float(kind)}) is not None for kind in range(len(SCALES)))
 
 
 def test_the_knob_of_the_seed_gives_other_answers_and_the_same_again() -> None:
@@ -185,3 +205,26 @@ def test_a_mode_that_a_role_does_not_play_is_a_sentence(role: str) -> None:
     for mode in {mode for _, mode in PLAYED} - set(modes_of(model.card)):
         with pytest.raises(UserError, match=rf"{model.card.name} \(role {role}\) plays .*, not {mode}"):
             answer(model, melody(), mode, KNOBS, 0)
+
+
+@pytest.mark.parametrize(("role", "mode"), PLAYED)
+def test_a_knob_that_rests_changes_no_answer(role: str, mode: Mode) -> None:
+    """The page dims it, and says that it has no effect."""
+    model = of_role(role)
+    drums = not model.card.kind.pitched
+
+    def answered(**knobs: float) -> Loop:
+        return answer(model, melody(), mode, {**KNOBS, **knobs}, 1, past=PAST, ends=ENDS)
+
+    usual = answered()
+    for p in PARAMETERS.values():
+        if p.acts == "answer" and p.rests(mode, drums=drums):
+            assert answered(**{p.name: p.high}) == answered(**{p.name: p.low}) == usual, p.name
+
+
+@pytest.mark.parametrize(("role", "mode"), PLAYED)
+def test_no_knob_in_front_rests(role: str, mode: Mode) -> None:
+    drums = not ROLES[role].pitched
+    front = (FRONT_OF_DRUMS if drums else FRONT)[mode]
+    assert len(front) == 4
+    assert not [name for name in front if PARAMETERS[name].rests(mode, drums=drums)]

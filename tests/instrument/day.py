@@ -24,8 +24,10 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
+from rtgen.music import midi
 from rtgen.music.midi import to_song_position
-from tests.instrument.stage import word
+from tests.instrument.bandmate import planned
+from tests.instrument.stage import divided, word
 
 CLOCK, START, CONTINUE, STOP = (bytes((b,)) for b in (0xF8, 0xFA, 0xFB, 0xFC))
 _SETTLED_S = 1800.0
@@ -44,6 +46,7 @@ class Toll:
     digest: str = ""
     grew_mb: float = 0.0
     sounding: set[tuple[int, int]] = field(default_factory=set)
+    shaped: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Day:
@@ -102,6 +105,8 @@ class Day:
         self._take(now, self._session.step(now, Plugged("out", 0, "synth", True)))
         self._send(self._session.end())
         assert not toll.sounding, f"still sounding: {toll.sounding}"
+        held = [d for shape, d in toll.shaped.items() if midi.returns(shape) and d != midi.at_rest(shape)]
+        assert not held, f"still bent, pressed or held: {held}"
         toll.digest = self._digest.hexdigest()
         if resident is not None:
             toll.grew_mb = _resident_mb() - resident
@@ -122,7 +127,13 @@ class Day:
             up = rng.choice((-12, 0, 0, 7))
             notes = [replace(n, pitch=min(max(n.pitch + up, 0), 127)) for n in job.loop.notes]
             loop = job.loop.with_notes(notes).monophonic_by_pitch()
-            self._put(now + took, Answer(loop, job.target, job.epoch, job.draft))
+            cuts = () if job.draft or luck < 0.5 else range(loop.bar // 4, loop.length, loop.bar // 4)
+            for part in divided(Answer(loop, job.target, job.epoch, job.draft), cuts):
+                self._put(now + took, part)
+                took += rng.uniform(0.0, 0.5)
+        for half in out.halves:
+            if rng.random() > 0.01:
+                self._put(now + rng.lognormvariate(-4.6, 0.5), planned(half, half.number % 12))
         self._toll.answers += sum(word(n) == "answer" for n in out.notices)
 
     def _send(self, messages: list[bytes]) -> None:
@@ -130,6 +141,11 @@ class Day:
         for data in messages:
             self._digest.update(data)
             self._toll.bytes_sent += len(data)
+            if shape := midi.shape(data):
+                self._toll.shaped[shape] = data
+            elif midi.resets(data):
+                shaped = self._toll.shaped
+                self._toll.shaped = {s: d for s, d in shaped.items() if s[0] & 0x0F != data[0] & 0x0F}
             if len(data) < 3:
                 continue
             key = (data[0] & 0x0F, data[1])
@@ -164,10 +180,21 @@ class Day:
             pitch = rng.randrange(40, 80)
             self._put(now, Received(port, bytes((0x90, pitch, rng.randrange(1, 128)))))
             self._put(now + rng.expovariate(1 / 0.3), Received(port, bytes((0x80, pitch, 0))))
+        if rng.random() < 0.1:
+            self._shape(now, port)
         if rng.random() < 0.05:
             self._put(now, Received(port, bytes((0xB0, 64, 127))))
             self._put(now + rng.expovariate(1), Received(port, bytes((0xB0, 64, 0))))
         return rng.expovariate(3) if rng.random() < 0.98 else 10.0
+
+    def _shape(self, now: float, port: int) -> None:
+        """A bend, a pressure or a controller that moves for a while, and need not come back."""
+        rng, channel = self._rng, self._rng.choice((0, 0, 1))
+        pitch = rng.randrange(40, 80)
+        shape = rng.choice((b"\xe0\x00", b"\xd0", bytes((0xA0, pitch)), *(bytes((0xB0, n)) for n in (11, 64, 67, 74))))
+        for i in range(rng.randrange(1, 30)):
+            value = bytes((shape[0] | channel,)) + shape[1:] + bytes((rng.randrange(128),))
+            self._put(now + i * rng.uniform(0.001, 0.03), Received(port, value))
 
     def _gesture(self, now: float) -> float:
         """Something that a player does, or that happens; returns for how long the machine slept."""
@@ -195,8 +222,10 @@ class Day:
                         Received(port, rng.choice((CLOCK, CLOCK, CLOCK, START, STOP))),
                     )
             case 6 | 7:
-                changes = {"bars": rng.choice((1, 1, 2, 4)), "mode": rng.choice(MODES), "use": rng.choice(USES)}
+                changes = {"bars": rng.choice((1, 1, 2, 4)), "mode": rng.choice(MODES)}
                 changes |= {"channel": rng.randrange(1, 17), "tempo": rng.uniform(50, 220)}
+                if changes["mode"] != "accompany":
+                    changes["use"] = rng.choice([use for use in USES if use != "along"])
                 changes |= {"metre": rng.choice(("4/4", "4/4", "3/4", "7/8"))}
                 put(now, Chosen(Preset().changed(**changes)))
             case 8:
@@ -234,7 +263,7 @@ def _resident_mb() -> float:
 def main(hours: str, seed: str = "1", clock: Literal["midi", "internal"] = "midi") -> None:
     """Lives a day and prints what came of it."""
     toll = Day(float(hours), int(seed), clock).run()
-    print(json.dumps({name: value for name, value in vars(toll).items() if name != "sounding"}))
+    print(json.dumps({name: value for name, value in vars(toll).items() if name not in ("sounding", "shaped")}))
 
 
 if __name__ == "__main__":

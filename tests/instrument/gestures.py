@@ -11,20 +11,27 @@ from math import inf, nextafter
 
 from rtgen.instrument.clocks.transport import State
 from rtgen.instrument.events import Chosen, Event, Output, Planned, Plugged, Pressed, Received, Turned, Used, Warmed
-from rtgen.instrument.job import MODES, Answer, Job
+from rtgen.instrument.job import ANSWERS, Answer, HalfBeat, Job
 from rtgen.instrument.memory import PAST
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
+from rtgen.music import midi
+from rtgen.music.time import HALF
 from rtgen.rig.midi.schedule import Schedule
+from tests.instrument.bandmate import planned
+from tests.instrument.stage import divided
 
 _STEPS_S = 0.0, 0.001, 0.0208333, 0.0208333, 0.05, 0.5, 3.0, 4000.0
 _PRESETS = [
     Preset().changed(bars=bars, metre=metre, use=use, mode=mode, channel=channel)
     for bars, metre in ((1, "1/4"), (1, "4/4"), (2, "7/8"))
     for use in USES
-    for mode, channel in zip(MODES, (1, 9, 1, 9, 1), strict=True)
+    if use != "along"
+    for mode, channel in zip(ANSWERS, (1, 9, 1, 9, 1), strict=True)
 ]
+for _at, _bars, _metre in (2, 2, "7/8"), (4, 1, "1/4"):
+    _PRESETS.insert(_at, Preset().changed(bars=_bars, metre=_metre, mode="accompany"))
 
 
 _CHOICES = [
@@ -40,7 +47,7 @@ class Story:
     What it sends goes through the `Schedule` of a port, as with JACK, where messages are sent ahead.
 
     Args:
-        clock: 0 for MIDI clock, else our own.
+        clock: 0 for MIDI clock, 1 for our own, 2 for the player's.
         offset_ms: output offset.
         ahead_ms: how long before they are due messages are sent.
     """
@@ -49,7 +56,8 @@ class Story:
         self.session = Session(
             _PRESETS[0],
             Options(
-                clock="internal" if clock else "midi",
+                clock=("midi", "internal", "player")[clock],
+                pause_s=1.0 if clock == 2 else 0.0,
                 thru=True,
                 output_offset_s=offset_ms / 1e3,
                 ahead_s=ahead_ms / 1e3,
@@ -59,8 +67,11 @@ class Story:
         )
         self.now = 0.0
         self.jobs: list[Job] = []
+        self.parts: list[Answer] = []
+        self.halves: list[HalfBeat] = []
         self.sounding: set[tuple[int, int]] = set()
         self.struck: list[tuple[int, int]] = []
+        self.shaped: dict[bytes, bytes] = {}
         self._port = Schedule()
         self._sent_at = 0.0
         self._wake: float | None = None
@@ -82,15 +93,29 @@ class Story:
         self.now = until
 
     def answer(self, which: int, up: int) -> None:
-        """The worker answers one of the jobs, perhaps one of long ago."""
-        if self.jobs:
+        """The worker answers one of the jobs, perhaps one of long ago, or plans after a half beat."""
+        if self.halves:
+            half = self.halves.pop(which % len(self.halves))
+            assert len(half.before) <= 64
+            assert all(n.end > 0 and n.onset < HALF for n in half.notes or ())
+            self.tell(planned(half, up, 1 + up % 3))
+        elif self.jobs:
             job = self.jobs.pop(which % len(self.jobs))
             assert all(heard.notes for heard in job.past)
             assert sum(heard.length for heard in job.past[1:]) <= PAST
             assert (job.ends is not None) == (job.mode == "blend")
             assert job.loop.notes or job.ends
             notes = [replace(n, pitch=min(n.pitch + up % 12, 127)) for n in job.loop.notes]
-            self.tell(Answer(job.loop.with_notes(notes).monophonic_by_pitch(), job.target, job.epoch))
+            loop = job.loop.with_notes(notes).monophonic_by_pitch()
+            cuts = [loop.length * i // 4 for i in range(1, 1 + up % 4)]
+            whole = Answer(loop, job.target, job.epoch)
+            self.parts += divided(whole, cuts)
+            self.more()
+
+    def more(self) -> None:
+        """The next part of an answer comes, if there is one."""
+        if self.parts:
+            self.tell(self.parts.pop(0))
 
     def planned(self) -> list[int]:
         """The pitches of notes that were sent ahead and have not begun."""
@@ -103,6 +128,11 @@ class Story:
         self._send(self.session.end())
         self._check(data for _, data in self._port.take(inf))
         assert not self.sounding, f"still sounding: {self.sounding}"
+        assert not self.held(), f"still bent, pressed or held: {self.held()}"
+
+    def held(self) -> list[bytes]:
+        """Where bends, pressures and pedals are that are not at rest."""
+        return [d for shape, d in self.shaped.items() if midi.returns(shape) and d != midi.at_rest(shape)]
 
     def _take(self, out: Output) -> None:
         self._check(data for _, data in self._port.take(self.now))
@@ -113,6 +143,7 @@ class Story:
         if self.session.transport.state is not State.ROLLING:
             assert not self.planned(), "a note outlives the song"
         self.jobs = (self.jobs + out.jobs)[-8:]
+        self.halves = (self.halves + out.halves)[-4:]
         assert out.wake_at is None or out.wake_at > self.now, "asks to be woken in the past"
         self._wake = out.wake_at
 
@@ -127,6 +158,10 @@ class Story:
             kind = data[0] & 0xF0
             assert data[0] >= 0x80
             assert all(byte < 0x80 for byte in data[1:])
+            if shape := midi.shape(data):
+                self.shaped[shape] = data
+            elif midi.resets(data):
+                self.shaped = {s: d for s, d in self.shaped.items() if s[0] & 0x0F != data[0] & 0x0F}
             if kind not in (0x80, 0x90):
                 continue
             key = (data[0] & 0x0F, data[1])
@@ -158,8 +193,10 @@ def read(story: Story, data: bytes) -> None:
                 size = value % 8 + 1
                 story.hear(data[at : at + size], port=value // 8)
                 at += size
-            case 10 | 11:
+            case 10:
                 story.answer(value, value)
+            case 11:
+                story.more()
             case 12:
                 story.tell(Chosen(_PRESETS[value % len(_PRESETS)]))
             case 13:

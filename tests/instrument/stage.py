@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any
 
 from rtgen.instrument.events import Event, Received
-from rtgen.instrument.job import Answer, Heard, Job
+from rtgen.instrument.job import Answer, Heard, Job, Part
 from rtgen.instrument.notices import Answered, Called, DraftPlayed, Halted, Notice, Request
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
@@ -26,21 +28,49 @@ def off(pitch: int) -> bytes:
     return bytes((0x80, pitch, 0))
 
 
+def divided(whole: Answer, cuts: Sequence[int]) -> Iterator[Answer]:
+    """The parts of an answer, cut at ticks of its loop."""
+    ends = [-(10**6), *cuts, 10**6]
+    names: list[Part] = ["first", *["next"] * (len(cuts) - 1), "last"] if cuts else ["whole"]  # type: ignore[list-item]
+    for part, (low, high) in zip(names, pairwise(ends), strict=True):
+        yield replace(
+            whole, loop=whole.loop.with_notes(n for n in whole.loop.notes if low <= n.onset < high), part=part
+        )
+
+
 _OF_THE_SESSION = {f.name for f in fields(Options)} - {"seed"}
 
 
 class Stage:
     """Plays a session in ticks with a perfect clock, and answers its jobs after `answer_ticks`.
 
-    The answer is the call, an octave up. A draft takes `draft_ticks`; -1: it is lost. Settings are the session's or the
-    preset's.
+    The answer is the call, `up` semitones higher: an octave, or what a test sets.
+
+    Args:
+        answer_ticks: how long after a job its answer comes, or the first part of it.
+        draft_ticks: the same for a draft; -1: it is lost.
+        cuts: where an answer is cut into parts, in ticks.
+        part_ticks: how long after a part the next one comes.
+        settings: of the session or the preset.
     """
 
-    def __init__(self, *, answer_ticks: int = 5, draft_ticks: int = 5, **settings: Any) -> None:
+    up = 12
+    """By how many semitones an answer is above its call."""
+
+    def __init__(
+        self,
+        *,
+        answer_ticks: int = 5,
+        draft_ticks: int = 5,
+        cuts: Sequence[int] = (),
+        part_ticks: int = 1,
+        **settings: Any,
+    ) -> None:
         own = {name: settings.pop(name) for name in list(settings) if name in _OF_THE_SESSION}
         self.session = Session(Preset().changed(**{"bars": 1, "use": "answer", **settings}), Options(seed=7, **own))
         self.answer_ticks = answer_ticks
         self.draft_ticks = draft_ticks
+        self.cuts, self.part_ticks = cuts, part_ticks
         self.sent: list[tuple[int, bytes]] = []
         self.jobs: list[Job] = []
         self.drafts: list[tuple[int, Job]] = []
@@ -74,8 +104,10 @@ class Stage:
 
     def _answer(self, job: Job, time: float, ticks: int) -> None:
         if ticks >= 0:
-            up = job.loop.with_notes(replace(n, pitch=n.pitch + 12) for n in job.loop.notes)
-            self._coming.append((time + ticks * TICK_S, Answer(up, job.target, job.epoch, job.draft)))
+            up = job.loop.with_notes(replace(n, pitch=n.pitch + self.up) for n in job.loop.notes)
+            whole = Answer(up, job.target, job.epoch, job.draft)
+            for i, part in enumerate(divided(whole, () if job.draft else self.cuts)):
+                self._coming.append((time + (ticks + i * self.part_ticks) * TICK_S, part))
 
     def receive(self, data: bytes, port: int = 0) -> None:
         self.step(self.time(self.tick), Received(port, data))

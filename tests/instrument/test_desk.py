@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from rtgen.instrument.binding import Binding
 from rtgen.instrument.events import Chosen, Learn, Pressed, Turned
-from rtgen.instrument.notices import ControlTaken, KeepAnswer, SaveBindings, SelectPreset, Stored
+from rtgen.instrument.notices import (
+    AskedAgain,
+    ControlTaken,
+    KeepAnswer,
+    Recalled,
+    SaveBindings,
+    SelectPreset,
+    Stored,
+)
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
@@ -215,6 +223,129 @@ def test_ten_answers_can_be_gone_back_to() -> None:
     assert stage.notes[-1][:2] == (14 * BAR, 54)
 
 
+def asked_again(count: int) -> Stage:
+    """A held answer, and so many others to the same call: the first an octave up, each a semitone above the last."""
+    stage = started(use="hold")
+    stage.until(BAR + 100, LONG)
+    for i in range(count):
+        stage.up = 13 + i
+        press(stage, "regenerate")
+        stage.until(stage.tick + BEAT)
+    stage.until(3 * BAR + 100)
+    return stage
+
+
+def first_pitch(stage: Stage) -> int:
+    assert stage.session.present is not None
+    return stage.session.present.notes[0].pitch
+
+
+def test_of_several_answers_to_a_call_any_can_be_gone_to_and_is_heard() -> None:
+    stage = asked_again(3)
+    pitches = []
+    for button in ("back", "back", "back", "back", "forward", "forward"):
+        press(stage, button)
+        pitches.append(first_pitch(stage))
+    lowest = 72
+    assert pitches == [lowest + up for up in (2, 1, 0, 0, 1, 2)]
+    told = [(n.number, n.count, n.moved) for n in stage.notices if isinstance(n, Recalled)]
+    assert told == [(3, 4, True), (2, 4, True), (1, 4, True), (1, 4, False), (2, 4, True), (3, 4, True)]
+    assert {n.notes for n in stage.notices if isinstance(n, Recalled)} == {5}
+    stage.until(5 * BAR - 1)
+    assert [n[1] for n in stage.notes if n[0] >= 4 * BAR] == [lowest + 2 + i for i in (0, 2, 3, 4, 5)]
+    check([data for _, data in stage.sent])
+
+
+def test_another_answer_after_back_loses_none() -> None:
+    stage = asked_again(2)
+    press(stage, "back")
+    press(stage, "back")
+    stage.up = 20
+    press(stage, "regenerate")
+    stage.until(stage.tick + BEAT)
+    assert first_pitch(stage) == 80
+    pitches = []
+    for _ in range(4):
+        press(stage, "back")
+        pitches.append(first_pitch(stage))
+    assert pitches == [74, 73, 72, 72]
+
+
+def test_what_is_gone_back_to_is_kept_and_all_are_kept_together() -> None:
+    stage = asked_again(3)
+    press(stage, "back")
+    press(stage, "back")
+    press(stage, "keep")
+    (kept,) = (r for r in stage.requests if isinstance(r, KeepAnswer))
+    assert (kept.loop, kept.number, kept.count) == (stage.session.present, 1, 1)
+    assert first_pitch(stage) == 73
+    stage.requests.clear()
+    press(stage, "keep_all")
+    found = [(r.loop.notes[0].pitch, r.number, r.count) for r in stage.requests if isinstance(r, KeepAnswer) and r.loop]
+    assert found == [(72, 1, 4), (73, 2, 4), (74, 3, 4), (75, 4, 4)]
+
+
+def test_only_answers_to_the_same_call_are_kept_together() -> None:
+    stage = started(use="follow")
+    press(stage, "keep_all")
+    stage.until(2 * BAR + 100, [*LONG, *at(BAR, LONG)])
+    press(stage, "keep_all")
+    none, one = (r for r in stage.requests if isinstance(r, KeepAnswer))
+    assert none.loop is None
+    assert (one.loop, one.count) == (stage.session.present, 1)
+    press(stage, "back")
+    assert [(n.number, n.count) for n in stage.notices if isinstance(n, Recalled)] == [(1, 1)]
+
+
+def test_after_silence_back_goes_to_the_last_answer() -> None:
+    stage = started(use="follow")
+    stage.until(3 * BAR + 100, LONG)
+    assert stage.session.present is None
+    press(stage, "keep_all")
+    press(stage, "back")
+    assert first_pitch(stage) == 72
+    press(stage, "keep")
+    assert [r.loop is not None for r in stage.requests if isinstance(r, KeepAnswer)] == [False, True]
+    assert [n for n in stage.notices if isinstance(n, Recalled)] == [Recalled(1, 1, 5, True)]
+
+
+def test_there_is_nothing_to_go_to_before_the_first_answer() -> None:
+    stage = started()
+    for button in ("back", "forward"):
+        press(stage, button)
+    assert [n for n in stage.notices if isinstance(n, Recalled)] == [Recalled(0, 0, 0, False)] * 2
+
+
+def test_an_answer_that_has_ended_is_asked_for_again_and_comes_in_the_next_turn() -> None:
+    stage = started(mode="continue")
+    stage.until(2 * BAR + 300, [*LONG, *at(2 * BAR, [(100, on(50)), (200, off(50))])])
+    press(stage, "regenerate")
+    assert [n for n in stage.notices if isinstance(n, AskedAgain)] == [AskedAgain(5)]
+    stage.up = 15
+    stage.until(4 * BAR)
+    first, again = stage.jobs
+    assert (again.loop, again.target, again.past) == (first.loop, 3 * BAR, first.past)
+    assert again.seed != first.seed
+    heard = [(0, 72), *((i * BEAT, 74 + i) for i in range(4))]
+    assert [n[:2] for n in stage.notes] == [(n * BAR + t, pitch + n // 3 * 3) for n in (1, 3) for t, pitch in heard]
+    press(stage, "keep_all")
+    assert [r.count for r in stage.requests if isinstance(r, KeepAnswer)] == [2, 2]
+    # The next call is the player's own again, and what was answered twice was played once.
+    stage.until(5 * BAR + 10, at(4 * BAR, LONG))
+    assert [loop.notes for loop in stage.jobs[-1].past] == [first.loop.notes]
+
+
+def test_after_a_stop_nothing_is_answered_again_by_itself() -> None:
+    stage = started()
+    stage.until(2 * BAR + 100, LONG)
+    press(stage, "regenerate")
+    stage.receive(bytes((0xFC,)))
+    stage.until(7 * BAR, clock=False)
+    stage.receive(bytes((0xFA,)))
+    stage.until(9 * BAR)
+    assert len(stage.jobs) == 1
+
+
 def test_freeze_and_release() -> None:
     stage = started()
     stage.until(BAR + 100, CALL)
@@ -305,6 +436,22 @@ def test_what_is_learned_turns_and_is_not_music() -> None:
     learned = stage.requests[-1]
     assert isinstance(learned, SaveBindings)
     assert learned.to == "fill"
+
+
+def test_the_control_of_each_knob_is_told_in_words() -> None:
+    stage = Stage()
+    for port in (0, 1):
+        stage.session.controls(port)
+    assert stage.session.bound["distance"] == "CC 20"
+    assert "freeze" not in stage.session.bound
+    for to, messages in (("blend", [bytes((0xB4, 70, v)) for v in range(4)]), ("freeze", [bytes((0x90, 36, 99))])):
+        stage.step(0.0, Learn(to))
+        for message in messages:
+            stage.receive(message, port=1)
+    # What one controller has learned goes before the default of the other.
+    assert (stage.session.bound["blend"], stage.session.bound["freeze"]) == ("CC 70", "key C2")
+    stage.step(0.0, Learn("freeze", forget=True))
+    assert "freeze" not in stage.session.bound
 
 
 def test_other_controllers_are_shown_what_is_turned() -> None:

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from rtgen.instrument.clocks.transport import State
-from rtgen.instrument.events import Chosen, Learn, Plugged, Pressed, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Given, Learn, Plugged, Pressed, Turned, Used, Warmed
 from rtgen.instrument.job import MODES
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES, Preset
+from rtgen.music.note import Loop, Note
 from tests.instrument.gestures import Story, read
 
 PORTS = st.integers(0, 1)
@@ -25,7 +26,17 @@ MESSAGES = st.one_of(
         st.integers(0, 127),
     ),
     st.builds(lambda a, b: bytes((0xF2, a, b)), st.integers(0, 127), st.integers(0, 127)),
-    st.builds(lambda v: bytes((0xE0, 0, v)), st.integers(0, 127)),
+    st.builds(lambda c, v: bytes((0xE0 | c, 0, v)), st.integers(0, 2), st.sampled_from((0, 64, 127))),
+    st.builds(lambda c, v: bytes((0xD0 | c, v)), st.integers(0, 2), st.sampled_from((0, 99))),
+    st.builds(
+        lambda c, p, v: bytes((0xA0 | c, p, v)), st.integers(0, 2), st.integers(58, 64), st.sampled_from((0, 99))
+    ),
+    st.builds(
+        lambda c, n, v: bytes((0xB0 | c, n, v)),
+        st.integers(0, 2),
+        st.sampled_from((11, 66, 67, 69, 74, 121)),
+        st.sampled_from((0, 50, 64, 127)),
+    ),
     st.just(b"\xf0" + bytes(200) + b"\xf7"),
 )
 
@@ -37,7 +48,7 @@ LEARNS = [Learn("distance"), Learn("mute"), Learn(None), Learn("blend", over=Tru
 class Anything(RuleBasedStateMachine):
     """All that can happen to a session; `Story` holds every step against the rules."""
 
-    @initialize(clock=st.integers(0, 1), offset_ms=st.sampled_from((0, 0, 30, -30)), ahead_ms=st.sampled_from((0, 5)))
+    @initialize(clock=st.integers(0, 2), offset_ms=st.sampled_from((0, 0, 30, -30)), ahead_ms=st.sampled_from((0, 5)))
     def begin(self, clock: int, offset_ms: int, ahead_ms: int) -> None:
         self.story = Story(clock, offset_ms, ahead_ms)
 
@@ -49,6 +60,16 @@ class Anything(RuleBasedStateMachine):
     def chord(self, pitches: set[int], port: int) -> None:
         for pitch in pitches:
             self.story.hear(bytes((0x90, pitch, 80)), port)
+
+    @rule(pitch=st.integers(58, 64), channel=st.integers(0, 2), value=st.sampled_from((30, 64)), port=PORTS)
+    def bent_note(self, pitch: int, channel: int, value: int, port: int) -> None:
+        for data in (
+            bytes((0xE0 | channel, 0, value)),
+            bytes((0x90 | channel, pitch, 80)),
+            bytes((0xD0 | channel, value)),
+            bytes((0xB0 | channel, 64, value)),
+        ):
+            self.story.hear(data, port)
 
     @rule(data=MESSAGES, cut=st.integers(0, 3), port=PORTS)
     def prefix(self, data: bytes, cut: int, port: int) -> None:
@@ -80,6 +101,10 @@ class Anything(RuleBasedStateMachine):
     def answer(self, which: int, up: int) -> None:
         self.story.answer(which, up)
 
+    @rule()
+    def more_of_an_answer(self) -> None:
+        self.story.more()
+
     @rule(
         use=st.sampled_from(USES),
         mode=st.sampled_from(MODES),
@@ -87,11 +112,16 @@ class Anything(RuleBasedStateMachine):
         metre=st.sampled_from(("1/4", "4/4", "7/8")),
     )
     def choose(self, use: str, mode: str, bars: int, metre: str) -> None:
-        self.story.tell(Chosen(Preset().changed(use=use, mode=mode, bars=bars, metre=metre, channel=bars)))
+        own = {"mode": mode} if use == "along" or mode == "accompany" else {"mode": mode, "use": use}
+        self.story.tell(Chosen(Preset().changed(**own, bars=bars, metre=metre, channel=bars)))
 
     @rule(direction=st.sampled_from(("in", "out")), port=PORTS, there=st.booleans())
     def plug(self, direction: str, port: int, there: bool) -> None:
         self.story.tell(Plugged(direction, port, "port", there))  # type: ignore[arg-type]
+
+    @rule(bars=st.sampled_from((1, 2)), bar=st.sampled_from((480, 1920)), pitches=st.sets(st.integers(58, 64)))
+    def give(self, bars: int, bar: int, pitches: set[int]) -> None:
+        self.story.tell(Given(Loop(bars * bar, tuple(Note(0, pitch, 240) for pitch in pitches), bar)))
 
     @rule(event=st.sampled_from([*map(Used, USES), *map(Pressed, BUTTONS), Warmed(0.3), *TURNS, *LEARNS]))
     def event(self, event: Used | Pressed | Warmed | Turned | Learn) -> None:
@@ -106,7 +136,7 @@ TestAnything = Anything.TestCase
 TestAnything.settings = settings(max_examples=150, stateful_step_count=40)
 
 
-@given(st.binary(max_size=300), st.integers(0, 1), st.sampled_from((0, 5)))
+@given(st.binary(max_size=300), st.integers(0, 2), st.sampled_from((0, 5)))
 @settings(max_examples=200)
 def test_any_bytes_are_a_story(data: bytes, clock: int, ahead_ms: int) -> None:
     read(Story(clock, ahead_ms=ahead_ms), data)
@@ -120,7 +150,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize("data", FOUND)
-@pytest.mark.parametrize("clock", [0, 1])
+@pytest.mark.parametrize("clock", [0, 1, 2])
 @pytest.mark.parametrize("ahead_ms", [0, 5])
 def test_what_the_fuzzer_found(data: bytes, clock: int, ahead_ms: int) -> None:
     read(Story(clock, ahead_ms=ahead_ms), data)

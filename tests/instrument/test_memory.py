@@ -6,7 +6,7 @@ from rtgen.instrument.events import Chosen, Pressed, Warmed
 from rtgen.instrument.memory import PAST, Memory
 from rtgen.instrument.notices import Stored
 from rtgen.instrument.preset import Preset
-from rtgen.instrument.session import PRE_ROLL
+from rtgen.instrument.rounds import PRE_ROLL
 from rtgen.music.note import Loop, Note
 from tests.instrument.stage import BAR, CALL, Stage, at, off, on, started
 
@@ -45,6 +45,18 @@ def test_what_was_played_last_can_be_kept_as_a_or_b() -> None:
     assert memory.store("a") == call(61)
     assert memory.both
     assert memory.ends(call(62)) == (call(61), call(60))
+
+
+def test_what_a_blend_would_lie_between_is_told() -> None:
+    memory = Memory()
+    assert memory.stored == (None, None)
+    memory.hear(call(60))
+    assert memory.stored == (call(60), call(60))
+    memory.hear(call(61))
+    assert memory.stored == (call(60), call(61))
+    memory.store("a")
+    memory.hear(call(62))
+    assert memory.stored == (call(61), call(62))
 
 
 # ---- in a session ---------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def test_what_goes_through_and_what_is_played_share_a_key() -> None:
 
 def test_the_pedal_that_went_through_is_lifted() -> None:
     ledger = Ledger()
-    ledger.pedal(2, down=True)
+    assert ledger.shape(bytes((0xB2, 64, 40)), thru=True) == [bytes((0xB2, 64, 40))]
     assert ledger.release(thru=True) == [bytes((0xB2, 64, 0))]
     assert ledger.release(thru=True) == []
 

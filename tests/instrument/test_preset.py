@@ -51,8 +51,11 @@ def test_a_preset_says_all_of_itself(tmp_path: Path) -> None:
         ("distance: [1]", "distance is [1], not a number"),
         ("bars: 0", "bars is 0; it goes from 1 to 8"),
         ("bars: 1.5", "bars is 1.5, not a whole number"),
-        ("mode: varry", "mode is 'varry'; it is one of clean, vary, continue, blend, generate; did you mean 'vary'?"),
-        ("use: {}", "use is {}; it is one of answer, follow, hold"),
+        (
+            "mode: varry",
+            "mode is 'varry'; it is one of clean, vary, continue, blend, generate, accompany; did you mean 'vary'?",
+        ),
+        ("use: {}", "use is {}; it is one of answer, follow, hold, along"),
         ("metre: 4/5", "4/5 is not a valid metre"),
         ("metre: 4", "'4' is not a valid metre"),
         ("tempo: 5", "tempo is 5; it goes from 20 to 400"),

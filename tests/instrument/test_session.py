@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtgen.instrument.events import Chosen, Event, Pressed, Received, Turned, Used, Warmed
+from rtgen.instrument.events import Chosen, Event, Given, Pressed, Received, Turned, Used, Warmed
 from rtgen.instrument.job import Answer
 from rtgen.instrument.lead import Lead
+from rtgen.instrument.notices import UseClip
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -181,7 +183,7 @@ def test_what_keyboards_send_beside_notes_changes_nothing(around: dict[int, list
     plain.until(4 * BAR, score)
     with_more = [(tick, each) for tick, note in score for each in (*around.get(note[0], ()), note)]
     stage.until(4 * BAR, with_more)
-    assert stage.jobs == plain.jobs
+    assert [replace(job, loop=job.loop.without_hand()) for job in stage.jobs] == plain.jobs
     assert stage.notes == plain.notes
     assert stage.session.knobs == plain.session.knobs
     assert stage.requests == []
@@ -410,6 +412,20 @@ def test_an_internal_clock_needs_no_midi_clock() -> None:
     assert session.step(52.0).jobs[0].loop.notes == (Note(0, 60, 480),)
 
 
+def test_a_loop_is_asked_for_sooner_if_its_answer_has_a_way_to_go() -> None:
+    wakes = []
+    for delivery_s in (0.0, 0.04):
+        session = Session(Preset().changed(bars=1, tempo=120), Options(clock="internal", delivery_s=delivery_s))
+        session.step(50.0)
+        session.step(50.1, Received(0, on(60)))
+        now = 50.1
+        while not (out := session.step(now)).jobs:
+            assert out.wake_at is not None
+            now = out.wake_at
+        wakes.append(now)
+    assert wakes[0] - wakes[1] == pytest.approx(0.04)
+
+
 # ---- whatever happens ----------------------------------------------------------------------------------------------
 
 wire = st.one_of(
@@ -476,3 +492,63 @@ def test_one_answer_out_of_all_proportion_does_not_cost_the_ends_of_the_next_loo
     assert lead.seconds < 0.035
     lead.measured(0.120)
     assert lead.seconds > 0.140
+
+
+# ---- a loop that is given -------------------------------------------------------------------------------------------
+
+CLIP = Loop(BAR, (Note(0, 50, 480, 90), Note(960, 55, 480, 90)))
+
+
+def test_a_loop_that_is_given_is_answered_once_in_place_of_what_is_played() -> None:
+    stage = started()
+    stage.until(100)
+    stage.step(stage.time(100), Given(CLIP))
+    stage.until(5 * BAR, [*((t, m) for t, m in CALL if t > 100), *at(2 * BAR, CALL)])
+    assert stage.jobs[0].loop == CLIP
+    assert [job.target for job in stage.jobs] == [BAR, 3 * BAR]
+    assert stage.drafts[0][1].loop == CLIP
+    assert stage.jobs[1].loop.notes == (Note(0, 60, 400), Note(960, 64, 890))
+    assert [n for n in stage.notes if n[0] < 2 * BAR] == [(BAR, 62, 480), (BAR + 960, 67, 480)]
+
+
+def test_a_loop_that_is_given_needs_nobody_who_plays() -> None:
+    stage = started()
+    stage.until(BAR + 20)
+    stage.step(stage.time(BAR + 20), Given(CLIP))
+    stage.until(4 * BAR)
+    assert [(job.loop, job.target) for job in stage.jobs] == [(CLIP, 2 * BAR)]
+    assert stage.notes == [(2 * BAR, 62, 480), (2 * BAR + 960, 67, 480)]
+
+
+def test_a_loop_that_is_given_before_the_song_rolls_waits_for_it() -> None:
+    stage = Stage()
+    stage.step(stage.time(0), Given(CLIP))
+    stage.receive(START)
+    stage.until(3 * BAR)
+    assert [(job.loop, job.target) for job in stage.jobs] == [(CLIP, BAR)]
+
+
+def test_a_loop_of_another_length_waits_for_a_preset_with_such_loops() -> None:
+    stage = started()
+    long = Loop(2 * BAR, CLIP.notes)
+    stage.step(stage.time(0), Given(long))
+    stage.until(3 * BAR)
+    assert stage.jobs == []
+    stage.step(stage.time(3 * BAR), Chosen(Preset().changed(bars=2, use="answer")))
+    stage.until(9 * BAR)
+    assert [job.loop for job in stage.jobs] == [long]
+
+
+def test_clear_takes_a_loop_that_was_given_away() -> None:
+    stage = started()
+    stage.step(stage.time(0), Given(CLIP))
+    stage.step(stage.time(0), Pressed("clear"))
+    stage.until(3 * BAR)
+    assert stage.jobs == []
+
+
+def test_the_buttons_for_clips_ask_for_the_one_that_is_selected() -> None:
+    stage = Stage()
+    for button in ("answer_clip", "vary_clip"):
+        stage.step(stage.time(0), Pressed(button))
+    assert stage.requests == [UseClip("answer"), UseClip("vary")]

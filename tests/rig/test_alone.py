@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from rtgen.errors import UserError
@@ -16,6 +18,7 @@ from rtgen.music.note import Loop, Note
 from rtgen.rig.worker import alone
 from rtgen.rig.worker.alone import Alone
 from tests.data.make_faulty import TRIGGER, faulty
+from tests.data.make_tiny import build_composer
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
@@ -34,6 +37,14 @@ def test_it_answers_as_a_model_in_this_process_does() -> None:
         assert model.ready.model == "tiny"
         for seed in range(3):
             assert model.answer(job(seed=seed)) == answer_job(here, job(seed=seed))
+
+
+def test_it_answers_whole_what_is_answered_in_parts_in_play(tmp_path: Path) -> None:
+    path = tmp_path / "composer.onnx"
+    onnx.save(build_composer(), path)
+    asked = replace(job(), mode="continue")
+    with Alone(path, "cpu") as model:
+        assert model.answer(asked) == answer_job(Model(path), asked)
 
 
 @capped

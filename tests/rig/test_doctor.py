@@ -16,13 +16,15 @@ from rtgen.bench.server import PROBE_OUTPUT
 from rtgen.errors import UserError
 from rtgen.music import midi
 from rtgen.rig import calibrate, doctor
-from rtgen.rig.doctor import _clock, _notes, _scheduling, examine_running, of_running
+from rtgen.rig.doctor import _clock, _notes, _scheduling, ask_live, examine_running, of_live, of_running
 from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.realtime import Scheduling
 from rtgen.rig.tally import Tally
 from rtgen.rig.told import remote
 from tests.instrument.ledger import check
 from tests.rig.conftest import Rig
+from tests.rig.fake_live import FakeLive
+from tests.rig.test_ableton import free_port, script_of
 from tests.rig.test_osc import Desk
 
 PERIOD_S = 64 / 48000
@@ -214,6 +216,64 @@ def test_a_running_rtgen_is_asked_by_osc() -> None:
         told += ["{}", "{}"]
         with pytest.raises(UserError, match="is it an older rtgen"):
             examine_running(running, 0.0)
+
+
+# ---- Live -----------------------------------------------------------------------------------------------------------
+
+
+def track(**changes: Any) -> dict[str, Any]:
+    return {"name": "keys", "hears": False, "plays": False, "monitor": "In", "armed": False} | changes
+
+
+ANSWERS, PLAYS = track(name="answers", hears=True), track(plays=True)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "verdict", "found", "cure"),
+    [
+        ([PLAYS], "note", "no track takes its MIDI from rtgen out", "choose rtgen out as MIDI From"),
+        ([ANSWERS], "note", "no track sends its MIDI to rtgen in", "choose rtgen in as MIDI To"),
+        ([PLAYS, ANSWERS | {"monitor": "Auto"}], "note", "its Monitor is Auto", "switch its Monitor to In"),
+        (
+            [PLAYS, ANSWERS | {"monitor": "Off", "armed": True}],
+            "note",
+            "its Monitor is Off",
+            "switch its Monitor to In",
+        ),
+        ([ANSWERS | {"plays": True}], "bad", "track answers takes its MIDI from rtgen, and sends it back", "MIDI To"),
+    ],
+)
+def test_what_is_wrong_in_live_is_named_with_its_switch(tracks: list[Any], verdict: str, found: str, cure: str) -> None:
+    findings = of_live({"there": True, "says": "120.0 BPM", "tracks": tracks}, ["rtgen in"], "rtgen out")
+    assert (findings[0].verdict, findings[0].found) == ("good", "120.0 BPM")
+    assert findings[1].verdict == verdict
+    assert found in findings[1].found
+    assert cure in findings[1].cure
+    assert len(findings) == 2
+
+
+def test_where_all_is_right_in_live_nothing_is_said() -> None:
+    for answers in (ANSWERS, ANSWERS | {"monitor": "Auto", "armed": True}, ANSWERS | {"monitor": None, "armed": None}):
+        told = {"there": True, "says": "120.0 BPM", "tracks": [PLAYS, answers]}
+        assert [f.verdict for f in of_live(told, ["rtgen in"], "rtgen out")] == ["good"]
+    assert [f.verdict for f in of_live({"there": True, "says": "", "tracks": []}, [], "")] == ["good"]
+    (finding,) = of_live({"there": False, "says": "", "tracks": []}, [], "")
+    assert "AbletonOSC" in finding.cure
+
+
+def test_live_is_asked_where_nobody_else_does() -> None:
+    with FakeLive(reply_port=free_port()) as live:
+        live.tracks[0].output_routing_type = "rtgen in"
+        live.tracks[1].current_monitoring_state = 1
+        findings = ask_live(["rtgen in"], "rtgen out", live.port, live.reply_port)
+        assert findings[0].found == "97.5 BPM, 4/4, C Major, stopped"
+        assert [f.found for f in findings[1:]] == [
+            "track answers takes its MIDI from rtgen out, but does not play it: its Monitor is Auto"
+        ]
+        taken = script_of(live)
+        assert ask_live(["rtgen in"], "rtgen out", live.port, live.reply_port) == []
+        taken.close()
+    assert ask_live(["rtgen in"], "rtgen out", live.port, live.reply_port) == []
 
 
 # ---- the round trip -------------------------------------------------------------------------------------------------

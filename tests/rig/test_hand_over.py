@@ -211,6 +211,27 @@ class Band:
             self.patch.undo()
 
 
+def test_a_stand_in_that_cannot_play_does_not_undo_a_choice() -> None:
+    """Two processes become ready after another: of the chosen preset, and of one that stands in for what plays."""
+    band = Band()
+    band.load(band.living[0])
+    for chosen in PRESETS[2:4]:
+        band.choose(chosen)
+        band.load(band.living[-1])
+        for _ in range(5):
+            band.play()
+    assert band.session.preset == PRESETS[3]
+    for _ in range(RESTARTS):
+        band.die(band.living[0])
+    band.choose(FIRST)
+    band.die(band.living[0])
+    assert [p.model.stem for p in band.living] == ["a", "b"]
+    for process in band.living:
+        band.load(process)
+    band.end()
+    assert band.session.preset == FIRST
+
+
 class HandOver(RuleBasedStateMachine):
     """Program changes, turns, presses, and processes that are late or die, in any order."""
 

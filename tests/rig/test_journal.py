@@ -26,6 +26,7 @@ from rtgen.instrument.events import (
     Chosen,
     Ended,
     Event,
+    Given,
     Learn,
     Left,
     Linked,
@@ -42,6 +43,7 @@ from rtgen.instrument.job import Answer
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset, Use
 from rtgen.music import files
+from rtgen.music.hand import Hand, Moved
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig.kept import journal
@@ -62,6 +64,7 @@ EVENTS: list[Event | Ended] = [
     Received(1, b"\x90\x3c\x50"),
     Answer(Loop(1920, (Note(-3, 60, 100), Note(480, 64, 200, 9)), 1440), 1920, 4),
     Answer(Loop(1920), 1920, 4, draft=True),
+    Answer(Loop(1920, (Note(0, 60, 100),)), 1920, 4, part="next"),
     Turned("distance", 0.7),
     Used("follow"),
     Pressed("freeze", None),
@@ -69,7 +72,10 @@ EVENTS: list[Event | Ended] = [
     Warmed(0.01),
     Plugged("in", 1, "Knöbe", False),
     Chosen(Preset(name="x", metre=Metre(7, 8)).changed(distance=0.1, bars=4)),
+    Given(Loop(3840, (Note(0, 60, 100), Note(480, 64, 200, 9)))),
+    Given(Loop(1920, (Note(0, 60, 100),), 1920, Hand((Moved(-3, b"\xe1\x00\x50"), Moved(0, b"\x91\x3c\x50")), True))),
     Left(((0, 60), (9, 36)), (0, 9), 12.5, 1920),
+    Left(((0, 60),), (0, 9), 12.5, 1920, ((0xE0, 0), (0xB9, 1))),
     Linked(1.0, 2.5, 4.0, 120.0, True, 0.0, 2),
     Ended(),
 ]
@@ -91,7 +97,7 @@ def performed(path: Path, notes: int = 24, opening: Opening = OPENING) -> tuple[
     tune = [e for i in range(notes) for e in files.note_events([Note(i * 240 + i % 5, 60 + i % 7, 200, 70 + i)])]
     timed = with_clock(tune, notes * 240, 120.0)
     happened: list[tuple[float, Event | None]] = [(t, Received(0, data)) for t, data in timed]
-    happened += [(1.7, Turned("distance", 0.9)), (4.1, Pressed("regenerate")), (5.0, Turned("transpose", 5.0))]
+    happened += [(1.7, Turned("distance", 0.9)), (3.1, Pressed("regenerate")), (5.0, Turned("transpose", 5.0))]
     steps: list[Step] = []
     wake: float | None = None
     while happened:
@@ -285,6 +291,25 @@ def test_a_full_disk_is_told_of_once_and_is_tried_again(tmp_path: Path) -> None:
     assert list(read(log.path)[1]) == steps
 
 
+def test_what_was_written_is_put_on_the_disk_within_a_second_or_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, folders = list[int](), list[Path]()
+    monkeypatch.setattr(journal, "to_disk", lambda file: sizes.append(os.fstat(file).st_size))
+    monkeypatch.setattr(journal, "folder_to_disk", folders.append)
+    with Journal(tmp_path / "a.rtlog", OPENING) as log:
+        for number in range(3):
+            log.note(Step(float(number), Received(0, b"\xf8"), ()))
+            ends = time.perf_counter() + 20
+            while len(sizes) == number and time.perf_counter() < ends:
+                time.sleep(0.01)
+            assert sizes[-1] == log._written
+        time.sleep(2 * journal._TO_DISK * journal._FLUSH_S)
+        assert len(sizes) == 3  # a disk that nothing is written to can sleep
+    assert sizes == sorted(set(sizes))
+    assert folders == [tmp_path]
+
+
 # ---- a damaged log --------------------------------------------------------------------------------------------------
 
 LINKED = Linked(1.0, 2.5, 4.0, 120.0, True, 0.0, 2)
@@ -305,6 +330,8 @@ IMPOSSIBLE: list[Event | Ended] = [
     Answer(Loop(10**12), 0, 0),
     Answer(Loop(1920, (Note(10**12, 60, 100),)), 0, 0),
     Answer(Loop(1920), 10**300, 0),
+    Given(Loop(10**12)),
+    Answer(Loop(1920), 0, 0, part="end"),  # type: ignore[arg-type]
 ]
 
 
@@ -379,8 +406,69 @@ def test_a_session_is_played_again_to_the_same_bytes(tmp_path: Path) -> None:
     path, sent = performed(tmp_path / "a.rtlog")
     found = replay(path)
     assert found.different is None
-    assert found.answers == 2
+    assert found.answers == 3
     assert sum(len(step.sent) for step in read(path)[1]) == len(sent)
+
+
+def test_a_log_from_before_there_were_gestures_is_played_again_to_the_same_bytes() -> None:
+    """It has bends, pressure, controllers and pedals, a panic, and an output that went and came back."""
+    path = Path("tests/data/before_gestures.rtlog")
+    opening, steps = read(path)
+    assert not opening.options.gestures
+    assert any(data[0] & 0xF0 == 0xE0 for step in steps for data in step.sent)
+    found = replay(path)
+    assert (found.different, found.answers, found.ended) == (None, 3, True)
+
+
+BENT = [
+    (0, b"\xd0\x30"),
+    (0, b"\x90\x3c\x50"),
+    (100, b"\xe0\x00\x50"),
+    (200, b"\xa0\x3c\x40"),
+    (300, b"\xb0\x01\x40"),
+    (400, b"\x80\x3c\x00"),
+    (500, b"\xe0\x00\x40"),
+]
+
+
+def bent(path: Path) -> Path:
+    """The log of a performance with gestures, answered as it was played."""
+    opening = Opening(OPENING.preset, replace(OPENING.options, thru=False))
+    session = opening.session()
+    happened: list[tuple[float, Event | None]] = [
+        (t, Received(0, data)) for t, data in with_clock([files.Event(*each) for each in BENT], 3 * 1920, 120.0)
+    ]
+    steps: list[Step] = []
+    wheres: list[Where] = []
+    wake: float | None = None
+    while happened:
+        happened.sort(key=lambda e: e[0])
+        now, event = (wake, None) if wake is not None and wake < happened[0][0] else happened.pop(0)
+        out = session.step(now, event)
+        steps.append(Step(now, event, tuple(out.messages)))
+        wheres.append(where(session, now))
+        happened += [(now + ANSWER_S, Answer(job.loop.without_hand(), job.target, job.epoch)) for job in out.jobs]
+        wake = out.wake_at
+    steps.append(Step(steps[-1].now, Ended(), tuple(session.end())))
+    return logged(path, steps, opening)
+
+
+def test_gestures_are_played_again_to_the_same_bytes_and_are_in_the_music(tmp_path: Path) -> None:
+    path = bent(tmp_path / "a.rtlog")
+    assert replay(path).different is None
+    played, answered = files.read(write(path)).tracks
+    assert [(e.tick, e.data) for e in played.events] == BENT
+    assert [(e.tick - 1920, e.data) for e in answered.events if e.tick < 3840] == BENT
+
+
+def test_an_endless_flood_of_gestures_leaves_room_for_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scribes, "_MOST_GESTURES", 10)
+    events = scribes._Events()
+    for tick in range(20):
+        events.add(tick, b"\xe0\x00\x50")
+        events.add(tick, b"\xb0\x40\x50")
+    kinds = [data[0] for _, data in events]
+    assert (kinds.count(0xE0), kinds.count(0xB0)) == (10, 20)
 
 
 def test_what_is_left_of_a_log_that_is_cut_is_the_same_bytes(tmp_path: Path) -> None:
@@ -577,3 +665,35 @@ def test_the_music_has_notes_where_they_were_planned_and_none_that_were_taken_ba
     scribe.save(tmp_path / "a.mid")
     (note,) = files.read(tmp_path / "a.mid").tracks[-1].notes()
     assert (note.onset, note.pitch, note.duration) == (964, 60, 480)
+
+
+def test_the_music_has_the_metre_of_each_preset_from_the_bar_in_which_it_began(tmp_path: Path) -> None:
+    four, three, seven = (Preset().changed(metre=metre) for metre in ("4/4", "3/4", "7/8"))
+    scribe = Scribe(four)
+    for now, rolls, tick, preset in (
+        (0.0, False, 0, three),  # chosen before anything was played
+        (1.0, True, 0, three),
+        (2.0, True, 2 * 1440 - 10, three),
+        (3.0, True, 2 * 1440 + 20, four),  # its second bar has begun at tick 1920
+        (4.0, True, 4 * 1920, four),
+        (4.0, False, 0, four),
+        (5.0, False, 0, seven),
+        (6.0, True, 0, seven),
+    ):
+        scribe.write(now, Where(rolls, tick, 120.0, preset), None, (ON, OFF))
+    metres = scribe.score().metres
+    assert metres[:2] == ((0, three.metre), (1920, four.metre))
+    # After a stop it goes on at the next bar of four.
+    assert metres[2:] == ((5 * 1920, seven.metre),)
+    path = tmp_path / "session.mid"
+    scribe.save(path)
+    assert files.read(path).metres == metres
+
+
+def test_what_comes_with_an_earlier_time_makes_no_pause_longer() -> None:
+    scribe = Scribe(OPENING.preset)
+    stands = Where(False, 0, 120.0, OPENING.preset)
+    for tenths in range(101):
+        scribe.write(tenths / 10, stands, None, ())
+        scribe.write(tenths / 10 - 0.09, stands, Received(0, ON), ())
+    assert scribe.score().length == pytest.approx(10 * 960, abs=101)

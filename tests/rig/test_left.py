@@ -161,6 +161,14 @@ def test_after_a_stop_or_a_minute_or_another_start_of_the_machine_it_does_not_ro
     assert found is not None
     assert found.at is None
     os.utime(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "boot", lambda: "another")
+        found = left_behind(tmp_path, "rtgen", 3.5)
+    assert found is not None
+    assert (found.at, len(found.sounding) > 0) == (None, True)
+    found = left_behind(tmp_path, "rtgen", 3.5)
+    assert found is not None
+    assert found.at is not None
     with path.open("ab") as file:
         file.write(journal.encoded(journal.Step(3.0, Received(0, STOP), ())))
     found = left_behind(tmp_path, "rtgen", 3.5)
@@ -200,7 +208,7 @@ def test_a_new_rtgen_ends_them_again_when_its_output_comes_and_when_it_rolls() -
     stage.step(0.0, Left(((0, 60), (2, 64)), (0, 2)))
     ends = [data for _, data in stage.sent]
     assert ends[:4] == [off(60), bytes((0x82, 64, 0)), bytes((0xB0, 64, 0)), bytes((0xB0, 123, 0))]
-    assert len(ends) == len(set(ends)) == 2 * (128 + 2)
+    assert len(ends) == len(set(ends)) == 2 * (128 + 2 + 5)
     assert stage.notices == [TakenOver(2, False)]
     stage.sent.clear()
     stage.step(0.0, Plugged("out", 0, "synth", True))
@@ -218,3 +226,17 @@ def test_without_a_clock_or_with_a_start_it_does_not_roll_on() -> None:
     stage.receive(START)
     stage.until(5 * BAR)
     assert stage.session.position(stage.time(5 * BAR)) == BAR
+
+
+def test_what_a_killed_one_bent_pressed_and_moved_goes_back(tmp_path: Path) -> None:
+    life = Life(tmp_path / "a.rtlog")
+    life.until(3.0, [*song(3.0), *((1.0, bytes((0xB4, n, 99))) for n in (1, 7, 11)), (1.1, b"\xe5\x00\x50")])
+    life.kill()
+    left = left_behind(tmp_path, "rtgen", 3.5)
+    assert left is not None
+    assert set(left.moved) == {(0xB4, 1), (0xB4, 11), (0xE5, 0)}
+    stage = Stage()
+    stage.step(0.0, left)
+    sent = [data for _, data in stage.sent]
+    for data in (b"\xb4\x01\x00", b"\xb4\x0b\x7f", b"\xe5\x00\x40", b"\xe2\x00\x40", b"\xd2\x00", b"\xb4\x43\x00"):
+        assert sent.count(data) == 1

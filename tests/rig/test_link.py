@@ -7,12 +7,16 @@ import shutil
 import statistics
 import subprocess
 import sys
+from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rtgen.errors import UserError
-from rtgen.rig.link import LinkPeer
+from rtgen.instrument.preset import Preset
+from rtgen.rig.daemon import View
+from rtgen.rig.link import LinkLead, LinkPeer, lead
 from tests.instrument.ledger import check
 from tests.rig.link_session import BAR, SECOND
 
@@ -84,10 +88,90 @@ def test_it_leaves_at_once(song: dict[str, Any]) -> None:
     assert song["leader_ended_with"] == 0
 
 
+@pytest.mark.timed
+def test_a_session_follows_our_song() -> None:
+    pytest.importorskip("link", reason="the extra 'link' is not installed")
+    if reason := no_network_of_our_own():
+        pytest.skip(reason)
+    command = [*_ALONE, sys.executable, "-m", "tests.rig.link_led"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert (seen["before"], seen["first"][1], seen["second"][1], seen["after"]) == (False, True, True, False)
+    assert seen["first"][0] == pytest.approx(96.0, rel=0.005)
+    assert seen["second"][0] == pytest.approx(99.5, rel=0.005)
+    begun = [abs(error) for after, error in seen["begun"] if after > 0.5]
+    changed = [abs(error) for after, error in seen["changed"] if after > 3.0]
+    print(f"off by {statistics.median(begun):.2f} ms at the median, {max(begun):.2f} at most; after another tempo")
+    print(f"{statistics.median(changed):.2f}, {max(changed):.2f}")
+    assert max(begun) < 6
+    assert max(changed) < 6
+
+
+class FakeState:
+    """The state of a session, whose clock stands at 0."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[object, ...]] = []
+        self.playing, self.bpm, self.beat = False, 120.0, 0.0
+
+    def isPlaying(self) -> bool:  # noqa: N802 (the library's name)
+        return self.playing
+
+    def tempo(self) -> float:
+        return self.bpm
+
+    def beatAtTime(self, _: int, __: float) -> float:  # noqa: N802
+        return self.beat
+
+    def setTempo(self, bpm: float, _: int) -> None:  # noqa: N802
+        self.done.append(("tempo", round(bpm, 1)))
+
+    def forceBeatAtTime(self, beat: float, _: int, __: float) -> None:  # noqa: N802
+        self.done.append(("beat", round(beat, 1)))
+
+    def setIsPlaying(self, playing: bool, _: int) -> None:  # noqa: N802
+        self.done.append(("plays", playing))
+
+
+@pytest.mark.parametrize(
+    ("tick", "begins", "session", "done"),
+    [
+        (1920, True, {"beat": 4.0, "bpm": 100.0}, [("tempo", 100.0), ("beat", 4.0), ("plays", True)]),
+        (1920, False, {"beat": 4.0, "bpm": 100.0}, []),
+        (1920, False, {"beat": 8.0, "bpm": 100.0}, []),  # another bar is no error
+        (1920, False, {"beat": 5.0, "bpm": 100.0}, [("tempo", 100.0), ("beat", 4.0), ("plays", True)]),
+        (1920, False, {"beat": 4.0, "bpm": 103.0}, [("tempo", 100.0)]),
+        (1920, False, {"beat": 3.98, "bpm": 100.0}, [("tempo", 101.2)]),
+        (1920, False, {"beat": 4.1, "bpm": 100.0}, [("tempo", 97.0)]),
+        (None, False, {"playing": True}, [("plays", False)]),
+        (None, False, {}, []),
+    ],
+)
+def test_the_session_is_led_by_its_tempo_and_jumps_only_where_it_must(
+    tick: int | None, begins: bool, session: dict[str, float], done: list[tuple[object, ...]]
+) -> None:
+    state = FakeState()
+    for name, value in session.items():
+        setattr(state, name, value)
+    committed: list[FakeState] = []
+    link = SimpleNamespace(
+        captureAppSessionState=lambda: state,
+        commitAppSessionState=committed.append,
+        clock=lambda: SimpleNamespace(micros=lambda: 0),
+    )
+    view = View(100.0, tick, (), None, Preset(), "answer", {}, False, 0.01, now=perf_counter())
+    lead(link, view, begins=begins)
+    assert state.done == done
+    assert bool(committed) == bool(done)
+
+
 def test_without_the_library_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "link", None)
     with pytest.raises(UserError, match=r"pip install rtgen\[link\]"):
         LinkPeer(120.0, lambda: 4.0, lambda _: None)
+    with pytest.raises(UserError, match="remove --send-link"):
+        LinkLead(lambda: View(100.0, None, (), None, Preset(), "answer", {}, False, 0.01))
 
 
 def test_nobody_loads_the_library_who_does_not_ask_for_it() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tracemalloc
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rtgen.instrument.job import Job
 from rtgen.instrument.preset import Preset
@@ -14,6 +16,8 @@ from rtgen.music.files import Event, Score, Track, note_events
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Metre
 from rtgen.rig import offline
+from rtgen.rig.demo import demo
+from rtgen.rig.kept import presets
 from tests.instrument.stage import BAR, CALL, at
 
 FAULTS = Path(__file__).parents[3] / "shared" / "faults"
@@ -151,3 +155,19 @@ def test_a_performance_that_begins_late_is_answered_up_to_its_end(bar: int) -> N
     score, _ = offline.render(Score((played,), ((0, 120.0),), ((0, preset.metre),)), preset, lambda job: job.loop, 0)
     answer = [(n.onset - (bar + 1) * BAR, n.pitch, n.duration) for n in score.tracks[-1].notes()]
     assert answer == [(0, 60, 400), (960, 64, 890)]
+
+
+def test_the_demo_draws_and_writes_what_plays_along(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    heard = StringIO()
+    console = Console(file=heard, width=500)
+    band = presets.load(root / "presets" / "band.yaml")
+    model = root / "models" / "harmoniser.onnx"
+    demo(band, model, 4, tmp_path, fast=True, seed=1, device="cpu", console=console)
+    played, *parts = files.read(tmp_path / "demo.mid").tracks
+    assert played.notes()
+    assert [track.name for track in parts] == ["bass", "comping", "drums"]
+    assert all(track.notes() for track in parts)
+    counted = ", ".join(f"{track.name} {len(track.notes())}" for track in parts)
+    assert f"harmoniser played along; notes: {counted}." in heard.getvalue()
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")

@@ -26,6 +26,7 @@ from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Answered, ControlTaken, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
+from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
 from rtgen.rig import runner
 from rtgen.rig.daemon import View
@@ -42,7 +43,7 @@ VIEW = View(96.5, 2400, LOOP.notes, LOOP, Preset(name="lush", program=10), "hold
 class Desk:
     """A remote, and what came of what it was sent."""
 
-    def __init__(self, examine: Callable[[], str] = lambda: "{}") -> None:
+    def __init__(self, examine: Callable[[], str] = lambda: "{}", clips: str = "/c") -> None:
         self.heard: list[Event] = []
         self.chosen: list[str] = []
         self.said: list[str] = []
@@ -52,7 +53,7 @@ class Desk:
             lambda: self.view,
             self.choose,
             self.said.append,
-            {"name": "desk", "clips": "/c"},
+            {"name": "desk", "clips": clips},
             port=0,
             examine=examine,
         )
@@ -131,7 +132,7 @@ def test_presets_uses_and_learning(desk: Desk, client: Client) -> None:
         ("/rtgen/distance", (), "takes a number, not None"),
         ("/rtgen/distanze", (0.5,), "there is no /rtgen/distanze; did you mean 'distance'"),
         ("/rtgen/freeze", ("on",), "takes no value, or a number"),
-        ("/rtgen/use", ("never",), "/rtgen/use cannot be 'never'; it is answer, follow or hold"),
+        ("/rtgen/use", ("never",), "/rtgen/use cannot be 'never'; it is answer, follow, hold or along"),
         ("/rtgen/learn", ("distanze",), "/rtgen/learn cannot be 'distanze'"),
         ("/rtgen/preset", ("nix",), "there is no preset called nix"),
         ("/rtgen/subscribe", (-3,), "cannot be -3"),
@@ -380,6 +381,17 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
         ("/rtgen/state/map/loop", (0.5, 0.25)),
         ("/rtgen/state/map/answer", (0.5, 1.0)),
     ]
+    desk.view = replace(desk.view, bound={"fill": "CC 29", "mute": "key C2"}, stored=(LOOP, None))
+    assert list(client.hear(0.2)) == [
+        ("/rtgen/state/bound", ("fill", "CC 29", "mute", "key C2")),
+        ("/rtgen/state/stored/a", (3840, -3, 60, 400, 90, 960, 64, 100, 70)),
+    ]
+    desk.view = replace(desk.view, layers=2, overdubs=True, moved=(Moved(480, b"\xe1\x00\x60"),))
+    assert list(client.hear(0.2)) == [
+        ("/rtgen/overdub", (1.0,)),
+        ("/rtgen/state/layers", (2,)),
+        ("/rtgen/state/moved/played", (1, 480, 4096)),
+    ]
     desk.remote.heard(Answered(0, 2, Loop(1920), "answer", 0.0123, 0.02), "answering")
     assert list(client.hear(0.2)) == [
         ("/rtgen/state/took", (pytest.approx(12.3), pytest.approx(20.0), "answer")),
@@ -389,6 +401,14 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
     time.sleep(0.1)
     desk.view = VIEW
     assert list(client.hear(0.2)) == []
+
+
+def test_bends_pressure_and_the_pedal_are_told_and_of_many_some() -> None:
+    moves = [Moved(0, b"\xe0\x00\x00"), Moved(1, b"\xd2\x63"), Moved(2, b"\xb0\x40\x7f"), Moved(3, b"\xb0\x0b\x10")]
+    assert osc.curves(moves) == (0, 0, -8192, 18, 1, 99, 32, 2, 127)
+    many = osc.curves(Moved(i, b"\xe0\x00\x40") for i in range(4000))
+    assert len(many) <= 3 * osc.NOTES
+    assert many[-2] > 3900
 
 
 def test_a_subscription_ends_by_itself(desk: Desk, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,6 +567,50 @@ def test_what_was_learned_is_forgotten_and_told(desk: Desk) -> None:
         remote.forget(desk.remote.port, "blend")
 
 
+def test_how_a_daemon_is_doing_is_said_in_words(desk: Desk) -> None:
+    port = desk.remote.port
+    (state,) = remote.running(port).values()
+    assert remote.told(port, state) == [
+        f"desk, OSC port {port}: frozen, muted.",
+        "  Preset lush: vary in the use hold, loops of 2 bars of 4/4, model loop_denoiser.",
+        "  96.5 BPM, bar 2, beat 2. The present answer has 2 notes.",
+    ]
+    desk.view = replace(VIEW, tick=None, answer=None, use="answer", muted=False, clock="internal")
+    soon(
+        lambda: (
+            "/rtgen/state/rolling" in (found := remote.running(port)[port]) and found["/rtgen/state/rolling"] == (0,)
+        )
+    )
+    first, _, last = remote.told(port, remote.running(port)[port])
+    assert first.endswith(": stopped, press Play on the page.")
+    assert last == "  96.5 BPM, stopped. No answer yet."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("distance", 0.35),
+        ("key", "auto"),
+        ("scale", "auto"),
+        ("preset", "lush"),
+        ("use", "hold"),
+        ("mode", "vary"),
+        ("model", "loop_denoiser"),
+        ("tempo", 96.5),
+        ("freeze", 1.0),
+        ("mute", 1.0),
+    ],
+)
+def test_the_value_of_a_parameter_is_told(desk: Desk, name: str, value: float | str) -> None:
+    found = remote.value(desk.remote.port, name)
+    assert found == (value if isinstance(value, str) else pytest.approx(value))
+
+
+def test_what_an_older_rtgen_does_not_send_is_a_sentence(desk: Desk) -> None:
+    with pytest.raises(UserError, match=r"does not send nothing; is it an older rtgen\?"):
+        remote.value(desk.remote.port, "nothing")
+
+
 def test_none_running_is_a_sentence() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as shut:
         shut.bind(("127.0.0.1", 0))
@@ -578,9 +642,10 @@ def test_what_plays_is_saved_as_a_preset(desk: Desk, tmp_path: Path, monkeypatch
     path = presets.save(found, "mine", over=False)
     kept = presets.load(path)
     assert (kept.knobs["distance"], kept.knobs["transpose"], kept.bars, kept.use) == (0.7, -5.0, 4, "hold")
+    shipped = {p.program for p in numbered() if p.name != "mine"}
     programs = {p.name: p.program for p in numbered()}
     assert len(set(programs.values())) == len(programs)
-    assert programs["mine"] == max(programs.values())
+    assert programs["mine"] == min(set(range(1, 129)) - shipped), "the first that is free"
     with pytest.raises(UserError, match="preset mine is there already"):
         presets.save(found, "mine", over=False)
     with pytest.raises(UserError, match="preset vary comes with rtgen; choose another name, or say --over"):

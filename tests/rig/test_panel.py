@@ -10,16 +10,23 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 import pytest
 from aiohttp import WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from rtgen.bench.music import BAR
 from rtgen.bench.programs import Program, unique_set_mb
@@ -28,12 +35,14 @@ from rtgen.bench.streams import within
 from rtgen.errors import UserError
 from rtgen.instrument.events import Learn, Pressed, Turned, Used
 from rtgen.instrument.parameters import BUTTONS, LATENTS, PARAMETERS
+from rtgen.instrument.preset import Preset
 from rtgen.music.attributes import NAMES
 from rtgen.music.files import note_events
-from rtgen.music.note import Note
+from rtgen.music.note import Loop, Note
 from rtgen.panel import access, qr, server
 from rtgen.panel.access import is_loopback, is_served, token_of, urls
 from rtgen.panel.server import Panel, hello, serve
+from rtgen.rig.kept import clips
 from rtgen.rig.told.packet import datagram, parse
 from tests.rig.conftest import Rig, StartDaemon, loop_of
 from tests.rig.test_osc import Desk, soon
@@ -43,6 +52,8 @@ MINUTES = 30
 PHRASE = loop_of(*(Note(i * 240, 60 + (0, 4, 7, 5)[i % 4], 200, 90) for i in range(16)), bars=2)
 COMMANDS = ("set", "press", "preset", "use", "learn", "over")
 ESCAPE = "\ue00c"
+PICTURES = os.environ.get("RTGEN_PICTURES")
+"""A folder for pictures of the page; without one none are taken."""
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_a_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and its driver are not here")
 
@@ -55,6 +66,13 @@ def visited(panel: Panel, visit: Callable[[TestClient[Any, Any]], Awaitable[None
             await visit(client)
 
     asyncio.run(run())
+
+
+async def has_told(panel: Panel, name: str) -> None:
+    """Waits until the daemon has told a part of its state."""
+    async with asyncio.timeout(60):
+        while name not in panel.daemon.state:
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -437,7 +455,50 @@ def test_connections_are_counted_and_it_ends_when_asked(desk: Desk) -> None:
         assert process.wait(60) == 0
 
 
-def test_clips_and_no_other_files_can_be_fetched(desk: Desk, tmp_path: Path) -> None:
+def test_a_clip_is_listed_with_its_notes(tmp_path: Path) -> None:
+    loop = Loop(3840, (Note(0, 60, 400, 90), Note(1930, 64, 2000, 70)), 1920)
+    path = clips.keep(loop, Preset(name="lush"), 96.0, tmp_path, datetime(2026, 11, 30, 15, 4, 7))
+    (tmp_path / "a large one.mid").write_bytes(path.read_bytes() + bytes(server._LARGEST_CLIP))
+    (tmp_path / "no music.mid").write_bytes(b"MThd")
+
+    async def visit(client: TestClient[Any, Any]) -> None:
+        await has_told(panel, "state/clips")
+        for _ in range(2):  # the second time from memory
+            found = {each["name"]: each["roll"] for each in await (await client.get("/clips")).json()}
+            assert found == {
+                path.name: [3840, 0, 60, 400, 90, 1930, 64, 2000, 70],
+                "a large one.mid": [],
+                "no music.mid": [],
+            }
+
+    with Desk(clips=str(tmp_path)).remote as remote:
+        panel = Panel(remote.port)
+        visited(panel, visit)
+
+
+def test_the_key_of_a_loop_is_told_when_it_has_ended() -> None:
+    told: list[Any] = []
+
+    def hear(name: str, *values: Any) -> None:
+        link.datagram_received(datagram(f"/rtgen/state/{name}", values), None)
+
+    async def run() -> None:
+        for loop in (scale, scale[:5], (3840,), (*scale[:5], 480, 60, 480, 90), (3840,), (*scale, "x", 1, 2.5, -9), ()):
+            hear("played", *loop)
+        hear("drums", 1)
+        hear("played", *scale)
+        hear("played", 3840)
+
+    link = server.DaemonLink(
+        lambda changes: told.append(changes["state/key"]) if "state/key" in changes else None, print
+    )
+    scale = (3840, *(value for i, p in enumerate((62, 64, 66, 67, 69, 71, 73, 74)) for value in (480 * i, p, 400, 90)))
+    asyncio.run(run())
+    # Two pitches tell no key.
+    assert told == [["D major"], ["D major"], []]
+
+
+def test_clips_and_no_other_files_can_be_fetched(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
     (clips / "one two.mid").write_bytes(b"MThd")
@@ -447,28 +508,48 @@ def test_clips_and_no_other_files_can_be_fetched(desk: Desk, tmp_path: Path) -> 
     (clips / "folder.mid").mkdir()
 
     async def visit(client: TestClient[Any, Any]) -> None:
-        panel.daemon.state["state/clips"] = [str(clips)]
-        assert await (await client.get("/clips")).json() == ["one two.mid"]
+        await has_told(panel, "state/clips")
+        assert await (await client.get("/clips")).json() == [{"name": "one two.mid", "roll": []}]
         assert await (await client.get("/clips/one%20two.mid")).read() == b"MThd"
         for name in ("..%2Fsecret.mid", "x.txt", "none.mid", "%2Fetc%2Fpasswd", "link.mid", "folder.mid", "a%00.mid"):
             assert (await client.get(f"/clips/{name}")).status == 404
         for name in ("x" * 300 + ".mid", "..%2f..%2fsecret.mid"):
             assert (await client.get(f"/clips/{name}")).status == 404
 
-    panel = Panel(desk.remote.port)
-    visited(panel, visit)
+    with Desk(clips=str(clips)).remote as remote:
+        panel = Panel(remote.port)
+        visited(panel, visit)
 
 
 def test_the_page_knows_every_button_and_knob() -> None:
-    script = (Path(sys.modules["rtgen.panel"].__file__ or "").parent / "static" / "panel.js").read_text("utf-8")
-    page = (Path(sys.modules["rtgen.panel"].__file__ or "").parent / "static" / "index.html").read_text("utf-8")
-    assert f"length: {len(LATENTS)} }}, (_, i) => `latent" in script
-    for name in (*(name for name in PARAMETERS if name not in LATENTS), *BUTTONS):
+    static = Path(sys.modules["rtgen.panel"].__file__ or "").parent / "static"
+    script = "".join(path.read_text("utf-8") for path in static.glob("*.js"))
+    page = (static / "index.html").read_text("utf-8")
+    for name in BUTTONS:
         assert re.search(rf"\b{name}\b", script + page), name
-    json.dumps(hello())
+    said = json.loads(json.dumps(hello()))
+    # Knobs are told, each with its group; no script has to know one.
+    assert {p["group"] for p in said["parameters"]} <= set(re.findall(r'\["(\w+)", "[A-Z]', script))
+    assert {card["name"] for card in said["presets"]} >= {"vary", "blend"}
+    assert set(said["reach"]) == {*NAMES, *LATENTS}
 
 
 # ---- in a browser ---------------------------------------------------------------------------------------------------
+
+
+class Weight(NamedTuple):
+    """What a page holds: MB of objects, nodes of its document, listeners, and nodes of its audio."""
+
+    objects_mb: float
+    nodes: int
+    listeners: int
+    audio: int
+
+    def is_no_more_than(self, other: Weight) -> bool:
+        """Whether it is as good as what was held before: no page holds the same to the byte twice."""
+        # The log may have a few lines to come, and some notes may sound.
+        most = Weight(1.0, 150, 20, 200)
+        return all(mine <= its + more for mine, its, more in zip(self, other, most, strict=True))
 
 
 class Browser:
@@ -493,11 +574,16 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         options.binary_location = str(CHROMIUM)
         self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.driver.set_script_timeout(200)
         self.driver.get(url)
 
     def text(self, element: str) -> str:
         """What an element says; nothing before it is there."""
         return str(self.driver.execute_script("return document.getElementById(arguments[0])?.innerText ?? ''", element))
+
+    def tab(self, name: str) -> None:
+        """Turns to a tab of the page."""
+        self.driver.execute_script("document.querySelector(`#tabs [data-tab=${arguments[0]}]`).click()", name)
 
     def click(self, element: str) -> None:
         """Clicks on an element."""
@@ -515,8 +601,47 @@ class Browser:
 
     def picture(self, name: str) -> None:
         """Takes a picture of the page, if a folder for pictures is named in `RTGEN_PICTURES`."""
-        if folder := os.environ.get("RTGEN_PICTURES"):
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+        if PICTURES:
+            self.driver.save_screenshot(str(Path(PICTURES) / f"{name}.png"))
+
+    @contextmanager
+    def film(self, name: str) -> Iterator[None]:
+        """Makes a moving picture of what is seen meanwhile, if pictures are wanted: each frame as long as it was."""
+        if not PICTURES:
+            yield
+            return
+        from websocket import WebSocketException, create_connection
+
+        with urlopen(f"http://{self.driver.capabilities['goog:chromeOptions']['debuggerAddress']}/json") as told:
+            (url,) = (each["webSocketDebuggerUrl"] for each in json.load(told) if each["type"] == "page")
+        connection = create_connection(url, suppress_origin=True, timeout=200)
+        frames: list[tuple[float, str]] = []
+
+        def say(method: str, **parameters: Any) -> None:
+            connection.send(json.dumps({"id": len(frames) + 1, "method": f"Page.{method}", "params": parameters}))
+
+        def watch() -> None:
+            with suppress(WebSocketException, OSError):
+                while True:
+                    said = json.loads(connection.recv())
+                    if said.get("method") == "Page.screencastFrame":
+                        frame = said["params"]
+                        frames.append((frame["metadata"]["timestamp"], frame["data"]))
+                        say("screencastFrameAck", sessionId=frame["sessionId"])
+
+        say("startScreencast", format="png", maxWidth=800, maxHeight=500, everyNthFrame=4)
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        yield
+        say("stopScreencast")
+        connection.close()
+        watcher.join(60)
+        times = [at for at, _ in frames]
+        lasts = [max(round(1000 * (b - a)), 1) for a, b in zip(times, [*times[1:], times[-1] + 1.5], strict=True)]
+        first, *others = (Image.open(BytesIO(b64decode(data))).convert("RGB") for _, data in frames)
+        path = Path(PICTURES) / f"{name}.webp"
+        first.save(path, save_all=True, append_images=others, duration=lasts, loop=0, quality=60, method=4)
+        print(f"{path}: {len(frames)} frames in {times[-1] - times[0]:.1f} s, {path.stat().st_size / 1024:.0f} KiB")
 
     def shape(self, width: int, height: int) -> None:
         """Gives the page this size, as on another screen."""
@@ -524,12 +649,27 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         time.sleep(0.3)
 
-    def weight(self) -> tuple[float, int]:
-        """What it holds when all that can be is let go: MB of objects, and nodes of the page."""
+    def weight(self) -> Weight:
+        """What it holds when all that can be is let go."""
         self.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
         self.driver.execute_cdp_cmd("Performance.enable", {})
         found = {m["name"]: m["value"] for m in self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]}
-        return found["JSHeapUsedSize"] / 2**20, int(found["Nodes"])
+        counts = (int(found[name]) for name in ("Nodes", "JSEventListeners", "AudioHandlers"))
+        return Weight(found["JSHeapUsedSize"] / 2**20, *counts)
+
+    def hold(self, held: bool) -> None:
+        """While it is held, no knob comes to rest: a busy machine may take long from one key to the next."""
+        self.driver.execute_script(
+            """
+            window.held = arguments[0];
+            window.later ??= window.setTimeout;
+            window.setTimeout = (act, ms) => {
+              const rest = () => window.held ? window.later(rest, 50) : act();
+              return window.later(ms === 1000 ? rest : act, ms);
+            };
+            """,
+            held,
+        )
 
     def close(self) -> None:
         """Closes it; nothing must have gone wrong in it."""
@@ -580,10 +720,12 @@ def test_keys_do_what_they_say_whatever_has_been_clicked(desk: Desk, panel: Pane
     page.click("press-store_b")
     page.type(" ")
     soon(lambda: desk.heard == [Pressed("store_b"), Pressed("freeze", None)])
+    page.tab("knobs")
     page.click("turn-keep_bass")
     page.type(" ")
     soon(lambda: desk.heard[2:] == [Turned("keep_bass", 1.0), Pressed("freeze", None)])
     page.keys("preset", ESCAPE)
+    page.tab("map")
     page.keys("map-x", ESCAPE)
     soon(lambda: desk.heard[4:] == [Pressed("panic"), Pressed("panic")])
     page.keys("press-mute", " ")  # as if it had been reached by Tab
@@ -603,8 +745,10 @@ def test_keys_do_what_they_say_whatever_has_been_clicked(desk: Desk, panel: Pane
 def test_a_late_echo_does_not_turn_a_knob_back(desk: Desk, panel: Panels, tmp_path: Path) -> None:
     url, _ = panel(str(desk.remote.port))
     page = Browser(url, tmp_path / "browser")
-    soon(lambda: page.text("knobs") != "")
+    soon(lambda: page.text("groups") != "")
+    page.tab("knobs")
     right = "\ue014"
+    page.hold(True)
     page.keys("turn-transpose", right * 2)
     soon(lambda: desk.heard == [Turned("transpose", 1.0), Turned("transpose", 2.0)])
     desk.remote.tell("/rtgen/transpose", 1.0)
@@ -612,6 +756,7 @@ def test_a_late_echo_does_not_turn_a_knob_back(desk: Desk, panel: Panels, tmp_pa
     soon(lambda: "an echo" in page.text("log"))
     page.keys("turn-transpose", right)
     soon(lambda: desk.heard[2:] == [Turned("transpose", 3.0)])
+    page.hold(False)
     # What came last is shown when the knob has come to rest, and at once from then on.
     desk.remote.tell("/rtgen/transpose", 4.0)
     soon(lambda: "+4" in page.text("knob-transpose"))
@@ -637,8 +782,10 @@ def test_the_page_and_the_music_are_one(rig: Rig, start_daemon: StartDaemon, pan
     soon(lambda: page.text("played-count") not in ("", "nothing yet"))
     rig.probe.wait_for_frame(TEMPO.frame(3 * BAR))
     soon(lambda: page.text("answer-count") == "16 notes")
-    soon(lambda: page.text("map-says") == "")
+    soon(lambda: page.text("map-says").startswith("Click"))
+    page.tab("map")
     assert page.text("map-x").split() == list(NAMES)
+    page.tab("knobs")
     page.keys("turn-transpose", "\ue014" * 7)  # arrow to the right
     page.click("press-keep")
     soon(lambda: clips.is_dir() and any(clips.iterdir()))
@@ -668,6 +815,7 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     other = loop_of(*(Note(i * 480, (67, 71, 74, 79)[i % 4], 400, 70) for i in range(8)), bars=2)
     program = start_daemon("--no-thru", "--preset", "bridge", "--clips", str(tmp_path / "clips"))
     page = Browser(panel(osc_port(program))[0], tmp_path / "browser")
+    page.shape(1280, 800)
     soon(lambda: page.text("where") == "stopped")
     calls = [(0, PHRASE), (4 * BAR, other), (8 * BAR, PHRASE), (12 * BAR, other), (16 * BAR, PHRASE)]
     score = [(e.tick, e.data) for start, loop in calls for e in note_events(loop.notes, start=start)]
@@ -681,14 +829,15 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
     at(BAR)
     assert page.text("where") != "stopped"
     assert re.match(r"clock ±\d", page.text("clock"))
-    page.picture("listening")
     at(3 * BAR)
     assert page.text("answer-count") not in ("", "nothing yet")
     page.click("press-store_a")
+    page.click("press-keep")
     at(7 * BAR)
     page.click("press-store_b")
+    page.click("press-keep")
     at(10 * BAR + 960)
-    soon(lambda: page.text("map-says") == "")
+    soon(lambda: page.text("map-says").startswith("Click"))
     page.click("learn")
     page.click("turn-blend")
     assert "to blend" in page.text("learn-says")
@@ -698,14 +847,22 @@ def test_a_set_as_the_page_shows_it(rig: Rig, start_daemon: StartDaemon, panel: 
         time.sleep(0.05)
     soon(lambda: "learned blend" in page.text("learn-says"))
     at(14 * BAR + 960)
+    page.click("press-keep")
+    page.shape(1280, 800)
+    page.tab("map")
     page.picture("blended")
     page.shape(390, 844)
+    page.tab("knobs")
     page.picture("phone")
-    page.shape(1280, 1250)
+    page.tab("play")
+    page.shape(1280, 800)
+    page.picture("fader")
+    page.tab("clips")
+    soon(lambda: page.driver.execute_script("return document.querySelectorAll('#clips li').length") == 3)
+    page.picture("clips")
+    page.tab("play")
     page.click("press-freeze")
-    page.click("press-keep")
-    soon(lambda: ".mid" in page.text("log") or page.text("clips") != "Keep saves the current answer here.")
-    at(17 * BAR)
+    soon(lambda: page.text("turn") == "FROZEN")
     page.picture("frozen")
     page.close()
     rig.probe.stop()
@@ -726,13 +883,14 @@ def test_half_an_hour_on_one_page(rig: Rig, start_daemon: StartDaemon, panel: Pa
     rig.probe.conduct(TEMPO)
     rig.probe.play([(TEMPO.frame(tick), data) for tick, data in sorted(score)])
     rig.probe.start()
-    held: list[tuple[float, ...]] = []
+    held: list[tuple[Weight, tuple[float, ...]]] = []
     for minute in range(5, MINUTES + 1, 5):
         rig.probe.wait_for_frame(minute * 60 * 48_000 - 24_000)
         pids = (served_by, program.process.pid)
-        held.append((*page.weight(), *(unique_set_mb(pid) for pid in pids)))
-        print("after {:2} min: page {:.2f} MB, {} nodes; panel {:.2f} MB; daemon {:.2f} MB".format(minute, *held[-1]))
+        held.append((page.weight(), tuple(unique_set_mb(pid) for pid in pids)))
+        print("after {:2} min: {}; panel {:.2f} MB, daemon {:.2f} MB".format(minute, held[-1][0], *held[-1][1]))
     rig.probe.stop()
     page.close()
-    for first, last, most in zip(held[0], held[-1], (1.0, 100, 1.0, 1.0), strict=True):
-        assert last <= first + most
+    assert held[-1][0].is_no_more_than(held[0][0])
+    for first, last in zip(held[0][1], held[-1][1], strict=True):
+        assert last <= first + 1.0

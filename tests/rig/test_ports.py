@@ -4,8 +4,9 @@ import pytest
 
 from rtgen.errors import UserError
 from rtgen.rig.midi import systems
-from rtgen.rig.midi.systems import MidiError, names_of
-from rtgen.rig.midi.ways import match, same_port
+from rtgen.rig.midi.clients import MidiError, names_of
+from rtgen.rig.midi.jack_ports import JackPorts
+from rtgen.rig.midi.ways import Patch, Way, match, same_port
 
 NAMES = ["Keystation 49 MK3 MIDI 1", "Keystation 49 MK3 MIDI 2", "IAC Driver Bus 1", "iac"]
 
@@ -53,6 +54,35 @@ def test_a_port_is_known_again_by_its_name_whatever_its_place_or_address() -> No
     assert same_port("Keys 1", ["Keys 2", "Keys 1"], "winmm") == 1
     assert same_port("Keys 1", ["Keys 2"], "core") is None
     assert same_port("peer:out", ["peer:out 2"], "jack") is None
+
+
+class Leaving(JackPorts):
+    """Ports that are connected to a device whose ports disappear one after the other, the keyboard's first."""
+
+    def __init__(self) -> None:
+        self._ways = Patch("rtgen", ("keys",), "synth").ways()
+        self._outs = [way for way in self._ways if way.direction == "out"]
+        self.left = ["keys", "synth"]
+        self.told: list[tuple[str, bool]] = []
+        self._changed = lambda event: self.told.append((event.direction, event.there))
+
+    def _names(self, way: Way) -> list[str]:
+        there = [name for name in self.left if (name == "synth") == (way.direction == "out")]
+        if self.left and way.direction == "in":
+            self.left.clear()  # both, as seen from now on
+            return []
+        return there
+
+    def look(self) -> None:
+        for way in self._ways:
+            self._find(way)
+
+
+def test_of_a_device_that_is_unplugged_the_output_is_missed_first() -> None:
+    """Or the ends of the keys that were held would be sent to where nobody hears them, and never again."""
+    ports = Leaving()
+    ports.look()
+    assert ports.told == [("out", False), ("in", False)]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtgen.instrument.player import THRU, Ledger
@@ -36,6 +36,15 @@ def test_a_note_that_was_taken_back_neither_begins_nor_ends() -> None:
     schedule.add(0.9, OFF)
     schedule.add(0.9, OFF)  # another end is not held back
     assert sent(schedule) == [OFF]
+
+
+def test_a_bend_that_was_taken_back_does_not_come_after_the_one_that_ends_it() -> None:
+    schedule = Schedule()
+    schedule.add(1.0, b"\xe0\x00\x50")
+    schedule.add(1.02, b"\xe0\x00\x60")
+    schedule.take_back(1.01)
+    schedule.add(1.01, b"\xe0\x00\x40")
+    assert sent(schedule) == [b"\xe0\x00\x50", b"\xe0\x00\x40"]
 
 
 def test_no_clock_comes_after_a_stop() -> None:
@@ -86,6 +95,17 @@ GESTURES = st.tuples(
 )
 
 
+# A key overtakes the end of a planned note twice, and the first of the ends was taken for the second.
+@example(
+    [
+        ("begin", 0, 0.0),
+        ("begin", 0, 0.0),
+        ("press", 0, 0.0),
+        ("begin", 0, 0.0078125),
+        ("begin", 0, 0.0),
+        ("press", 0, 0.0),
+    ]
+)
 @given(st.lists(GESTURES, max_size=60))
 def test_every_note_that_begins_ends_once(story: list[tuple[str, int, float]]) -> None:
     """A ledger whose player plans ahead, a keyboard that is passed through, breaks, and a port with long periods."""

@@ -21,7 +21,7 @@ from rtgen.bench.music import BAR
 from rtgen.bench.programs import Program, daemon, workers
 from rtgen.bench.server import CLOCK_OUT, RATE, Probe, Server, TempoMap
 from rtgen.bench.streams import CLOCK, CONTINUE, STOP, Sounded
-from rtgen.music import files
+from rtgen.music import files, midi
 from rtgen.music.note import Loop, Note
 from rtgen.rig.kept import replay
 from tests.data.make_faulty import faulty
@@ -102,6 +102,40 @@ def test_the_clock_is_followed_and_what_was_played_comes_back(rig: Rig, start: S
     # Two bars of 240 BPM are 2 s, of 160 BPM 3 s.
     assert median(fast) == pytest.approx(2, rel=0.2)
     assert median(slow) == pytest.approx(3, rel=0.2)
+
+
+SHAPED: list[tuple[int, bytes]] = [
+    # A unison of an MPE keyboard, each note with its own bend and pressure, and a pedal for both that comes up slowly.
+    (0, b"\xb0\x40\x64"),
+    (0, b"\xe1\x10\x42"),
+    (0, b"\xb1\x4a\x30"),
+    (0, b"\x91\x3c\x50"),
+    (40, b"\xd1\x33"),
+    (60, b"\xe2\x00\x30"),
+    (60, b"\x92\x3c\x21"),
+    *((100 + 20 * i, bytes((0xE1, i, 0x42 + i))) for i in range(20)),
+    (600, b"\x81\x3c\x47"),
+    (620, b"\xb0\x40\x32"),
+    (640, b"\x82\x3c\x00"),
+    (700, b"\xb0\x40\x00"),
+    (720, b"\xd1\x00"),
+]
+
+
+def test_bends_and_mpe_come_back_byte_for_byte_and_nothing_of_them_stays(rig: Rig, start: StartDaemon) -> None:
+    start("--no-thru")
+    rig.probe.conduct(FAST)
+    rig.probe.play([(FAST.frame(tick + 240), data) for tick, data in SHAPED])
+    rig.probe.start()
+    rig.probe.wait_for_frame(FAST.frame(4 * LENGTH + 500))  # in the middle of it
+    rig.probe.stop()
+    time.sleep(0.5)
+    sent = [data for _, data in rig.heard().capture.output]
+    played = [data for _, data in SHAPED]
+    assert any(sent[i : i + len(played)] == played for i in range(len(sent))), sent
+    stands = {shape: data for data in sent if (shape := midi.shape(data))}
+    assert len(stands) == 5
+    assert all(data == midi.at_rest(shape) for shape, data in stands.items())
 
 
 def test_call_and_answer_take_turns(rig: Rig, start: StartDaemon) -> None:
@@ -307,6 +341,7 @@ def test_the_page_shows_and_turns_what_plays(rig: Rig, start: StartDaemon, panel
     rig.probe.start()
     soon(lambda: page.text("answer-count") == f"{len(FIRST)} notes")
     rounds(2)
+    page.tab("knobs")
     page.keys("turn-transpose", "\ue014" * 7)  # arrow to the right
     soon(lambda: "+7" in page.text("knob-transpose"))
     rounds(2)
@@ -316,3 +351,26 @@ def test_the_page_shows_and_turns_what_plays(rig: Rig, start: StartDaemon, panel
     heard = rig.heard().notes
     assert times(heard, FIRST)
     assert times(heard, FIRST, 7)
+
+
+def test_without_a_clock_the_first_loop_that_is_played_starts_the_song(rig: Rig, start: StartDaemon) -> None:
+    program = start("--clock", "player", "--send-clock", "--no-thru", connect=False)
+    program.attach(rig.probe)
+    client = osc_of(program)
+    began = time.perf_counter()
+    for number in range(8):
+        time.sleep(max(began + 0.5 * number - time.perf_counter(), 0))
+        rig.probe.send(bytes((0x90, 60 + number, 80)))
+        time.sleep(0.2)
+        rig.probe.send(bytes((0x80, 60 + number, 0)))
+    time.sleep(max(began + 4.0 - time.perf_counter(), 0))
+    client.send("/rtgen/close", 1)
+    program.wait_for_line("press half or double to correct")
+    time.sleep(6)
+    assert program.end() == 0
+    heard = rig.heard()
+    told = [data[0] for _, data in heard.capture.output if data[0] >= 0xF0]
+    assert told[0] == 0xFA
+    assert told[-1] == STOP
+    assert told.count(CLOCK) > 48
+    assert {n.pitch for n in heard.notes} == set(range(60, 68))

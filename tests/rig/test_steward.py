@@ -15,15 +15,17 @@ from hypothesis import strategies as st
 from rtgen import shipped
 from rtgen.errors import UserError
 from rtgen.instrument.binding import CODES, DEFAULTS, LAYOUTS, Binding, bound
-from rtgen.instrument.notices import KeepAnswer, SaveBindings, SelectPreset
+from rtgen.instrument.notices import KeepAnswer, SaveBindings, SelectPreset, UseClip
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.music import files
+from rtgen.music.hand import Hand, Moved
 from rtgen.music.note import Loop, Note
 from rtgen.rig.kept import clips, config
 from rtgen.rig.kept.config import Config
 from rtgen.rig.kept.presets import numbered
-from rtgen.rig.runner import Setup, bindings_of, named
+from rtgen.rig.runner import bindings_of
+from rtgen.rig.setup import Setup, named
 from rtgen.rig.told.steward import House, Steward
 from rtgen.text import plain
 
@@ -81,7 +83,11 @@ def test_presets_stand_in_the_order_of_their_programs(listed: Path) -> None:
 
 def test_those_that_come_with_rtgen_have_a_number_each() -> None:
     programs = [p.program for p in numbered()]
-    assert programs == list(range(1, len(programs) + 1))
+    # Those of the seven stand apart, so that there is room before them.
+    first = [program for program in programs if program <= 40]
+    assert first == list(range(1, len(first) + 1))
+    rest = programs[len(first) :]
+    assert rest == list(range(41, 41 + len(rest)))
 
 
 def test_a_program_chooses_its_preset(listed: Path) -> None:
@@ -164,9 +170,79 @@ def test_a_kept_answer_is_a_clip_as_long_as_its_loop(tmp_path: Path) -> None:
     assert [round(tempo) for _, tempo in score.tempos] == [96]
 
 
+class Writing:
+    """Stands for Live: remembers what it is to write, if it is there."""
+
+    def __init__(self, there: bool) -> None:
+        self.there, self.kept, self.used = there, list[tuple[Loop, str]](), list[str]()
+        self.fired = list[bool]()
+
+    def keep(self, loop: Loop, name: str, *, fires: bool = True) -> bool:
+        """As `LiveSet.keep`."""
+        self.kept.append((loop, name))
+        self.fired.append(fires)
+        return self.there
+
+    def answer_clip(self) -> bool:
+        """As `LiveSet.answer_clip`."""
+        self.used.append("answer")
+        return self.there
+
+    def vary_clip(self) -> bool:
+        """As `LiveSet.vary_clip`."""
+        self.used.append("vary")
+        return self.there
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_kept_answer_goes_into_live_as_well(tmp_path: Path, there: bool) -> None:
+    keeper, _ = steward(tmp_path)
+    live = Writing(there)
+    keeper.live = live  # type: ignore[assignment]
+    said = keeper.see_to(KeepAnswer(LOOP, Preset(name="lush", bars=1), 96.0))
+    (path,) = (tmp_path / "clips").iterdir()
+    assert said == f"kept as {path}" + (", and on its way into Live" if there else "")
+    assert live.kept == [(LOOP, "lush, C major, 1 bar")]
+    assert live.fired == [True]
+
+
+def test_of_several_that_are_kept_each_has_its_number_and_none_is_launched(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    live = Writing(there=True)
+    keeper.live = live  # type: ignore[assignment]
+    for number in (1, 2):
+        keeper.see_to(KeepAnswer(LOOP, Preset(name="lush", bars=1), 96.0, number, 2))
+    assert [name for _, name in live.kept] == ["lush, C major, 1 bar, 1 of 2", "lush, C major, 1 bar, 2 of 2"]
+    assert live.fired == [False, False]
+    assert len(list((tmp_path / "clips").iterdir())) == 2
+
+
+def test_clips_of_live_are_used_where_it_is_spoken_with(tmp_path: Path) -> None:
+    keeper, _ = steward(tmp_path)
+    assert keeper.see_to(UseClip("answer")) == (
+        "clips of Live are read with --live only; restart rtgen with it (docs/ableton.md)"
+    )
+    live = Writing(there=True)
+    keeper.live = live  # type: ignore[assignment]
+    for how in ("answer", "vary"):
+        assert keeper.see_to(UseClip(how)) == "reading the clip that is selected in Live ..."
+    assert live.used == ["answer", "vary"]
+    live.there = False
+    assert keeper.see_to(UseClip("vary")) == "Live does not answer, so no clip can be read; see docs/ableton.md"
+
+
 def test_no_clip_is_written_over_another(tmp_path: Path) -> None:
     paths = [clips.keep(LOOP, Preset(), 120.0, tmp_path, WHEN) for _ in range(3)]
     assert [p.name for p in paths] == [f"2026-11-21 17.04.05 C major 120 BPM default{n}.mid" for n in ("", " 2", " 3")]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_clip_has_what_shapes_its_notes(tmp_path: Path, apart: bool) -> None:
+    messages = [(0, b"\xd2\x30"), (0, b"\x92\x3c\x50"), (100, b"\xe2\x00\x50"), (400, b"\x82\x3c\x00")]
+    loop = Loop(1920, (Note(0, 60, 400),), 1920, Hand(tuple(Moved(*each) for each in messages), apart))
+    path = clips.keep(loop, Preset().changed(channel=5), 120.0, tmp_path, WHEN)
+    found = [(e.tick, e.data) for e in files.read(path).tracks[0].events]
+    assert found == [(t, data if apart else bytes((data[0] & 0xF0 | 4,)) + data[1:]) for t, data in messages]
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "é" * 200, "a\udcff"])
@@ -346,6 +422,9 @@ def test_settings_that_were_broken_meanwhile_are_left_as_they_are(tmp_path: Path
         clock_offset_ms=st.floats(-500, 500),
         takeover=st.sampled_from(("none", "pickup", "scale")),
         listens=st.none() | st.integers(1, 16),
+        live=st.booleans(),
+        live_track=st.none() | st.text("ab #'", max_size=5),
+        live_fire=st.booleans(),
         ignore_programs=st.lists(st.text("Kab:", max_size=5), max_size=2).map(tuple),
         controls=st.sampled_from(LAYOUTS)
         | st.dictionaries(st.text("KAx -", max_size=5), st.sampled_from(LAYOUTS), min_size=1),
@@ -376,6 +455,8 @@ def test_there_need_be_no_settings(tmp_path: Path) -> None:
         ("inptus: [a]", "no setting 'inptus'; did you mean 'inputs'"),
         ("inputs: keys", "inputs is 'keys', which is not a valid value"),
         ("listens: 17", "listens is 17"),
+        ("live: 1", "live is 1, which is not a valid value"),
+        ("live_track: [a]", "live_track is"),
         ("takeover: jump", "takeover is 'jump'"),
         ("controls: some", "controls is 'some'"),
         ("ignore_programs: Keys", "ignore_programs is 'Keys'"),

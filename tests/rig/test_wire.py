@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from rtgen.instrument.job import Answer, Heard, Job, Placed
+from rtgen.instrument.job import PARTS, Answer, Heard, Job, Placed
+from rtgen.music.hand import Hand, Moved
 from rtgen.music.note import Loop, Note
 from rtgen.rig.worker import wire
 from rtgen.rig.worker.wire import Failed, Ready, Said, Skipped
@@ -31,15 +33,19 @@ NONSENSE = [
             *("{}", "7", '{"vary":1}', '{"unheard of":[1,1]}', '{"vary":[1' + "0" * 400 + ",1]}"),
         )
     ),
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0.5,60,10,80]]},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,160,10,80]]},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":7},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":0,"bar":1920,"notes":[]},"target":1,"epoch":1}',
-    '{"kind":"answer","loop":{"length":999999999,"bar":1920,"notes":[]},"target":1,"epoch":1,"draft":false}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[[0,60,999999999,80]]},"target":1,"epoch":1,"draft":false}',
-    '{"kind":"answer","loop":{"length":1920,"bar":1920,"notes":[]},"target":1'
-    + "0" * 400
-    + ',"epoch":1,"draft":false}',
+    *(
+        f'{{"kind":"answer","loop":{loop},"target":{target},"epoch":1,"draft":false,"part":{part}}}'
+        for loop, target, part in (
+            ('{"length":1920,"bar":1920,"notes":[[0.5,60,10,80]]}', "1", '"whole"'),
+            ('{"length":1920,"bar":1920,"notes":[[0,160,10,80]]}', "1", '"whole"'),
+            ('{"length":1920,"bar":1920,"notes":[[0,60,999999999,80]]}', "1", '"whole"'),
+            ('{"length":1920,"bar":1920,"notes":7}', "1", '"whole"'),
+            ('{"length":0,"bar":1920,"notes":[]}', "1", '"whole"'),
+            ('{"length":999999999,"bar":1920,"notes":[]}', "1", '"whole"'),
+            ('{"length":1920,"bar":1920,"notes":[]}', "1" + "0" * 400, '"whole"'),
+            *(('{"length":1920,"bar":1920,"notes":[]}', "1", part) for part in ('"some"', "1", "null", "[]")),
+        )
+    ),
     "[" * 100_000,
 ]
 
@@ -58,6 +64,41 @@ def test_a_job_arrives_whole(job: Job) -> None:
     assert not wire.is_to_hear(line)
 
 
+SHAPED = replace(A, hand=Hand((Moved(-5, b"\xd2\x50"), Moved(-5, b"\x92\x3c\x50"), Moved(95, b"\x82\x3c\x00")), True))
+
+
+def test_a_loop_arrives_with_its_hand() -> None:
+    assert wire.to_loop(json.loads(json.dumps(wire.from_loop(SHAPED)))) == SHAPED
+
+
+def test_models_hear_notes_alone() -> None:
+    job = Job(SHAPED, "blend", 1, 0, 0, {}, ends=(SHAPED, B))
+    assert wire.to_job(wire.from_job(job)) == replace(job, loop=A, ends=(A, B))
+    assert wire.to_heard(wire.from_heard(Heard((), SHAPED))) == Heard((), A)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [[0, "f8"]],
+        [[0, "b00740"]],
+        [[0, "e000"]],
+        [[0, "e00080"]],
+        [[0.5, "e00040"]],
+        [[0, ""]],
+        [[0, "zz"]],
+        [[10, "e00040"], [0, "e00040"]],
+        [[0, "e00040"]] * 20_000,
+        [[10**9, "e00040"]],
+        7,
+    ],
+)
+def test_what_no_hand_plays_is_no_loop(messages: object) -> None:
+    fields = {**wire.from_loop(A), "hand": {"messages": messages, "apart": False}}
+    with pytest.raises((ValueError, TypeError)):
+        wire.to_loop(fields)
+
+
 @pytest.mark.parametrize("heard", [Heard((), Loop(1920)), Heard((B, A), A, {"key": 3.0})])
 def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
     line = wire.from_heard(heard)
@@ -69,6 +110,7 @@ def test_what_there_is_to_hear_arrives_whole(heard: Heard) -> None:
     "said",
     [
         Answer(A, 1920, 3),
+        *(Answer(A, 1920, 3, part=part) for part in PARTS),
         Ready(
             "tiny", "cpu", {"vary": (0.01, 0.02), "blend": (0.03, 0.0)}, "a remark", "autoencoder", ("density", "z1")
         ),

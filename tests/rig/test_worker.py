@@ -13,16 +13,29 @@ from typing import TypeVar
 import onnx
 import pytest
 
+from rtgen.inference.along import Along
 from rtgen.inference.card import ROLES
-from rtgen.instrument.job import MODES, Answer, Heard, Job, Placed
+from rtgen.inference.model import Model
+from rtgen.inference.modes import answer_job
+from rtgen.instrument.job import MODES, Answer, HalfBeat, Heard, Job, Mode, Placed, Plan
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.attributes import NAMES
 from rtgen.music.note import Loop, Note
+from rtgen.music.time import PPQN
 from rtgen.rig.worker import main as answering
 from rtgen.rig.worker import wire
-from rtgen.rig.worker.wire import Failed, Ready, Report
+from rtgen.rig.worker.wire import Failed, Ready, Report, Said
 from rtgen.rig.worker.worker import Worker
-from tests.data.make_tiny import AUTOENCODER, CARD, GENERATOR, build, build_code, build_composer, build_sequence
+from tests.data.make_tiny import (
+    AUTOENCODER,
+    CARD,
+    GENERATOR,
+    build,
+    build_code,
+    build_composer,
+    build_harmoniser,
+    build_sequence,
+)
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 KNOBS = {p.name: p.default for p in PARAMETERS.values()}
@@ -61,6 +74,18 @@ def take(reports: Reports, kind: type[Kind]) -> Kind:
     return report
 
 
+def take_parts(reports: Reports) -> list[Answer]:
+    """The next answer, in one or in parts."""
+    parts = [take(reports, Answer)]
+    while parts[-1].part not in ("whole", "last"):
+        parts.append(take(reports, Answer))
+    return parts
+
+
+def joined(parts: list[Answer]) -> Loop:
+    return parts[0].loop.with_notes(n for part in parts for n in part.loop.notes).monophonic_by_pitch()
+
+
 def job(target: int, **knobs: float) -> Job:
     return Job(LOOP, "vary", 5, target, 1, {**KNOBS, **knobs})
 
@@ -90,6 +115,41 @@ def test_a_job_that_cannot_be_done_costs_only_itself(worker: Worker, reports: Re
     assert take(reports, Answer).target == 2
 
 
+@pytest.mark.parametrize("mode", ["continue", "generate"])
+def test_what_is_written_note_by_note_comes_in_parts(mode: Mode, tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "composer.onnx"
+    onnx.save(build_composer(), path)
+    whole = answer_job(Model(path), Job(LOOP, mode, 5, 0, 1, KNOBS))
+    worker = Worker(path, "cpu", reports.put)
+    worker.start()
+    try:
+        take(reports, Ready)
+        for since in 0, 3 * PPQN:
+            worker.ask(Job(LOOP, mode, 5, 3840 + since, 1, KNOBS, since=since))
+            parts = take_parts(reports)
+            assert [p.part for p in parts] == ["first", *["next"] * (len(parts) - 2), "last"]
+            assert {(p.target, p.epoch, p.draft) for p in parts} == {(3840 + since, 1, False)}
+            assert joined(parts) == whole
+            assert parts[1].loop.notes[0].onset > since + PPQN // 4 - 20
+            assert take(reports, Placed).answer
+        worker.ask(Job(LOOP, mode, 5, 0, 1, KNOBS, draft=True))
+        assert take(reports, Answer) == Answer(whole, 0, 1, draft=True)
+    finally:
+        worker.stop()
+
+
+def test_a_note_of_a_part_is_cut_where_its_pitch_is_struck_again() -> None:
+    said: list[Said] = []
+    notes = [Note(0, 60, 960), Note(120, 60, 960), Note(300, 62, 100)]
+    parts = answering.Parts(Job(LOOP, "continue", 5, 0, 1, KNOBS), said.append)
+    parts.tell(notes[:2], PPQN // 2)
+    whole = LOOP.with_notes(notes).monophonic_by_pitch()
+    last = parts.last(whole)
+    (first,) = said
+    assert isinstance(first, Answer)
+    assert (*first.loop.notes, *last.loop.notes) == whole.notes
+
+
 @pytest.mark.parametrize(("role", "make"), MAKERS.items())
 def test_every_role_answers_in_each_of_its_modes(
     role: str, make: Callable[[], onnx.ModelProto], tmp_path: Path, reports: Reports
@@ -104,12 +164,32 @@ def test_every_role_answers_in_each_of_its_modes(
         other = LOOP.with_notes(replace(n, pitch=n.pitch - 12) for n in LOOP.notes)
         for target, mode in enumerate(ROLES[role].modes):
             worker.ask(Job(LOOP, mode, 5, target, 1, KNOBS, (other, LOOP), (LOOP, other)))
-            answer = take(reports, Answer)
-            assert answer.target == target
-            assert answer.loop.notes
-            assert answer.loop != LOOP or mode == "clean"
+            parts = take_parts(reports)
+            assert {part.target for part in parts} == {target}
+            assert joined(parts).notes
+            assert joined(parts) != LOOP or mode == "clean"
         worker.ask(Job(LOOP, next(m for m in MODES if m not in ready.modes), 5, 9, 1, KNOBS))
         assert f"(role {role}) plays {', '.join(ready.modes)}, not" in take(reports, Failed).reason
+    finally:
+        worker.stop()
+
+
+def test_a_model_that_plays_along_plans_each_half_beat_in_order_and_answers_no_loops(
+    tmp_path: Path, reports: Reports
+) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(build_harmoniser(), path)
+    halves = [HalfBeat(number, 3, (Note(0, 60 + number, 200),)) for number in range(12)]
+    worker = Worker(path, "cpu", reports.put)
+    worker.start()
+    try:
+        assert take(reports, Ready).modes == ("accompany",)
+        for half in halves:
+            worker.ask(half)
+        along = Along(Model(path))
+        assert [take(reports, Plan) for _ in halves] == [along.hear(half) for half in halves]
+        worker.ask(Job(LOOP, "vary", 5, 9, 1, KNOBS))
+        assert "plays along, and answers no loops" in take(reports, Failed).reason
     finally:
         worker.stop()
 
@@ -124,14 +204,14 @@ def test_what_is_heard_before_changes_no_answer(tmp_path: Path, reports: Reports
     try:
         take(reports, Ready)
         worker.ask(job)
-        first = take(reports, Answer)
+        first = take_parts(reports)
         for count in (4, 8, 15):
             worker.tell(Heard(past, LOOP.with_notes(LOOP.notes[:count])))
         worker.ask(job)
-        assert take(reports, Answer) == first
+        assert take_parts(reports) == first
         worker.tell(Heard(past, Loop(77, LOOP.notes)))  # no whole number of steps: heard in vain
         worker.ask(replace(job, target=9))
-        assert take(reports, Answer) == replace(first, target=9)
+        assert take_parts(reports) == [replace(part, target=9) for part in first]
     finally:
         worker.stop()
     while not reports.empty():
@@ -152,6 +232,37 @@ def test_a_draft_is_answered_as_one_and_changes_nothing_of_the_answer_after_it(
     worker.ask(whole)
     # Where a draft lies nobody wants to know.
     assert reports.get(timeout=60) == answer
+
+
+def test_a_draft_that_is_still_being_written_gives_way_to_its_answer(tmp_path: Path, reports: Reports) -> None:
+    path = tmp_path / "composer.onnx"
+    onnx.save(build_composer(), path)
+    length = 8 * 3840
+    long = Loop(length, tuple(Note(t, 60 + t // 60 % 12, 60) for t in range(0, length, 60)))
+    worker = Worker(path, "cpu", reports.put)
+    worker.start()
+    try:
+        take(reports, Ready)
+        draft = Job(long, "generate", 5, 0, 1, KNOBS, draft=True)
+        for _ in range(2):  # the second time it has been heard
+            began = time.perf_counter()
+            worker.ask(draft)
+            assert take(reports, Answer).draft
+        took = time.perf_counter() - began
+        found = []
+        while not found or (found[-1] and len(found) < 10):  # on a busy machine it may be written before the job comes
+            worker.ask(draft)
+            time.sleep(took / 4)
+            worker.tell(Heard((), LOOP))
+            worker.ask(Job(LOOP, "generate", 5, 9, 1, KNOBS))
+            parts = take_parts(reports)
+            found.append(parts[0].draft)
+            if found[-1]:
+                parts = take_parts(reports)
+            assert {(part.target, part.draft) for part in parts} == {(9, False)}
+        assert not found[-1]
+    finally:
+        worker.stop()
 
 
 def test_of_a_draft_that_cannot_be_answered_nothing_is_said(worker: Worker, reports: Reports) -> None:

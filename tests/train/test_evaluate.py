@@ -301,3 +301,14 @@ def test_the_command_prints_every_measure(small_data: Path) -> None:
     assert "knob distance" in " ".join(done.stdout.split())
     done = subprocess.run([*command, "--loops", "3", "--set", "set", "--json"], capture_output=True, check=True)
     assert {"f1_exact", "f1_exact_identity", "distance_rank"} <= set(json.loads(done.stdout))
+
+
+def test_songs_to_foretell_are_of_all_sets(small_data: Path) -> None:
+    loops = dataset.load(small_data, "train", duplicates=True)
+    whole = sequences.Streams(loops, make_tiny.PIECES, 10**6, 0)
+    assert sum(map(len, whole.loops)) == len(loops)
+    some = sequences.Streams(loops, make_tiny.PIECES, len(loops) // 3, 0)
+    assert len(loops) // 3 <= sum(map(len, some.loops)) < len(loops)
+    assert some.loops == whole.loops[: len(some.loops)]
+    order = [next(i for i in range(len(loops)) if loops.as_loops(np.array([i])) == song[:1]) for song in whole.loops]
+    assert order != sorted(order)

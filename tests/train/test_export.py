@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -16,7 +17,8 @@ from tests.train.test_fit import TINY
 from train import export, fit, trainer, weights
 from train.loops import dataset
 from train.loops.sample import GRID
-from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss, wrap
+from train.models.images import wrap
+from train.models.loop_denoiser import FOLD, MIN_STEPS, WISH, LoopDenoiser, loss
 
 CARD = Card("tiny", "denoiser", GRID, min_steps=MIN_STEPS, step_multiple=FOLD)
 
@@ -44,9 +46,12 @@ def exported(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     run = training()
     path = tmp_path_factory.mktemp("models") / "tiny.onnx"
     card = export.card_of(run, run.average, small_data)
-    assert export.write(run.average.player(), card, path).difference < export.PARITY
-    assert isinstance(run.average, LoopDenoiser)
-    return run.average, path
+    report = export.write(run.average.player(), card, path)
+    assert report.difference < export.PARITY
+    assert 0 < report.rounding < 0.01
+    net = export.rounded(run.average)
+    assert isinstance(net, LoopDenoiser)
+    return net, path
 
 
 def inputs(count: int, steps: int) -> list[torch.Tensor]:
@@ -113,6 +118,19 @@ def test_its_weights_can_be_run_in_torch_again(exported: tuple[LoopDenoiser, Pat
 @pytest.mark.parametrize("path", sorted(Path("models").glob("*.onnx")), ids=lambda path: path.stem)
 def test_so_can_those_of_what_comes_with_rtgen(path: Path) -> None:
     assert export.check(weights.rebuild(path)[1].player(), path).difference < export.PARITY
+
+
+def test_large_weights_take_two_bytes_each_and_others_stay_whole(exported: tuple[LoopDenoiser, Path]) -> None:
+    net, path = exported
+    stored = {i.name: i.data_type for i in onnx.load(path).graph.initializer}
+    halves = {name.removeprefix("net.") for name, kind in stored.items() if kind == onnx.TensorProto.FLOAT16}
+    large = [name for name, p in net.named_parameters() if p.numel() >= export.LARGE]
+    assert large
+    assert halves == {f"{name}{weights.NARROW}" for name in large}
+    with torch.no_grad():
+        layer = torch.nn.Linear(40, 40)
+        layer.weight[0, 0] = 1e6
+        assert torch.equal(export.rounded(layer).weight, layer.weight), "16 bits cannot hold one of them"
 
 
 def test_a_larger_network_begins_as_the_smaller_one_that_it_was() -> None:

@@ -42,3 +42,18 @@ def test_copying_is_held_against_music() -> None:
 def test_every_goal_of_a_measure_has_to_be_met(bits: float, order_3: float, met: str) -> None:
     table = figures(bits, measure="bits_a_note") | {"Markov, order 3": {"bits_a_note": Figure(order_3, 0, 0, 9)}}
     assert judged(table["ours"], "bits_a_note", table) == ("≤ 7.5, ≤ Markov, order 3", met)
+
+
+@pytest.mark.parametrize(("own", "met"), [(0.6, "met"), (0.54, "missed")])
+def test_a_goal_may_be_so_much_above_another(own: float, met: str) -> None:
+    table = figures(own, measure="share") | {"Markov chain": {"share": Figure(0.45, 0, 0, 9)}}
+    assert judged(table["ours"], "share", table) == ("≥ 0.5, ≥ Markov chain + 0.1", met)
+
+
+def test_a_model_may_have_goals_of_its_own() -> None:
+    table = figures(0.61, measure="reconstruction_f1")
+    assert judged(table["ours"], "reconstruction_f1", table) == ("≥ 0.75", "missed")
+    assert judged(table["ours"], "reconstruction_f1", table, "nemui") == ("≥ 0.6", "met")
+    bits = figures(2.9, measure="bits") | {"Markov, order 3": {"bits": Figure(3.1, 0, 0, 9)}}
+    assert judged(bits["ours"], "bits", bits, "note_lstm") == ("≤ Markov, order 3 - 0.3", "missed")
+    assert judged(bits["ours"], "bits", bits) == ("", "")

@@ -18,7 +18,7 @@ from rtgen.music import key
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
 from train.loops.sample import GRID
-from train.measures.knobs import defaults, follows, pure, steers
+from train.measures.knobs import defaults, follows, pure, steers, strays
 from train.measures.music import Library, density, in_key, onset_f1
 from train.measures.table import Scores
 
@@ -30,8 +30,8 @@ Blend = Callable[[Loop, Loop, float], Loop]
 Values = dict[str, list[float]]
 
 
-def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
-    """Measure the role's modes, next to the nearest training loop, a cross-fade, real music and random notes."""
+def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int, *, knobs: bool = True) -> Scores:
+    """Measure the role's modes, and the `knobs`, next to the nearest training loop, a cross-fade, music and chance."""
     name = model.card.name
     found = generated(model, loops, library, seed)
     if model.card.kind.encodes:
@@ -41,7 +41,9 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
         found["nearest training loop"] = {
             "reconstruction_f1": [onset_f1(a, b) for a, b in zip(nearest, loops, strict=True)]
         }
-        found[name] |= follows(model, loops, seed) | steers(model, loops, seed) | pure(model, loops)
+        found[name] |= strays(model, loops, seed)
+        if knobs:
+            found[name] |= follows(model, loops, seed) | steers(model, loops, seed) | pure(model, loops)
         pairs = [(a, b) for a, b in pairwise(loops) if a.notes and b.notes][:PAIRS]
         found[name] |= blended(lambda a, b, at: _answer(model, a, b, at), pairs)
         found["cross-fade"] = blended(cross_fade, pairs)

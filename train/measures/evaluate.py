@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from rtgen.errors import UserError
+from rtgen.inference.card import modes_of
 from rtgen.inference.model import Model
 from rtgen.music.attributes import NAMES
 from rtgen.music.time import Metre
 from train.loops import dataset
 from train.loops.dataset import SPLITS, Loops
+from train.loops.melody import top_line
+from train.loops.sample import Sample
 from train.measures import codes, drums, notes, repair, sequences
 from train.measures.music import Library
 from train.measures.table import Table, table
@@ -29,6 +32,7 @@ WORDS = {
     "do_no_harm": "note F1, clean loops",
     "distance_rank": "knob distance: rank correlation",
     "distance_off": "knob distance: mean error",
+    "noise_rank": "noise in the code: rank correlation with the distance",
     **{
         f"{kind}_{name}_{what}": f"{kind} {name}: {says}"
         for kind in ("knob", "latent")
@@ -84,6 +88,7 @@ def evaluate(
     *,
     metre: str = METRE,
     bars: int = dataset.BARS,
+    knobs: bool = True,
 ) -> Table:
     """Compute the figures of a model and of its role's baselines.
 
@@ -96,10 +101,15 @@ def evaluate(
         seed: of the choice of loops, of damage and of answers.
         metre: metre of the loops.
         bars: bars in a loop: 1, 2, 4 or 8.
+        knobs: whether to measure the knobs of a denoiser or an autoencoder, which takes most of the time.
 
     Raises:
         UserError: unknown options, or no such loops.
     """
+    if not modes_of(model.card):
+        raise UserError(
+            f"{model.path} answers no loops; measure its chords with 'python -m train.measures.chords {model.path}'"
+        )
     if split not in (*SPLITS, "all"):
         raise UserError(f"unknown split {split!r}; choose train, valid, test or all")
     sets = [set_name] if set_name else [d.name for d in model.card.data] or None
@@ -108,21 +118,21 @@ def evaluate(
         raise UserError(f"{bars} bars are not supported; choose one of {', '.join(map(str, BARS))}")
     held_out, train = (dataset.load_bars(data, part, sets, bar, bars) for part in (split, "train"))
     library = Library(train, *([] if (metre, bars) == (METRE, dataset.BARS) else _learnt(data, sets, bar)))
-    if model.card.kind.unit == "symbol":
-        return table(sequences.scores(model, held_out, train, library, count, seed))
-    if model.card.kind.hears:
+    if model.card.kind.unit in ("symbol", "note"):
         if bars == dataset.BARS:
             # Whole songs, with repeated loops.
             held_out, train = (
                 dataset.load(data, part, sets, length=bars * bar, bar=bar, duplicates=True) for part in (split, "train")
             )
-        return table(notes.scores(model, held_out, train, library, count, seed))
+        scores = sequences.scores if model.card.kind.unit == "symbol" else notes.scores
+        return table(scores(model, held_out, train, library, count, seed))
     chosen = np.random.default_rng(seed).permutation(len(held_out))[:count]
-    loops = held_out.as_loops(chosen)
+    sample = Sample.of(held_out, chosen)
+    loops = (top_line(sample) if model.card.training.get("settings", {}).get("melody") else sample).loops()
     if not model.card.kind.pitched:
         return table(drums.scores(model, loops, train, seed))
     role = repair if model.card.kind.fills else codes
-    return table(role.scores(model, loops, library, seed))
+    return table(role.scores(model, loops, library, seed, knobs=knobs))
 
 
 def bar_of(metre: str) -> int:

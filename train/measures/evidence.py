@@ -65,6 +65,8 @@ def main(
     console = Terminal()
     for path in models or sorted(Path("models").glob("*.onnx")):
         model = Model(path)
+        if not modes_of(model.card):
+            continue  # it answers no loops
         with console.status(f"{model.card.name}: playing"):
             show(model, data, FOLDER)
             run = Path("runs") / model.card.name
@@ -95,7 +97,7 @@ def lines(name: str, figures: Table, metre: str, loops: int) -> Iterator[str]:
     yield "|---" * (len(others) + 4) + "|"
     for measure, figure in figures[name].items():
         beside = [_mean(figures[other].get(measure)) for other in others]
-        goal, met = judged(figures[name], measure, figures)
+        goal, met = judged(figures[name], measure, figures, name)
         yield f"| {evaluate.WORDS[measure]} | {figure} | {' | '.join([*beside, goal, met])} |"
 
 

@@ -41,16 +41,22 @@ class Goal:
         sign = {"at least": "≥", "at most": "≤", "within": "±"}[self.side]
         if self.beside is None:
             return f"{sign} {self.value:g}"
-        return f"{self.beside} {sign} {self.value:g}" if self.side == "within" else f"{sign} {self.beside}"
+        if self.side == "within":
+            return f"{self.beside} {sign} {self.value:g}"
+        return f"{sign} {self.beside}" + (
+            f" {'-' if self.value < 0 else '+'} {abs(self.value):g}" if self.value else ""
+        )
 
 
 ORDER_3 = "Markov, order 3"
+CHAIN, HEARD_OUT = "Markov chain", "Markov chain, heard to the end"
 GOALS: dict[str, tuple[Goal, ...]] = {
     **{f"{how}f1_exact": (Goal("at least", 0.85),) for how in ("", "as_measured_")},
     **{f"{how}f1_near": (Goal("at least", 0.88),) for how in ("", "as_measured_")},
     **{f"{how}f1_near_and_end": (Goal("at least", 0.80),) for how in ("", "as_measured_")},
     "do_no_harm": (Goal("at least", 0.98),),
     "distance_rank": (Goal("at least", 0.95),),
+    "noise_rank": (Goal("at least", 0.95),),
     **{f"knob_{name}_rank": (Goal("at least", 0.95),) for name in NAMES},
     **{f"knob_{name}_range": (Goal("at least", 1.5),) for name in NAMES},
     **{f"knob_{name}_leak": (Goal("at most", 0.35),) for name in NAMES},
@@ -63,20 +69,37 @@ GOALS: dict[str, tuple[Goal, ...]] = {
     "next_pitch": (Goal("at least", 0.35),),
     "continue_in_key": (Goal("within", 0.02, HELD_OUT),),
     "continue_copies": (Goal("at most", beside=HELD_OUT),),
+    **{f"share{of}": (Goal("at least", 0.5), Goal("at least", 0.1, CHAIN)) for of in ("", "_notes")},
+    "root": (Goal("at least", beside=HEARD_OUT),),
 }
 """Goals by measure; purely descriptive measures have none."""
+GOALS_OF: Mapping[str, Mapping[str, tuple[Goal, ...]]] = {
+    "conv_dae": {"f1_exact": (Goal("at least", 0.80),), "do_no_harm": (Goal("at least", 0.99),)},
+    "mlp_vae": {"reconstruction_f1": (Goal("at least", 0.46),)},
+    "nemui": {"reconstruction_f1": (Goal("at least", 0.60),)},
+    "note_lstm": {"bits": (Goal("at most", -0.3, ORDER_3),)},
+    "music_vae": {"reconstruction_f1": (Goal("at least", 0.60),)},
+    "music_vae_melody": {"reconstruction_f1": (Goal("at least", 0.90),)},
+}
+"""Goals of single models, by name and measure; they stand in place of those above."""
 
 
-def judged(own: Mapping[str, Figure], measure: str, figures: Table) -> tuple[str, str]:
+def goals_of(model: str, measure: str) -> tuple[Goal, ...]:
+    """The goals of a model by a measure, if there are any."""
+    return GOALS_OF.get(model, {}).get(measure) or GOALS.get(measure, ())
+
+
+def judged(own: Mapping[str, Figure], measure: str, figures: Table, model: str = "") -> tuple[str, str]:
     """Return the goal of a measure as text, and "met" or "missed"; empty strings if there is no goal.
 
     Args:
         own: the model's figures.
         measure: its name.
         figures: figures of all contenders.
+        model: name of the model, which may have goals of its own.
     """
-    if measure not in GOALS or measure not in own:
+    goals = goals_of(model, measure)
+    if not goals or measure not in own:
         return "", ""
-    goals = GOALS[measure]
     met = [goal.met(own[measure].mean, figures, measure) for goal in goals]
     return ", ".join(map(str, goals)), "missed" if False in met else "met" if None not in met else ""

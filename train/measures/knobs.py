@@ -47,6 +47,25 @@ def follows(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[fl
     return {"distance_rank": rank, "distance_off": off}
 
 
+def strays(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[float]]:
+    """`noise_rank`: rank correlation of the noise in a code with how far the loop that it decodes to strays.
+
+    The noise has one direction for each loop, and grows up to the standard deviation of the codes. What is compared are
+    loops as they are decoded, with as many notes as the original, from the first without noise; in play the knob
+    `distance` says both the noise and the number of notes that are exchanged.
+    """
+    rng = np.random.default_rng(seed)
+    sd = np.array([x.sd for x in model.card.latents])
+    rank: list[float] = []
+    for loop in [loop for loop in loops if loop.notes][:FEWER]:
+        part = in_c(model.card, parts(loop, model.card)[0])[1]
+        noise = rng.standard_normal(len(sd)) * sd
+        way = latent.code_of(model, part) + noise * np.array((0.0, *POSITIONS))[:, None]
+        here, *others = decoded(model, way, len(part))
+        rank.append(spearman(POSITIONS, [distance(here, other, GRID) for other in others]))
+    return {"noise_rank": rank}
+
+
 def steers(model: Model, loops: Sequence[Loop], seed: int, at: float = 0.0) -> dict[str, list[float]]:
     """Measure the effect of each attribute knob on the notes of a variation; see `moved`.
 
@@ -111,16 +130,18 @@ def pure(model: Model, loops: Sequence[Loop]) -> dict[str, list[float]]:
         for code in codes:
             way = np.repeat(code[None], len(POSITIONS), axis=0)
             way[:, which] = low + (high - low) * np.array(POSITIONS)
-            tried.append(_decoded(model, way))
+            tried.append(decoded(model, way))
         found |= moved(f"latent_{name}", name, tried)
     return found
 
 
-def _decoded(model: Model, codes: latent.Code) -> list[Loop]:
+def decoded(model: Model, codes: latent.Code, count: int = 0) -> list[Loop]:
+    """Two-bar loops that codes (loops, latents) decode to, of `count` notes, or of as many as the model expects."""
     planes = model.run({"code": codes.astype(np.float32)})
     rolls = [Roll(*(planes[p][i] for p in PLANES)) for i in range(len(codes))]
     length = model.card.max_steps * model.card.grid.step
-    return [decode(r, model.card.grid, length, count=max(round(float(r.onset.sum())), 1)) for r in rolls]
+    counts = [count or max(round(float(r.onset.sum())), 1) for r in rolls]
+    return [decode(r, model.card.grid, length, count=n) for r, n in zip(rolls, counts, strict=True)]
 
 
 def anchored(model: Model, loops: Sequence[Loop], seed: int) -> dict[str, list[float]]:

@@ -65,8 +65,8 @@ def damaged(
     return to_loops(heard, len(loops), length, bar)
 
 
-def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> Scores:
-    """Note F1 of repaired loops by each of `MEASURES`, `do_no_harm` of undamaged ones, in-filling and knobs.
+def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int, *, knobs: bool = True) -> Scores:
+    """Note F1 of repaired loops by each of `MEASURES`, `do_no_harm` of undamaged ones, in-filling, and the `knobs`.
 
     The measures with `as_measured_` use the damage of the evaluation that the goals come from.
     """
@@ -90,7 +90,9 @@ def scores(model: Model, loops: Sequence[Loop], library: Library, seed: int) -> 
         found[name]["do_no_harm"] = [note_f1(repair(loop), loop, GRID) for loop in loops]
     for name, measures in filled_in(model, loops, seed).items():
         found[name] = found.get(name, {}) | measures
-    found[model.card.name] |= follows(model, loops, seed) | steers(model, loops, seed) | anchored(model, loops, seed)
+    if knobs:
+        found[model.card.name] |= follows(model, loops, seed) | steers(model, loops, seed)
+        found[model.card.name] |= anchored(model, loops, seed)
     return found
 
 

@@ -23,7 +23,7 @@ from train.measures.music import Library, density, in_key, runs
 from train.measures.table import Scores
 
 ORDERS = {"unigram": 0, "Markov, order 1": 1, "Markov, order 3": 3}
-LEARNT = 6000
+LEARNT = 12_000
 """Training loops counted for the baselines."""
 LONGEST = 600
 """Maximum number of symbols of a song."""
@@ -33,27 +33,37 @@ Values = dict[str, list[float]]
 class Streams:
     """Songs as symbols: the loops of each track in order.
 
+    The songs are those of loops chosen at random. The first ones of a split would all be of one set.
+
     Args:
         loops: loops of a split.
         card: card with the vocabulary.
-        most: maximum number of loops.
+        most: number of loops from which on no further song is taken.
+        seed: of the choice.
     """
 
-    def __init__(self, loops: Loops, card: Card, most: int) -> None:
+    def __init__(self, loops: Loops, card: Card, most: int, seed: int) -> None:
         book = Book(card)
-        indices = np.arange(min(most, len(loops)))
         self.songs: list[list[int]] = []
         self.loops: list[list[Loop]] = []
-        every = loops.as_loops(indices)
-        names = zip(loops.sets[indices], loops.songs[indices], loops.tracks[indices], every, strict=True)
-        for _, some in groupby(names, key=lambda row: row[:3]):
-            song = [loop for *_, loop in some]
+        for indices in _tracks(loops, most, seed):
+            song = loops.as_loops(indices)
             scale = key.estimate(n for loop in song for n in loop.notes)
             up = into_c(scale) if card.in_key and scale else 0
             said = [s for x in song for s in book.said(groups(x, card.grid, up), card.grid.steps(x.length))]
             if len(said) > 1:
                 self.songs.append(said[:LONGEST])
                 self.loops.append(song)
+
+
+def _tracks(loops: Loops, most: int, seed: int) -> list[NDArray[np.int64]]:
+    """Indices of the loops of whole tracks, those of loops chosen at random, until there are `most` loops."""
+    names = zip(loops.sets, loops.songs, loops.tracks, strict=True)
+    tracks = [np.array([i for i, _ in same]) for _, same in groupby(enumerate(names), key=lambda row: row[1])]
+    of = np.repeat(np.arange(len(tracks)), [len(track) for track in tracks])
+    chosen = list(dict.fromkeys(of[np.random.default_rng(seed).permutation(len(loops))].tolist()))
+    found = np.cumsum([len(tracks[i]) for i in chosen])
+    return [tracks[i] for i in chosen[: int(np.searchsorted(found, most)) + 1]]
 
 
 class BackOff:
@@ -92,10 +102,10 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
     `bits`: bits per symbol; `accuracy`: of the likeliest symbol; both per song.
     """
     card = model.card
-    learnt, heard = Streams(train, card, LEARNT), Streams(held_out, card, 4 * count)
-    chosen = np.random.default_rng(seed).permutation(len(heard.songs))[: max(count // 4, 1)]
+    learnt, heard = Streams(train, card, LEARNT, seed), Streams(held_out, card, 8 * count, seed)
+    chosen = range(len(heard.songs))[: max(count // 4, 1)]
     songs = [heard.songs[i] for i in chosen]
-    found: Scores = {card.name: foretold([_model_probabilities(model, song) for song in songs], songs)}
+    found: Scores = {card.name: foretold([probabilities_of(model, song) for song in songs], songs)}
     for name, order in ORDERS.items():
         baseline = BackOff(learnt.songs, order, len(card.vocabulary))
         found[name] = foretold(
@@ -107,7 +117,7 @@ def scores(model: Model, held_out: Loops, train: Loops, library: Library, count:
     return found
 
 
-def _model_probabilities(model: Model, song: Sequence[int]) -> NDArray[np.float64]:
+def probabilities_of(model: Model, song: Sequence[int]) -> NDArray[np.float64]:
     """Probability of every symbol after each symbol but the last, shape (symbols - 1, vocabulary)."""
     states = {s.name: np.zeros([1 if d == "batch" else int(d) for d in s.shape], np.float32) for s in model.card.states}
     logits = model.run({"symbol": np.array([song[:-1]], np.int64), **states})["logits"][0].astype(np.float64)

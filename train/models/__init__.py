@@ -15,6 +15,7 @@ NAMES: Mapping[str, str] = {
     "loop_vae": "LoopVae",
     "composer": "Composer",
     "drummer": "Drummer",
+    "harmoniser": "Harmoniser",
     "conv_dae": "ConvDae",
     "mlp_vae": "MlpVae",
     "conv_vae": "ConvVae",
@@ -24,6 +25,10 @@ NAMES: Mapping[str, str] = {
     "music_vae": "MusicVae",
 }
 """Class name of each architecture; the class is in the file of the architecture's name."""
+SEVEN = ("conv_dae", "mlp_vae", "conv_vae", "dcgan", "nemui", "note_lstm", "music_vae")
+"""The systems that the project started from."""
+FAMILY = "the seven"
+"""What their models are listed under."""
 
 
 def kind(name: str) -> type[Architecture]:

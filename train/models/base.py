@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
+from train.config import Config
 from train.loops.augment import Augmentation
 from train.loops.dataset import Loops
 from train.loops.sample import Sample
@@ -54,6 +56,24 @@ class Architecture(nn.Module, ABC):
     """The figure of `judge` that selects the best checkpoint, and whether to minimise or maximise it."""
     repeats: ClassVar[bool] = False
     """Whether repeated loops are kept in the training data. Models that follow a whole song need them."""
+    cuts: ClassVar[bool] = True
+    """Whether it learns from loops that `rtgen-train prepare` cut; otherwise from the songs themselves."""
+
+    @classmethod
+    def source(cls, data: Path | str, split: str, config: Config) -> Source:
+        """Load the music of a split.
+
+        Args:
+            data: dataset written by `rtgen-train prepare`, or what else the architecture learns from.
+            split: train or valid.
+            config: says the mixture.
+
+        Raises:
+            UserError: there is none.
+        """
+        from train.loops import mix
+
+        return mix.source(data, split, config)
 
     @classmethod
     def settings_from(cls, loops: Loops, settings: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
@@ -153,6 +173,11 @@ class Source:
     def __len__(self) -> int:
         """Number of loops to sample from, in all metres."""
         return sum(len(found) for found, _ in self._members) + sum(len(other) for other, _ in self.others)
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the sets to sample from."""
+        return [str(name) for name in self.shares or sorted(set(self.loops.sets))]
 
     def draw(self, count: int, rng: Generator) -> Sample:
         """Sample `count` loops of one metre, with replacement."""

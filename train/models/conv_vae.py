@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from train.loops.sample import GRID
+from train.models.images import wrap
 from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
 
 Layer = Sequence[int]
@@ -29,19 +31,41 @@ class Block(nn.Module):
     """A residual block, (batch, channels, rows, columns) -> the same; starts as the identity.
 
     The bottleneck has half as many channels.
+
+    Args:
+        channels: of input and output.
+        dilation: of the convolution along the rows, which then goes around as in a loop; 0 for neither.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dilation: int = 0) -> None:
         super().__init__()
+        self.dilation = dilation
         self.norm = nn.GroupNorm(1, channels)
-        self.around = nn.Conv2d(channels, channels // 2, 3, padding=1)
+        self.around = nn.Conv2d(
+            channels, channels // 2, 3, padding=(int(not dilation), 1), dilation=(max(dilation, 1), 1)
+        )
         self.within = nn.Conv2d(channels // 2, channels, 1)
         nn.init.zeros_(self.within.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the residual block."""
-        result: Tensor = x + self.within(F.silu(self.around(F.silu(self.norm(x)))))
+        y = F.silu(_normal(self.norm, x))
+        result: Tensor = x + self.within(F.silu(self.around(wrap(y, self.dilation) if self.dilation else y)))
         return result
+
+
+def _normal(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """`norm`; in an export from its parts, since onnxruntime's own loses digits where it sums up many cells."""
+    if not torch.onnx.is_in_onnx_export():
+        found: Tensor = norm(x)
+        return found
+    x = x - _mean(x)
+    return x * torch.rsqrt(_mean(x * x) + norm.eps) * norm.weight[:, None, None] + norm.bias[:, None, None]
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Mean of all cells of each picture, dimension by dimension: a sum of few numbers loses few digits."""
+    return x.mean(dim=3, keepdim=True).mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)
 
 
 class ConvVae(Vae):
@@ -70,8 +94,10 @@ class ConvVae(Vae):
         beta: float = 0.1,
         anneal: int = 500,
         masked: bool = True,
+        in_key: bool = True,
     ) -> None:
-        super().__init__(latents, Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked))
+        repairs = Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked, in_key)
+        super().__init__(latents, repairs)
         channels = [self.repairs.planes, *(layer[0] for layer in layers)]
         strides = [(layer[1], layer[2]) for layer in layers]
         rows, columns = prod(p for p, _ in strides), prod(s for _, s in strides)

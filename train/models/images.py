@@ -6,6 +6,8 @@ picture cannot tell a long note from the same pitch struck again; a second plane
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -74,3 +76,32 @@ def to_planes(picture: Tensor, velocity: bool) -> Planes:
         before = torch.nn.functional.pad(hold, (1, 0))[:, :, :-1]
         onset = (hold * (1 - before)).clamp(0, 1)
     return onset, hold, loud, torch.zeros_like(first)
+
+
+class _Wrap(torch.autograd.Function):
+    """`wrap` with a faster backward pass: through autograd's three slices a training step takes a tenth longer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, margin: int) -> Tensor:
+        ctx.margin = margin
+        return _wrapped(x, margin)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        (slope,), margin = slopes, ctx.margin
+        found = slope[:, :, margin:-margin].clone()
+        found[:, :, -margin:] += slope[:, :, :margin]
+        found[:, :, :margin] += slope[:, :, -margin:]
+        return found, None
+
+
+def wrap(x: Tensor, margin: int) -> Tensor:
+    """Circular padding of `margin` frames on both sides of the third dimension, which must have at least as many."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        found: Tensor = _Wrap.apply(x, margin)  # type: ignore[no-untyped-call]
+        return found
+    return _wrapped(x, margin)
+
+
+def _wrapped(x: Tensor, margin: int) -> Tensor:
+    return torch.cat([x[:, :, -margin:], x, x[:, :, :margin]], dim=2)

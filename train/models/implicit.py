@@ -21,29 +21,46 @@ PERIODS = (1 / 6, 1 / 4, 1 / 3, 1 / 2, 1.0)
 class Function(nn.Module):
     """An MLP from a code and points in time to the cells of a column, with LeakyReLU between the layers.
 
+    With `scaled` the code also scales the units of every layer (Perez et al., FiLM, 2018). Otherwise only the first
+    layer hears it, and all that a song has to itself has to be carried from there.
+
     Args:
         latents: size of a code.
         features: features of a point in time.
         width: units of each layer.
         layers: layers before the last.
         out: outputs per column.
+        scaled: let the code scale the units of every layer.
     """
 
-    def __init__(self, latents: int, features: int, width: int, layers: int, out: int) -> None:
+    def __init__(self, latents: int, features: int, width: int, layers: int, out: int, scaled: bool = False) -> None:
         super().__init__()
         # Equal to a layer on the concatenated inputs, but computes the code's part once for all moments.
         self.code = nn.Linear(latents, width)
         self.time = nn.Linear(features, width, bias=False)
         self.within = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
+        self.scales = nn.ModuleList(_silent(latents, width) for _ in range(layers)) if scaled else None
         self.leave = nn.Linear(width, out)
 
     def forward(self, code: Tensor, time: Tensor) -> Tensor:
         """(batch, latents) and (batch or 1, moments, features) -> (batch, moments, out)."""
-        x = F.leaky_relu(self.code(code)[:, None] + self.time(time))
-        for layer in self.within:
-            x = F.leaky_relu(layer(x))
+        x = self._heard(0, self.code(code)[:, None] + self.time(time), code)
+        for i, layer in enumerate(self.within, 1):
+            x = self._heard(i, layer(x), code)
         found: Tensor = self.leave(x)
         return found
+
+    def _heard(self, i: int, x: Tensor, code: Tensor) -> Tensor:
+        x = F.leaky_relu(x)
+        return x if self.scales is None else x * (1 + self.scales[i](code)[:, None])
+
+
+def _silent(inputs: int, outputs: int) -> nn.Linear:
+    """A layer that is 0 at first."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Reader(nn.Module):

@@ -22,7 +22,7 @@ from train.loops.corrupt import UNKNOWN
 from train.loops.sample import Sample
 from train.models import repairs
 from train.models.base import Aim, Architecture, Source, Task
-from train.models.images import Planes
+from train.models.images import Planes, wrap
 
 PLANES = 4
 INPUTS = ("roll", "mask", "phase", "damage", "wish")
@@ -73,37 +73,8 @@ def later(x: Tensor, frames: int) -> Tensor:
     return torch.cat([x[:, -frames:], x[:, :-frames]], dim=1)
 
 
-class _Wrap(torch.autograd.Function):
-    """`wrap` with a faster backward pass: through autograd's three slices a training step takes a tenth longer."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, margin: int) -> Tensor:
-        ctx.margin = margin
-        return _wrapped(x, margin)
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
-        (slope,), margin = slopes, ctx.margin
-        found = slope[:, :, margin:-margin].clone()
-        found[:, :, -margin:] += slope[:, :, :margin]
-        found[:, :, :margin] += slope[:, :, -margin:]
-        return found, None
-
-
-def wrap(x: Tensor, margin: int) -> Tensor:
-    """Circular padding of `margin` frames on both sides of the third dimension, which must have at least as many."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        found: Tensor = _Wrap.apply(x, margin)  # type: ignore[no-untyped-call]
-        return found
-    return _wrapped(x, margin)
-
-
-def _wrapped(x: Tensor, margin: int) -> Tensor:
-    return torch.cat([x[:, :, -margin:], x, x[:, :, :margin]], dim=2)
-
-
 class Lens(nn.Module):
-    """Circular 2D convolutions over time and pitch, shared by all pitches; the output has 4 planes times 3 steps.
+    """Circular 2D convolutions over time and pitch, shared by all pitches; the output is 0 at first.
 
     The trunk knows the whole loop but through few channels. The lens sees what was in this cell a bar, a beat or a step
     ago, and at neighbouring pitches.
@@ -112,9 +83,10 @@ class Lens(nn.Module):
         channels: input channels.
         width: inner channels.
         looks: dilation in frames and kernel in pitches of each layer.
+        out: output channels.
     """
 
-    def __init__(self, channels: int, width: int, looks: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, channels: int, width: int, looks: Sequence[tuple[int, int]], out: int = PLANES * FOLD) -> None:
         super().__init__()
         self.dilations = [dilation for dilation, _ in looks]
         self.enter = nn.Conv2d(channels, width, 1)
@@ -122,13 +94,13 @@ class Lens(nn.Module):
             nn.Conv2d(width, width, (3, pitches), dilation=(dilation, 1), padding=(0, pitches // 2))
             for dilation, pitches in looks
         )
-        self.leave = nn.Conv2d(width, PLANES * FOLD, 1)
+        self.leave = nn.Conv2d(width, out, 1)
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, frames, pitches) -> (batch, planes * 3, frames, pitches)."""
+        """(batch, channels, frames, pitches) -> (batch, out, frames, pitches)."""
         # Convolutions with few channels train 1.5 times as fast in this layout.
         x = F.silu(self.enter(x.contiguous(memory_format=torch.channels_last)))
         for dilation, layer in zip(self.dilations, self.layers, strict=True):

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from rtgen.music.attributes import MEAN, NAMES, SD
 from train.loops import attributes
-from train.loops.keys import in_c
 from train.loops.sample import GRID, Sample
 from train.models.base import Aim, Source, Task
 from train.models.conv_vae import ConvVae, Layer
@@ -65,8 +64,7 @@ class LoopVae(ConvVae):
         return {"all": [p for p in self.parameters() if p not in prior], "prior": list(prior)}
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops in one key, their attributes, and for each loop an attribute to change and its new value."""
-        sample = in_c(sample)
+        """Loops, their attributes, and for each loop an attribute to change and its new value."""
         what = attributes.standard(attributes.measured(sample.notes, sample.count, sample.length))
         turned = np.clip(rng.standard_normal(sample.count), -2, 2).astype(np.float32)
         return {
@@ -101,16 +99,11 @@ class LoopVae(ConvVae):
         rest = code[:, len(NAMES) :].detach()
         yield Aim(self.prior.nats(rest, what).mean() / rest.shape[1], part="prior")
 
-    @torch.no_grad()
-    def judge(self, source: Source) -> dict[str, float]:
-        """As in every autoencoder, with all loops in one key."""
-        return super().judge(_InKey(source))
-
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
         """Latent ranges, the first ones named after attributes."""
-        fields = super().card(_InKey(train), valid)
+        fields = super().card(train, valid)
         named = [replace(x, name=name) for x, name in zip(fields["latents"], NAMES, strict=False)]
-        return {**fields, "latents": (*named, *fields["latents"][len(NAMES) :]), "in_key": True, "prior": True}
+        return {**fields, "latents": (*named, *fields["latents"][len(NAMES) :]), "prior": True}
 
     def of_noise(self, noise: Tensor, attributes: Tensor) -> Tensor:
         """Sample codes (batch, latents) from normal noise (batch, latents) and attributes (batch, 6)."""
@@ -129,16 +122,6 @@ class _Player(nn.Module):
     def forward(self, roll: Tensor, code: Tensor, noise: Tensor, attributes: Tensor) -> tuple[Tensor, ...]:
         """Return the code of `roll`, the planes of `code`, and the code that the prior makes of `noise`."""
         return (self.net.mean(roll), *self.net.planes(code), self.net.of_noise(noise, attributes))
-
-
-class _InKey(Source):
-    """A source with all loops transposed to C major or A minor."""
-
-    def __init__(self, source: Source) -> None:
-        super().__init__(source.loops, source.shares, source.augmentation)
-
-    def take(self, indices: np.ndarray[Any, np.dtype[np.int64]], rng: Generator) -> Sample:
-        return in_c(super().take(indices, rng))
 
 
 def soft(picture: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 The paper is Roberts et al., A Hierarchical Latent Vector Model for Learning Long-Term Structure in Music, 2018. One
 LSTM reads a loop forwards and another backwards; their final states give the code. From the code a conductor LSTM
 produces a vector for every beat, and another LSTM decodes it into the beat's sixteenths. As its authors used it, it
-models melodies: one of all pitches, a rest or no change at each sixteenth. Repaired, it models all notes with onsets
-and velocities, at three steps per sixteenth.
+models melodies: one of all pitches, a rest or no change at each sixteenth. Repaired, it models melodies, or all notes
+with onsets and velocities, at three steps per sixteenth.
 
 One difference from the paper: the LSTM of a beat receives only the conductor's vector, not its own previous output. A
 decoder with teacher forcing soon ignores the code. And all beats are decoded at once in a graph without sampling, as an
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.loops.sample import GRID
+from train.loops.melody import top_line
+from train.loops.sample import GRID, Sample
 from train.models.images import VELOCITY, Planes
 from train.models.recurrent import Lstm
 from train.models.vae import STEPS, Repairs, Vae, begin_at_prior
@@ -41,6 +42,8 @@ class MusicVae(Vae):
         units: units of each LSTM.
         frame: size that a frame is projected to before the encoder.
         melody: model only the highest notes, without onset and velocity planes.
+        pooled: the code also sees the mean of all states, since the final ones remember the ends of a loop best.
+        placed: tell the conductor which beat it is at, which it would have to count.
     """
 
     description: ClassVar[str] = "Varies, blends and generates loops; recurrent autoencoder, beat by beat."
@@ -51,6 +54,8 @@ class MusicVae(Vae):
         units: int = 256,
         frame: int = 256,
         melody: bool = False,
+        pooled: bool = True,
+        placed: bool = True,
         onset: bool = True,
         velocity: bool = True,
         prior_bias: bool = True,
@@ -59,20 +64,21 @@ class MusicVae(Vae):
         beta: float = 0.1,
         anneal: int = 1000,
         masked: bool = True,
+        in_key: bool = True,
     ) -> None:
-        repairs = Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked)
+        repairs = Repairs(onset, velocity, prior_bias, positive, free_bits, beta, anneal, masked, in_key)
         super().__init__(latents, repairs)
         if melody and (repairs.planes > 1 or prior_bias or positive != 1):
             raise ValueError("'melody' excludes 'onset', 'velocity', 'prior_bias' and 'positive'")
-        self.melody = melody
+        self.melody, self.pooled, self.placed = melody, pooled, placed
         self.units = units
         cells = REST + 1 if melody else repairs.planes * FOLD * GRID.pitches
         self.enter = nn.Linear(cells, frame)
         self.forwards, self.backwards = Lstm(frame, units), Lstm(frame, units)
-        self.to_mean = nn.Linear(2 * units, latents)
-        self.to_log_var = nn.Linear(2 * units, latents)
+        read = (4 if pooled else 2) * units
+        self.to_mean, self.to_log_var = nn.Linear(read, latents), nn.Linear(read, latents)
         self.to_conductor = nn.Linear(latents, 2 * units)
-        self.conductor = Lstm(latents, units)
+        self.conductor = Lstm(latents + BEATS * placed, units)
         self.to_beat = nn.Linear(units, 2 * units)
         self.beat = Lstm(units + FRAMES_PER_BEAT, units)
         self.leave = nn.Linear(units, cells)
@@ -89,15 +95,18 @@ class MusicVae(Vae):
         """Mean and log-variance of the code."""
         x = torch.relu(self.enter(self._frames(picture)))
         nothing = x.new_zeros(x.shape[0], self.units)
-        _, onwards, _ = self.forwards(x, nothing, nothing)
-        _, back, _ = self.backwards(x.flip(1), nothing, nothing)
-        read = torch.cat([onwards, back], dim=1)
+        ahead, onwards, _ = self.forwards(x, nothing, nothing)
+        behind, back, _ = self.backwards(x.flip(1), nothing, nothing)
+        read = torch.cat([onwards, back, *([ahead.mean(dim=1), behind.mean(dim=1)] if self.pooled else [])], dim=1)
         return self.to_mean(read), self.to_log_var(read)
 
     def decode(self, code: Tensor) -> Tensor:
         """Logits of the picture."""
         hidden, cell = torch.tanh(self.to_conductor(code)).chunk(2, dim=1)
-        said, _, _ = self.conductor(code[:, None].expand(-1, BEATS, -1), hidden, cell)
+        told = code[:, None].expand(-1, BEATS, -1)
+        if self.placed:
+            told = torch.cat([told, torch.eye(BEATS, device=code.device).expand(code.shape[0], -1, -1)], dim=2)
+        said, _, _ = self.conductor(told, hidden, cell)
         said = said.reshape(-1, self.units)
         hidden, cell = torch.tanh(self.to_beat(said)).chunk(2, dim=1)
         place = torch.eye(FRAMES_PER_BEAT, device=code.device).expand(said.shape[0], -1, -1)
@@ -119,6 +128,10 @@ class MusicVae(Vae):
         return cells.permute(0, 2, 3, 1, 4).flatten(3)
 
     # ---- melodies ---------------------------------------------------------------------------------------------------
+
+    def heard(self, sample: Sample) -> Sample:
+        """The loops as the network hears them: their top lines with `melody`."""
+        return super().heard(top_line(sample) if self.melody else sample)
 
     def planes(self, code: Tensor) -> Planes:
         """Decode a code."""

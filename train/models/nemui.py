@@ -2,12 +2,13 @@
 
 There is no encoder: the code of every training song is a parameter, random at first, and is trained together with the
 function, as in an auto-decoder (Park et al., DeepSDF, 2019). Codes between or near known ones, or elsewhere, give new
-music. A reader, trained alongside without affecting either, predicts the code of what is played.
+music. A reader gives what is played a code. It is trained together with the function on all loops: a reader that has to
+guess the codes of a function that knows only some songs learns those songs, and little else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +33,8 @@ PACE = 10.0
 """Learning rate of a code relative to a weight; a code is updated that much less often."""
 KNOWN = 64
 """Training songs used in a validation."""
+BY_HEART = 0.25
+"""Share of a task, if there is a reader, that are songs with codes of their own."""
 
 
 class Nemui(Autoencoder):
@@ -47,10 +50,12 @@ class Nemui(Autoencoder):
         moments: steps sampled from each loop for a task; 0 for all.
         beats: count time in beats, not in fractions of the song.
         onset: add planes of onsets and velocities beside hold.
+        scaled: let the code scale the units of every layer, not only enter the first.
         prior: keep codes near zero and train them with noise, so that codes in between give music too.
         noise: standard deviation of that noise.
         beta: weight of the prior in the loss, per nat; with `prior`.
-        reader: train a network that predicts the code of a loop.
+        reader: train a network that gives a loop its code, on all loops.
+        in_key: transpose all music to C major or A minor.
         firsts: first loop of each song, as an index into the training loops.
     """
 
@@ -70,10 +75,12 @@ class Nemui(Autoencoder):
         moments: int = 24,
         beats: bool = True,
         onset: bool = True,
+        scaled: bool = True,
         prior: bool = True,
         noise: float = 0.1,
         beta: float = 0.2,
         reader: bool = True,
+        in_key: bool = True,
         firsts: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -85,15 +92,17 @@ class Nemui(Autoencoder):
             raise ValueError(f"a 'reader' needs songs of {BARS} bars, not {bars}")
         self.places = bars // BARS
         self.moments = min(moments, STEPS) or STEPS
-        self.onset, self.prior, self.noise, self.beta = onset, prior, noise, beta
+        self.onset, self.prior, self.noise, self.beta, self.in_key = onset, prior, noise, beta, in_key
         if not reader:
             self.role = "generator"  # type: ignore[misc]
         self.firsts = np.array(firsts, np.int64)
         count = len(firsts) or songs
         # Small with `prior`, so that similar songs stay together while the codes spread out.
-        self.table = nn.Parameter(torch.randn(count, latents) * ((0.1 if prior else 1.0) / PACE))
+        self.table = nn.Embedding(count, latents)
+        nn.init.normal_(self.table.weight, std=(0.1 if prior else 1.0) / PACE)
         self.register_buffer("rates", rates(bars, beats), persistent=False)
-        self.function = Function(latents, 2 * len(self.rates), width, layers, (3 if onset else 1) * GRID.pitches)
+        cells = (3 if onset else 1) * GRID.pitches
+        self.function = Function(latents, 2 * len(self.rates), width, layers, cells, scaled)
         self.reader = Reader(latents) if reader else None
         if prior or onset:
             begin_at_prior(self.function.leave.bias.view(-1, GRID.pitches), 1.0)
@@ -115,17 +124,11 @@ class Nemui(Autoencoder):
         chosen = np.random.default_rng(0).permutation(found)[: settings.get("songs", 2000)]
         return {"firsts": chosen.tolist()}
 
-    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
-        """The function with the codes, and the reader, which does not influence them."""
-        if self.reader is None:
-            return {"all": self.parameters()}
-        return {"all": [self.table, *self.function.parameters()], "reader": self.reader.parameters()}
-
     # ---- the function ---------------------------------------------------------------------------------------------
 
     def codes_of(self, songs: Tensor) -> Tensor:
         """The codes (batch, latents) of songs given by index (batch)."""
-        found: Tensor = self.table[songs] * PACE
+        found: Tensor = self.table(songs) * PACE
         return found
 
     def logits(self, code: Tensor, time: Tensor) -> Tensor:
@@ -155,52 +158,55 @@ class Nemui(Autoencoder):
     # ---- training -------------------------------------------------------------------------------------------------
 
     def draw(self, source: Source, count: int, rng: Generator) -> Task:
-        """Loops of known songs with song index and place, and for the reader also arbitrary loops.
+        """Loops of known songs with song index and place; and, with a reader, arbitrary loops, whose index is -1.
 
         Known songs are not augmented, since an augmented song would be a different one.
         """
         if not self.known.any():
-            begun = Sample.of(source.loops, self.firsts[: len(self.known)])
+            begun = self.heard(Sample.of(source.loops, self.firsts[: len(self.known)]))
             self.known.copy_(torch.from_numpy(rasterise(begun.notes, begun.count, begun.length)[:, 0] > 0))
-        songs, places = rng.integers(0, len(self.firsts), count), rng.integers(0, self.places, count)
-        task = self.task(Sample.of(source.loops, self.firsts[songs] + places), rng)
+        known = count if self.reader is None else round(BY_HEART * count)
+        songs, places = rng.integers(0, len(self.firsts), known), rng.integers(0, self.places, known)
+        task = self.task(self.heard(Sample.of(source.loops, self.firsts[songs] + places)), rng)
         task |= {"song": torch.from_numpy(songs), "place": torch.from_numpy(places)}
-        if self.prior:
-            noise = self.noise * rng.standard_normal((count, self.table.shape[1]), np.float32)
-            task["noise"] = torch.from_numpy(noise)
-        if self.reader is not None:
-            task["heard"] = super().draw(source, count, rng)["roll"]
+        if known < count:
+            read = super().draw(source, count - known, rng)
+            task = {name: torch.cat([x, read[name]]) for name, x in task.items()}
         return task
 
     def task(self, sample: Sample, rng: Generator) -> Task:
-        """Loops, and the steps to evaluate."""
-        moments = rng.permuted(np.tile(np.arange(STEPS), (sample.count, 1)), axis=1)[:, : self.moments]
-        roll = torch.from_numpy(in_slots(sample))
-        return {"roll": roll, "moments": torch.from_numpy(moments)}
+        """Loops to be read, the steps to evaluate, and noise for their codes."""
+        count = sample.count
+        moments = rng.permuted(np.tile(np.arange(STEPS), (count, 1)), axis=1)[:, : self.moments]
+        noise = self.noise * rng.standard_normal((count, self.table.embedding_dim), np.float32)
+        return {
+            "roll": torch.from_numpy(in_slots(sample)),
+            "moments": torch.from_numpy(moments),
+            "noise": torch.from_numpy(noise),
+            "song": torch.full((count,), -1),
+            "place": torch.zeros(count, dtype=torch.long),
+        }
 
     def aims(self, task: Task) -> Iterator[Aim]:
-        """Two losses: reconstruction of known songs for function and codes, and of what is read for the reader."""
-        if "song" in task:
-            code = self.codes_of(task["song"])
-            cost = self.cost(code) / self.places
-            near = code + task["noise"] if self.prior else code
-            lost = self.lost(near, task, task["roll"], task["place"][:, None])
-            yield Aim(lost + cost, log={"reconstruction": lost.detach(), "cost": cost.detach()})
+        """One loss: reconstruction of known songs from their codes and of other loops from what the reader says."""
+        songs = task["song"]
+        code = self.codes_of(songs.clamp(min=0))
         if self.reader is not None:
-            heard = task.get("heard", task["roll"])
-            code = self.mean(heard)
-            lost = self.lost(code, task, heard, torch.zeros_like(task["moments"][:, :1]))
-            yield Aim(lost + self.cost(code), part="reader")
+            code = torch.where(songs[:, None] < 0, self.mean(task["roll"]), code)
+        cost = self.cost(code) / self.places
+        near = code + task["noise"] if self.prior else code
+        lost = self.lost(near, task)
+        yield Aim(lost + cost, log={"reconstruction": lost.detach(), "cost": cost.detach()})
 
     def cost(self, code: Tensor) -> Tensor:
         """Nats of codes under a standard normal prior; keeps them near zero and near each other."""
         return self.beta / 2 * (code**2).sum(dim=1).mean() if self.prior else code.new_zeros(())
 
-    def lost(self, code: Tensor, task: Task, roll: Tensor, place: Tensor) -> Tensor:
+    def lost(self, code: Tensor, task: Task) -> Tensor:
         """Reconstruction loss of rolls given their codes, extrapolated from the sampled steps to whole loops."""
         moments = task["moments"]
-        logits = self.logits(code, (moments + place * STEPS).float())
-        starts, hold, loud, _ = roll.unbind(1)
+        logits = self.logits(code, (moments + task["place"][:, None] * STEPS).float())
+        starts, hold, loud, _ = task["roll"].unbind(1)
         picture = torch.stack([hold, starts, loud][: 3 if self.onset else 1], dim=1)
         seen = picture.gather(3, moments[:, None, None].expand(-1, *picture.shape[1:3], -1))
         return reconstruction_loss(logits, seen) * (STEPS / self.moments)
@@ -211,23 +217,25 @@ class Nemui(Autoencoder):
     def judge(self, source: Source) -> dict[str, float]:
         """Compute figures on known songs and on unknown loops.
 
-        `onset_f1`: F1 of known songs decoded from their codes, with the true number of notes. `heldout_f1`: the same
-        for validation loops, through the reader. `blend_notes`: notes halfway between two songs at a threshold of one
-        half, relative to those of known songs; 0 is silence. `drawn_notes`: the same for random codes.
+        `known_f1`: F1 of known songs decoded from their codes, with the true number of notes. `onset_f1`: the same for
+        validation loops, through the reader; without one it is that of known songs. `blend_notes`: notes halfway
+        between two songs at a threshold of one half, relative to those of known songs; 0 is silence. `drawn_notes`: the
+        same for random codes.
         """
-        codes = self.table[: len(self.known)] * PACE
+        codes = self.table.weight[: len(self.known)] * PACE
         mean, sd = codes.mean(dim=0), codes.std(dim=0)
         noise = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         ways = {"known": codes, "blend": (codes + codes.roll(1, 0)) / 2, "drawn": mean + sd * noise}
         made = {name: self.planes(code)[0].cpu().numpy() for name, code in ways.items()}
         meant = self.known.cpu().numpy()
-        figures = {"onset_f1": float(np.mean([_f1(*pair) for pair in zip(made["known"], meant, strict=True)]))}
+        f1 = float(np.mean([_f1(*pair) for pair in zip(made["known"], meant, strict=True)]))
+        figures = {"known_f1": f1, "onset_f1": f1}
         for name in "blend", "drawn":
             figures[f"{name}_notes"] = _notes(made[name]) / max(_notes(made["known"]), 1)
         if self.reader is not None:
             rng = np.random.default_rng(0)
-            heard = source.take(rng.permutation(len(source.loops))[: 4 * KNOWN], rng)
-            figures["heldout_f1"] = reconstruction_f1(self, heard)
+            heard = self.heard(source.take(rng.permutation(len(source.loops))[: 4 * KNOWN], rng))
+            figures["onset_f1"] = reconstruction_f1(self, heard)
         return figures
 
     def player(self) -> nn.Module:
@@ -235,18 +243,17 @@ class Nemui(Autoencoder):
         return super().player() if self.reader is not None else _Player(self)
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
-        """Latent ranges of the trained codes, and the condition `place` for long songs."""
-        del train, valid
-        codes = (self.table.detach() * PACE).cpu().numpy()
-        description = (
-            self.description if self.reader is not None else "Generates new songs from a latent space of known ones."
-        )
+        """Latent ranges, without a reader those of the trained codes, and the condition `place` for long songs."""
+        if self.reader is not None:
+            return super().card(train, valid)
+        codes = (self.table.weight.detach() * PACE).cpu().numpy()
         place = Condition("place", 1, (0.0,), f"which loop of the song, 0 to {self.places - 1}")
         return {
             "min_steps": STEPS,
             "max_steps": STEPS,
-            "description": description,
+            "description": "Generates new songs from a latent space of known ones.",
             "latents": latents_of(codes),
+            "in_key": self.in_key,
             "conditions": (place,) if self.places > 1 else (),
         }
 

@@ -24,6 +24,7 @@ from rtgen.inference.lengths import read
 from rtgen.music.roll import Roll, decode
 from train.loops.batch import in_slots, slotted
 from train.loops.dataset import LENGTH
+from train.loops.keys import in_c
 from train.loops.sample import GRID, Sample
 from train.measures.score import note_f1
 from train.models import images
@@ -49,6 +50,8 @@ class Autoencoder(Architecture):
     role: ClassVar[str] = "autoencoder"
     better: ClassVar[tuple[str, str]] = ("onset_f1", "max")
     description: ClassVar[str] = "Varies loops, blends them and generates new ones from a latent code."
+    in_key: bool = False
+    """Whether all music is transposed to C major or A minor."""
 
     @abstractmethod
     def mean(self, roll: Tensor) -> Tensor:
@@ -69,19 +72,28 @@ class Autoencoder(Architecture):
         Reconstructions are decoded as in play: the likeliest notes, as many as the loop has.
         """
         rng = np.random.default_rng(0)
-        heard = source.take(rng.permutation(len(source.loops))[:JUDGED], rng)
+        heard = self.heard(source.take(rng.permutation(len(source.loops))[:JUDGED], rng))
         return {**super().judge(source), "onset_f1": reconstruction_f1(self, heard)}
+
+    def draw(self, source: Source, count: int, rng: Generator) -> Task:
+        """Make a task from `count` loops, in one key with `in_key`."""
+        return self.task(self.heard(source.draw(count, rng)), rng)
+
+    def heard(self, sample: Sample) -> Sample:
+        """The loops as the network hears them: in one key with `in_key`."""
+        return in_c(sample) if self.in_key else sample
 
     def card(self, train: Source, valid: Source) -> dict[str, Any]:
         """Loop length, description and latent ranges."""
         del valid
         chosen = np.random.default_rng(0).permutation(len(train.loops))[:CODED]
-        codes = self.codes(Sample.of(train.loops, chosen))
+        codes = self.codes(self.heard(Sample.of(train.loops, chosen)))
         return {
             "min_steps": STEPS,
             "max_steps": STEPS,
             "description": self.description,
             "latents": latents_of(codes),
+            "in_key": self.in_key,
         }
 
     @torch.no_grad()
@@ -144,6 +156,7 @@ class Repairs:
         anneal: steps over which that weight grows from 0 (Bowman et al., Generating Sentences from a Continuous Space,
             2016).
         masked: leave padding out of the loss.
+        in_key: transpose all music to C major or A minor, so that nothing has to be learnt in twelve keys.
     """
 
     onset: bool = False
@@ -154,6 +167,7 @@ class Repairs:
     beta: float = 1.0
     anneal: int = 0
     masked: bool = False
+    in_key: bool = False
 
     def __post_init__(self) -> None:
         """Check that the options are consistent."""
@@ -182,6 +196,7 @@ class Vae(Autoencoder):
         super().__init__()
         self.latents = latents
         self.repairs = repairs
+        self.in_key = repairs.in_key
         # A buffer, not the trainer's step counter, so that weight averages and checkpoints keep it.
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
@@ -192,6 +207,10 @@ class Vae(Autoencoder):
     @abstractmethod
     def decode(self, code: Tensor) -> Tensor:
         """Logits of pictures (batch, planes, pitches, steps) from codes (batch, latents)."""
+
+    def whole(self, code: Tensor) -> Tensor:
+        """Logits of whole pictures; those of `decode` may be coarser."""
+        return self.decode(code)
 
     def see(self, roll: Tensor) -> Tensor:
         """Convert a roll into input planes: hold and, if enabled, onset and velocity."""
@@ -204,7 +223,7 @@ class Vae(Autoencoder):
 
     def planes(self, code: Tensor) -> Planes:
         """Decode a code. The loss weight `positive` inflates note probabilities; it is divided out of the odds here."""
-        logits = self.decode(code).float()
+        logits = self.whole(code).float()
         chances = torch.sigmoid(logits[:, :2] - float(np.log(self.repairs.positive)))
         onset, hold, velocity, micro = images.to_planes(chances, velocity=False)
         if self.repairs.velocity:

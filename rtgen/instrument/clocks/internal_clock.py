@@ -85,15 +85,24 @@ class ClockOut:
 
     def __init__(self) -> None:
         self._next: int | None = None
+        self._earliest = float("-inf")
 
-    def changed(self, change: Change, tick: int) -> list[bytes]:
-        """Return the messages for a discontinuity after which the song goes on at `tick`, a whole sixteenth."""
+    def changed(self, change: Change, tick: int, *, anew: float | None = None) -> list[bytes]:
+        """Return the messages for a discontinuity after which the song goes on at `tick`, a whole sixteenth.
+
+        Args:
+            change: the discontinuity.
+            tick: where the song goes on.
+            anew: when the song begins for others there, in seconds; None if it is where it is for us as well.
+        """
         was_rolling, self._next = self._next is not None, None
         stop = [bytes((midi.STOP,))] if was_rolling else []
         if change is not Change.ROLLED:
             return stop
         self._next = tick
-        if tick == 0:
+        # The first clocks may be due already, and come after Start all the same.
+        self._earliest = float("-inf") if anew is None else anew + _LEAD_IN_S
+        if tick == 0 or anew is not None:
             return [*stop, bytes((midi.START,))]
         return [*stop, midi.to_song_position(tick // TICKS_PER_SIXTEENTH), bytes((midi.CONTINUE,))]
 
@@ -105,6 +114,6 @@ class ClockOut:
         """Return the clocks that are due, as `Player.due`."""
         clocks = []
         while self._next is not None and (at := time_at(self._next)) <= now + ahead_s:
-            clocks.append(Planned(bytes((midi.CLOCK,)), at))
+            clocks.append(Planned(bytes((midi.CLOCK,)), max(at, self._earliest)))
             self._next += TICKS_PER_CLOCK
         return clocks

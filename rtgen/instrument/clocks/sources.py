@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtgen.instrument.clocks.transport import Transport
 from rtgen.music import midi
 
 _SILENT_S = 1.0
@@ -18,6 +19,7 @@ class ClockSources:
         self._followed: int | None = None
         self._heard = 0.0
         self._foreign: dict[int, float] = {}
+        self._doubled = False
 
     def admits(self, now: float, port: int, message: bytes, rolling: bool) -> bool:
         """Return whether to follow a system message from an input.
@@ -43,3 +45,9 @@ class ClockSources:
         last = self._foreign.get(port)
         self._foreign[port] = now
         return last is None or now - last > _SILENT_S
+
+    def doubles(self, transport: Transport) -> bool:
+        """Return whether the clock that is followed has begun to come twice."""
+        is_news = transport.doubled and not self._doubled
+        self._doubled = transport.doubled or (self._doubled and transport.crowded)
+        return is_news

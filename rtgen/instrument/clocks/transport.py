@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from rtgen.music.time import seconds_per_tick
+from rtgen.music.time import Metre, seconds_per_tick
 
 
 class State(Enum):
@@ -53,6 +53,12 @@ class Transport:
     """Seconds by which the clock arrives late, as the player corrects for it; negative if early."""
     loop = 0
     """Length of the instrument's loops in ticks. A jump by whole loops is no discontinuity: the ticks go on."""
+    metre = Metre()
+    """Time signature of the instrument's loops."""
+    give = 0.0
+    """By what share of itself the tempo may change to follow the player, if it is ours to set."""
+    anew = False
+    """Whether the song begins for other programs wherever it rolls."""
     ahead = 0
     """By how many ticks `tick` is ahead of the song's own position, after such jumps; whole loops."""
 
@@ -142,6 +148,15 @@ class Transport:
             The discontinuity in the song's time, if it rolls at once.
         """
         return None
+
+    def hear(self, now: float, message: bytes) -> bool:  # noqa: ARG002
+        """Process music that was played at `now`; return whether it is kept here, as there is no tempo yet."""
+        return False
+
+    @property
+    def entry(self) -> int:
+        """The tick from which on what was played belongs to the song, when it rolls."""
+        return self._tick
 
     @property
     def resumed(self) -> bool:

@@ -8,6 +8,7 @@ from rtgen.instrument.events import (
     Chosen,
     Ended,
     Event,
+    Given,
     Learn,
     Left,
     Linked,
@@ -18,7 +19,7 @@ from rtgen.instrument.events import (
     Used,
     Warmed,
 )
-from rtgen.instrument.job import Answer
+from rtgen.instrument.job import PARTS, Answer, Plan
 from rtgen.instrument.options import Options
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
@@ -45,7 +46,7 @@ def possible_options(options: Options) -> Options:
     """
     if abs(options.clock_offset_s) > _OFFSET_S or abs(options.output_offset_s) > _OFFSET_S:
         raise ValueError("an offset that cannot be")
-    if options.ahead_s > MOST_AHEAD_S:
+    if max(options.ahead_s, options.delivery_s) > MOST_AHEAD_S:
         raise ValueError("a lookahead that cannot be")
     return options
 
@@ -61,7 +62,8 @@ def possible(event: Event | Ended, options: Options) -> bool:
     """Returns whether a session with these options can have had an event."""
     match event:
         case Answer():
-            return _whole(event.target) and _whole(event.epoch) and type(event.draft) is bool
+            of_job = _whole(event.target) and _whole(event.epoch) and type(event.draft) is bool
+            return of_job and event.part in PARTS
         case Turned(name, value):
             # Computed from positions of a knob, which may round beyond its ends.
             p = PARAMETERS[name]
@@ -82,10 +84,11 @@ def possible(event: Event | Ended, options: Options) -> bool:
             return known and isinstance(name, str) and type(there) is bool
         case Linked():
             return options.clock == "link" and _linked(event)
-        case Left(sounding, channels, at, tick):
+        case Left(sounding, channels, at, tick, moved):
             inside = all(0 <= c < 16 and 0 <= p < 128 for c, p in sounding) and all(0 <= c < 16 for c in channels)
+            inside = inside and all(0x80 <= status < 0xF0 and 0 <= number < 128 for status, number in moved)
             return inside and (at is None or _number(at)) and _whole(tick)
-        case Chosen() | Ended():
+        case Chosen() | Given() | Plan() | Ended():
             return True
     return True
 

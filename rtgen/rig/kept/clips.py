@@ -5,25 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-import platformdirs
-
 from rtgen.errors import UserError
 from rtgen.instrument.preset import Preset
 from rtgen.music import key
-from rtgen.music.files import Score, Track, note_events, write
+from rtgen.music.files import Score, Track, loop_events, write
 from rtgen.music.note import Loop
 
 _LONGEST = 120
 """Bytes of a preset's name in a clip's: a file name has at most 255, of which its writing takes some."""
 
 
-def folder() -> Path:
-    """Returns the default folder for clips."""
-    return platformdirs.user_music_path() / "rtgen"
-
-
 def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) -> Path:
-    """Writes a clip, named by time, key, tempo and preset; never overwrites a file.
+    """Writes a clip with what shapes its notes, named by time, key, tempo and preset; never overwrites a file.
 
     Raises:
         UserError: the folder cannot be written.
@@ -31,7 +24,7 @@ def keep(loop: Loop, preset: Preset, tempo: float, where: Path, when: datetime) 
     scale = key.estimate(loop.notes)
     short = preset.name.encode(errors="replace")[:_LONGEST].decode(errors="ignore")
     name = f"{when:%Y-%m-%d %H.%M.%S} {scale or 'no key'} {tempo:.0f} BPM {short}"
-    track = Track(preset.name, tuple(note_events(loop.notes, channel=preset.channel - 1)))
+    track = Track(preset.name, tuple(loop_events(loop, preset.channel - 1)))
     score = Score((track,), ((0, tempo),), ((0, preset.metre),), length=loop.length)
     try:
         where.mkdir(parents=True, exist_ok=True)

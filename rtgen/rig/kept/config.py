@@ -13,8 +13,7 @@ import platformdirs
 import yaml
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.binding import LAYOUTS, Binding, Layout, was_learned
-from rtgen.instrument.controls import TAKEOVERS, Takeover
+from rtgen.instrument.binding import LAYOUTS, TAKEOVERS, Binding, Layout, Takeover, was_learned
 from rtgen.rig.kept.edited import edited
 from rtgen.settings import read
 from rtgen.whole import written
@@ -39,6 +38,9 @@ class Config:
         controllers: learned bindings, by the name of the input.
         controls: what controllers do that has not been learned; for all, or by the name of the input.
         ignore_programs: names of the inputs whose program changes select no preset, in part, or `all`.
+        live: whether to speak with Ableton Live, by way of AbletonOSC.
+        live_track: the name of Live's track for kept answers; None for the one that takes its input from rtgen.
+        live_fire: whether an answer that was kept is launched in Live.
     """
 
     inputs: tuple[str, ...] = ()
@@ -52,6 +54,9 @@ class Config:
     controllers: Mapping[str, tuple[Binding, ...]] = field(default_factory=dict)
     controls: Layout | Mapping[str, Layout] = "knobs"
     ignore_programs: tuple[str, ...] = ()
+    live: bool = False
+    live_track: str | None = None
+    live_fire: bool = False
 
     def learned(self, controller: str, to: str, bindings: tuple[Binding, ...]) -> Config:
         """Returns the settings with a newly learned binding.
@@ -68,6 +73,16 @@ class Config:
         kept = (b for b in old if b.to != to and not any(b.clashes(other) for other in new))
         controllers = {**self.controllers, controller: (*kept, *new)}
         return replace(self, controllers={name: each for name, each in controllers.items() if each})
+
+
+def clip_folder() -> Path:
+    """Return the default folder for clips."""
+    return platformdirs.user_music_path() / "rtgen"
+
+
+def session_folder() -> Path:
+    """Return the default folder for session logs."""
+    return clip_folder() / "sessions"
 
 
 def usual_path() -> Path:
@@ -166,7 +181,9 @@ def _checked(name: str, value: Any) -> Any:
             except RuntimeError as error:
                 raise ValueError(f"clips is {value!r}, and there is no such home folder") from error
             return value
-        case "output" | "clips" if value is None or isinstance(value, str):
+        case "live" | "live_fire" if type(value) is bool:
+            return value
+        case "output" | "clips" | "live_track" if value is None or isinstance(value, str):
             return value
         case "clock_offset_ms" | "output_offset_ms" if type(value) in (int, float) and -500 <= value <= 500:
             return float(value)

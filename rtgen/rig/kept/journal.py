@@ -19,7 +19,7 @@ import os
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,8 +28,6 @@ from os import SEEK_END
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-import platformdirs
-
 from rtgen import __version__
 from rtgen.errors import UserError
 from rtgen.instrument.binding import Binding
@@ -37,6 +35,7 @@ from rtgen.instrument.events import (
     Chosen,
     Ended,
     Event,
+    Given,
     Learn,
     Left,
     Linked,
@@ -50,7 +49,7 @@ from rtgen.instrument.events import (
     Used,
     Warmed,
 )
-from rtgen.instrument.job import Answer
+from rtgen.instrument.job import Answer, Plan
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
@@ -59,13 +58,15 @@ from rtgen.rig.kept.lock import hold
 from rtgen.rig.kept.scribe import Scribe, Where
 from rtgen.rig.worker import wire
 from rtgen.text import plain
-from rtgen.whole import contents
+from rtgen.whole import contents, folder_to_disk, to_disk
 
 SUFFIX = ".rtlog"
 MAX_BYTES = 2**30
 """Larger logs are refused; two hours take about ten megabytes."""
 _MAGIC = b"rtgen session 1\n"
 _FLUSH_S = 0.4
+_TO_DISK = 2
+"""Every so many times what was written is also put on the disk, so that a power cut takes no more than a second."""
 _MOST_WAITING = 2**25
 """Bytes that wait for a disk that fails, before the log is given up: several hours of playing."""
 _MOST_JSON = 2**22
@@ -81,9 +82,12 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def folder() -> Path:
-    """Return the default folder for session logs."""
-    return platformdirs.user_music_path() / "rtgen" / "sessions"
+def boot() -> str:
+    """Return what tells this start of the machine from others, where the system says so; else nothing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()[:64]
+    except (OSError, ValueError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Journal:
         """Why the log is not complete on disk; empty if it is."""
         self._file: BinaryIO | None = None
         self._created = False
-        self._written = 0
+        self._written = self._on_disk = 0
         self._waiting = bytearray(_MAGIC + _record(b"H", None, _json(_of_opening(opening, name, left))))
         self._given_up = False
         self._closing = threading.Event()
@@ -173,13 +177,18 @@ class Journal:
         return target
 
     def _run(self) -> None:
+        rounds = 0
         try:
             # At its own pace: waking up at every step would delay the next one.
             while not self._closing.wait(_FLUSH_S):
                 self._take()
                 self._flush()
+                rounds += 1
+                if rounds % _TO_DISK == 0:
+                    self._put_on_disk()
             self._take()
             self._flush()
+            self._put_on_disk()
         finally:
             self._closing.set()
             self._close()
@@ -222,6 +231,16 @@ class Journal:
         if self.trouble and not self._given_up:
             self.trouble = ""
             self._complain(f"the session log {self.path} is written again, and nothing of it is missing")
+
+    def _put_on_disk(self) -> None:
+        """Have what was written survive a power cut, if anything was."""
+        if self._file is None or self._on_disk == self._written:
+            return
+        written = self._written
+        to_disk(self._file.fileno())
+        if not self._on_disk:
+            folder_to_disk(self.path.parent)
+        self._on_disk = written
 
     def _open(self) -> BinaryIO:
         """Open the log where it was left.
@@ -398,7 +417,11 @@ def of_event(event: Event | Ended) -> list[Any]:
     """Return an event as JSON: its type, and its fields."""
     match event:
         case Answer():
-            return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft]
+            return ["Answer", wire.from_loop(event.loop), event.target, event.epoch, event.draft, event.part]
+        case Plan():
+            return ["Plan", wire.from_plan(event)]
+        case Given():
+            return ["Given", wire.from_loop(event.loop)]
         case Chosen():
             return ["Chosen", event.preset.as_dict() if event.preset is not None else None]
     return [type(event).__name__, asdict(event)]
@@ -407,15 +430,24 @@ def of_event(event: Event | Ended) -> list[Any]:
 def to_event(said: list[Any]) -> Event | Ended:
     """Return the event that `of_event` made JSON of."""
     match said:
-        case ["Left", {"sounding": sounding, "channels": channels, "at": then, "tick": tick}]:
-            return Left(tuple((channel, pitch) for channel, pitch in sounding), tuple(channels), then, tick)
-        case ["Answer", loop, target, epoch, *draft]:  # older logs have none
-            return Answer(wire.to_loop(loop), target, epoch, *draft)
+        case ["Left", {"sounding": sounding, "channels": channels, "at": then, "tick": tick} as left]:
+            moved = _pairs(left.get("moved", ()))  # which older logs lack
+            return Left(_pairs(sounding), tuple(channels), then, tick, moved)
+        case ["Answer", loop, target, epoch, *rest]:  # of which older logs have none
+            return Answer(wire.to_loop(loop), target, epoch, *rest)
+        case ["Plan", fields]:
+            return wire.to_plan(fields)
+        case ["Given", loop]:
+            return Given(wire.to_loop(loop))
         case ["Chosen", settings]:
             return Chosen(_to_preset(settings) if settings is not None else None)
     kind, fields = said
     found: Event | Ended = _PLAIN[kind](**fields)
     return found
+
+
+def _pairs(said: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((first, second) for first, second in said)
 
 
 def _to_preset(settings: Mapping[str, Any]) -> Preset:
@@ -427,6 +459,7 @@ def _of_opening(opening: Opening, name: str, left: Left | None) -> dict[str, Any
     return {
         "rtgen": __version__,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "boot": boot(),
         "name": name,
         "left": None if left is None else of_event(left),
         "preset": opening.preset.as_dict(),
@@ -437,6 +470,6 @@ def _of_opening(opening: Opening, name: str, left: Left | None) -> dict[str, Any
 
 def _to_opening(said: Mapping[str, Any]) -> Opening:
     bindings = {int(port): tuple(Binding(**b) for b in found) for port, found in said["bindings"].items()}
-    settings = {"controls": "all", **said["settings"]}  # so it was up to version 0.1
+    settings = {"controls": "all", "gestures": False, **said["settings"]}  # so it was up to version 0.1
     options = checks.possible_options(Options(**settings, bindings=bindings))
     return Opening(_to_preset(said["preset"]), options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -41,7 +42,9 @@ def left_behind(folder: Path, name: str, now: float | None = None) -> Left | Non
             data = path.read_bytes()
             head, at = journal.head(data)
             if head is not None and head.get("name") == name:
-                return _survey(data, head, at, now if abs(time() - changed) < _STILL_S else None)
+                # After another start of the machine its time begins anew, and where the song is nobody can tell.
+                still = abs(time() - changed) < _STILL_S and head.get("boot") == journal.boot()
+                return _survey(data, head, at, now if still else None)
     return None
 
 
@@ -49,6 +52,7 @@ def _survey(data: bytes, head: Mapping[str, Any], at: int, now: float | None) ->
     """Go through a log, from its settings and the offset of its records; `now` is None if it is too old to roll on."""
     sounding: dict[tuple[int, int], None] = {}
     channels: set[int] = set()
+    moved: set[tuple[int, int]] = set()
     place: tuple[float, int] | None = None
     rolled = False
     with suppress(ValueError, KeyError, TypeError, AttributeError):
@@ -58,10 +62,14 @@ def _survey(data: bytes, head: Mapping[str, Any], at: int, now: float | None) ->
         if isinstance(before, Left):
             # It may have crashed before it ended what its own predecessor left, or rolled on.
             sounding, channels = dict.fromkeys(before.sounding), channels | {*before.channels}
+            moved |= {*before.moved}
             place = None if before.at is None else (before.at, before.tick)
     for letter, body in _records(data, at):
         if letter == b"S":
             _sent(body, sounding, channels)
+            if len(body) in (2, 3) and body[0] < 0xF0 and max(body[1:]) < 0x80 and (shape := midi.shape(body)):
+                channels.add(shape[0] & 0x0F)
+                moved.add((shape[0], shape[1] if len(shape) > 1 else 0))
         elif letter == b"P":
             then, tick = struct.unpack("<dq", body)
             if tick >= 0 or rolled:
@@ -70,9 +78,10 @@ def _survey(data: bytes, head: Mapping[str, Any], at: int, now: float | None) ->
             return None
         elif letter == b"R" and midi.STOP in body:
             place, rolled = None, True
+    left = Left(tuple(sounding), tuple(sorted(channels)), moved=tuple(sorted(moved)))
     if place is None or now is None or not 0 <= now - place[0] < _STILL_S:
-        return Left(tuple(sounding), tuple(sorted(channels)))
-    return Left(tuple(sounding), tuple(sorted(channels)), *place)
+        return left
+    return replace(left, at=place[0], tick=place[1])
 
 
 def _sent(message: bytes, sounding: dict[tuple[int, int], None], channels: set[int]) -> None:

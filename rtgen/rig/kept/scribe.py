@@ -13,7 +13,7 @@ from rtgen.instrument.events import Planned, Received
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
-from rtgen.music.time import PPQN, seconds_per_tick
+from rtgen.music.time import PPQN, Metre, seconds_per_tick
 from rtgen.rig.midi.schedule import Schedule
 from rtgen.whole import written
 
@@ -22,7 +22,10 @@ _TEMPO_MOVES = 0.005
 _PAUSE_S = 60.0
 """Longest silence that is written between two steps of a song that stands still; a rig may wait for days."""
 _SIZE = 3
-"""Bytes of a note or control change."""
+"""Bytes that a message takes here, the shorter ones as well."""
+_MOST_GESTURES = 300_000
+"""After so many bends, pressures and controllers of a track only those are written that decide how long notes last: a
+file may have a million events."""
 _MOST_TICKS = 2**28 - 1
 """Longest time between two events of a Standard MIDI File."""
 
@@ -53,7 +56,7 @@ def where(session: Session, now: float) -> Where:
 class Scribe:
     """Writes input and output on one timeline of ticks that never goes back, wherever the song is moved.
 
-    An hour of busy playing takes about a megabyte.
+    An hour of busy playing takes about a megabyte, and what shapes its notes at most seven.
 
     Args:
         preset: that the session starts with.
@@ -68,6 +71,7 @@ class Scribe:
         self._played, self._sent = _Events(), _Events()
         self._schedule = Schedule()
         self._tempos: list[tuple[int, float]] = []
+        self._metres = [(0, preset.metre)]
         self._markers: list[tuple[int, str]] = [(0, preset.name)]
 
     def write(self, now: float, at: Where, event: object, sent: tuple[bytes, ...], *, takes_back: bool = False) -> None:
@@ -102,19 +106,30 @@ class Scribe:
             self._sent.add(self._position - round(min(since, _PAUSE_S) / seconds_per_tick(tempo)), message)
 
     def _move(self, now: float, at: Where) -> None:
-        bar = at.preset.metre.bar
+        metre, bar = at.preset.metre, at.preset.metre.bar
         passed = 0.0 if self._then is None else min(now - self._then, _PAUSE_S)
         if at.rolls:
             tick = max(at.tick, 0)
             if not self._rolls or abs(tick + self._offset - self._position) > 4 * bar:
                 # The song started or moved: go on after everything so far, at the same place in the bar.
-                self._offset = -(-self._position // bar) * bar - tick // bar * bar
+                since, before = self._metres[-1]
+                begins = since - (since - self._position) // before.bar * before.bar
+                self._offset = begins - tick // bar * bar
+            if metre != self._metres[-1][1]:
+                self._change(tick // bar * bar + self._offset, metre)
             self._position = max(self._position, tick + self._offset)
             if self._is_news(at.tempo):
                 self._tempos.append((self._position, at.tempo))
         elif passed > 0:
             self._position += round(passed / seconds_per_tick(at.tempo))
-        self._rolls, self._then = at.rolls, now
+        # A page's notes come with times that have passed.
+        self._rolls, self._then = at.rolls, max(now, self._then or now)
+
+    def _change(self, tick: int, metre: Metre) -> None:
+        """Adds a metre, whose bars may begin within one of the last."""
+        if tick <= self._metres[-1][0]:
+            tick = self._metres.pop()[0]
+        self._metres.append((tick, metre))
 
     def _is_news(self, tempo: float) -> bool:
         if not self._tempos:
@@ -128,7 +143,7 @@ class Scribe:
             files.Track(name, tuple(files.Event(*each) for each in events))
             for name, events in (("played", self._played), ("answered", self._sent))
         )
-        return files.Score(tracks, self._all_tempos(), ((0, self._preset.metre),), tuple(self._markers), self._position)
+        return files.Score(tracks, self._all_tempos(), tuple(self._metres), tuple(self._markers), self._position)
 
     def save(self, path: Path) -> None:
         """Writes everything so far as a `.mid` file: as `files.write` does, and a hundred times faster.
@@ -136,9 +151,10 @@ class Scribe:
         Raises:
             UserError: the folder cannot be written.
         """
-        metre = self._preset.metre
-        beats = bytes((0xFF, 0x58, 4, metre.beats, metre.unit.bit_length() - 1, 24, 8))
-        conductor = [(0, beats)]
+        conductor = []
+        for tick, metre in self._metres:
+            beats = bytes((0xFF, 0x58, 4, metre.beats, metre.unit.bit_length() - 1, 24, 8))
+            conductor.append((tick, beats))
         for tick, bpm in self._all_tempos():
             conductor.append((tick, b"\xff\x51\x03" + min(round(60e6 / bpm), 2**24 - 1).to_bytes(3, "big")))
         conductor += [(tick, _text(6, text)) for tick, text in self._markers]
@@ -154,29 +170,40 @@ class Scribe:
 
 
 class _Events:
-    """Notes and control changes with their ticks."""
+    """Notes, and what shapes them, with their ticks."""
 
     def __init__(self) -> None:
         self._ticks = array("Q")
         self._data = bytearray()
+        self._gestures = 0
 
     def add(self, tick: int, message: bytes) -> None:
+        if not _decides(message):
+            self._gestures += 1
+            if self._gestures > _MOST_GESTURES:
+                return
         self._ticks.append(max(tick, self._ticks[-1] if self._ticks else 0))
-        self._data += message
+        self._data += message.ljust(_SIZE, b"\x00")
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         data = bytes(self._data)
         for number, tick in enumerate(self._ticks):
-            yield tick, data[number * _SIZE : (number + 1) * _SIZE]
+            size = 2 if data[number * _SIZE] & 0xF0 == 0xD0 else _SIZE
+            yield tick, data[number * _SIZE : number * _SIZE + size]
 
 
 def _is_music(message: bytes) -> bool:
-    """Returns whether a message is a note, or decides how long notes last: pedals and channel mode messages.
+    """Returns whether a message is a note, shapes notes or decides how long they last.
 
     One from a log may be none, or incomplete.
     """
-    if len(message) != _SIZE or max(message[1:]) > 0x7F:
+    if not message or len(message) != (2 if message[0] & 0xF0 == 0xD0 else _SIZE) or max(message[1:]) > 0x7F:
         return False
+    return _decides(message) or bool(midi.shape(message))
+
+
+def _decides(message: bytes) -> bool:
+    """Returns whether a message is a note, or decides how long notes last: pedals and channel mode messages."""
     if message[0] & 0xF0 == 0xB0:
         return message[1] in midi.HOLDS or message[1] >= midi.ALL_SOUND_OFF
     return midi.is_note(message)

@@ -6,8 +6,9 @@ In the real-time process the callback would wait for the interpreter lock, and t
     python -m rtgen.rig.midi.cycle NAME INPUTS OUTPUTS FROM TO LIBJACK
 
 `INPUTS` and `OUTPUTS` are names of ports, each ended by a line feed; `FROM` is the file descriptor of a ring
-(`rtgen.rig.midi.ring`) and `TO` of a pipe. It prints the names of the clients, or nothing if the server refuses them,
-and ends when its standard input does.
+(`rtgen.rig.midi.ring`) and `TO` of a pipe. It opens the outputs and prints the names of both clients, or nothing if the
+server refuses them. After a line of its standard input it opens the inputs, so that nothing comes in that could not go
+out, and prints another line. It ends when its standard input does.
 
 Inputs and outputs are two clients: a program that is connected to both would make a loop with one, and the server lets
 everything in a loop wait for a period.
@@ -26,6 +27,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from time import perf_counter
+from typing import ClassVar, TypeVar
 
 from rtgen.rig.midi.ring import Ring
 from rtgen.rig.midi.schedule import Schedule
@@ -36,7 +38,6 @@ TAKE_BACK, ASK = 255, 254
 """`TAKE_BACK`: what is planned for later than that time is taken back (`Schedule.take_back`). `ASK` is answered by
 `ASK` when nothing waits any more."""
 _NO_START_SERVER = 1
-_IS_INPUT, _IS_OUTPUT = 1, 2
 _TYPE = b"8 bit raw midi"
 _MOMENT_S = 0.25
 """The last moment is this long, or twice as long: some ten cycles of any length."""
@@ -54,18 +55,19 @@ class _Event(ctypes.Structure):
 _Process = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
 
 
-def library(name: str) -> ctypes.PyDLL:
-    """Return libjack with the types of the functions used here.
+_Library = TypeVar("_Library", bound=ctypes.CDLL)
 
-    None of them waits, but for opening a client and joining the cycle; so the interpreter lock is kept meanwhile.
-    """
-    jack = ctypes.PyDLL(name)
+
+def library(jack: _Library) -> _Library:
+    """Return libjack with the types of the functions used here."""
     pointer, number = ctypes.c_void_p, ctypes.c_uint32
     for function, result, arguments in (
         ("jack_client_open", pointer, (ctypes.c_char_p, ctypes.c_int, pointer)),
         ("jack_get_client_name", ctypes.c_char_p, (pointer,)),
         ("jack_port_register", pointer, (pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_ulong)),
         ("jack_set_process_callback", ctypes.c_int, (pointer, _Process, pointer)),
+        ("jack_activate", ctypes.c_int, (pointer,)),
+        ("jack_deactivate", ctypes.c_int, (pointer,)),
         ("jack_get_sample_rate", number, (pointer,)),
         ("jack_last_frame_time", number, (pointer,)),
         ("jack_port_get_buffer", pointer, (pointer, number)),
@@ -116,51 +118,56 @@ class _Client:
     """A client of the server, and the server's clock in ours.
 
     Args:
-        jack: libjack.
+        where: the file of libjack.
         name: of the client.
-        ports: names of its ports.
-        flag: whether these are inputs or outputs.
         clock: that of the server, which all clients share; None makes one.
 
     Raises:
         OSError: there is no server, or it refuses.
+        AttributeError: the file is not libjack.
     """
 
-    def __init__(
-        self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], flag: int, clock: Clock | None = None
-    ) -> None:
-        self.jack = jack
-        self._client = jack.jack_client_open(name.encode(), _NO_START_SERVER, None)
+    _FLAG: ClassVar[int]
+
+    def __init__(self, where: str, name: str, clock: Clock | None = None) -> None:
+        # In the callback the interpreter lock is kept. Functions that wait for the server let go of it, as the callback
+        # needs it meanwhile.
+        self.jack, self._waits = library(ctypes.PyDLL(where)), library(ctypes.CDLL(where))
+        silence = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
+        self._waits.jack_set_error_function(silence)
+        self._waits.jack_set_info_function(silence)
+        self._client = self._waits.jack_client_open(name.encode(), _NO_START_SERVER, None)
         if not self._client:
             raise OSError("no JACK server")
-        self.name: str = jack.jack_get_client_name(self._client).decode(errors="replace")
+        self.name: str = self.jack.jack_get_client_name(self._client).decode(errors="replace")
         """The client's name, to which the server adds a number where another has it."""
-        self.ports = [jack.jack_port_register(self._client, port.encode(), _TYPE, flag, 0) for port in ports]
-        if not all(self.ports):
-            raise OSError("the JACK server refuses a port")
-        self.rate = float(jack.jack_get_sample_rate(self._client))
+        self.rate = float(self.jack.jack_get_sample_rate(self._client))
         self.clock = clock or Clock(self.rate)
+        # Looked up once, as they are called in each cycle; so are the ports, as values that need no conversion.
+        self._last_frame, self._buffer_of = self.jack.jack_last_frame_time, self.jack.jack_port_get_buffer
+        self._own = ctypes.c_void_p(self._client)
+        self.ports: list[ctypes.c_void_p] = []
         self._cycle = self._first
         self._callback = _Process(lambda frames, _: self._cycle(frames, _))
 
-    def begin(self) -> None:
-        """Takes part in the server's cycle from now on.
+    def begin(self, ports: Sequence[str]) -> None:
+        """Opens ports, and takes part in the server's cycle from now on; without ports, does nothing.
 
         Raises:
             OSError: the server refuses.
         """
-        jack = self.jack
-        if jack.jack_set_process_callback(self._client, self._callback, None) or self._let("jack_activate"):
+        jack, client = self._waits, self._client
+        found = [jack.jack_port_register(client, port.encode(), _TYPE, self._FLAG, 0) for port in ports]
+        self.ports = [ctypes.c_void_p(port) for port in found]
+        if not all(found):
+            raise OSError("the JACK server refuses a port")
+        if ports and (jack.jack_set_process_callback(client, self._callback, None) or jack.jack_activate(client)):
             raise OSError("the JACK server refuses a client")
 
     def end(self) -> None:
         """Takes part in the cycle no more; otherwise the server would wait for a client that is gone."""
-        self._let("jack_deactivate")
-
-    def _let(self, function: str) -> int:
-        """Call a function that waits for a cycle, in which the callback needs the interpreter lock."""
-        failed: int = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)((function, self.jack))(self._client)
-        return failed
+        if self.ports:
+            self._waits.jack_deactivate(self._client)
 
     def _first(self, frames: int, _: object) -> int:
         # Otherwise Python would make a state for the server's thread in each cycle, and throw it away.
@@ -171,7 +178,7 @@ class _Client:
     def began(self) -> float:
         """When the present cycle began, in seconds."""
         now = perf_counter()
-        return self.clock.began(self.jack.jack_last_frame_time(self._client), now)
+        return self.clock.began(self._last_frame(self._own), now)
 
     def process(self, frames: int, _: object) -> int:
         """Handle a cycle of so many frames; return 0."""
@@ -182,26 +189,34 @@ class Inputs(_Client):
     """Passes on what arrives.
 
     Args:
-        jack: libjack.
+        where: as of `_Client`.
         name: of the client.
-        ports: names of its ports.
+        clock: as of `_Client`.
         sink: file descriptor that records go to; never waited for.
     """
 
-    def __init__(self, jack: ctypes.PyDLL, name: str, ports: Sequence[str], sink: int) -> None:
-        super().__init__(jack, name, ports, _IS_INPUT)
+    _FLAG = 1
+
+    def __init__(self, where: str, name: str, clock: Clock, sink: int) -> None:
+        super().__init__(where, name, clock)
         self._sink = sink
         self._unsent = b""
         self._event = _Event()
         self._here = ctypes.byref(self._event)
+        self._count = self.jack.jack_midi_get_event_count
 
     def process(self, frames: int, _: object) -> int:
         """Read what arrives in a cycle."""
-        jack, rate, event = self.jack, self.rate, self._event
-        found, begin = self._unsent, self.began()
+        found, begin = self._unsent, None
         for number, port in enumerate(self.ports):
-            buffer = jack.jack_port_get_buffer(port, frames)
-            for i in range(jack.jack_midi_get_event_count(buffer)):
+            buffer = self._buffer_of(port, frames)
+            count = self._count(buffer)
+            if not count:
+                continue
+            # The outputs keep the clock meanwhile.
+            begin = self.began() if begin is None else begin
+            jack, rate, event = self.jack, self.rate, self._event
+            for i in range(count):
                 if jack.jack_midi_event_get(self._here, buffer, i) == 0 and 0 < event.size <= _LONGEST:
                     data = ctypes.string_at(event.buffer, event.size)
                     if data[0] < 0x80 or data[0] in _EXCLUSIVE:
@@ -216,39 +231,37 @@ class Outputs(_Client):
     """Sends what it is given, when it is due.
 
     Args:
-        jack: libjack.
+        where: as of `_Client`.
         name: of the client.
-        ports: names of its ports.
         source: where records come from.
         sink: file descriptor that answers go to.
-        clock: as of `_Client`.
     """
 
-    def __init__(
-        self,
-        jack: ctypes.PyDLL,
-        name: str,
-        ports: Sequence[str],
-        source: Ring,
-        sink: int,
-        clock: Clock | None = None,
-    ) -> None:
-        super().__init__(jack, name, ports, _IS_OUTPUT, clock)
+    _FLAG = 2
+
+    def __init__(self, where: str, name: str, source: Ring, sink: int) -> None:
+        super().__init__(where, name)
         self._source, self._sink = source, sink
-        self._schedules = [Schedule() for _ in ports]
+        self._schedules: list[Schedule] = []
+        self._clear = self.jack.jack_midi_clear_buffer
         self._asked = False
+
+    def begin(self, ports: Sequence[str]) -> None:
+        """As of `_Client`."""
+        self._schedules = [Schedule() for _ in ports]
+        super().begin(ports)
 
     def process(self, frames: int, _: object) -> int:
         """Write what is due in a cycle."""
-        jack, rate = self.jack, self.rate
         begin = self.began()
-        self._take_in()
+        if self._source.has_news():
+            self._take_in()
         for port, schedule in zip(self.ports, self._schedules, strict=True):
-            buffer = jack.jack_port_get_buffer(port, frames)
-            jack.jack_midi_clear_buffer(buffer)
+            buffer = self._buffer_of(port, frames)
+            self._clear(buffer)
             if not schedule:
                 continue
-            place = 0
+            jack, rate, place = self.jack, self.rate, 0
             messages = schedule.take(begin - 0.5 / rate)
             for i, (at, data) in enumerate(messages):
                 place = max(place, min(round((at - begin) * rate) + frames, frames - 1))
@@ -286,25 +299,19 @@ def main(name: str, inputs: str, outputs: str, source: str, sink: str, libjack: 
     if sys.platform != "win32":  # which has no JACK ports of ours
         os.set_blocking(int(sink), False)
     try:
-        jack = library(libjack)
-        silence = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p)
-        jack.jack_set_error_function(silence)
-        jack.jack_set_info_function(silence)
-        clients: list[_Client] = []
-        if ports := inputs.split("\n")[:-1]:
-            clients.append(Inputs(jack, f"{name}-in", ports, int(sink)))
-        if ports := outputs.split("\n")[:-1]:
-            clock = clients[0].clock if clients else None
-            clients.append(Outputs(jack, f"{name}-out", ports, Ring(int(source)), int(sink), clock))
+        outs = Outputs(libjack, f"{name}-out", Ring(int(source)), int(sink))
+        ins = Inputs(libjack, f"{name}-in", outs.clock, int(sink))
         gc.disable()
-        for client in clients:
-            client.begin()
+        outs.begin(outputs.split("\n")[:-1])
+        print(ins.name, outs.name, sep="\t", flush=True)
+        if os.read(0, 1):
+            ins.begin(inputs.split("\n")[:-1])
+            print(flush=True)
     except (OSError, AttributeError):
         return 1
-    print(*(client.name for client in clients), sep="\t", flush=True)
     while os.read(0, 4096):
         pass
-    for client in clients:
+    for client in ins, outs:
         client.end()
     os._exit(0)  # closing a client cancels its thread, which may be in Python; the server cleans up
 

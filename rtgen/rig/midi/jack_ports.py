@@ -12,12 +12,11 @@ from contextlib import suppress
 from time import perf_counter, sleep
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Plugged
 from rtgen.rig.apart import GROUP
 from rtgen.rig.midi.cycle import ASK, RECORD, TAKE_BACK
 from rtgen.rig.midi.jack import Onlooker, onlooker
 from rtgen.rig.midi.ring import LONGEST, Ring, share
-from rtgen.rig.midi.ways import SYSTEMS, Changed, Connection, Patch, Receive, Way, title
+from rtgen.rig.midi.ways import GOES_S, SYSTEMS, Changed, Connection, Patch, Receive, Way, title
 from rtgen.rig.realtime import prefer_this_thread
 
 AHEAD_S = 0.005
@@ -30,6 +29,8 @@ _JOIN_S = 0.05
 _END_S = 0.5
 """Longest wait for the last messages to leave."""
 _MOST = RECORD.size * 128
+_MOST_EARLY = 1024
+"""Messages that are kept until somebody listens."""
 
 
 class _Client:
@@ -74,13 +75,25 @@ class _Client:
             os.close(source)
             os.close(sink)
         assert self._process.stdout is not None
-        names = self._process.stdout.readline().rstrip("\n").split("\t")
-        self.inputs, self.outputs = names[0], names[-1]
+        self.inputs, _, self.outputs = self._process.stdout.readline().strip().partition("\t")
         """Names of the JACK clients; the server adds a number where another has it."""
         threading.Thread(target=self._read, name="JACK", daemon=True).start()
-        if not self.inputs:
+        if not self.outputs:
             self.kill()
             raise OSError("the JACK server refuses a client")
+
+    def listen(self) -> None:
+        """Opens the inputs; until then there are the outputs only.
+
+        Raises:
+            OSError: the server refuses, or the process has ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        if not self._process.stdout.readline():
+            raise OSError("the JACK server refuses an input")
 
     def of(self, way: Way) -> str:
         """The name of the JACK client that a port belongs to."""
@@ -162,6 +175,9 @@ class JackPorts:
         self._ways = patch.ways()
         self._ins, self._outs = ([way for way in self._ways if way.direction == which] for which in ("in", "out"))
         self._receive: Receive | None = None
+        # What came before anybody listened.
+        self._early: list[tuple[float, int, bytes]] | None = []
+        self._listening = threading.Lock()
         self._changed: Changed = lambda _: None
         self._server: Onlooker | None = None
         self._client: _Client | None = None
@@ -169,7 +185,7 @@ class JackPorts:
         self._closing = False
         self._watcher = threading.Thread(target=self._watch, name="ports", daemon=True)
         try:
-            self._begin()
+            self._begin().listen()
         except OSError as error:
             raise UserError(f"MIDI system {SYSTEMS['jack']} has stopped; restart it") from error
         try:
@@ -207,7 +223,12 @@ class JackPorts:
 
     def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:
         """Starts listening, and reports ports that disappear or come back."""
-        self._receive, self._changed = receive, changed
+        self._changed = changed
+        with self._listening:
+            early, self._early = self._early, None
+            for message in early or ():
+                receive(*message)
+            self._receive = receive
         self._watcher.start()
 
     def send(self, at: float, data: bytes) -> None:
@@ -247,8 +268,8 @@ class JackPorts:
 
     # ---- the client and its connections -----------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Opens our ports on the server.
+    def _begin(self) -> _Client:
+        """Opens our outputs on the server.
 
         Raises:
             OSError: no server is running, or it refuses.
@@ -262,6 +283,7 @@ class JackPorts:
             self._hear,
             self._wake.set,
         )
+        return self._client
 
     def _own(self, way: Way) -> str:
         """The name of our port, without the client's."""
@@ -269,6 +291,12 @@ class JackPorts:
         return f"{self._name} {'to controller' if way.shows else way.direction}{number}"
 
     def _hear(self, at: float, number: int, data: bytes) -> None:
+        if self._early is not None:
+            with self._listening:
+                if self._early is not None:
+                    self._early.append((at, number, data))
+                    del self._early[:-_MOST_EARLY]
+                    return
         receive = self._receive
         if receive is not None and not self._closing:
             receive(at, number, data)
@@ -305,7 +333,10 @@ class JackPorts:
             self._lost()
             if self._closing or self._lingers():
                 return
-            self._begin()
+            client = self._begin()
+            for way in self._outs:
+                self._find(way)
+            client.listen()
         elif client.waiting:
             client.flush()
         for way in self._ways:
@@ -334,6 +365,12 @@ class JackPorts:
         name = way.found(self._names(way), "jack")
         here = way.named is None or name is not None
         if way.there and not here:
+            if way.direction == "in":
+                # A device takes its ports along one by one. What its keys held must not be ended at an output that is
+                # about to go as well.
+                sleep(GOES_S)
+                for out in self._outs:
+                    self._find(out)
             self._tell(way, there=False)
         elif here and not way.there:
             if name is not None:
@@ -346,6 +383,9 @@ class JackPorts:
 
     def _tell(self, way: Way, *, there: bool) -> None:
         """Reports that a port disappeared or came back; of feedback to a controller the music does not depend."""
+        # Ports are opened before the instrument is imported.
+        from rtgen.instrument.events import Plugged
+
         if way.there != there:
             way.there = there
             if not way.shows:

@@ -9,7 +9,6 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 
 _COUNT = struct.Struct("<Q")
 _RECORD = struct.Struct("<dQBB6s")
@@ -32,6 +31,8 @@ def share() -> int:
     if sys.platform == "linux":
         fd = os.memfd_create("rtgen")
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, SIZE)
@@ -47,7 +48,12 @@ class Ring:
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, SIZE)
+        self._numbers = memoryview(self._memory)[:_FIRST].cast("Q")
         self._count = 0
+
+    def has_news(self) -> bool:
+        """Return whether there are records to take; costs least."""
+        return self._numbers[_PUT] != self._count
 
     def put(self, at: float, number: int, data: bytes = b"") -> bool:
         """Put a record at the end; return False if there is no room."""

@@ -25,13 +25,19 @@ class Schedule:
         self._count = 0
         self._returned: list[tuple[float, bytes]] = []
         self._sounding: set[_Key] = set()
-        # Of each key, how many ends are still to come that are not needed any more, and how many will not come.
+        # Of each key, how many ends are still to come that are not needed any more.
         self._void: dict[_Key, int] = {}
-        self._owed: dict[_Key, int] = {}
+        # The notes, by their number, that took the place of the end of the one before: no other will come.
+        self._owed: set[int] = set()
 
     def __len__(self) -> int:
         """Number of messages that wait."""
         return len(self._waiting) + len(self._returned)
+
+    @property
+    def soonest(self) -> float | None:
+        """When the first message that waits is due, in seconds; None if there is none."""
+        return self._waiting[0][0] if self._waiting else None
 
     def add(self, at: float, data: bytes) -> None:
         """Add a message that is due at `at` seconds. It may be earlier than those before it."""
@@ -50,43 +56,57 @@ class Schedule:
             # It ends the latest note, which has not begun.
             if _begins(later[-1][2]):
                 self._remove(later[-1])
+                if later[-1][1] in self._owed:
+                    heapq.heappush(self._waiting, self._end_of(later[-1]))
                 return True
         elif _ends(later[0][2]):
             # The end of the note before would end the one that begins now.
             self._remove(later[0])
-            self._owed[key] = self._owed.get(key, 0) + 1
+            self._owed.add(self._count)
         return False
+
+    def _end_of(self, begins: _Waiting) -> _Waiting:
+        """Return the end whose place a note took that does not begin itself."""
+        at, number, data = begins
+        self._owed.discard(number)
+        return at, number, _off(_key(data))
 
     def _remove(self, message: _Waiting) -> None:
         self._waiting.remove(message)
         heapq.heapify(self._waiting)
 
     def take_back(self, now: float) -> None:
-        """Take back the notes that were to begin later than `now` (seconds), and the clocks, which end with a Stop."""
+        """Take back what was to come later than `now` (seconds) but the ends of notes: those that begin, what shapes
+        them, and the clocks, which end with a Stop.
+        """
         kept = []
         for each in self._waiting:
-            if each[0] > now and each[2] == _CLOCK:
+            if each[0] > now and (each[2] == _CLOCK or _shapes(each[2])):
                 continue
             if each[0] > now and _begins(each[2]):
                 key = _key(each[2])
                 self._void[key] = self._void.get(key, 0) + 1
+                if each[1] in self._owed:
+                    kept.append(self._end_of(each))
             else:
                 kept.append(each)
-        if len(kept) < len(self._waiting):
-            self._waiting = kept
-            heapq.heapify(kept)
+        self._waiting = kept
+        heapq.heapify(kept)
 
     def take(self, until: float) -> list[tuple[float, bytes]]:
         """Remove and return the messages that are due before `until` seconds, with their times, in order."""
         taken, self._returned = self._returned, []
         while self._waiting and self._waiting[0][0] < until:
-            at, _, data = heapq.heappop(self._waiting)
+            at, number, data = heapq.heappop(self._waiting)
             if _begins(data):
                 key = _key(data)
+                owed = number in self._owed
+                self._owed.discard(number)
                 if key in self._sounding:
-                    taken.append((at, bytes((0x80 | key[0], key[1], 0))))
-                    count = self._owed if self._owed.get(key) else self._void
-                    count[key] = count.get(key, 0) + (1 if count is self._void else -1)
+                    taken.append((at, _off(key)))
+                # An end that was left out ends the note before; one that is still to come does not end this one.
+                off = (key in self._sounding) - owed
+                self._void[key] = max(self._void.get(key, 0) + off, 0)
                 self._sounding.add(key)
             elif _ends(data):
                 key = _key(data)
@@ -101,6 +121,15 @@ class Schedule:
     def give_back(self, messages: list[tuple[float, bytes]]) -> None:
         """Return messages that were taken and had no room; they are the first to be taken again."""
         self._returned = messages
+
+
+def _off(key: _Key) -> bytes:
+    return bytes((0x80 | key[0], key[1], 0))
+
+
+def _shapes(data: bytes) -> bool:
+    """Return whether it is a bend, a pressure or a controller."""
+    return data[0] & 0xF0 in (0xA0, 0xB0, 0xD0, 0xE0)
 
 
 def _order(message: _Waiting) -> int:

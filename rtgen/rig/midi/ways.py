@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rtgen.errors import UserError
-from rtgen.instrument.events import Plugged
+
+if TYPE_CHECKING:
+    from rtgen.instrument.events import Plugged
 
 Direction = Literal["in", "out"]
 Receive = Callable[[float, int, bytes], None]
 """Callback with the arrival time (`perf_counter` seconds), the index of the input, and the bytes."""
-Changed = Callable[[Plugged], None]
+Changed = Callable[["Plugged"], None]
 """Callback for a port that disappeared or came back."""
 SYSTEMS = {"jack": "JACK", "alsa": "ALSA", "core": "CoreMIDI", "winmm": "Windows MIDI"}
 """Display name of each MIDI system."""
+GOES_S = 0.05
+"""Seconds that the ports of a device or program take to disappear one after another."""
 
 
 Choose = Callable[[str, list[str]], str]

@@ -6,18 +6,25 @@ four high, so that three rows of characters are an octave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from rtgen.instrument.notices import Called
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
+from rtgen.rig.told.whose import whose
+
+if TYPE_CHECKING:
+    from rtgen.rig.daemon import News, View
 
 _ROWS = 12
 _LOW, _SEMITONES = 33, 48
@@ -31,6 +38,18 @@ _PLAYED = tuple(Style(color=c) for c in ("#4a6f94", "#5f93c6", "#76b4f0", "#a8d4
 _ANSWER = tuple(Style(color=c) for c in ("#94683a", "#c68744", "#f0a04c", "#ffc88a"))
 _HEAD = Style(bgcolor="#3a4356")
 _SIGNS = {"rolling": "▶", "armed": "◌", "stopped": "■"}
+_BANNERS = {
+    **dict.fromkeys(("YOUR TURN", "LISTENING"), Style(color="#f3f5fa", bgcolor="#14497d", bold=True)),
+    **dict.fromkeys(("ANSWERING", "WITH YOU"), Style(color="#f3f5fa", bgcolor="#7d4204", bold=True)),
+    "FROZEN": Style(color="#f3f5fa", bgcolor="#4c3a86", bold=True),
+}
+"""As the banner of the page."""
+_BANNER = 12
+"""Columns for whose turn it is: ten letters, and a space on either side."""
+_HEIGHT = _ROWS + 3
+"""Lines of the display."""
+_ROOM = 5
+"""Least lines for messages above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,7 @@ class Snapshot:
         answer: the answer; None if there is none yet.
         listening: whether to show the playhead in the call's roll.
         answering: whether to show the playhead in the answer's roll.
+        turn: whose turn it is, and what to do about it; empty if that is not to be shown.
         words: the state, such as `vary 0.40`, `frozen`.
         notice: a message for the player; may be empty.
     """
@@ -58,6 +78,7 @@ class Snapshot:
     answer: Loop | None = None
     listening: bool = True
     answering: bool = True
+    turn: tuple[str, str] = ("", "")
     words: tuple[str, ...] = ()
     notice: str = ""
 
@@ -69,13 +90,14 @@ class Snapshot:
 
     def plain(self) -> str:
         """Returns one line of plain text, for a simple terminal or a log."""
-        tempo = f"{self.tempo:.1f} BPM" if self.tempo is not None else "no clock"
+        tempo = f"{self.tempo:.1f} BPM" if self.tempo is not None else "no tempo"
         answer = f"answer {len(self.answer)} notes" if self.answer is not None else "no answer yet"
         bar, beat = self.bar_beat
         facts = (
             self.transport,
             tempo,
             f"bar {bar} beat {beat}",
+            *([": ".join(self.turn).lower()] if self.turn[0] else []),
             *self.words,
             f"played {len(self.played)} notes",
             answer,
@@ -85,6 +107,10 @@ class Snapshot:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.ascii_only or console.is_dumb_terminal or not console.is_terminal or options.max_width < 40:
             yield Text(self.plain())
+            return
+        if console.height < _HEIGHT + _ROOM:
+            # Rolls would leave no room for messages.
+            yield Text(f"{_SIGNS[self.transport]} {self.plain()}", no_wrap=True, overflow="ellipsis")
             return
         for line in _lines(self, options.max_width):
             yield from line
@@ -96,11 +122,13 @@ def _lines(now: Snapshot, width: int) -> Iterator[list[Segment]]:
     columns = (width - 8) // 2
     low, semitones = _window(now)
     yield [Segment(_fit(text, room), style) for text, room, style in _status(now, width)]
+    heading = "answer  " if now.answer is not None else "answer: none yet  "
     yield [
         Segment("    "),
         Segment(_fit("played", columns), _PLAYED[2]),
         Segment("    "),
-        Segment(_fit("answer" if now.answer is not None else "answer: none yet", columns), _ANSWER[2]),
+        Segment(_fit(heading, min(len(heading), columns)), _ANSWER[2]),
+        Segment(_fit(" · ".join(now.words), columns - len(heading)), _DIM),
     ]
     names = {_dot(c, low, semitones) // 4: f"C{c // 12 - 1}" for c in range(-(-low // 12) * 12, low + semitones, 12)}
     played = _roll(now.played, low, semitones, columns)
@@ -118,15 +146,18 @@ def _lines(now: Snapshot, width: int) -> Iterator[list[Segment]]:
 
 def _status(now: Snapshot, width: int) -> list[tuple[str, int, Style]]:
     bar, beat = now.bar_beat
-    beats = "".join("●" if b == beat else "○" for b in range(1, -(-now.played.bar // PPQN) + 1))
-    tempo = f"{now.tempo:5.1f} BPM" if now.tempo is not None else "no clock"
+    rolling = now.transport == "rolling"
+    beats = "".join("●" if rolling and b == beat else "○" for b in range(1, -(-now.played.bar // PPQN) + 1))
+    tempo = f"{now.tempo:5.1f} BPM" if now.tempo is not None else "no tempo"
+    word, hint = now.turn
     parts = [
-        (f" {_SIGNS.get(now.transport, ' ')} {now.transport}", 12, _PLAIN),
+        (f" {_SIGNS.get(now.transport, ' ')}", 4, _PLAIN),
         (tempo, 11, _PLAIN),
         (f"{bar:>4}.{beat} ", 8, _STRONG),
-        (beats, len(beats) + 2, _PLAYED[3] if now.transport == "rolling" else _DIM),
+        (beats, len(beats) + 2, _PLAYED[3] if rolling else _DIM),
+        (f" {word} " if word else "", _BANNER, _BANNERS.get(word, _STRONG)),
     ]
-    return [*parts, (" · ".join(now.words), width - 1 - sum(room for _, room, _ in parts), _DIM)]
+    return [*parts, (f"  {hint}", width - 1 - sum(room for _, room, _ in parts), _PLAIN)]
 
 
 def _fit(text: str, room: int) -> str:
@@ -188,3 +219,74 @@ def _row(cells: list[Cell], styles: tuple[Style, ...], playhead: int | None) -> 
         for level, run in groupby(part, key=lambda cell: cell[1]):
             style = _LINE if level < 0 else styles[level]
             yield Segment("".join(character for character, _ in run), style + _HEAD if number == 1 else style)
+
+
+class Watch:
+    """Makes snapshots of a session, and keeps what it does not: the last call."""
+
+    def __init__(self) -> None:
+        self._call: Loop | None = None
+
+    def heard(self, item: News) -> None:
+        """Takes note of what happens."""
+        if isinstance(item, Called) and item.asked:
+            self._call = item.loop
+
+    def seen(self, view: View, notice: str) -> Snapshot:
+        """Returns what to show of a session, with a message for the player."""
+        preset, tick = view.preset, max(view.tick or 0, 0)
+        # The loop being captured; until it has notes, the last call stays in view.
+        now = Loop(preset.length, view.played, preset.metre.bar)
+        if not view.played and self._call is not None and self._call.length == preset.length:
+            now = self._call
+        rolling = view.tick is not None
+        return Snapshot(
+            "rolling" if rolling else "armed" if view.unstarted else "stopped",
+            None if view.clock == "player" and not rolling else view.tempo,
+            tick,
+            tick % preset.length,
+            now,
+            view.answer,
+            listening=rolling and view.turn != "answer",
+            answering=rolling and (view.use != "answer" or view.turn == "answer"),
+            turn=whose(
+                rolling=rolling,
+                unstarted=view.unstarted,
+                clock=view.clock,
+                use=view.use,
+                turn=view.turn,
+                played=bool(view.played),
+                muted=view.muted,
+                bars=preset.bars,
+                overdubs=view.overdubs,
+            ),
+            words=(
+                *((preset.name,) if preset.name != preset.mode else ()),
+                caption(preset.mode, view.knobs),
+                *((f"{view.layers} {'layer' if view.layers == 1 else 'layers'}",) if view.layers else ()),
+            ),
+            notice=notice,
+        )
+
+
+def caption(mode: str, knobs: Mapping[str, float]) -> str:
+    """Returns a mode, with the value of its main knob."""
+    knob = {"vary": "distance", "blend": "blend"}.get(mode)
+    return f"{mode} {knobs[knob]:.2f}" if knob is not None and knob in knobs else mode
+
+
+@contextmanager
+def at_once(console: Console) -> Iterator[None]:
+    """Has the terminal show what is written within the context at once, so that it does not flicker.
+
+    That is mode 2026, synchronised output; terminals that do not know it ignore it.
+    """
+    knows = console.is_terminal and not console.is_dumb_terminal and not console.legacy_windows
+    if knows:
+        console.file.write("\x1b[?2026h")
+    try:
+        yield
+    finally:
+        if knows:
+            console.file.write("\x1b[?2026l")
+            console.file.flush()

@@ -2,7 +2,7 @@
 
     /rtgen/<parameter> f       set a parameter     /rtgen/<button> [f]      press a button; 0 releases it
     /rtgen/preset s|i          a listed name, `next`, `previous`, or a program number
-    /rtgen/use s               answer, follow or hold
+    /rtgen/use s               answer, follow, hold or along
     /rtgen/tempo f             of the internal clock, in BPM
     /rtgen/learn s             MIDI learn; `/rtgen/learn/over` reassigns a control that is taken
     /rtgen/learn/forget s      forget what was learned
@@ -23,22 +23,26 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import EACCES, EADDRINUSE
+from itertools import chain
 from queue import Empty, SimpleQueue
 from time import perf_counter, sleep
 from typing import Any, Self
 
 from rtgen.errors import UserError, did_you_mean
+from rtgen.instrument.along import Coming
 from rtgen.instrument.events import Event, Learn, Paced, Pressed, Turned, Used
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Answered, ControlTaken, KeepAnswer, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import USES
+from rtgen.music import midi
+from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
-from rtgen.music.time import MAX_TEMPO, MIN_TEMPO, PPQN
+from rtgen.music.time import HALF, MAX_TEMPO, MIN_TEMPO, PPQN
 from rtgen.rig.daemon import View
 from rtgen.rig.told.packet import Said, datagram, parse
 
@@ -305,7 +309,7 @@ class Remote:
 
     def _pace(self, tempo: float) -> str | None:
         clock = self._view().clock
-        if clock != "internal":
+        if clock not in ("internal", "player"):
             whose = "the MIDI clock" if clock == "midi" else "the Link session"
             return f"the tempo is that of {whose}; set it there, or restart rtgen with --clock internal"
         if not MIN_TEMPO <= tempo <= MAX_TEMPO:
@@ -374,6 +378,8 @@ def told(view: View) -> Iterator[Said]:
         yield f"/rtgen/{name}", (float(value),)
     yield "/rtgen/freeze", (float(view.use == "hold"),)
     yield "/rtgen/mute", (float(view.muted),)
+    yield "/rtgen/overdub", (float(view.overdubs),)
+    yield "/rtgen/state/layers", (view.layers,)
     yield "/rtgen/state/preset", (view.preset.name, view.preset.program)
     yield "/rtgen/state/settings", (json.dumps(view.preset.as_dict()),)
     yield "/rtgen/state/model", (view.preset.model,)
@@ -383,15 +389,21 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/turn", (view.turn,)
     yield "/rtgen/state/bars", (view.preset.bars, str(view.preset.metre))
     yield "/rtgen/state/channel", (view.preset.channel,)
+    yield "/rtgen/state/drums", (int(view.drums),)
     yield "/rtgen/state/tempo", (round(view.tempo, 2),)
     yield "/rtgen/state/rolling", (int(view.tick is not None),)
+    yield "/rtgen/state/source", (view.clock,)
     yield "/rtgen/state/unstarted", (int(view.unstarted),)
+    yield "/rtgen/state/source", (view.clock,)
     yield "/rtgen/state/clock", (round(1e3 * view.health.jitter_s, 1), view.health.lost, view.health.extra)
     yield "/rtgen/state/dimensions", view.dimensions
     placed = view.placed or Placed((), ())
     a, b = placed.ends or ((), ())
     for name, place in {"loop": placed.loop, "answer": placed.answer, "a": a, "b": b}.items():
         yield f"/rtgen/state/map/{name}", place
+    yield "/rtgen/state/bound", tuple(chain.from_iterable(view.bound.items()))
+    for name, loop in zip(("a", "b"), view.stored, strict=True):
+        yield f"/rtgen/state/stored/{name}", flat(loop.notes, loop.length) if loop is not None else ()
     tick = view.tick or 0
     bar, rest = divmod(tick, view.preset.metre.bar)
     yield "/rtgen/state/bar", (bar + 1, rest // PPQN + 1)
@@ -400,12 +412,44 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/played", flat(view.played, view.preset.length)
     answer = view.answer or Loop(view.preset.length)
     yield "/rtgen/state/answer", flat(answer.notes, answer.length)
+    yield "/rtgen/state/moved/played", curves(view.moved)
+    yield "/rtgen/state/moved/answer", curves(moved for _, moved in answer.hand.gestures())
+    coming = view.coming
+    yield "/rtgen/state/plan", (coming.start, coming.certain, *(piece.chord for piece in coming.pieces))
+    yield "/rtgen/state/expected", flat(tuple(_expected(coming, tick // answer.length * answer.length)), answer.length)
     yield COMPLETE, (1,)
+
+
+def _expected(coming: Coming, start: int) -> Iterator[Note]:
+    """Yield the notes of a plan that may still change, with onsets from a tick of the song."""
+    for number in range(coming.certain, len(coming.pieces)):
+        at = coming.start + number * HALF - start
+        for _, note in coming.pieces[number].notes:
+            yield replace(note, onset=note.onset + at)
 
 
 def flat(notes: tuple[Note, ...], length: int) -> tuple[int, ...]:
     """Return notes as OSC values in ticks: the loop's length, then onset, pitch, duration, velocity of each."""
     return (length, *(value for n in notes[:NOTES] for value in (n.onset, n.pitch, n.duration, n.velocity)))
+
+
+def curves(moves: Iterable[Moved]) -> tuple[int, ...]:
+    """Return bends, pressure and the sustain pedal as OSC values: kind and channel, tick, value of each.
+
+    A kind is 0 for a bend (-8192 to 8191), 16 for channel pressure, 32 for the pedal (0 to 127); the channel, 0-15, is
+    added to it. Of many only some are told.
+    """
+    found = []
+    for tick, data in moves:
+        channel = data[0] & 0x0F
+        match data[0] & 0xF0:
+            case 0xE0:
+                found.append((channel, tick, data[1] + 128 * data[2] - 8192))
+            case 0xD0:
+                found.append((16 + channel, tick, data[1]))
+            case 0xB0 if data[1] == midi.SUSTAIN:
+                found.append((32 + channel, tick, data[2]))
+    return tuple(chain.from_iterable(found[:: max(-(-len(found) // NOTES), 1)]))
 
 
 def _cut(text: str, most: int = _SHOWN) -> str:

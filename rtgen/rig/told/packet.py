@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 Said = tuple[str, tuple[Any, ...]]
@@ -19,6 +20,8 @@ VALUES = 16
 _DEPTH = 4
 _BUNDLE = b"#bundle\0"
 _TIME_TAG = 8
+_AT_ONCE = bytes(7) + b"\x01"
+"""The time tag of a bundle that is to be carried out at once."""
 _ADDRESS = re.compile(r"/[!-~]{1,127}")
 _NUMBERS = {tag: struct.Struct(f">{code}") for tag, code in {"i": "i", "h": "q", "f": "f", "d": "d"}.items()}
 _CONSTANTS = {"T": True, "F": False, "N": None}
@@ -67,20 +70,36 @@ def datagram(address: str, values: tuple[Any, ...]) -> bytes:
             case None | bool():
                 tags += {True: "T", False: "F", None: "N"}[value]
             case int() if -(2**31) <= value < 2**31:
-                tags, parts = f"{tags}i", [*parts, _NUMBERS["i"].pack(value)]
+                tags += "i"
+                parts.append(_NUMBERS["i"].pack(value))
             case int() if -(2**63) <= value < 2**63:
-                tags, parts = f"{tags}h", [*parts, _NUMBERS["h"].pack(value)]
+                tags += "h"
+                parts.append(_NUMBERS["h"].pack(value))
             case float():
                 tag = "d" if _MOST_FLOAT < abs(value) < float("inf") else "f"
-                tags, parts = f"{tags}{tag}", [*parts, _NUMBERS[tag].pack(value)]
+                tags += tag
+                parts.append(_NUMBERS[tag].pack(value))
             case str():
-                tags, parts = f"{tags}s", [*parts, _padded(value)]
+                tags += "s"
+                parts.append(_padded(value))
             case bytes():
                 parts += [_NUMBERS["i"].pack(len(value)), value, bytes(-len(value) % 4)]
                 tags += "b"
             case _:
                 raise ValueError(f"{value!r} cannot be sent as OSC")
     return b"".join([parts[0], _padded(tags), *parts[1:]])
+
+
+def bundle(messages: Sequence[Said]) -> bytes:
+    """Returns the bytes of a bundle, to be carried out at once; of a single message, its own.
+
+    Raises:
+        ValueError: as `datagram`.
+    """
+    parts = [datagram(*message) for message in messages]
+    if len(parts) == 1:
+        return parts[0]
+    return b"".join([_BUNDLE, _AT_ONCE, *(_NUMBERS["i"].pack(len(part)) + part for part in parts)])
 
 
 def _padded(text: str) -> bytes:

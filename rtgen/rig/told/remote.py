@@ -13,6 +13,7 @@ from rtgen.instrument.parameters import PARAMETERS
 from rtgen.instrument.preset import Preset
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 from rtgen.rig.told.osc import COMPLETE, LEASE_S, PORTS, Client
+from rtgen.rig.told.whose import whose
 
 NOBODY = "no running rtgen answers over OSC; start one with 'rtgen run', or give its port with --osc"
 _WAIT_S = 0.3
@@ -23,8 +24,11 @@ _NEEDED: dict[str, tuple[Any, ...]] = {
     "rolling": (int,),
     "bar": (int, int),
     "answer": (int,),
+    "bars": (int, str),
 }
 """What every daemon sends: the types of the values by name."""
+_PLAIN = frozenset((*PARAMETERS, "freeze", "mute", "overdub"))
+"""What is told under the address that sets it."""
 State = dict[str, tuple[Any, ...]]
 """The state of a daemon: values by OSC address."""
 
@@ -58,6 +62,59 @@ def _is_state(heard: State) -> bool:
         if len(values) < len(kinds) or not all(map(isinstance, values, kinds)):
             return False
     return True
+
+
+def told(port: int, state: State) -> list[str]:
+    """Return the state of a daemon in words: lines for the player."""
+
+    def first(name: str, usual: Any) -> Any:
+        """Returns a value that an older daemon may not send."""
+        values = state.get(f"/rtgen/{name}", ())
+        return values[0] if values and isinstance(values[0], type(usual)) else usual
+
+    bars, metre = state["/rtgen/state/bars"][:2]
+    rolling = state["/rtgen/state/rolling"][0] > 0
+    word, hint = whose(
+        rolling=rolling,
+        unstarted=first("state/unstarted", 0) > 0,
+        clock=first("state/source", "midi"),
+        use=state["/rtgen/state/use"][0],
+        turn=first("state/turn", "none"),
+        played=len(state.get("/rtgen/state/played", ())) > 1,
+        muted=first("mute", 0.0) > 0,
+        bars=bars,
+        overdubs=first("overdub", 0.0) > 0,
+    )
+    at = "bar {}, beat {}".format(*state["/rtgen/state/bar"]) if rolling else "stopped"
+    loop = f"{bars} {'bar' if bars == 1 else 'bars'} of {metre}"
+    notes = (len(state["/rtgen/state/answer"]) - 1) // 4
+    answer = f"The present answer has {notes} {'note' if notes == 1 else 'notes'}." if notes else "No answer yet."
+    if layers := first("state/layers", 0):
+        answer += f" {layers} {'layer goes' if layers == 1 else 'layers go'} round."
+    mode, model = state["/rtgen/state/mode"][0], first("state/model", "")
+    return [
+        f"{state['/rtgen/state/name'][0]}, OSC port {port}: {word.lower()}, {hint}.",
+        f"  Preset {state['/rtgen/state/preset'][0]}: {mode} in the use {state['/rtgen/state/use'][0]}, loops of {loop}"
+        + (f", model {model}." if model else "."),
+        f"  {state['/rtgen/state/tempo'][0]:.1f} BPM, {at}. {answer}",
+    ]
+
+
+def value(port: int | None, name: str) -> float | str:
+    """Return the value of a parameter, or of `preset`, `use`, `mode`, `model`, `tempo`, `freeze`, `mute`, `overdub` or
+    `layers`.
+
+    Raises:
+        UserError: as `the_one`, or the daemon does not send it.
+    """
+    number = the_one(port)
+    values = running(number).get(number, {}).get(f"/rtgen/{'' if name in _PLAIN else 'state/'}{name}", ())
+    if not values or isinstance(values[0], bool) or not isinstance(values[0], int | float | str):
+        raise UserError(f"the program on port {number} does not send {name}; is it an older rtgen?")
+    found = values[0]
+    if name in PARAMETERS and not isinstance(found, str):
+        found = PARAMETERS[name].said(min(max(found, PARAMETERS[name].low), PARAMETERS[name].high))
+    return found
 
 
 def doctored(port: int) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from time import perf_counter
 from typing import Any
 
 from rtgen.errors import UserError, did_you_mean
-from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset
+from rtgen.instrument.notices import KeepAnswer, Request, SaveBindings, SelectPreset, UseClip
 from rtgen.instrument.preset import Preset
+from rtgen.music import key
+from rtgen.rig.ableton.live_set import LiveSet
 from rtgen.rig.daemon import Daemon
 from rtgen.rig.kept import clips, config, presets
 from rtgen.shipped import available, find
@@ -52,6 +54,8 @@ class Steward:
     def __init__(self, daemon: Daemon, house: House) -> None:
         self._daemon = daemon
         self._house = house
+        self.live: LiveSet | None = None
+        """Who writes kept answers into Live as well; None if nobody does."""
         # Read before the music begins: reading all of them later would compete with it for the interpreter lock.
         self._listed = presets.numbered()
         self._listed_at = float("-inf")
@@ -66,6 +70,8 @@ class Steward:
                     return self._keep(request)
                 case SaveBindings():
                     return self._remember(request)
+                case UseClip():
+                    return self._use_clip(request)
         except UserError as error:
             return str(error)
 
@@ -141,7 +147,19 @@ class Steward:
         if request.loop is None:
             return "there is no answer to keep yet"
         path = clips.keep(request.loop, request.preset, request.tempo, self._house.clips, datetime.now().astimezone())
-        return f"kept as {path}"
+        bars = f"{request.preset.bars} {'bar' if request.preset.bars == 1 else 'bars'}"
+        which = f", {request.number} of {request.count}" if request.count > 1 else ""
+        name = f"{request.preset.name}, {key.estimate(request.loop.notes) or 'no key'}, {bars}{which}"
+        # Of several none is launched: the player is to choose.
+        written = self.live is not None and self.live.keep(request.loop, name, fires=request.count == 1)
+        return f"kept as {path}" + (", and on its way into Live" if written else "")
+
+    def _use_clip(self, request: UseClip) -> str:
+        if self.live is None:
+            return "clips of Live are read with --live only; restart rtgen with it (docs/ableton.md)"
+        if not (self.live.answer_clip() if request.how == "answer" else self.live.vary_clip()):
+            return "Live does not answer, so no clip can be read; see docs/ableton.md"
+        return "reading the clip that is selected in Live ..."
 
     def _remember(self, request: SaveBindings) -> str:
         name = self._house.inputs[request.port]

@@ -18,7 +18,9 @@ from rich.text import Text
 
 from rtgen.instrument.notices import (
     Answered,
+    AskedAgain,
     Called,
+    CannotUse,
     ControlTaken,
     DoubledClock,
     DraftPlayed,
@@ -26,30 +28,47 @@ from rtgen.instrument.notices import (
     ForeignClock,
     Halted,
     KeepAnswer,
+    Layered,
+    LoopClosed,
     NoClock,
     NoStart,
     NothingLearned,
+    NothingToClose,
     Overslept,
     PeersChanged,
+    PlanLate,
     PortChanged,
     PresetChanged,
+    Recalled,
     Request,
     Rolling,
     SaveBindings,
     SelectPreset,
     Stored,
     TakenOver,
+    UseClip,
 )
 from rtgen.music.note import Loop
-from rtgen.music.time import PPQN
-from rtgen.rig.daemon import Daemon, News, View
+from rtgen.rig.ableton import LiveSaid
+from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.inbox import Dropped
 from rtgen.rig.kept.log import Log
+from rtgen.rig.told.live import Watch, at_once
 from rtgen.rig.worker.wire import Failed, Ready
 from rtgen.text import plain
 
-_PASSING = Rolling, Halted, Called, Answered, DraftPlayed
+_PASSING = Rolling, Halted, Called, Answered, DraftPlayed, PlanLate
 """News of every loop."""
+_WHY = {
+    "stopped": "stopped",
+    "lost": "the clock stopped arriving; stopped until it is back",
+    "located": "the song jumped to another place",
+}
+_SURE = 0.7
+"""Tempos that are less likely right than this are told with a doubt."""
+_FRAME_S, _IDLE_S = 0.125, 0.25
+"""Time from one frame of the display to the next, while the song rolls and while it does not. A frame takes a
+millisecond, of which the real-time loop waits for half at most (`rtgen.rig.realtime`)."""
 
 
 class Teller:
@@ -85,6 +104,8 @@ class Teller:
         self._quiet = quiet
         self._also = also
         self._form = form
+        self._watch = Watch()
+        self._shown: tuple[object, ...] = ()
         self._status = None
         if console.is_terminal and not quiet and form == "words":
             self._status = Live(console=console, auto_refresh=False, transient=True)
@@ -125,7 +146,7 @@ class Teller:
             return
         text = as_json(item, line) if self._form == "json" else plain(line)
         # The terminal may be full or gone; rich would end the process then, and this thread must go on.
-        with suppress(OSError, SystemExit):
+        with suppress(OSError, SystemExit), at_once(self._console):
             self._console.print(Text(text), soft_wrap=True)
 
     def _run(self) -> None:
@@ -133,19 +154,33 @@ class Teller:
         with self._status or nullcontext():
             while True:
                 try:
-                    item = self._news.get(timeout=0.25 if self._status else None)
+                    item = self._news.get(timeout=self._patience() if self._status else None)
                     if item is None:
                         return
                     last = self._see_to(item) if isinstance(item, Request) and self._see_to else sentence(item)
+                    self._watch.heard(item)
                     self._count(item)
                     self._also(item, last)
                     self._tell(item, last)
                 except Empty:
                     pass
                 if self._status:
-                    line = Text(plain(self._line(last)), no_wrap=True, overflow="ellipsis")
-                    with suppress(OSError, SystemExit):
-                        self._status.update(line, refresh=True)
+                    self._show(self._status, last)
+
+    def _patience(self) -> float:
+        """How long to wait for news before the display is looked at again, in seconds."""
+        return _IDLE_S if self._daemon.view.tick is None else _FRAME_S
+
+    def _show(self, status: Live, last: str) -> None:
+        """Draws the display, unless it is there already."""
+        now = self._watch.seen(self._daemon.view, plain(last))
+        frame = (now, self._console.size)
+        if frame == self._shown:
+            return
+        self._shown = frame
+        # As in `_print`.
+        with suppress(OSError, SystemExit), at_once(self._console):
+            status.update(now, refresh=True)
 
     def _count(self, item: News) -> None:
         if isinstance(item, Answered):
@@ -155,27 +190,9 @@ class Teller:
     def _tell(self, item: News, line: str) -> None:
         if self._log is not None and (complaint := self._log.write(line)):
             self._print(complaint)
-        # What passes is told by the status line; what asks for something would be cut off there, and overwritten.
+        # What passes is told by the display; what asks for something would be cut off there, and overwritten.
         if self._status is None or not isinstance(item, _PASSING):
             self._print(line, item)
-
-    def _line(self, last: str) -> str:
-        view = self._daemon.view
-        preset = view.preset
-        if view.tick is None:
-            where = "■ clock, but no Start yet" if view.unstarted else "■ waiting for the clock"
-        else:
-            bar, rest = divmod(view.tick, preset.metre.bar)
-            where = f"▶ {view.tempo:.1f} BPM  {bar + 1}.{rest // PPQN + 1}  {whose(view)}"
-        return f"{where}  {preset.name}: {preset.mode}, {preset.use}  {last}"
-
-
-def whose(view: View) -> str:
-    """Whose turn it is, in words."""
-    if view.turn == "answer":
-        return "answering"
-    bars = view.preset.bars
-    return "listening" if view.use == "follow" else f"your turn, {bars} {'bar' if bars == 1 else 'bars'}"
 
 
 def as_json(item: News | None, line: str) -> str:
@@ -193,22 +210,32 @@ def sentence(item: News) -> str:
     match item:
         case Ready():
             remark = f" {item.remark}" if item.remark else ""
-            return f"model ready: {item.model} on {item.device}, up to {item.slowest_s * 1e3:.1f} ms an answer.{remark}"
+            return (
+                f"model ready: {item.model} on {item.device}; it answers within {item.slowest_s * 1e3:.1f} ms.{remark}"
+            )
         case Failed():
             return item.reason
+        case LiveSaid(line):
+            return line
         case Dropped():
             what = " and ".join(f"{count} {kind}" for kind, count in sorted(item.counts.items()))
             return f"too much input to keep up with: {what} dropped"
         case Rolling():
             return f"rolling, in {_bars(item)}"
         case Halted(why):
-            return {"lost": "the clock stopped arriving; stopped until it is back"}.get(why, why)
+            return _WHY[why]
         case Called():
             return f"heard {_bars(item)}: {_notes(item.loop) if len(item.loop) or item.asked else 'silence'}"
         case Answered():
             return _answered(item)
         case DraftPlayed():
             return f"answering in {_bars(item)}: {_notes(item.loop)}, a draft: the answer itself is late"
+        case PlanLate():
+            return "what plays along with you came too late, and left a rest"
+        case CannotUse("along"):
+            return "this preset answers loops; choose one that plays along, such as band"
+        case CannotUse():
+            return "this preset plays along with you; choose one that answers loops, such as vary"
         case ForeignClock(port):
             return f"input {port + 1} sends a clock too; it is ignored"
         case DoubledClock(port):
@@ -218,6 +245,10 @@ def sentence(item: News) -> str:
             return f"clock at {tempo:.0f} BPM, but no Start yet: {cure}"
         case NoClock():
             return "no clock comes to roll with: switch on clock or sync for rtgen, or use --clock internal"
+        case LoopClosed(tempo, bars, confidence):
+            return _closed(tempo, bars, confidence)
+        case NothingToClose():
+            return "no first loop yet: play one, and press close on the downbeat after it; this needs --clock player"
         case TakenOver(notes, rolls):
             on = "; it rolls on at the next bar if a clock comes" if rolls else ""
             ended = f": ended {_count(notes)} that it left sounding" if notes else ""
@@ -241,14 +272,29 @@ def sentence(item: News) -> str:
             )
         case PeersChanged(peers):
             return f"Link: {peers} other {'peers' if peers != 1 else 'peer'}"
+        case Recalled():
+            return _recalled(item)
+        case AskedAgain(notes):
+            return f"the same call is answered again next: {_count(notes)}"
+        case Layered():
+            return _layered(item)
         case SelectPreset(which):
             return f"loading {'preset ' + which if which.isdigit() else 'the ' + which + ' preset'} ..."
         case KeepAnswer(loop):
             return "there is no answer to keep yet" if loop is None else f"keeping the answer: {_notes(loop)}"
+        case UseClip():
+            return "reading the clip that is selected in Live ..."
         case NothingLearned():
             return f"no control was learned for {item.to}; 'rtgen controls' lists the default ones"
         case SaveBindings():
             return f"{'forgot' if item.forgotten else 'learned'} {item.to}"
+
+
+def _closed(tempo: float, bars: int, confidence: float) -> str:
+    if not tempo:
+        return "no tempo found in what was played; play a loop of 1 to 8 bars, and close it on the downbeat after it"
+    doubt = "" if confidence > _SURE else ", perhaps"
+    return f"tempo {tempo:.0f}, {bars} {'bar' if bars == 1 else 'bars'}{doubt}; press half or double to correct"
 
 
 def _answered(item: Answered) -> str:
@@ -261,6 +307,25 @@ def _answered(item: Answered) -> str:
             return f"the answer for {_bars(item)} is late ({took}); it starts at the next bar"
         case "missed":
             return f"the answer for {_bars(item)} came too late to play ({took})"
+
+
+def _recalled(item: Recalled) -> str:
+    if not item.number:
+        return "there is no answer to go to yet"
+    which = f"answer {item.number} of {item.count} to its call: {_count(item.notes)}"
+    return which if item.moved else f"{which}; there is none beyond it"
+
+
+def _layered(item: Layered) -> str:
+    layers = f"{item.layers or 'no'} {'layer' if item.layers == 1 else 'layers'}"
+    match item.undone:
+        case "nothing":
+            return "there is no layer to take away; overdub lays what you play on the loop"
+        case "pass":
+            return f"what you played into this loop is taken away; {layers} left"
+        case "layer":
+            return f"the newest layer is taken away; {layers} left"
+    return f"overdubbing, on {layers}; undo takes the newest away" if item.on else f"overdubbing ended, with {layers}"
 
 
 def _notes(loop: Loop) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Self, TypeVar
 
 from rtgen.errors import UserError
-from rtgen.instrument.job import Answer, Job
+from rtgen.instrument.job import Answer, HalfBeat, Job, Plan
 from rtgen.music.note import Loop
 from rtgen.rig.worker.process import Process
 from rtgen.rig.worker.wire import Failed, Ready, Said
@@ -15,7 +18,17 @@ from rtgen.rig.worker.worker import LOAD_S
 
 ANSWER_S = 60.0
 """Timeout for an answer; nobody waits for it in tempo."""
-_Kind = TypeVar("_Kind", Ready, Answer)
+_Kind = TypeVar("_Kind", Ready, Answer, Plan)
+
+
+_NICE = 15
+
+
+def _make_way(pid: int) -> None:
+    """Lowers the priority of a process; it has begun only now, so all its threads get it."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, _NICE)
 
 
 class Alone:
@@ -24,13 +37,14 @@ class Alone:
     Args:
         model: the `.onnx` file.
         device: as in `rtgen.inference.model.Device`.
+        gently: whether somebody plays meanwhile, so that it has the lowest priority.
 
     Raises:
         UserError: on entering the context, if the model cannot be run.
     """
 
-    def __init__(self, model: Path, device: str) -> None:
-        self._model = model
+    def __init__(self, model: Path, device: str, *, gently: bool = False) -> None:
+        self._model, self._gently = model, gently
         self._said: SimpleQueue[Said | None] = SimpleQueue()
         self._device = device
 
@@ -43,6 +57,8 @@ class Alone:
             raise UserError(
                 f"The process of model {self._model.stem} could not be started ({error.strerror}); close other programs"
             ) from error
+        if self._gently:
+            _make_way(self._process.pid)
         try:
             self.ready = self._wait(LOAD_S, Ready)
         except BaseException:
@@ -62,6 +78,15 @@ class Alone:
         """
         self._process.ask(job)
         return self._wait(ANSWER_S, Answer).loop
+
+    def plan(self, half: HalfBeat) -> Plan:
+        """Plans what is played along after a half beat.
+
+        Raises:
+            UserError: the model could not plan it.
+        """
+        self._process.ask(half)
+        return self._wait(ANSWER_S, Plan)
 
     def _wait(self, seconds: float, kind: type[_Kind]) -> _Kind:
         """Waits for a message, whatever else the process says."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from rtgen.instrument.job import Heard, Job
+from rtgen.instrument.job import HalfBeat, Heard, Job
 from rtgen.rig.apart import FLAGS, GROUP
 from rtgen.rig.realtime import answer_promptly
 from rtgen.rig.worker import wire
@@ -45,7 +45,7 @@ class Process:
     ) -> None:
         self.model = model
         self._hear = hear
-        self._jobs: SimpleQueue[Job | Heard | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | Heard | HalfBeat | None] = SimpleQueue()
         patience = "offline" if offline else "hurry" if hurry else "gently"
         command = [sys.executable, "-m", "rtgen.rig.worker.main", str(model), device, patience]
         pipe = subprocess.PIPE
@@ -78,8 +78,8 @@ class Process:
             return signal.Signals(-code).name
         return f"signal {-code}"
 
-    def ask(self, job: Job | Heard) -> None:
-        """Queues a job, or music to hear; never blocks, even if the process does not read."""
+    def ask(self, job: Job | Heard | HalfBeat) -> None:
+        """Queues a job, or music to hear or to play along with; never blocks, even if the process does not read."""
         self._jobs.put(job)
 
     def leave(self) -> None:
@@ -102,7 +102,7 @@ class Process:
         answer_promptly()
         with suppress(OSError, ValueError):
             while (job := self._jobs.get()) is not None:
-                stream.write(wire.from_heard(job) if isinstance(job, Heard) else wire.from_job(job))
+                stream.write(wire.from_task(job))
                 stream.flush()
         with suppress(OSError, ValueError):
             stream.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
-from rtgen.instrument.job import Answer, Heard, Job, Placed
+from rtgen.instrument.job import Answer, HalfBeat, Heard, Job, Placed, Plan
 from rtgen.rig.worker.process import Process
 from rtgen.rig.worker.wire import Failed, Ready, Report, Said, Skipped
 
@@ -102,14 +102,14 @@ class Worker:
         self._models = [model]
         self._names: dict[Path, str] = {}
         self._deaths: dict[Path, list[float]] = {}
-        self._waiting: dict[Path, tuple[float, Job]] = {}
+        self._waiting: dict[Path, tuple[float, Job | HalfBeat]] = {}
 
     def start(self) -> None:
         """Starts the process; `Ready` follows."""
         self._thread.start()
 
-    def ask(self, job: Job, model: Path | None = None) -> None:
-        """Sends a job; never blocks.
+    def ask(self, job: Job | HalfBeat, model: Path | None = None) -> None:
+        """Sends a job, or a half beat to be played along with; never blocks.
 
         The job is lost if the process dies while answering it. While there is no process, the newest job waits for one
         for up to `STALE_S`.
@@ -247,11 +247,13 @@ class Worker:
 
     def _said(self, process: Process, said: Said | None) -> None:
         """Reports an answer at once from the process's thread; leaves the rest to the worker's thread."""
-        if isinstance(said, Answer) or (isinstance(said, Placed) and process is self._serving.get(self._playing)):
+        if isinstance(said, Answer | Plan) or (
+            isinstance(said, Placed) and process is self._serving.get(self._playing)
+        ):
             self._report(said)
         self._events.put(partial(self._heard, process, said))
 
-    def _asked(self, at: float, job: Job, model: Path, process: Process | None) -> None:
+    def _asked(self, at: float, job: Job | HalfBeat, model: Path, process: Process | None) -> None:
         serving = self._serving.get(model)
         if serving is None:
             self._waiting[model] = at, job
@@ -259,8 +261,9 @@ class Worker:
             self.ask(job, model)  # the process changed after the job was sent
         else:
             slot = next(slot for slot in self._slots.values() if slot.process is serving)
-            seconds = slot.ready.slowest_s if slot.ready is not None else 0.0
-            slot.patience = max(ANSWER_S, 4 * seconds * max(1.0, job.loop.length / _WARMED_ON))
+            seconds = slot.ready.whole_s if slot.ready is not None else 0.0
+            longer = max(1.0, job.loop.length / _WARMED_ON) if isinstance(job, Job) else 1.0
+            slot.patience = max(ANSWER_S, 4 * seconds * longer)
             slot.asked.append(model == slot.model)
             if len(slot.asked) == 1:
                 slot.answer_by = perf_counter() + slot.patience
@@ -276,7 +279,9 @@ class Worker:
                 self._take_over(slot, process, said)
             case Failed() if not slot.ready:
                 self._set_aside(slot.model, said.reason)
-            case Answer() | Failed() | Skipped() if slot.ready:
+            case Answer(part="first" | "next"):
+                pass
+            case Answer() | Plan() | Failed() | Skipped() if slot.ready:
                 own = slot.asked.popleft() if slot.asked else True
                 slot.answer_by = perf_counter() + slot.patience if slot.asked else inf
                 self._judge(slot, said, own=own)
@@ -293,7 +298,7 @@ class Worker:
                 if perf_counter() - at < STALE_S:
                     self.ask(job, model)
 
-    def _judge(self, slot: _Slot, said: Answer | Failed | Skipped, *, own: bool) -> None:
+    def _judge(self, slot: _Slot, said: Answer | Plan | Failed | Skipped, *, own: bool) -> None:
         """Updates the record of crashes and failures of a model that answers.
 
         Args:
@@ -301,7 +306,7 @@ class Worker:
             said: the outcome of a job.
             own: whether the job was meant for this model; it is not blamed for those of a model that it stands in for.
         """
-        if isinstance(said, Answer):
+        if isinstance(said, Answer | Plan):
             slot.bad = 0
             now = perf_counter()
             self._deaths[slot.model] = [at for at in self._deaths.get(slot.model, []) if now - at < FORGIVE_S]

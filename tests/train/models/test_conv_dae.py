@@ -123,6 +123,30 @@ def test_with_a_skip_it_begins_as_pass_through(small_data: Path) -> None:
     assert torch.allclose(velocity[struck], roll[:, 2][struck], atol=1e-5)
 
 
+def test_layers_that_do_not_go_together_are_a_sentence() -> None:
+    for settings in {"channels": [8]}, {"channels": [8, 8], "strides": [[2, 2]]}:
+        with pytest.raises(UserError, match=r"fewer than two layers, or not as many"):
+            build("conv_dae", settings)
+
+
+def reach(made: ConvDae) -> int:
+    """Steps from a cell to the farthest step of the input that has a say in it."""
+    for weights in made.parameters():
+        torch.nn.init.uniform_(weights, 0.01, 0.02)
+    roll, mask, phase = feed(1, 192)
+    picture = torch.full_like(made.pictures(roll), 0.5).requires_grad_()
+    made(picture, mask, phase)[0, -1, 48, 96].backward()
+    assert picture.grad is not None
+    return int((torch.nonzero(picture.grad.abs().sum(dim=(0, 1, 2)))[:, 0] - 96).abs().max())
+
+
+def test_it_sees_a_bar_to_either_side_where_it_was_described_to_see_a_beat() -> None:
+    full = [config.read(name).architecture for name in ("conv_dae", "conv_dae_as_described")]
+    wide, narrow = (reach(ConvDae(**settings)) for settings in full)
+    assert wide >= 48
+    assert narrow < 24
+
+
 @pytest.mark.parametrize("name", ["conv_dae", "conv_dae_as_described"])
 def test_it_learns(name: str, small_data: Path) -> None:
     made, source = net(name), Source(dataset.load(small_data, "train"))
@@ -149,7 +173,7 @@ def test_it_trains_is_exported_and_plays(small_data: Path, tmp_path: Path) -> No
     training = fit.load(tmp_path / "run" / trainer.LAST)
     path = tmp_path / "conv_dae.onnx"
     card = export.card_of(training, training.average, small_data)
-    assert (card.role, card.min_steps, card.step_multiple) == ("denoiser", 48, 4)
+    assert (card.role, card.min_steps, card.step_multiple) == ("denoiser", 48, 3)
     assert export.write(training.average.player(), card, path).difference < export.PARITY
     model = Model(path)
     meant = [Loop(3840, songs.song(seed, 2)) for seed in range(90, 110)]

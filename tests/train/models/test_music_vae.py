@@ -8,9 +8,9 @@ import torch
 
 from rtgen.music.note import Loop, Note
 from rtgen.music.roll import encode
-from tests.train.models.coded import exported, plays, trained
+from tests.train.models.coded import exported, plays, song, trained
 from train import config, export
-from train.loops.sample import GRID
+from train.loops.sample import GRID, Sample
 from train.models import build
 from train.models.music_vae import FOLD, HELD, REST, MusicVae, melody_of, planes_of
 
@@ -27,7 +27,7 @@ def does(melody: torch.Tensor) -> list[int]:
     return melody[0, 0].argmax(dim=0).tolist()
 
 
-@pytest.mark.parametrize("name", ["music_vae", "music_vae_as_described"])
+@pytest.mark.parametrize("name", ["music_vae", "music_vae_melody", "music_vae_as_described"])
 def test_its_configurations_build(name: str) -> None:
     c = config.read(name)
     net = build(c.model, c.architecture)
@@ -91,6 +91,14 @@ def test_the_code_is_of_the_whole_loop() -> None:
         assert not torch.allclose(net.mean(roll_of(*other)), plain, atol=1e-5)
     onset = net.planes(torch.from_numpy(np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)))[0]
     assert bool(((onset[0] - onset[1]).abs().amax(dim=0) > 0).all()), "the code is heard in every step"
+
+
+def test_of_melodies_it_hears_the_top_line_in_one_key() -> None:
+    settings = config.read("music_vae_melody").architecture
+    net = MusicVae(**{**settings, **TINY})
+    doubled = [Note(240 * i, p - down, 240) for i, p in enumerate((62, 66, 69, 74)) for down in (0, 12)]
+    (heard,) = net.heard(Sample.of(song([Loop(3840, tuple(doubled))]), np.arange(1))).loops()
+    assert [n.pitch for n in heard.notes] == [60, 64, 67, 72]
 
 
 @pytest.mark.parametrize("name", ["music_vae", "music_vae_as_described"])

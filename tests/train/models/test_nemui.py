@@ -41,7 +41,7 @@ def test_as_described_it_is_a_function_of_fractions_that_says_what_sounds() -> N
     assert (net.role, net.reader, net.prior, net.places) == ("generator", None, False, 8)
     assert torch.allclose(net.rates * 8 * STEPS, 2 * torch.pi * torch.tensor([1.0, 2, 4, 8, 16, 32]))
     assert net.logits(torch.zeros(2, 128), torch.zeros(2, 5)).shape == (2, 1, 96, 5)
-    assert float(net.table.detach().std() * 10) == pytest.approx(1, abs=0.05)
+    assert float(net.table.weight.detach().std() * 10) == pytest.approx(1, abs=0.05)
 
 
 def test_in_beats_the_length_of_a_song_changes_no_clock() -> None:
@@ -110,7 +110,7 @@ def test_codes_and_function_learn_the_songs_by_heart_each_place_of_them(small_da
     assert figures["onset_f1"] > 0.9
     second = Sample.of(source.loops, net.firsts + 1)
     meant = torch.from_numpy(rasterise(second.notes, second.count, second.length)[:, 0] > 0)
-    codes = net.table * 10
+    codes = net.table.weight * 10
     first_place, second_place = (net.planes(codes, torch.full((6, 1), float(place)))[0] > 0.5 for place in (0, 1))
     assert (second_place & meant).sum() > 0.8 * meant.sum()
     assert (first_place & meant).sum() < 0.5 * meant.sum()
@@ -122,20 +122,28 @@ def test_the_prior_holds_codes_together(small_data: Path) -> None:
     source = Source(dataset.load(small_data, "train", duplicates=True))
     held = learnt(source, 60, prior=True, beta=5.0)
     free = learnt(source, 60)
-    assert held.table.norm(dim=1).mean() < 0.5 * free.table.norm(dim=1).mean()
+    assert held.table.weight.norm(dim=1).mean() < 0.5 * free.table.weight.norm(dim=1).mean()
 
 
-def test_the_reader_has_no_say_in_codes_and_function(small_data: Path) -> None:
+def test_reader_and_function_learn_together_from_loops_with_and_without_codes(small_data: Path) -> None:
     net = Nemui(**SMALL, firsts=range(6))
-    parts = {name: set(weights) for name, weights in net.parts().items()}
-    assert parts["all"] | parts["reader"] == set(net.parameters())
-    assert not parts["all"] & parts["reader"]
     source = Source(dataset.load(small_data, "train", duplicates=True))
-    aims = list(net.aims(net.draw(source, 4, np.random.default_rng(0))))
-    assert [aim.part for aim in aims] == ["all", "reader"]
-    aims[0].loss.backward()
-    assert all(p.grad is None for p in parts["reader"])
-    assert all(p.grad is not None for p in parts["all"])
+    task = net.draw(source, 8, np.random.default_rng(0))
+    assert (task["song"] < 0).tolist() == [False] * 2 + [True] * 6
+    (aim,) = net.aims(task)
+    aim.loss.backward()
+    assert net.reader is not None
+    assert all(p.grad is not None and p.grad.any() for p in (net.table.weight, *net.function.leave.parameters()))
+    assert all(p.grad is not None and p.grad.any() for p in net.reader.parameters())
+    # Codes are those of the songs drawn, and of no others.
+    touched = net.table.weight.grad.any(dim=1)  # type: ignore[union-attr]
+    assert set(torch.nonzero(touched).flatten().tolist()) == set(task["song"][:2].tolist())
+
+
+def test_the_code_scales_every_layer_or_enters_the_first_alone() -> None:
+    for scaled in (True, False):
+        net = Nemui(**SMALL, reader=False, scaled=scaled)
+        assert (net.function.scales is not None) is scaled
 
 
 def test_it_learns_is_exported_and_plays_by_its_reader(small_data: Path, tmp_path: Path) -> None:
@@ -145,8 +153,8 @@ def test_it_learns_is_exported_and_plays_by_its_reader(small_data: Path, tmp_pat
     model, report = exported(run, small_data, tmp_path / "model.onnx")
     assert report.difference < export.PARITY
     assert (model.card.role, len(model.card.latents)) == ("autoencoder", 8)
-    codes = 10 * run.average.table.detach()
-    assert [x.mean for x in model.card.latents] == pytest.approx(codes.mean(dim=0).tolist(), abs=1e-4)
+    read = run.average.codes(run.average.heard(Sample.of(dataset.load(small_data, "train"), np.arange(50))))
+    assert all(x.low - x.sd < mean < x.high + x.sd for x, mean in zip(model.card.latents, read.mean(0), strict=True))
     plays(model)
 
 

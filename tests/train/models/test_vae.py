@@ -130,6 +130,14 @@ def test_bits_below_those_that_are_free_are_not_learnt_away() -> None:
     assert torch.allclose(pulls[0] - pulls[1], mean, atol=1e-4)
 
 
+def test_in_key_it_hears_everything_in_c() -> None:
+    loops = sample(*((480 * i, pitch, 480, 90) for i, pitch in enumerate((62, 66, 69, 74, 73, 71, 69, 67))))
+    for in_key, first in (True, 60), (False, 62):
+        net = MlpVae(**SMALL, in_key=in_key)
+        heard = net.heard(loops)
+        assert heard.loops()[0].notes[0].pitch == first
+
+
 def test_an_untrained_one_begins_at_the_density_of_music_or_at_a_half() -> None:
     code = torch.zeros(1, 4)
     for settings, onset, hold in ({}, 0.004, 0.04), ({"positive": 8.0}, 0.004, 0.04):

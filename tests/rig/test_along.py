@@ -1,0 +1,107 @@
+"""The whole daemon plays along over JACK, with a real clock: three parts come back, in the chords that were planned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtgen.bench.programs import Program, workers
+from rtgen.bench.server import Probe, Server, TempoMap
+from rtgen.instrument.job import Plan
+from rtgen.music.files import note_events
+from rtgen.music.note import Loop
+from rtgen.music.time import HALF
+from rtgen.rig.kept import journal, replay
+from tests.instrument.along import BAR, CHANNELS, melody
+from tests.rig.conftest import Rig, StartDaemon, joining, stage
+from tests.rig.test_osc import soon
+
+pytestmark = pytest.mark.jack
+PERIOD = 256
+BARS = 8
+TUNE = Loop(BARS * BAR, melody(BARS))
+TEMPO = TempoMap((0, 120.0))
+
+
+@pytest.fixture(scope="module")
+def _stage() -> Iterator[tuple[Server, Probe]]:
+    with stage(PERIOD) as found:
+        yield found
+
+
+@pytest.fixture
+def start(start_daemon: StartDaemon) -> StartDaemon:
+    """Starts the daemon with a preset that plays along."""
+
+    def start(preset: str, *flags: str) -> Program:
+        with joining():
+            program = start_daemon("--preset", preset, "--no-thru", *flags, wait=False)
+            program.wait_for_line("ports open")
+        program.wait_for_line("model ready")
+        return program
+
+    return start
+
+
+def log_of(program: Program) -> Path:
+    (found,) = Path(program.folder.name).glob(f"*{journal.SUFFIX}")  # type: ignore[union-attr]
+    return found
+
+
+def committed(log: Path) -> dict[int, tuple[str, set[tuple[str, int]]]]:
+    """The chord and the notes (part and pitch) of each half beat, as they were committed."""
+    _, steps = journal.read(log)
+    found = {}
+    for step in steps:
+        if isinstance(plan := step.event, Plan):
+            for i, piece in enumerate(plan.pieces[: plan.certain]):
+                found[plan.since + i] = piece.chord, {(part, n.pitch) for part, n in piece.notes}
+    return found
+
+
+def test_three_parts_play_along_and_end_at_stop(rig: Rig, start: StartDaemon) -> None:
+    program = start("band")
+    rig.perform(TEMPO, [(0, TUNE)], BARS * BAR)
+    time.sleep(1.0)
+    heard = rig.heard()  # which raises if a note has no end
+    (run,) = heard.runs
+    assert program.end() == 0
+    plans = committed(log_of(program))
+    assert sum(bool(chord) for chord, _ in plans.values()) > 4 * BARS
+    by_part: dict[str, int] = {}
+    for note in heard.notes:
+        part, half = CHANNELS[note.channel], round(run.position(note.on)) // HALF
+        # It is one that was committed for then; on a busy machine it may be late, though not by half a beat.
+        chord = [plans[n][0] for n in (half, half - 1, half + 1) if (part, note.pitch) in plans.get(n, ("", ()))[1]]
+        assert chord, (part, note, half)
+        assert chord[0] or part == "drums"
+        by_part[part] = by_part.get(part, 0) + 1
+    assert set(by_part) == {"bass", "comping", "drums"}
+    assert all(count > BARS for count in by_part.values()), by_part
+    assert max(run.position(note.off) for note in heard.notes) < (BARS + 1) * BAR
+    again = replay.replay(log_of(program))
+    assert again.different is None
+    assert again.ended
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads /proc")
+def test_another_process_of_the_model_goes_on_with_what_was_played(rig: Rig, start: StartDaemon) -> None:
+    program = start("band")
+    rig.probe.conduct(TEMPO)
+    rig.probe.play([(TEMPO.frame(e.tick), e.data) for e in note_events(melody(16))])
+    rig.probe.start()
+    rig.probe.wait_for_frame(TEMPO.frame(4 * BAR))
+    (pid,) = workers(program.process.pid)
+    os.kill(pid, signal.SIGKILL)
+    soon(lambda: program.said.count("model ready") == 2)
+    from_here = rig.probe.now()
+    time.sleep(4.0)
+    rig.probe.stop()
+    time.sleep(1.0)
+    heard = rig.heard()
+    assert {CHANNELS[n.channel] for n in heard.notes if n.on > from_here} == {"bass", "comping", "drums"}

@@ -1,0 +1,199 @@
+"""Measures of a band that plays along, as it is heard: a whole session, in simulated time, to the melodies of songs.
+
+    python -m train.measures.along models/harmoniser.onnx --data pop909.zip
+
+What counts is the chord that was committed for each half beat, by default a beat before it sounds. A note is in it if
+its pitch class is; where no chord sounds, as before the band comes in, it is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from rtgen.inference import ear
+from rtgen.inference.along import Along
+from rtgen.inference.model import Model
+from rtgen.instrument.job import HalfBeat, Job, Plan
+from rtgen.instrument.notices import PlanLate
+from rtgen.instrument.options import Options
+from rtgen.instrument.preset import Preset
+from rtgen.instrument.session import Session
+from rtgen.music import files
+from rtgen.music.chord import KINDS
+from rtgen.music.key import NAMES
+from rtgen.music.note import Loop, Note
+from rtgen.music.time import HALF
+from rtgen.rig.offline import simulate, with_clock
+from rtgen.terminal import Terminal
+from train.loops import songs
+from train.loops.songs import BAR, Song
+from train.measures.chords import bars_until
+
+TEMPO = 120.0
+_BEFORE, _AFTER = 8, 12
+"""Bars that are played before and after a melody is transposed."""
+Ints = NDArray[np.int64]
+app = typer.Typer(add_completion=False)
+_CLASSES: dict[str, tuple[int, ...]] = {"": ()}
+
+
+def _classes(name: str) -> tuple[int, ...]:
+    """Pitch classes of a chord by its name."""
+    if not _CLASSES.get("C"):
+        from rtgen.music.chord import Chord
+
+        for root in range(len(NAMES)):
+            for kind in KINDS:
+                chord = Chord(root, kind)
+                _CLASSES.setdefault(str(chord), chord.classes)
+    return _CLASSES[name]
+
+
+class Watched:
+    """A model that plays along, what it committed for each half beat, and how long it took.
+
+    Args:
+        model: of the role `harmoniser`.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._along = Along(model)
+        self.chords: dict[int, str] = {}
+        self.took_ms: list[float] = []
+
+    def hear(self, half: HalfBeat) -> Plan:
+        """As `Along.hear`; only time of this thread counts."""
+        began = time.thread_time()
+        plan = self._along.hear(half)
+        self.took_ms.append((time.thread_time() - began) * 1e3)
+        for i, piece in enumerate(plan.pieces[: plan.certain]):
+            self.chords[plan.since + i] = piece.chord
+        return plan
+
+
+def _unasked(job: Job) -> Loop:
+    raise AssertionError(job)
+
+
+def played(model: Model, notes: Ints, halves: int, ahead: int) -> tuple[list[str], list[float], int]:
+    """What a session plays along with a melody.
+
+    Args:
+        model: of the role `harmoniser`.
+        notes: onsets, pitches and ends in ticks, shape (3, notes); the song begins with a bar.
+        halves: how many half beats it is played for.
+        ahead: half beats before it sounds at which a chord is committed.
+
+    Returns:
+        The chord of each half beat, milliseconds of each plan, and how many plans were late.
+    """
+    watched = Watched(model)
+    preset = Preset().changed(mode="accompany", model="harmoniser", tempo=TEMPO, temperature=0.1, ahead=ahead)
+    melody = [Note(int(on), int(pitch), int(max(end - on, 1)), 80) for on, pitch, end in notes.T if on < halves * HALF]
+    timed = with_clock(
+        files.note_events(Loop(halves * HALF, tuple(melody)).monophonic_by_pitch().notes), halves * HALF, TEMPO
+    )
+    seconds = halves * HALF * 60 / (TEMPO * 480)
+    _, notices = simulate(Session(preset, Options()), timed, _unasked, seconds, watched.hear)
+    late = sum(isinstance(notice, PlanLate) for notice in notices)
+    return [watched.chords.get(half, "") for half in range(halves)], watched.took_ms, late
+
+
+def inside(chords: Sequence[str], notes: Ints, first: int = 0, last: int | None = None) -> tuple[float, float]:
+    """Share of a melody's notes that are in the chord as they begin, and of its time.
+
+    Args:
+        chords: of each half beat.
+        notes: of the melody, shape (3, notes).
+        first: half beat from which on it counts.
+        last: half beat up to which.
+    """
+    last = len(chords) if last is None else last
+    right, sounds, there = 0, 0.0, 0.0
+    count = 0
+    for onset, pitch, end in notes.T.tolist():
+        begins = (onset + ear.EARLY) // HALF
+        if first <= begins < last:
+            count += 1
+            right += pitch % 12 in _classes(chords[begins])
+        for half in range(max(onset // HALF, first), min((end - 1) // HALF + 1, last)):
+            ticks = min(end, (half + 1) * HALF) - max(onset, half * HALF)
+            sounds += ticks
+            there += ticks * (pitch % 12 in _classes(chords[half]))
+    return right / max(count, 1), there / max(sounds, 1)
+
+
+def _from_a_bar(song: Song) -> Ints:
+    """The notes of a song, from its first whole bar on at the beginning of a bar."""
+    first = int(np.flatnonzero(song.position == 0)[0]) * HALF
+    kept = song.notes[:, song.notes[0] >= first].copy()
+    kept[[0, 2]] -= first
+    return kept
+
+
+def recovery(model: Model, every: Sequence[Ints], ahead: int, ups: Sequence[int]) -> list[float]:
+    """Share of the melody in the chord by bars, after it was transposed.
+
+    Args:
+        model: of the role `harmoniser`.
+        every: melodies, of which each is heard for 20 bars and transposed after eight.
+        ahead: as in `played`.
+        ups: semitones.
+    """
+    shares = np.zeros((len(every) * len(ups), _AFTER))
+    for i, notes in enumerate(every):
+        for j, up in enumerate(ups):
+            moved = notes.copy()
+            moved[1, moved[0] >= _BEFORE * BAR * HALF] += up
+            chords, _, _ = played(model, moved, (_BEFORE + _AFTER) * BAR, ahead)
+            for bar in range(_AFTER):
+                at = (_BEFORE + bar) * BAR
+                shares[i * len(ups) + j, bar] = inside(chords, moved, at, at + BAR)[1]
+    found: list[float] = shares.mean(axis=0).tolist()
+    return found
+
+
+@app.command()
+def main(
+    model: Annotated[Path, typer.Argument(help="Model of the role harmoniser.")] = Path("models/harmoniser.onnx"),
+    data: Annotated[list[str] | None, typer.Option(help="pop909.zip, or folders in its form.")] = None,
+    split: Annotated[str, typer.Option(help="valid to choose by, test to report once.")] = "valid",
+    most: Annotated[int, typer.Option(min=2, help="Most songs to play.")] = 20,
+    moved: Annotated[int, typer.Option(min=0, help="Most songs to transpose.")] = 8,
+) -> None:
+    """Measure how a band that plays along fits what is played."""
+    harmoniser = Model(model)
+    every = songs.load(data or ["pop909.zip"], split)[:most]
+    console = Terminal()
+    for ahead in (1, 2, 4):
+        took: list[float] = []
+        rows, late, plans = [], 0, 0
+        for song in every:
+            notes = _from_a_bar(song)
+            chords, ms, missed = played(harmoniser, notes, min(len(song), 64 * BAR), ahead)
+            rows.append((*inside(chords, notes), *inside(chords, notes, 2 * BAR)))
+            took, late, plans = [*took, *ms], late + missed, plans + len(ms)
+        shares = np.mean(rows, axis=0)
+        console.print(
+            f"ahead {ahead} half beats, {len(every)} {split} songs: in the chord {shares[0]:.3f} of the notes, "
+            f"{shares[1]:.3f} of the time; after two bars {shares[2]:.3f} and {shares[3]:.3f}; "
+            f"{late} late of {plans}; a plan takes {np.median(took):.2f} ms (p99 {np.percentile(took, 99):.2f})"
+        )
+    if moved:
+        busy = [notes for notes in map(_from_a_bar, every) if notes[0].max() > (_BEFORE + _AFTER) * BAR * HALF][:moved]
+        after, without = (recovery(harmoniser, busy, 2, ups) for ups in ((1, 3, 6), (0,)))
+        console.print(
+            f"transposed by 1, 3 and 6 semitones, {len(busy)} songs: back {bars_until(after, without)} bars later; "
+            f"by bar {' '.join(f'{x:.2f}' for x in after[:6])}, without {' '.join(f'{x:.2f}' for x in without[:6])}"
+        )
+
+
+if __name__ == "__main__":
+    app()
