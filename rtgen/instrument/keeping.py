@@ -21,6 +21,11 @@ class Keeping:
         # Of which answer, the request, and by when it is made at the latest.
         self._waits: tuple[Begun, KeepAnswer, float] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether a request is held back."""
+        return self._waits is not None
+
     def keep(
         self, now: float, loops: Sequence[Loop | None], preset: Preset, tempo: float, begun: Begun | None
     ) -> list[KeepAnswer]:

@@ -100,7 +100,7 @@ class Session:
         self._taps = Taps()
         self._chosen: Preset | None = None
         self._wake: float | None = None
-        # Until when nothing is due, if nothing happens before.
+        # Until when nothing is due, if nothing but music comes before; the past, if that is not known.
         self._still_until = -inf
         self._rolling = False
         # A parameter changed while the present answer was being made anew.
@@ -117,6 +117,37 @@ class Session:
         Steps must come in order of time, and no later than the last `Output.wake_at`.
         """
         out = Output()
+        if isinstance(event, Received) and now < self._still_until and event.data[:1] < b"\xf0":
+            if self._play_on(now, event, out):
+                return out
+        else:
+            self._happen(now, event, out)
+        self._advance(now, out)
+        out.requests += self._keeping.due(now, self._answers.begun)
+        self._desk.light(self.at, self.turn, out)
+        out.takes_back = self._sound.took_back()
+        out.wake_at = self._wake = self._wake_at()
+        self._still_until = self._wake if self._wake is not None and self._is_steady else -inf
+        return out
+
+    def _play_on(self, now: float, event: Received, out: Output) -> bool:
+        """Handle a channel message that comes while nothing is due.
+
+        Returns:
+            Whether nothing of what is due has changed, as with nearly everything that is played: thousands of messages
+            a second, at times.
+        """
+        still_until, heard = self._still_until, self._looper.heard
+        same = True
+        for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
+            same = self._hear(now, event.port, message, out) and same
+        if not same or self._looper.heard != heard:
+            return False
+        self._still_until = still_until
+        out.takes_back, out.wake_at = self._sound.took_back(), self._wake
+        return True
+
+    def _happen(self, now: float, event: Event | None, out: Output) -> None:
         if overslept := self._wake is not None and now > self._wake + _ASLEEP_S:
             self._break(now, self._song.skip(now, now - self._wake, out), out)
         if self._halt.over(now):
@@ -170,25 +201,19 @@ class Session:
         if is_clock:
             # Unless it came from a source that is not followed.
             self._break(now, self._song.expire(now), out)
-        self._advance(now, out)
-        out.requests += self._keeping.due(now, self._answers.begun)
-        self._desk.light(self.at, self.turn, out)
-        out.takes_back = self._sound.took_back()
-        out.wake_at = self._wake = self._wake_at()
-        self._still_until = self._wake if self._wake is not None else inf
-        return out
 
     def end(self) -> list[bytes]:
         """Return the messages that end every sounding note; send them last, before the port closes."""
         return self._sound.end()
 
-    def _hear(self, now: float, port: int, message: bytes, out: Output) -> None:
+    def _hear(self, now: float, port: int, message: bytes, out: Output) -> bool:
+        """Handle a message, and return whether it is music that changes nothing of what is due."""
         # Whatever the message does, what is due may be another matter after it.
         still_until, self._still_until = self._still_until, -inf
         if message[0] >= 0xF0:
             self._break(now, self._song.hear(now, port, message, out), out)
             self._place()
-            return
+            return False
         self._ear.feed(port, message)
         self._capture.leave_out(self._ear.left_out)
         if (done := self._desk.feed(port, message, out)) is not None:
@@ -197,26 +222,35 @@ class Session:
                     self._turn(now, each, port, out)
                 else:
                     self._press(now, each, out)
-            return
+            return False
         if message[0] & 0xF0 == 0xC0 and self._ear.selects(port, message):
             out.requests.append(notices.SelectPreset(str(message[1] + 1)))
-            return
+            return False
         self._hands.feed(port, message)
         out.messages += self._sound.thru(message)
         if not self._ear.listens_to(message) and not midi.is_note_off(message):
-            return
+            return True
         if self._along.left.feed(now, message, self.knobs["split"]):
-            return
+            return True
         if self._ear.is_news(message):
             out.notices.append(notices.DrumsLeftOut())
         if self.transport.hear(now, message) or (self._layers.ends and midi.is_note_on(message)):
-            return
-        # A turn that is due before the note comes first. Most messages come when nothing is, but where the tempo
-        # follows the player a note moves the turns.
-        if now >= still_until or self.clock == "player":
+            return True
+        # A turn that is due before the note comes first. Most messages come when nothing is.
+        if now >= still_until:
             self._advance(now, out)
         self._capture.add(now, message)
         self._place()
+        return now < still_until
+
+    @property
+    def _is_steady(self) -> bool:
+        """Whether music alone changes nothing of what is due, and time nothing before `_wake`."""
+        return (
+            self.transport.state is State.ROLLING
+            and self.clock != "player"
+            and not (self._along.on or self._halt.lasts or self._keeping.waits)
+        )
 
     def _place(self) -> None:
         self._capture.place(self._rounds.earliest)

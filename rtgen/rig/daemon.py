@@ -223,7 +223,7 @@ class Daemon:
                 wake_at = self._step(now, None)  # what is due comes before pending input
             # The last event must show in the view even if nothing follows it.
             timeout = min(end, wake_at if wake_at is not None else end, view_at if stale else end) - now
-            self._housekeeping.idle(timeout, now)
+            self._housekeeping.idle(timeout if not self._inbox.rushed else 0.0, now)
             if wake_at is not None and now >= wake_at + _OVERDUE_S:
                 timeout = _DELIVERY_S
             patience = min(timeout, _MOST_S)

@@ -73,7 +73,8 @@ class Inbox:
         self._told_at = 0.0
         self._window_ends = 0.0
         self._taken = 0
-        self._rushed = False
+        self.rushed = False
+        """Whether many events have just been taken, so that more are to be expected at any moment."""
 
     def put(self, now: float, event: Event | Report | Wanted | None) -> None:
         """Adds an event; may be called from any thread and from a signal handler."""
@@ -113,11 +114,11 @@ class Inbox:
         """
         now = perf_counter()
         if now >= self._window_ends:
-            self._rushed, self._taken, self._window_ends = self._taken > _RUSH, 0, now + _WINDOW_S
+            self.rushed, self._taken, self._window_ends = self._taken > _RUSH, 0, now + _WINDOW_S
         self._taken += 1
         if self._latest:
             return now, self._latest.pop()
-        if self._paced and self._rushed and timeout != 0 and self._queue.empty():
+        if self._paced and self.rushed and timeout != 0 and self._queue.empty():
             pause = _PACE_S if timeout is None else min(_PACE_S, timeout)
             sleep(pause)
             timeout = None if timeout is None else timeout - pause

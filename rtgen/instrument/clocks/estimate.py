@@ -14,6 +14,11 @@ _WANDER = 1e-4
 """Relative change of the period per clock (random walk), as no source is perfectly regular."""
 
 
+def possible(period_s: float) -> float:
+    """Return the nearest time between clocks that a tempo we follow has, in seconds."""
+    return min(max(period_s, SHORTEST_S), LONGEST_S)
+
+
 class Line(NamedTuple):
     """A Kalman filter's state: a clock's time and the period, with their covariance.
 
@@ -50,7 +55,7 @@ class Line(NamedTuple):
         total = self.var + variance
         error = time - self.time
         gain, drift = self.var / total, self.cov / total
-        period = min(max(self.period + drift * error, SHORTEST_S), LONGEST_S)
+        period = possible(self.period + drift * error)
         pvar = max(self.pvar - drift * self.cov, 0.0)
         return Line(self.time + gain * error, period, self.var * (1 - gain), self.cov * (1 - gain), pvar)
 

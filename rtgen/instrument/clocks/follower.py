@@ -6,7 +6,7 @@ from collections import deque
 from itertools import pairwise
 from math import copysign, sqrt
 
-from rtgen.instrument.clocks.estimate import LONGEST_S, SHORTEST_S, Clock, Drift, Line, likeliest, steady
+from rtgen.instrument.clocks.estimate import LONGEST_S, SHORTEST_S, Clock, Drift, Line, likeliest, possible, steady
 from rtgen.instrument.clocks.lumps import Lumps, in_pairs, is_audio_period
 
 _JITTER_S = 0.001
@@ -152,7 +152,8 @@ class ClockFollower:
         """Start a line at `now`, with the last period as the first guess."""
         known = self.doubled
         guess = 0.05 if known else 0.1 if self._count > _LEARN else 2.0
-        self._line = Line(now, self.period, self._noise, 0.0, (guess * self.period) ** 2)
+        period = possible(self.period)
+        self._line = Line(now, period, self._noise, 0.0, (guess * period) ** 2)
         self._settle(_LEARN + 1 if known else 1)
         self._gap(now)
         self._inside = 0
@@ -380,7 +381,7 @@ class ClockFollower:
         """Start anew from clocks that nothing explains."""
         gaps = sorted(b - a for a, b in pairwise(times))
         count, last = len(times), times[-1]
-        self.period = min(max(gaps[len(gaps) // 2], SHORTEST_S), LONGEST_S)
+        self.period = gaps[len(gaps) // 2]
         self.relocks += 1
         self._count = 0
         self._begin(last)
@@ -427,7 +428,8 @@ class ClockFollower:
         lump = line.period / round(line.period / abs(off))
         self._lumps.know(lump)
         # Until now they crept from one end of the lump to the other.
-        self._line = Line(now - off / 2, line.period + off / (2 * since), lump**2 / 12, 0.0, (lump / since / 2) ** 2)
+        period = possible(line.period + off / (2 * since))
+        self._line = Line(now - off / 2, period, lump**2 / 12, 0.0, (lump / since / 2) ** 2)
         self._settle()
         self._slipped = 0
         return clocks - self._take_back(self._doubtful)
@@ -445,7 +447,7 @@ class ClockFollower:
             return 0
         self._lumps.know(lump)
         first, count = self._heard[0], len(self._heard) - 1
-        line = Line(first, (self._heard[-1] - first) / count, lump**2 / 12, 0.0, (lump / 4) ** 2)
+        line = Line(first, possible((self._heard[-1] - first) / count), lump**2 / 12, 0.0, (lump / 4) ** 2)
         self._line = line.through(((time, 1) for time in [*self._heard][1:]), self._noise)
         moved = len(self._waiting) + 1 - self._take_back(self._doubtful)
         self._slipped = 0

@@ -56,6 +56,7 @@ from rtgen.instrument.session import Session
 from rtgen.rig.kept import checks
 from rtgen.rig.kept.lock import hold
 from rtgen.rig.kept.scribe import Scribe, Where
+from rtgen.rig.realtime import answer_promptly
 from rtgen.rig.worker import wire
 from rtgen.text import plain
 from rtgen.whole import contents, folder_to_disk, to_disk
@@ -177,6 +178,8 @@ class Journal:
         return target
 
     def _run(self) -> None:
+        # It computes for a good part of its time where much is played.
+        answer_promptly()
         rounds = 0
         try:
             # At its own pace: waking up at every step would delay the next one.
