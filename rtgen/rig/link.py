@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Self
@@ -26,11 +27,53 @@ _CATCHES_UP_S, _MORE, _STILL = 1.0, 0.03, 0.002
 position is known to the tick, by none."""
 
 
-class LinkPeer:
-    """Joins the Ableton Link session of this network and reports its position; follows it and changes nothing.
+class _Joined(ABC):
+    """A thread that joins the Ableton Link session of this network, and looks at it some times a second.
 
-    A thread polls the session. The library's callbacks are not used: a callback thread that waits for the GIL while
-    another thread holds it and closes the peer would deadlock.
+    The library's callbacks are not used: a callback thread that waits for the GIL while another thread holds it and
+    closes the peer would deadlock.
+
+    Args:
+        tempo: returns the BPM of the session while there is no other peer; called from the thread.
+        otherwise: what to do where the library is missing.
+
+    Raises:
+        UserError: the library is not installed.
+    """
+
+    def __init__(self, tempo: Callable[[], float], otherwise: str) -> None:
+        self._kind = _library(otherwise)
+        self._tempo = tempo
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Joins the session after `_SETTLE_S`."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the session."""
+        self._ended.set()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        link = self._kind(self._tempo())
+        link.startStopSyncEnabled = True
+        if self._ended.wait(_SETTLE_S):
+            return
+        link.enabled = True
+        while not self._ended.wait(_LOOK_S):
+            self._look(link)
+        link.enabled = False
+
+    @abstractmethod
+    def _look(self, link: Any) -> None:
+        """Looks at the session; called from the thread."""
+
+
+class LinkPeer(_Joined):
+    """Joins the Ableton Link session of this network and reports its position; follows it and changes nothing.
 
     Args:
         tempo: BPM of the session while there is no other peer.
@@ -42,42 +85,23 @@ class LinkPeer:
     """
 
     def __init__(self, tempo: float, bar: Callable[[], float], tell: Callable[[Linked], None]) -> None:
-        self._kind = _library("use --clock midi or internal")
-        self._tempo, self._bar, self._tell = tempo, bar, tell
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        super().__init__(lambda: tempo, "use --clock midi or internal")
+        self._bar, self._tell = bar, tell
+        self._last: Linked | None = None
 
-    def __enter__(self) -> Self:
-        """Joins the session after `_SETTLE_S`."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the session."""
-        self._ended.set()
-        self._thread.join(2.0)
-
-    def _run(self) -> None:
-        link = self._kind(self._tempo)
-        link.startStopSyncEnabled = True
-        if self._ended.wait(_SETTLE_S):
-            return
-        link.enabled = True
-        last = None
-        while not self._ended.wait(_LOOK_S):
-            seen = look(link, self._bar())
-            if last is None or _is_news(last, seen):
-                last = seen
-                self._tell(seen)
-        link.enabled = False
+    def _look(self, link: Any) -> None:
+        seen = look(link, self._bar())
+        if self._last is None or _is_news(self._last, seen):
+            self._last = seen
+            self._tell(seen)
 
 
-class LinkLead:
+class LinkLead(_Joined):
     """Has an Ableton Link session follow our song: its tempo, its bars, its start and stop.
 
-    A thread looks at our song some times a second. A song that begins, or jumps, takes the session's beat with it at
-    once, as a bridge to another clock may. After that the session is steered by its tempo alone, so that nobody's beat
-    jumps. A session that another peer changes is taken back.
+    A song that begins, or jumps, takes the session's beat with it at once, as a bridge to another clock may. After that
+    the session is steered by its tempo alone, so that nobody's beat jumps. A session that another peer changes is taken
+    back.
 
     Args:
         see: returns the state of our session; called from the thread.
@@ -87,33 +111,14 @@ class LinkLead:
     """
 
     def __init__(self, see: Callable[[], View]) -> None:
-        self._kind = _library("remove --send-link")
+        super().__init__(lambda: see().tempo, "remove --send-link")
         self._see = see
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._rolled = False
 
-    def __enter__(self) -> Self:
-        """Joins the session after `_SETTLE_S`."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the session."""
-        self._ended.set()
-        self._thread.join(2.0)
-
-    def _run(self) -> None:
-        link = self._kind(self._see().tempo)
-        link.startStopSyncEnabled = True
-        if self._ended.wait(_SETTLE_S):
-            return
-        link.enabled = True
-        rolled = False
-        while not self._ended.wait(_LOOK_S):
-            view = self._see()
-            lead(link, view, begins=not rolled)
-            rolled = view.tick is not None
-        link.enabled = False
+    def _look(self, link: Any) -> None:
+        view = self._see()
+        lead(link, view, begins=not self._rolled)
+        self._rolled = view.tick is not None
 
 
 def lead(link: Any, view: View, *, begins: bool) -> None:

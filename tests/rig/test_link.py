@@ -31,15 +31,20 @@ def no_network_of_our_own() -> str | None:
     return f"a network namespace is refused: {done.stderr.strip()}" if done.returncode else None
 
 
-@pytest.fixture(scope="module")
-def song() -> dict[str, Any]:
+def printed_alone(module: str) -> dict[str, Any]:
+    """What a program prints that is run in a network of its own."""
     pytest.importorskip("link", reason="the extra 'link' is not installed")
     if reason := no_network_of_our_own():
         pytest.skip(reason)
-    command = [*_ALONE, sys.executable, "-m", "tests.rig.link_session"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    done = subprocess.run([*_ALONE, sys.executable, "-m", module], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def song() -> dict[str, Any]:
+    return printed_alone("tests.rig.link_session")
 
 
 @pytest.mark.timed
@@ -90,13 +95,7 @@ def test_it_leaves_at_once(song: dict[str, Any]) -> None:
 
 @pytest.mark.timed
 def test_a_session_follows_our_song() -> None:
-    pytest.importorskip("link", reason="the extra 'link' is not installed")
-    if reason := no_network_of_our_own():
-        pytest.skip(reason)
-    command = [*_ALONE, sys.executable, "-m", "tests.rig.link_led"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = printed_alone("tests.rig.link_led")
     assert (seen["before"], seen["first"][1], seen["second"][1], seen["after"]) == (False, True, True, False)
     assert seen["first"][0] == pytest.approx(96.0, rel=0.005)
     assert seen["second"][0] == pytest.approx(99.5, rel=0.005)

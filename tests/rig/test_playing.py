@@ -639,10 +639,8 @@ def test_without_a_click_the_first_loop_says_the_tempo_and_layers_are_laid_on_it
         program.close()
 
 
-@in_a_browser
-@pytest.mark.timed
-def test_an_answer_sounds_two_bars_after_the_call(played: str, tmp_path: Path) -> None:
-    page = Player(played, tmp_path / "browser")
+def play_a_turn(page: Player) -> None:
+    """C, E and G one after the other, and all of the answer."""
     page.begin()
     time.sleep(0.5)
     for code in ("KeyZ", "KeyC", "KeyB"):
@@ -651,6 +649,13 @@ def test_an_answer_sounds_two_bars_after_the_call(played: str, tmp_path: Path) -
         page.key(code, down=False)
     soon(lambda: page.text("turn") == "ANSWERING")
     soon(lambda: page.text("turn") == "YOUR TURN")
+
+
+@in_a_browser
+@pytest.mark.timed
+def test_an_answer_sounds_two_bars_after_the_call(played: str, tmp_path: Path) -> None:
+    page = Player(played, tmp_path / "browser")
+    play_a_turn(page)
     keyed, plan = page.driver.execute_script("return [window.keyed, window.plan]")
     off = time.time() - perf_counter()
     for pitch in (C, E, G):
@@ -671,14 +676,7 @@ def test_a_chord_on_computer_keys_comes_back_at_a_port(rig: Rig, tmp_path: Path)
         program.wait_for_line("model ready", 120)
         program.wait_for_line("panel: ", 120)
         page = Player(program.said.partition("panel: ")[2].split()[0], tmp_path / "browser")
-        page.begin()
-        time.sleep(0.5)
-        for code in ("KeyZ", "KeyC", "KeyB"):
-            page.key(code, down=True)
-            time.sleep(0.3)
-            page.key(code, down=False)
-        soon(lambda: page.text("turn") == "ANSWERING")
-        soon(lambda: page.text("turn") == "YOUR TURN")
+        play_a_turn(page)
         plan = page.driver.execute_script("return window.plan")
         page.close()
         assert program.end() == 0
