@@ -6,6 +6,7 @@ and the tests drive the same object.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Literal
@@ -93,7 +94,7 @@ class Session:
         self._along = Along(self.transport, self._sound, options)
         self._capture = Capture(self.transport, gestures=options.gestures, also=(self._along.looper,))
         self._looper = self._capture.looper
-        self._parsers: dict[int, midi.Parser] = {}
+        self._parsers: defaultdict[int, midi.Parser] = defaultdict(midi.Parser)
         self._hands = Hands(gestures=options.gestures)
         self._ear = Ear(options)
         self._desk = Desk(preset.knobs, options.bindings, options.takeover, DEFAULTS[options.controls])
@@ -139,7 +140,7 @@ class Session:
         """
         still_until, heard = self._still_until, self._looper.heard
         same = True
-        for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
+        for message in self._parsers[event.port].feed(event.data):
             same = self._hear(now, event.port, message, out) and same
         if not same or self._looper.heard != heard:
             return False
@@ -158,7 +159,7 @@ class Session:
             self._break(now, self._song.expire(now), out)
         match event:
             case Received():
-                for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
+                for message in self._parsers[event.port].feed(event.data):
                     self._hear(now, event.port, message, out)
             case Answer():
                 if not self._halt.keep(event):

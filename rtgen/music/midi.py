@@ -17,6 +17,8 @@ AT_REST: Mapping[int, int] = {MODULATION: 0, EXPRESSION: 127, SUSTAIN: 0, SOSTEN
 practice RP-015); CC 74, which it leaves alone, at its middle (MIDI Polyphonic Expression, RP-053)."""
 
 _REAL_TIME = frozenset({CLOCK, START, CONTINUE, STOP, SYSTEM_RESET})
+_SIZE = {status: 2 if status & 0xF0 in (0xC0, 0xD0) else 3 for status in range(0x80, 0xF0)}
+"""Bytes of a channel message."""
 _COMMON_SIZE = {0xF1: 2, 0xF2: 3, 0xF3: 2, 0xF6: 1}
 
 
@@ -135,6 +137,10 @@ class Parser:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the messages that `data` completes, in order."""
+        if data and len(data) == _SIZE.get(data[0]) and max(data[1:]) < 0x80:
+            # One whole message, as nearly always.
+            self._message[:], self._size = data[:1], len(data)
+            return [data]
         messages: list[bytes] = []
         for byte in data:
             if byte >= 0xF8:
@@ -151,11 +157,8 @@ class Parser:
 
     def _begin(self, status: int) -> None:
         self._message[:] = (status,)
-        if status < 0xF0:
-            self._size = 2 if status & 0xF0 in (0xC0, 0xD0) else 3
-        else:
-            # 0: skip the data bytes that follow (system exclusive and its end, undefined messages).
-            self._size = _COMMON_SIZE.get(status, 0)
+        # 0: skip the data bytes that follow (system exclusive and its end, undefined messages).
+        self._size = _SIZE.get(status) or _COMMON_SIZE.get(status, 0)
 
     def _end(self) -> None:
         if self._message[0] < 0xF0:

@@ -471,6 +471,16 @@ def test_an_endless_flood_of_gestures_leaves_room_for_the_notes(monkeypatch: pyt
     assert (kinds.count(0xE0), kinds.count(0xB0)) == (10, 20)
 
 
+def test_while_much_waits_the_notes_and_pedals_are_written_and_what_shapes_them_is_not() -> None:
+    scribe = scribes.Scribe(OPENING.preset)
+    messages = [data for _, data in BENT] + [b"\xb0\x40\x7f"]
+    for n, data in enumerate(messages):
+        at = Where(True, 10 * n, 120.0, OPENING.preset)
+        scribe.write(n / 96, at, Received(0, data), (data,), hurried=True)
+    decide = [(10 * n, data) for n, data in enumerate(messages) if data[0] in (0x90, 0x80) or data[1] == 0x40]
+    assert [[(e.tick, e.data) for e in track.events] for track in scribe.score().tracks] == [decide, decide]
+
+
 def test_what_is_left_of_a_log_that_is_cut_is_the_same_bytes(tmp_path: Path) -> None:
     path, _ = performed(tmp_path / "a.rtlog")
     data = path.read_bytes()

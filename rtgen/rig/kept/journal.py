@@ -68,6 +68,9 @@ _MAGIC = b"rtgen session 1\n"
 _FLUSH_S = 0.4
 _TO_DISK = 2
 """Every so many times what was written is also put on the disk, so that a power cut takes no more than a second."""
+_MANY = 5_000
+"""Steps that wait, from which on the `.mid` does without what only shapes notes, so that memory does not grow: the log
+has all of it."""
 _MOST_WAITING = 2**25
 """Bytes that wait for a disk that fails, before the log is given up: several hours of playing."""
 _MOST_JSON = 2**22
@@ -202,7 +205,8 @@ class Journal:
             if not self._given_up:
                 self._waiting += encoded(step)
             if at is not None:
-                self._scribe.write(step.now, at, step.event, step.sent, takes_back=step.takes_back)
+                hurried = len(self._steps) > _MANY
+                self._scribe.write(step.now, at, step.event, step.sent, takes_back=step.takes_back, hurried=hurried)
             self.silent = self.silent and not step.sent and not isinstance(step.event, Received)
         if (place := self.place()) != self._last_place and place is not None and not self._given_up:
             self._last_place = place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from math import inf, nextafter
 from pathlib import Path
@@ -67,14 +68,23 @@ class Scribe:
         self._position = self._offset = 0
         self._rolls = False
         self._then: float | None = None
-        self._parsers: dict[int, midi.Parser] = {}
+        self._parsers: defaultdict[int, midi.Parser] = defaultdict(midi.Parser)
         self._played, self._sent = _Events(), _Events()
         self._schedule = Schedule()
         self._tempos: list[tuple[int, float]] = []
         self._metres = [(0, preset.metre)]
         self._markers: list[tuple[int, str]] = [(0, preset.name)]
 
-    def write(self, now: float, at: Where, event: object, sent: tuple[bytes, ...], *, takes_back: bool = False) -> None:
+    def write(
+        self,
+        now: float,
+        at: Where,
+        event: object,
+        sent: tuple[bytes, ...],
+        *,
+        takes_back: bool = False,
+        hurried: bool = False,
+    ) -> None:
         """Adds the input and output of a step.
 
         Args:
@@ -83,7 +93,12 @@ class Scribe:
             event: what happened.
             sent: the messages sent.
             takes_back: whether what was planned before does not begin any more.
+            hurried: whether there is no time for bends, pressures and controllers that only shape notes.
         """
+        played = self._parsers[event.port].feed(event.data) if isinstance(event, Received) else []
+        played, music = [each for each in played if _is_music(each)], [each for each in sent if _is_music(each)]
+        if hurried and not takes_back and (played or music) and not any(map(_decides, played + music)):
+            return
         self._move(now, at)
         self._send(now, at.tempo)
         if takes_back:
@@ -91,16 +106,20 @@ class Scribe:
         if at.preset is not self._preset:
             self._preset = at.preset
             self._markers.append((self._position, at.preset.name))
-        if isinstance(event, Received):
-            for message in self._parsers.setdefault(event.port, midi.Parser()).feed(event.data):
-                if _is_music(message):
-                    self._played.add(self._position, message)
-        for message in filter(_is_music, sent):
+        for message in played:
+            self._played.add(self._position, message)
+        if len(music) == 1 and midi.shape(music[0]) and not isinstance(music[0], Planned):
+            # Nothing waits that it could overtake.
+            self._sent.add(self._position, music[0])
+            return
+        for message in music:
             self._schedule.add(message.at if isinstance(message, Planned) else now, message)
         self._send(now, at.tempo)
 
     def _send(self, now: float, tempo: float) -> None:
         """Adds the output up to `now`."""
+        if (soonest := self._schedule.soonest) is None or soonest > now:
+            return
         for at, message in self._schedule.take(nextafter(now, inf)):
             since = now - at
             self._sent.add(self._position - round(min(since, _PAUSE_S) / seconds_per_tick(tempo)), message)
