@@ -178,6 +178,17 @@ def test_with_windows_it_hears_and_plays_sixteenths(small_data: Path) -> None:
     assert made.task(sample, np.random.default_rng(0))["picture"].shape == (8, 2, 96, 96 // FOLD)
 
 
+def test_what_is_less_likely_than_not_is_rarer_in_play() -> None:
+    made = net("dcgan").eval()
+    code = torch.randn(2, made.latents)
+    with torch.no_grad():
+        chances, (onset, hold, _, _) = made.chances(code), made.planes(code)
+    for seen, played in (chances[:, 0], hold[..., ::FOLD]), (chances[:, 1], onset[..., ::FOLD]):
+        assert torch.equal(seen > 0.5, played > 0.5)
+        assert bool((played[seen < 0.4] < seen[seen < 0.4] / 2).all())
+        assert bool((seen < 0.4).any())
+
+
 def test_the_discriminator_sees_whether_all_are_the_same() -> None:
     judge = net("dcgan").discriminator
     some = (torch.rand(8, 2, 96, 32) > 0.9).float()
@@ -191,7 +202,10 @@ def test_the_ends_of_a_run_are_its_tenths() -> None:
 
 
 def test_it_trains_is_exported_and_plays(small_data: Path, tmp_path: Path) -> None:
-    state = fit.fit(tiny("dcgan", loops=64), small_data, tmp_path / "run", epochs=3, device="cpu")
+    small = tiny("dcgan", loops=64)
+    # Without the prior it finds all notes as likely as not, and need not train until it finds some likely.
+    small = replace(small, architecture={**small.architecture, "prior_bias": False})
+    state = fit.fit(small, small_data, tmp_path / "run", epochs=3, device="cpu")
     assert state.step == 24
     assert {"accuracy_real", "accuracy_drawn", "likeness", "apart", "real_notes"} <= set(state.valid)
     found = figures(tmp_path / "run", small_data)
