@@ -207,6 +207,7 @@ def test_a_band_plays_along_with_the_melody_of_a_file(run: Run, harmoniser: Path
     status, out, _ = run(*words, "--picture", tmp_path / "band.png")
     assert status == 0
     assert "by bass, comping, drums" in out
+    assert "the track Melody is heard, and all others are left out" in out
     score = files.read(target)
     assert [track.name for track in score.tracks] == ["Melody", "bass", "comping", "drums"]
     # From the first bar line on; then, committed a beat ahead, it follows a beat and a half after a note began.

@@ -493,7 +493,8 @@ def render(
     if picture is not None:
         refuse_same(source, picture)
     chosen = preset_of(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
-    score = offline.heard(files.read(source), chosen)
+    whole = files.read(source)
+    score = offline.heard(whole, chosen)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], MIN_TEMPO), MAX_TEMPO))
     played, short = offline.sections(score, chosen)
     console = Terminal(stderr=True, highlight=False)
@@ -533,6 +534,8 @@ def render(
     written = sum(midi.is_note_on(event.data) for track in added for event in track.events)
     if any(isinstance(n, DrumsLeftOut) for n in notices):
         say(f"{source}: channel 10 (drums) is left out, as model {name} plays no drums")
+    if len(score.tracks) < len(whole.tracks):
+        say(f"{source}: the track {score.tracks[0].name} is heard, and all others are left out")
     stretches = "1 stretch is" if short == 1 else f"{short} stretches are"
     rest = f"; {stretches} too short for a loop and its answer" if short else ""
     what = f"{calls} loops answered with {written} notes"
