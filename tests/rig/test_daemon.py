@@ -133,7 +133,12 @@ def test_what_nobody_looks_at_is_seldom_made_though_clocks_come_all_the_time(mon
     with Stage() as stage:
         stage.wait_for("rolling")
         show, shown = stage.daemon._show, list[float]()
-        monkeypatch.setattr(stage.daemon, "_show", lambda now: (shown.append(now), show(now)))
+
+        def counted(now: float) -> None:
+            shown.append(now)
+            show(now)
+
+        monkeypatch.setattr(stage.daemon, "_show", counted)
         began = time.monotonic()
         while time.monotonic() < began + 1:
             stage.ports.play(b"\xf8")
