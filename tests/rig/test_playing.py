@@ -979,7 +979,7 @@ def test_a_band_has_a_mixer_and_a_legend_and_says_when_it_comes_in(stage: Stage,
     ):
         stage.desk.view = view
         soon(lambda hint=hint: page.text("hint") == hint)
-    strips = [part + " mute 1.00" for part in ("bass", "comping", "drums", "second")]
+    strips = [part + " 1.00 mute" for part in ("bass", "comping", "drums", "second")]
     assert page.text("macros").split() == " ".join(strips).split()
     assert page.text("plan").split() == ["decided", "may", "still", "change"]
     assert not page.driver.find_element("id", "legend").is_displayed()
