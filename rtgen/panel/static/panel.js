@@ -22,6 +22,7 @@ const TOAST_MS = 6000;
 const STALE_MS = 500; // how long the position is trusted without news
 const OFF_MS = 15; // how far playhead and banner may be off
 const PASSING = new Set(["state/tick", "state/bar", "state/tempo", "state/clock"]); // what does not change the rolls
+const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"];
 const SPACED = "button, summary, input[type=checkbox]";
 
 const took = [];
@@ -233,12 +234,14 @@ function layered() {
 // What to do first, as the button to start with says it.
 function invitation() {
   const where = "on the letters of your keyboard, the keys below, or a MIDI keyboard";
-  const bars = state["state/bars"]?.[0] ?? 2;
-  const [many, use] = [`${bars === 1 ? "a bar" : `${["no", "one", "two", "three", "four", "five", "six", "seven", "eight"][bars]} bars`}`, state["state/use"]?.[0]];
-  if (player()) return `Sound begins here. Play a loop ${where}, and press Enter on the downbeat after it.`;
-  if (use === "along") return `Sound begins here. Play ${where}: it plays along with you.`;
-  if (use === "answer") return `Sound begins here. Play ${many} ${where}; then listen${bars === 1 ? "" : ` for ${many.split(" ")[0]}`}.`;
-  return `Sound begins here. Play ${many} ${where}, and go on: the answer plays under you.`;
+  const [bars, use] = [state["state/bars"]?.[0] ?? 2, state["state/use"]?.[0]];
+  const many = NUMBERS[bars];
+  const loop = `Play ${many} bar${bars === 1 ? "" : "s"} ${where}`;
+  const what = player() ? `Play a loop ${where}, and press Enter on the downbeat after it.`
+    : use === "along" ? `Play ${where}: it plays along with you.`
+      : use === "follow" ? `${loop}, and go on: the answer plays under you.`
+        : use === "hold" ? `${loop}; then its answer goes round.` : `${loop}; then listen for ${many}.`;
+  return `Sound begins here. ${what}`;
 }
 
 function set(id, text) {
