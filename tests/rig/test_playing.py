@@ -1012,6 +1012,9 @@ def test_overdub_and_undo_are_at_hand_and_the_page_says_what_happens(stage: Stag
             event = {"type": kind, "code": code, "key": code[-1], "modifiers": 8}
             page.driver.execute_cdp_cmd("Input.dispatchKeyEvent", event)
     soon(lambda: stage.desk.heard == [Pressed("overdub", None), Pressed("undo")])
+    for tick, hint in ((1440, "play 2 bars"), (1920, "play 2 bars, from bar 3 on"), (4320, "play 2 bars")):
+        stage.desk.view = replace(ROLLS, use="answer", turn="yours", tick=tick, played=(), answer=None)
+        soon(lambda hint=hint: page.text("hint") == hint)
     for said in ("heard bars 1-2: silence", "late", "late", "heard bars 3-4: 5 notes"):
         stage.desk.remote.tell("/rtgen/state/news", said)
     page.tab("machine")

@@ -222,7 +222,13 @@ function turn() {
   if (use === "follow") return ["follow", "WITH YOU", muted || (notes ? "it follows your last loop" : "play, and it follows")];
   if (whose === "answer") return ["answer", "ANSWERING", muted || "listen"];
   const bars = state["state/bars"]?.[0] ?? 2;
-  return notes ? ["yours", "LISTENING", "it answers when the loop is full"] : ["yours", "YOUR TURN", `play ${bars} bar${bars === 1 ? "" : "s"}`];
+  if (notes) return ["yours", "LISTENING", "it answers when the loop is full"];
+  // Whoever begins late in a loop is answered after a few notes.
+  const [bar, beatNow] = state["state/bar"] ?? [1, 1];
+  const gone = (((bar - 1) % bars) * barTicks()) / PPQN + beatNow - 1;
+  const late = 2 * gone * PPQN >= bars * barTicks();
+  const from = late ? `, from bar ${bar - ((bar - 1) % bars) + bars} on` : "";
+  return ["yours", "YOUR TURN", `play ${bars} bar${bars === 1 ? "" : "s"}${from}`];
 }
 
 // What goes round already.

@@ -194,7 +194,7 @@ function lane(g, top, tall, width, length, { low, rows, used }, { barTicks, drum
 }
 
 // Draws bends and pressure as faint lines, a bend about the middle, and the pedal as a bar below; the first of a kind
-// has its name.
+// has its name where it is highest.
 function moves(g, flat, top, tall, width, length, colour) {
   const lines = new Map();
   for (let i = 0; i + 2 < (flat?.length ?? 0); i += 3) {
@@ -209,9 +209,9 @@ function moves(g, flat, top, tall, width, length, colour) {
   for (const [kind, points] of lines) {
     const [word, high] = kind < 16 ? ["bend", (value) => top + tall * (0.5 - value / 8192 / 2.5)]
       : kind < 32 ? ["pressure", (value) => top + tall * (1 - value / 160)] : ["pedal", () => top + tall - 4];
-    const begins = points.find(([, value]) => (kind < 16 ? value : value >= (kind < 32 ? 1 : 64)));
+    const most = points.reduce((a, b) => (Math.abs(b[1]) > Math.abs(a[1]) ? b : a));
     g.globalAlpha = 1;
-    if (begins && !said.has(word)) g.fillText(word, Math.min(begins[0] + 4, width - 50), high(begins[1]) - 2), said.add(word);
+    if (most[1] && !said.has(word)) g.fillText(word, Math.min(most[0], width - 50), high(most[1]) - 2), said.add(word);
     g.globalAlpha = 0.6;
     if (kind >= 32) {
       points.forEach(([x, value], i) => value >= 64 && g.fillRect(x, top + tall - 3, (points[i + 1]?.[0] ?? width) - x, 3));
