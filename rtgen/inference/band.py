@@ -138,18 +138,19 @@ class Band:
         if touch.silent is None or (self._rests_after is not None and touch.silent >= self._rests_after):
             return {part: [] for part in self._parts}
         place = half % self._bar
-        now = _Now(half, place, plan[0], before, plan, touch, knobs or {}, self._bar)
+        chord = plan[0]
         found: dict[Part, list[Note]] = {}
         for part in self._parts:
+            now = self._now(part, half, place, before, plan, touch, knobs or {})
             match part:
                 case "bass":
-                    notes = self._bass_notes(now.of(part), now.chord) if now.chord else []
+                    notes = self._bass_notes(now, chord) if chord else []
                 case "comping":
-                    notes = self._comping(now.of(part), now.chord) if now.chord else []
+                    notes = self._comping(now, chord) if chord else []
                 case "second":
-                    notes = self._second_voice(now.of(part), now.chord) if now.chord else []
+                    notes = self._second_voice(now, chord) if chord else []
                 case "drums":
-                    notes = self._drums(now.of(part))
+                    notes = self._drums(now)
             found[part] = notes
             if notes:
                 self._ends = {**self._ends, part: max(n.end for n in notes)}
@@ -169,7 +170,7 @@ class Band:
         found: dict[Part, list[Note]] = {}
         on = half * HALF
         for part in self._parts:
-            now = _Now(half, 0, chord, None, (chord,), touch, knobs or {}, self._bar).of(part)
+            now = self._now(part, half, 0, None, (chord,), touch, knobs or {})
             notes: list[Note] = []
             if part == "drums":
                 notes = [_note(on, _KICK, 1, now.loud(0.9)), _note(on, _CRASH, 2, now.loud(0.8))]
@@ -184,6 +185,32 @@ class Band:
                 notes = [_note(on, self._second, self._bar, now.loud(0.7))]
             found[part] = notes
         return found
+
+    def _now(
+        self,
+        part: Part,
+        half: int,
+        place: int,
+        before: Chord | None,
+        plan: Chords,
+        touch: Touch,
+        knobs: Mapping[str, float],
+    ) -> _Now:
+        """What a part plays to, as its knobs have it."""
+        styles = STYLES[part]
+        return _Now(
+            half,
+            place,
+            plan[0],
+            before,
+            plan,
+            touch,
+            self._bar,
+            density=touch.density * 16 ** (knobs.get(f"{part}_density", 0.5) - 0.5),
+            style=styles[min(max(round(knobs.get(f"{part}_style", 0)), 0), len(styles) - 1)],
+            up=round(24 * (knobs.get(f"{part}_register", 0.5) - 0.5)),
+            level=knobs.get(f"{part}_level", 1.0),
+        )
 
     # ---- bass -------------------------------------------------------------------------------------------------------
 
@@ -343,9 +370,9 @@ class Band:
         return [_note(on + later, pitch, 0.5, now.loud(share)) for pitch, share, later in found]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Now:
-    """What a part plays to.
+    """What a part plays to; it is made anew for each part of each half beat, which is quicker if it is not frozen.
 
     Args:
         half: number of the half beat.
@@ -354,7 +381,6 @@ class _Now:
         before: the chord of the half beat before.
         plan: the chords from this half beat on.
         touch: how the melody is played.
-        knobs: of the parts.
         bar: half beats in a bar.
         density: notes per beat that the part goes with.
         style: how it is played.
@@ -368,23 +394,11 @@ class _Now:
     before: Chord | None
     plan: Chords
     touch: Touch
-    knobs: Mapping[str, float]
     bar: int
-    density: float = 1.0
-    style: str = "free"
-    up: int = 0
-    level: float = 1.0
-
-    def of(self, part: Part) -> _Now:
-        """Return it as the knobs of a part have it."""
-        knobs, styles = self.knobs, STYLES[part]
-        return replace(
-            self,
-            density=self.touch.density * 16 ** (knobs.get(f"{part}_density", 0.5) - 0.5),
-            style=styles[min(max(round(knobs.get(f"{part}_style", 0)), 0), len(styles) - 1)],
-            up=round(24 * (knobs.get(f"{part}_register", 0.5) - 0.5)),
-            level=knobs.get(f"{part}_level", 1.0),
-        )
+    density: float
+    style: str
+    up: int
+    level: float
 
     @property
     def fresh(self) -> bool:
