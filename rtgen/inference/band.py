@@ -276,9 +276,9 @@ class Band:
         if now.fresh:
             self._voicing, self._step = self._voiced(chord, now), 0
         on, loud = now.half * HALF, now.loud(0.7)
-        begins = now.fresh or now.place == 0
         match now.style:
             case "held":
+                begins = now.fresh or now.place == 0
                 return [_note(on, pitch, now.lasts, loud) for pitch in self._voicing] if begins else []
             case "beats":
                 if now.place % self._beat and not now.fresh:
@@ -295,18 +295,34 @@ class Band:
                 return [
                     _note(on + i * HALF // count, up[(first + i) % len(up)], 1.5 / count, loud) for i in range(count)
                 ]
-        if begins:
-            size = now.lasts if now.density < _CALM else min(now.lasts, self._strong) * 0.95
-            if now.density >= _BUSY:
-                size = min(now.lasts, 2) * 0.8
-        elif now.density < _BUSY and self._goes_on("comping", now):
-            size, loud = min(now.lasts, self._strong) * 0.95, loud - 6
-        elif now.density >= _BUSY and now.place % self._strong == self._strong - 1:
-            # Before the middle and the end of the bar: the player has the beats.
-            size, loud = 0.9, loud - 4
-        else:
+        return self._figure(now)
+
+    def _figure(self, now: _Now) -> list[Note]:
+        """What pianists play beside a melody: few notes on the beats, single ones between them, softer.
+
+        In POP909 two thirds of what a right hand strikes are single notes. There are six in a bar of a calm melody,
+        and eight or nine in one of a busy melody.
+        """
+        lowest, *inner, highest = self._voicing
+        place = now.place % self._strong
+        calm, busy, on_beat = now.density < _CALM, now.density >= _BUSY, place % self._beat == 0
+        if now.fresh or (busy and on_beat):
+            struck = [*self._voicing]
+        elif now.place == 0:
+            struck = [lowest, highest]
+        elif place == 0:
+            struck = [lowest] if calm else [lowest, highest]
+        elif on_beat:
+            struck = [inner[0], highest]
+        elif calm and place == self._strong - 1 and self._strong > self._beat:
             return []
-        return [_note(on, pitch, size, loud) for pitch in self._voicing]
+        else:
+            struck = [inner[-1] if place == 1 else inner[0] if place < self._beat else lowest]
+        # No key is struck again while it is down.
+        longest = min(now.lasts, self._beat - place % self._beat)
+        sizes = [0.8 if busy else 1 if now.fresh and pitch in inner else longest if on_beat else 1 for pitch in struck]
+        loud = now.loud(0.8) - (0 if on_beat else 8)
+        return [_note(now.half * HALF, pitch, size, loud) for pitch, size in zip(struck, sizes, strict=True)]
 
     def _goes_on(self, part: Part, now: _Now) -> bool:
         """Whether a part plays at a strong place within a chord: always if lively, and if calm where nothing sounds."""
@@ -442,6 +458,17 @@ def voicing(chord: Chord, before: Sequence[int], ceiling: int, up: int = 0) -> t
                 best = cost, tuple(pitches)
     assert best is not None
     return best[1]
+
+
+def ends(part: Part, struck: bool, changed: bool) -> bool:
+    """Whether what still sounds of a part ends: with a new chord, or a new note of a part that plays one at a time.
+
+    Args:
+        part: the part.
+        struck: whether it has new notes.
+        changed: whether the chord is a new one.
+    """
+    return part != "drums" and (changed or (struck and part != "comping"))
 
 
 def _near(tone: int, pitch: int, low: int, high: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rtgen.errors import UserError
-from rtgen.inference.band import Band, Touch
+from rtgen.inference.band import Band, Touch, ends
 from rtgen.music import files
 from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Note
@@ -77,8 +77,7 @@ def played(
     for half, (plan, within) in enumerate(zip(plans, by_half(notes, len(plans)), strict=True)):
         made = band.play(half, before, plan, touch)
         for part, new in made.items():
-            if part != "drums" and (new or plan[0] != before):
-                # A new chord ends what still sounds of the one before.
+            if ends(part, bool(new), plan[0] != before):
                 found[part] = [_cut(note, half * HALF) for note in found[part]]
             found[part] += new
         if plan[0] != before and touch.silent is not None:
