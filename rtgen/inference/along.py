@@ -52,7 +52,7 @@ class Along:
         # What was played in the last bars, by half beats.
         self._melody: list[Note] = []
         self._left: Chord | None = None
-        self._state = _State(Band(self._metre, PARTS, rests_after=None))
+        self._state = _State(Band(self._metre))
         # As it was before what is committed was written.
         self._states: dict[int, _State] = {}
         self._plan: tuple[Chord | None, ...] = ()
@@ -105,7 +105,7 @@ class Along:
             position=self._origin % self._bar,
         )
         self._touch, self._sounded, self._melody, self._left = Touch(), 0, [], None
-        self._state, self._states = _State(Band(half.metre, PARTS, rests_after=None)), {}
+        self._state, self._states = _State(Band(half.metre)), {}
         for notes in half.before:
             # What was played along is not known, but what the model would have said.
             self._state.played[self._now] = self._one.plan(1)[0]

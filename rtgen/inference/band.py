@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from rtgen.music.chord import Chord
 from rtgen.music.note import Note
-from rtgen.music.parts import STYLES, Part
+from rtgen.music.parts import PARTS, STYLES, Part
 from rtgen.music.time import HALF, Metre
 
 Chords = Sequence[Chord | None]
@@ -25,8 +25,6 @@ _CALM, _BUSY = 0.9, 2.2
 """Notes per beat of the melody below which the band holds its notes, and above which it moves on half beats."""
 _STILL = 0.5
 """Notes per beat below which the drums leave out the off-beats: less than a melody of crotchets ever has."""
-_RESTS_AFTER = 16
-"""Half beats of silence after which the band rests."""
 _SWUNG = 80
 """Ticks by which a swung off-beat is later than a straight one: the last third of a beat."""
 _HELD = 2
@@ -87,12 +85,9 @@ class Band:
     Args:
         metre: of the song, whose bars begin where the number of a half beat is a multiple of theirs.
         parts: which to play.
-        rests_after: half beats of silence after which it rests; None: never.
     """
 
-    def __init__(
-        self, metre: Metre, parts: Sequence[Part] = ("bass", "comping"), rests_after: int | None = _RESTS_AFTER
-    ) -> None:
+    def __init__(self, metre: Metre, parts: Sequence[Part] = PARTS) -> None:
         self._bar = max(metre.bar // HALF, 1)
         # Strong places of a bar: its halves, or its dotted beats.
         compound = metre.unit == 8 and metre.beats % 3 == 0
@@ -106,7 +101,6 @@ class Band:
         else:
             self._back = frozenset(range(2, self._bar, 2) if self._bar < 8 else range(4, self._bar, 4))
         self._parts = tuple(parts)
-        self._rests_after = rests_after
         self._voicing: tuple[int, ...] = (55, 60, 64)
         self._bass, self._up = 40, True
         self._second: int | None = None
@@ -135,7 +129,7 @@ class Band:
             touch: how the melody is played.
             knobs: those of the parts; all in the middle by default.
         """
-        if touch.silent is None or (self._rests_after is not None and touch.silent >= self._rests_after):
+        if touch.silent is None:
             return {part: [] for part in self._parts}
         place = half % self._bar
         chord = plan[0]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rtgen.inference import ear
 from rtgen.inference.along import Along
+from rtgen.inference.band import Band, Touch, ends
 from rtgen.inference.harmoniser import Harmonisers, chord_of
 from rtgen.inference.model import Model
 from rtgen.instrument.job import HalfBeat, Job, Plan
@@ -31,12 +32,11 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files
-from rtgen.music.chord import KINDS
+from rtgen.music.chord import KINDS, Chord
 from rtgen.music.key import NAMES
 from rtgen.music.note import Loop, Note
 from rtgen.music.parts import Part
 from rtgen.music.time import HALF, Metre
-from rtgen.rig.accompany import played as accompany
 from rtgen.rig.offline import simulate, with_clock
 from rtgen.terminal import Terminal
 from train.loops import songs
@@ -71,8 +71,6 @@ _CLASSES: dict[str, tuple[int, ...]] = {"": ()}
 def _classes(name: str) -> tuple[int, ...]:
     """Pitch classes of a chord by its name."""
     if not _CLASSES.get("C"):
-        from rtgen.music.chord import Chord
-
         for root in range(len(NAMES)):
             for kind in KINDS:
                 chord = Chord(root, kind)
@@ -186,7 +184,7 @@ def recovery(model: Model, every: Sequence[Ints], ahead: int, ups: Sequence[int]
 
 def pianos(names: Sequence[Path | str], split: str, most: int) -> list[tuple[Song, list[Note], list[Note]]]:
     """Songs with their melody and their piano, which is moved to the grid."""
-    found = []
+    found: list[tuple[Song, list[Note], list[Note]]] = []
     for source in find(names):
         if source.suffix != ".mid" or songs.split_of(source) != split or len(found) == most:
             continue
@@ -219,7 +217,28 @@ def accompanied(
     found = []
     for i, (song, melody) in enumerate(zip(every, melodies, strict=True)):
         chords = [tuple(chord_of(n, model.card) for n in plan) for plan in plans[: len(song), :, i].tolist()]
-        found.append(accompany(melody, chords, Metre(), ("bass", "comping"))[0])
+        found.append(_parts(melody, chords))
+    return found
+
+
+def _parts(melody: Sequence[Note], plans: Sequence[tuple[Chord | None, ...]]) -> dict[Part, list[Note]]:
+    """Bass and comping to a melody, from what is planned at each half beat."""
+    parts: tuple[Part, ...] = ("bass", "comping")
+    band, touch = Band(Metre(), parts), Touch()
+    found: dict[Part, list[Note]] = {part: [] for part in parts}
+    within: list[list[Note]] = [[] for _ in plans]
+    for note in melody:
+        for half in range(note.onset // HALF, min((note.end - 1) // HALF + 1, len(plans))):
+            within[half].append(note)
+    before = None
+    for half, plan in enumerate(plans):
+        for part, new in band.play(half, before, plan, touch).items():
+            at = half * HALF
+            if ends(part, bool(new), plan[0] != before):
+                found[part] = [replace(n, duration=min(n.duration, at - n.onset)) for n in found[part]]
+            found[part] += new
+        before = plan[0] if touch.silent is not None else None
+        touch = touch.heard(within[half], half)
     return found
 
 
