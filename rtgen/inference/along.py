@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rtgen.inference.band import Band, Touch
+from rtgen.inference.band import Band, Touch, ends
 from rtgen.inference.harmoniser import Harmoniser
 from rtgen.inference.model import Model
 from rtgen.instrument.job import HalfBeat, Piece, Plan
@@ -176,8 +176,8 @@ class Along:
         chord, plan = (plan[0], plan) if state.knows else (None, (None,))
         state.remember(number, chord, oldest=number - (_VAMP_BARS + 1) * bar)
         made = state.band.play(number, before, plan, self._touch, half.knobs)
-        ends = [part for part, new in made.items() if part != "drums" and (new or chord != before)]
-        return Piece(_name(chord), _struck(made, number), tuple(ends))
+        ended = [part for part, new in made.items() if ends(part, bool(new), chord != before)]
+        return Piece(_name(chord), _struck(made, number), tuple(ended))
 
     def _finish(self, number: int, before: Chord | None, half: HalfBeat) -> Piece:
         """The last chord."""
