@@ -171,8 +171,14 @@ SHORT = ("real next loop", "continue", "vary", "turnaround", "generate")
 """Rows of the judge's table in the README."""
 
 
-def _judge(faults: bool) -> Iterator[Sequence[str]]:
-    found: Mapping[str, Mapping[str, Any]] = json.loads((ROOT / "docs/models/judge.json").read_text("utf-8"))
+def _measured(file: str) -> Mapping[str, Mapping[str, Any]]:
+    """Figures that are on no card."""
+    found: Mapping[str, Mapping[str, Any]] = json.loads((ROOT / f"docs/models/{file}.json").read_text("utf-8"))
+    return found
+
+
+def _judge(faults: bool, file: str = "judge") -> Iterator[Sequence[str]]:
+    found = _measured(file)
     yield "", "alone", "beside its call", *(FAULTS if faults else ())
     for name, row in found.items():
         if not faults and name not in SHORT:
@@ -194,7 +200,7 @@ def _credits() -> Iterator[Sequence[str]]:
 
 def _architectures() -> Iterator[Sequence[str]]:
     yield "architecture", "what it is", "role", "modes", "comes with rtgen"
-    shipped = {card.name for card in cards()}
+    shipped = {card.training["config"]["model"] for card in cards()}
     for name in NAMES:
         network = kind(name)
         role = network.role
@@ -227,7 +233,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "counts": _counts,
     "presets": lambda: table(_presets(apart=False)),
     "presets-of-the-seven": lambda: table(_presets(apart=True)),
-    "seven": lambda: table(seven.worth(cards())),
+    "seven": lambda: table(seven.worth(cards(), _measured("seven"))),
     "seven-story": lambda: table(seven.story()),
     "seven-made": lambda: table(seven.made(cards(), _sizes())),
     "models": lambda: table(_models()),
@@ -236,6 +242,7 @@ PARTS: dict[str, Callable[[], str]] = {
         for name in ("composer", "loop_denoiser", "loop_vae", "drummer", "harmoniser")
     },
     "judge": lambda: table(_judge(faults=True)),
+    "judge-seven": lambda: table(_judge(faults=True, file="judge_seven")),
     "judge-short": lambda: table(_judge(faults=False)),
     "credits": lambda: table(_credits()),
     "architectures": lambda: table(_architectures()),

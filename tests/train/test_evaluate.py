@@ -22,7 +22,7 @@ from train.loops import dataset
 from train.loops.sample import GRID
 from train.measures import codes, evaluate, knobs, notes, repair, sequences
 from train.measures.counted import Counted, known
-from train.measures.music import Library, in_key, onset_f1, runs, spearman
+from train.measures.music import Library, in_key, onset_f1, repeats, runs, spearman
 from train.measures.score import note_f1
 from train.measures.sequences import BackOff, foretold
 from train.measures.table import Figure, flat, table
@@ -64,6 +64,7 @@ def test_codes_are_shown_beside_real_music(small_data: Path, tmp_path: Path) -> 
     assert own["distance_rank"].mean > 0.9
     assert found["nearest training loop"]["reconstruction_f1"].mean == 1  # they are training loops
     assert found[codes.HELD_OUT]["generate_copies"].mean == 1
+    assert all(0 < each["generate_likeness"].mean <= 1 for name, each in found.items() if "generate_copies" in each)
     assert found["random notes"]["generate_copies"].mean == 0
     assert set(own) <= set(evaluate.WORDS)
 
@@ -148,6 +149,17 @@ def test_a_figure_that_goes_round_is_counted() -> None:
     assert figures["continue_repeats"][0] == pytest.approx(1 - 4 / 13)
     assert figures["continue_copies_call"][0] == 1
     assert np.isnan(figures["continue_copies_call"][1])
+
+
+def test_what_comes_again_in_the_next_bar() -> None:
+    bar = [Note(480 * i, 60 + i, 400) for i in range(4)]
+    again = [Note(n.onset + 1920, n.pitch + (n.pitch > 61), 200) for n in bar]
+    assert repeats(Loop(3840, tuple(bar))) == 0
+    assert repeats(Loop(3840, (*bar, *again))) == pytest.approx(2 / 6)
+    late = [Note(n.onset + 1930, n.pitch, 200) for n in bar]  # less than half a step
+    assert repeats(Loop(3840, (*bar, *late))) == 1
+    assert np.isnan(repeats(Loop(3840)))
+    assert np.isnan(repeats(Loop(1920, tuple(bar))))
 
 
 def test_a_table_has_intervals_and_leaves_out_what_is_no_number() -> None:

@@ -19,7 +19,8 @@ from rtgen.music.note import Loop, Note
 from rtgen.music.roll import Roll, decode, encode
 from train.loops.sample import GRID
 from train.measures.knobs import defaults, follows, pure, steers, strays
-from train.measures.music import Library, density, in_key, onset_f1
+from train.measures.likeness import alike, measures
+from train.measures.music import Library, density, in_key, onset_f1, repeats
 from train.measures.table import Scores
 
 POINTS = tuple(i / 8 for i in range(9))
@@ -105,11 +106,19 @@ def generated(model: Model, loops: Sequence[Loop], library: Library, seed: int) 
     shuffled = [random_notes(loop, rng) for loop in loops]
     # Real music as a reference: another loop of the same split.
     other = [loops[i] for i in rng.permutation(len(loops))]
-    return {
+    found = {
         model.card.name: _beside(made, loops, library),
         HELD_OUT: _beside(other, other, library, like=loops),
         "random notes": _beside(shuffled, loops, library),
     }
+    # One half of the music stands beside the other.
+    for name, some, music in (
+        (model.card.name, made, loops),
+        (HELD_OUT, other[::2], other[1::2]),
+        ("random notes", shuffled, loops),
+    ):
+        found[name]["generate_likeness"] = alike(measures(some), measures(music)).tolist()
+    return found
 
 
 def random_notes(loop: Loop, rng: np.random.Generator) -> Loop:
@@ -131,5 +140,6 @@ def _beside(
         "generate_in_key": [in_key(x, key.estimate(y.notes)) for x, y in zip(made, meant, strict=True)],
         "generate_density": [density(x) / max(density(y), 1e-9) for x, y in zip(made, like or meant, strict=True)],
         "generate_distance": [distance(x, y, GRID) for x, y in zip(made, like or meant, strict=True)],
+        "generate_repeats": [repeats(x) for x in made],
         "generate_copies": [library.copies(x) for x in made],
     }

@@ -54,6 +54,8 @@ WORDS = {
     "generate_in_key": "generate: in key",
     "generate_density": "generate: density / call",
     "generate_distance": "generate: distance from the call",
+    "generate_repeats": "generate: what of a bar comes again in the next",
+    "generate_likeness": "generate: likeness to music",
     "generate_copies": "generate: contains a copied run",
     "feel_velocity": "feel: velocity error",
     "feel_timing": "feel: timing error, ticks",

@@ -76,6 +76,7 @@ GOALS: dict[str, tuple[Goal, ...]] = {
 GOALS_OF: Mapping[str, Mapping[str, tuple[Goal, ...]]] = {
     "conv_dae": {"f1_exact": (Goal("at least", 0.80),), "do_no_harm": (Goal("at least", 0.99),)},
     "mlp_vae": {"reconstruction_f1": (Goal("at least", 0.46),)},
+    "dcgan": {"generate_likeness": (Goal("at least", 0.85),), "generate_repeats": (Goal("within", 0.05, HELD_OUT),)},
     "nemui": {"reconstruction_f1": (Goal("at least", 0.60),)},
     "note_lstm": {"bits": (Goal("at most", -0.3, ORDER_3),)},
     "music_vae": {"reconstruction_f1": (Goal("at least", 0.60),)},

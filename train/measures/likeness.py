@@ -50,15 +50,33 @@ def _of_one(loop: Loop) -> tuple[float, ...]:
     )
 
 
+def shared(made: NDArray[np.float64], real: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each of the values `made`, how often there are such in `real`, relative to `made`, and at most 1.
+
+    Such are those in the same bin of a histogram over the joint range. The mean is the overlapping area of the two
+    distributions, 0-1.
+    """
+    low, high = min(made.min(), real.min()), max(made.max(), real.max())
+    if low == high:
+        return np.ones(len(made))
+    edges = np.linspace(low, high, _BINS + 1)
+    of_made, of_real = (np.minimum(np.searchsorted(edges, x, "right") - 1, _BINS - 1) for x in (made, real))
+    many, wanted = (np.bincount(x, minlength=_BINS) / len(x) for x in (of_made, of_real))
+    found: NDArray[np.float64] = np.minimum(wanted[of_made] / many[of_made], 1)
+    return found
+
+
 def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Overlapping area of two distributions, 0-1, from histograms over their joint range."""
-    low, high = min(a.min(), b.min()), max(a.max(), b.max())
-    if low == high:
-        return 1.0
-    of_a, of_b = (np.histogram(x, _BINS, (low, high))[0] / len(x) for x in (a, b))
-    return float(np.minimum(of_a, of_b).sum())
+    return float(shared(a, b).mean())
+
+
+def alike(made: Measures, real: Measures) -> NDArray[np.float64]:
+    """What each loop contributes to `likeness`, their mean."""
+    found: NDArray[np.float64] = np.mean([shared(made[name], real[name]) for name in made], axis=0)
+    return found
 
 
 def likeness(made: Measures, real: Measures) -> float:
     """Mean overlap over all features, 0-1. Two samples of the same music have about .9."""
-    return float(np.mean([overlap(made[name], real[name]) for name in made]))
+    return float(alike(made, real).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,19 @@ def in_key(loop: Loop, scale: Key | None = None) -> float:
 def density(loop: Loop) -> float:
     """Notes per beat."""
     return len(loop) * PPQN / loop.length
+
+
+def repeats(loop: Loop) -> float:
+    """How much of a bar comes again in the next: mean Jaccard index of neighbouring bars; NaN for one bar.
+
+    Bars in which nothing begins count for nothing.
+    """
+    bars: list[set[tuple[int, int]]] = [set() for _ in range(max(loop.length // loop.bar, 1))]
+    for n in loop.notes:
+        bar, at = divmod(min(round(max(n.onset, 0) / GRID.step) * GRID.step, loop.length - 1), loop.bar)
+        bars[min(bar, len(bars) - 1)].add((at, n.pitch))
+    found = [len(a & b) / len(a | b) for a, b in pairwise(bars) if a | b]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:

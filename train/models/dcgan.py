@@ -13,6 +13,7 @@ alone the discriminator still wins at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from rtgen.inference.card import Latent
 from rtgen.music.note import Loop
 from rtgen.music.roll import Roll, decode
 from train.loops import dataset
-from train.loops.dataset import LENGTH
+from train.loops.dataset import BARS, LENGTH
 from train.loops.keys import in_c
 from train.loops.sample import GRID, Sample
 from train.measures.likeness import likeness, measures
@@ -36,6 +37,14 @@ from train.models.images import Planes
 STEPS = GRID.steps(LENGTH)
 SIDE = 6
 """Rows and columns of the smallest feature map, which is doubled four times."""
+FOLD = 3
+"""Steps of a sixteenth."""
+WINDOW = (12, 4)
+"""Pitches and sixteenths of a window: an octave, and a beat."""
+ROWS, COLUMNS = GRID.pitches // WINDOW[0], STEPS // FOLD // BARS // WINDOW[1]
+"""Rows and columns of windows in a bar."""
+SURER = 6.0
+"""Factor of the log-odds in play, if pictures are binary in training; 1, 2 and 3 were less like music (validation)."""
 USED = 2.0
 """Range of the code in standard deviations around 0, which covers nearly all codes."""
 PRIOR = (-3.2, -5.5)
@@ -57,6 +66,10 @@ class Dcgan(Architecture):
             probabilities (Dong and Yang, Convolutional Generative Adversarial Networks with Binary Neurons, 2018).
             Otherwise grey cells alone give a generated loop away.
         prior_bias: initialise the generator's output biases to the note density of real music.
+        windows: draw sixteenths instead of steps, and begin with windows of an octave and a beat that hold both bars,
+            one beside the other, so that what repeats from bar to bar is seen at once. The discriminator also sees how
+            much the loops of a batch differ (Karras and others, Progressive Growing of GANs for Improved Quality,
+            Stability, and Variation, 2018).
     """
 
     role: ClassVar[str] = "generator"
@@ -71,31 +84,46 @@ class Dcgan(Architecture):
         in_key: bool = True,
         binary: bool = True,
         prior_bias: bool = True,
+        windows: bool = True,
     ) -> None:
         super().__init__()
         self.latents = latents
         self.gradient_penalty = gradient_penalty
         self.onset, self.in_key, self.binary = onset, in_key, binary
         planes = 1 + onset
-        self.generator = _generator(latents, width, planes)
-        self.discriminator = _discriminator(width, planes, batch_norm=not gradient_penalty)
+        self.windows = windows
+        if windows:
+            self.generator, self.discriminator = _from_windows(latents, width, planes), _to_windows(width, planes)
+        else:
+            self.generator = _generator(latents, width, planes)
+            self.discriminator = _discriminator(width, planes, batch_norm=not gradient_penalty)
         if prior_bias:
-            leave = self.generator[-1]
-            assert isinstance(leave, nn.ConvTranspose2d)
+            leave = next(
+                layer for layer in reversed(self.generator) if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+            )
             assert leave.bias is not None
-            leave.bias.detach().copy_(torch.tensor(PRIOR[:planes]))
+            leave.bias.detach().copy_(torch.tensor(PRIOR[:planes]).repeat_interleave(len(leave.bias) // planes))
 
     def parts(self) -> dict[str, Iterable[nn.Parameter]]:
         """The two networks."""
         return {"discriminator": self.discriminator.parameters(), "generator": self.generator.parameters()}
 
     def chances(self, code: Tensor) -> Tensor:
-        """Generate pictures (batch, planes, pitches, steps), values 0-1, from codes (batch, latents)."""
+        """Generate pictures (batch, planes, pitches, steps or sixteenths), values 0-1, from codes (batch, latents)."""
         return torch.sigmoid(self.generator(code).float())
 
     def planes(self, code: Tensor) -> Planes:
-        """Decode codes."""
-        return images.to_planes(self.chances(code), velocity=False)
+        """Decode codes.
+
+        Binary pictures are all that counts in training, so that what is less likely than not means nothing: it is made
+        rarer, or it would cut notes short in play, which adds up how likely it is that another follows.
+        """
+        chances = torch.sigmoid((SURER if self.binary else 1) * self.generator(code).float())
+        if self.windows:
+            chances = chances.repeat_interleave(FOLD, dim=3)
+            begins = torch.arange(STEPS, device=code.device) % FOLD == 0
+            chances = torch.cat([chances[:, :1], chances[:, 1:] * begins], dim=1)
+        return images.to_planes(chances, velocity=False)
 
     def shown(self, chances: Tensor) -> Tensor:
         """The pictures as the discriminator sees them, with a straight-through gradient if binary."""
@@ -106,7 +134,10 @@ class Dcgan(Architecture):
         if self.in_key:
             sample = in_c(sample)
         noise = rng.standard_normal((sample.count, self.latents), np.float32)
-        return {"picture": images.draw(sample, onset=self.onset), "noise": torch.from_numpy(noise)}
+        picture = images.draw(sample, onset=self.onset)
+        if self.windows:
+            picture = F.max_pool2d(picture, (1, FOLD))
+        return {"picture": picture, "noise": torch.from_numpy(noise)}
 
     def aims(self, task: Task) -> Iterator[Aim]:
         """Two losses: first the discriminator's, then the generator's.
@@ -137,7 +168,7 @@ class Dcgan(Architecture):
         sample = source.draw(JUDGED, rng)
         task = {name: x.to(self.device) for name, x in self.task(sample, rng).items()}
         drawn = self.chances(task["noise"])
-        made = measures(loops_of(images.to_planes(drawn, velocity=False)))
+        made = measures(loops_of(self.planes(task["noise"])))
         real = measures(dataset.to_loops(sample.notes, sample.count, sample.length))
         return {
             "accuracy_real": float((self.discriminator(task["picture"]) > 0).float().mean()),
@@ -205,6 +236,61 @@ def _generator(latents: int, width: int, planes: int) -> nn.Sequential:
             nn.ReLU(),
         ]
     return nn.Sequential(*layers, nn.ConvTranspose2d(width, planes, 4, stride=2, padding=1))
+
+
+class _Windows(nn.Module):
+    """What both bars have in each window as channels: (batch, planes, 96, 32) -> (batch, planes * 96, 8, 4)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cut a picture into windows."""
+        batch, planes = x.shape[:2]
+        cut = x.reshape(batch, planes, ROWS, WINDOW[0], BARS, COLUMNS, WINDOW[1])
+        return cut.permute(0, 1, 4, 3, 6, 2, 5).reshape(batch, -1, ROWS, COLUMNS)
+
+
+class _Joined(nn.Module):
+    """The inverse of `_Windows`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join windows to a picture."""
+        cut = x.reshape(x.shape[0], -1, BARS, *WINDOW, ROWS, COLUMNS)
+        return cut.permute(0, 1, 5, 3, 2, 6, 4).reshape(x.shape[0], cut.shape[1], GRID.pitches, STEPS // FOLD)
+
+
+class _Spread(nn.Module):
+    """Adds a channel that says how much the pictures of a batch differ."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the channel."""
+        spread = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        return torch.cat([x, spread.expand_as(x[:, :1])], dim=1)
+
+
+def _from_windows(latents: int, width: int, planes: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(latents, 2 * width * (ROWS // 2) * (COLUMNS // 2)),
+        nn.Unflatten(1, (2 * width, ROWS // 2, COLUMNS // 2)),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(),
+        nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Conv2d(width, planes * BARS * prod(WINDOW), 1),
+        _Joined(),
+    )
+
+
+def _to_windows(width: int, planes: int) -> nn.Sequential:
+    return nn.Sequential(
+        _Windows(),
+        nn.Conv2d(planes * BARS * prod(WINDOW), width, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        _Spread(),
+        nn.Flatten(),
+        nn.Linear((2 * width + 1) * (ROWS // 2) * (COLUMNS // 2), 1),
+    )
 
 
 def _discriminator(width: int, planes: int, batch_norm: bool) -> nn.Sequential:

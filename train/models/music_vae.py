@@ -42,8 +42,9 @@ class MusicVae(Vae):
         units: units of each LSTM.
         frame: size that a frame is projected to before the encoder.
         melody: model only the highest notes, without onset and velocity planes.
-        pooled: the code also sees the mean of all states, since the final ones remember the ends of a loop best.
-        placed: tell the conductor which beat it is at, which it would have to count.
+        pooled: the code is read from the states after every beat; the final ones remember the ends of a loop best.
+        placed: each beat has weights of its own, with which the conductor reads the code; otherwise it would have to
+            count beats.
     """
 
     description: ClassVar[str] = "Varies, blends and generates loops; recurrent autoencoder, beat by beat."
@@ -70,15 +71,16 @@ class MusicVae(Vae):
         super().__init__(latents, repairs)
         if melody and (repairs.planes > 1 or prior_bias or positive != 1):
             raise ValueError("'melody' excludes 'onset', 'velocity', 'prior_bias' and 'positive'")
-        self.melody, self.pooled, self.placed = melody, pooled, placed
+        self.melody, self.pooled = melody, pooled
         self.units = units
         cells = REST + 1 if melody else repairs.planes * FOLD * GRID.pitches
         self.enter = nn.Linear(cells, frame)
         self.forwards, self.backwards = Lstm(frame, units), Lstm(frame, units)
-        read = (4 if pooled else 2) * units
+        read = 2 * units * (BEATS if pooled else 1)
         self.to_mean, self.to_log_var = nn.Linear(read, latents), nn.Linear(read, latents)
         self.to_conductor = nn.Linear(latents, 2 * units)
-        self.conductor = Lstm(latents + BEATS * placed, units)
+        self.to_beats = nn.Linear(latents, BEATS * frame) if placed else None
+        self.conductor = Lstm(frame if placed else latents, units)
         self.to_beat = nn.Linear(units, 2 * units)
         self.beat = Lstm(units + FRAMES_PER_BEAT, units)
         self.leave = nn.Linear(units, cells)
@@ -97,15 +99,18 @@ class MusicVae(Vae):
         nothing = x.new_zeros(x.shape[0], self.units)
         ahead, onwards, _ = self.forwards(x, nothing, nothing)
         behind, back, _ = self.backwards(x.flip(1), nothing, nothing)
-        read = torch.cat([onwards, back, *([ahead.mean(dim=1), behind.mean(dim=1)] if self.pooled else [])], dim=1)
+        if self.pooled:
+            onwards, back = (states[:, FRAMES_PER_BEAT - 1 :: FRAMES_PER_BEAT].flatten(1) for states in (ahead, behind))
+        read = torch.cat([onwards, back], dim=1)
         return self.to_mean(read), self.to_log_var(read)
 
     def decode(self, code: Tensor) -> Tensor:
         """Logits of the picture."""
         hidden, cell = torch.tanh(self.to_conductor(code)).chunk(2, dim=1)
-        told = code[:, None].expand(-1, BEATS, -1)
-        if self.placed:
-            told = torch.cat([told, torch.eye(BEATS, device=code.device).expand(code.shape[0], -1, -1)], dim=2)
+        if self.to_beats is not None:
+            told = self.to_beats(code).unflatten(1, (BEATS, -1))
+        else:
+            told = code[:, None].expand(-1, BEATS, -1)
         said, _, _ = self.conductor(told, hidden, cell)
         said = said.reshape(-1, self.units)
         hidden, cell = torch.tanh(self.to_beat(said)).chunk(2, dim=1)

@@ -93,6 +93,20 @@ def test_the_code_is_of_the_whole_loop() -> None:
     assert bool(((onset[0] - onset[1]).abs().amax(dim=0) > 0).all()), "the code is heard in every step"
 
 
+def test_each_beat_is_read_and_played_by_weights_of_its_own() -> None:
+    torch.manual_seed(0)
+    net = MusicVae(**TINY)
+    assert net.to_mean.in_features == 2 * 8 * TINY["units"]
+    assert net.to_beats is not None
+    with torch.no_grad():  # the code is told to the fifth beat alone
+        net.to_conductor.weight.zero_()
+        net.to_beats.weight.view(8, TINY["frame"], -1)[torch.arange(8) != 4] = 0
+    onset = net.planes(torch.randn(2, TINY["latents"]))[0]
+    differs = (onset[0] - onset[1]).abs().amax(dim=0) > 0
+    assert not differs[:48].any()
+    assert differs[48:].all()
+
+
 def test_of_melodies_it_hears_the_top_line_in_one_key() -> None:
     settings = config.read("music_vae_melody").architecture
     net = MusicVae(**{**settings, **TINY})
