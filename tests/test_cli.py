@@ -190,49 +190,75 @@ def test_a_rendered_file_answers_at_distance_0_with_what_was_played(
     ]
 
 
-def test_a_melody_is_accompanied(run: Run, tmp_path: Path) -> None:
-    model, source, target = tmp_path / "h.onnx", tmp_path / "tune.mid", tmp_path / "band.mid"
-    onnx.save(build_harmoniser(), model)
+@pytest.fixture
+def harmoniser(tmp_path: Path) -> Path:
+    """A model whose chords are triads on what was played last."""
+    onnx.save(build_harmoniser(), tmp_path / "h.onnx")
+    return tmp_path / "h.onnx"
+
+
+def test_a_band_plays_along_with_the_melody_of_a_file(run: Run, harmoniser: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "tune.mid", tmp_path / "band.mid"
     tune = [Note(i * 480, 60 + 5 * (i // 8), 460) for i in range(16)]
     chords = [Note(0, 40, 7680)]
     tracks = (files.Track("Melody", tuple(files.note_events(tune))), files.Track("x", tuple(files.note_events(chords))))
-    files.write(source, files.Score(tracks))
-    words = ("accompany", source, target, "--model", model)
-    status, out, _ = run(*words, "--parts", "bass,comping,drums", "--picture", tmp_path / "band.png")
+    files.write(source, files.Score(tracks, markers=((0, "verse"),)))
+    words = ("render", source, target, "--preset", "band", "--model", harmoniser)
+    status, out, _ = run(*words, "--picture", tmp_path / "band.png")
     assert status == 0
-    assert "2 chords" in out
+    assert "by bass, comping, drums" in out
+    assert "the track Melody is heard, and all others are left out" in out
     score = files.read(target)
     assert [track.name for track in score.tracks] == ["Melody", "bass", "comping", "drums"]
-    # Committed a beat ahead, each follows a beat and a half after its first note began.
-    assert [(tick, name) for tick, name in score.markers] == [(720, "C"), (4560, "F")]
+    # From the first bar line on; then, committed a beat ahead, it follows a beat and a half after a note began.
+    assert score.markers[:3] == ((0, "verse"), (1920, "C"), (4560, "F"))
     bass = files.notes_of(score.tracks[1].events)
     assert {n.pitch % 12 for n in bass if n.onset < 4560} == {0, 7}
-    assert {n.pitch % 12 for n in bass if n.onset >= 4560} == {5, 0}
+    assert {n.pitch % 12 for n in bass if 4560 <= n.onset < 7680} == {5, 0}
+    assert [track.events[0].data for track in score.tracks[1:3]] == [b"\xc1\x21", b"\xc2\x04"]
     assert {e.data[0] & 0x0F for e in score.tracks[3].events} == {9}
     assert (tmp_path / "band.png").stat().st_size > 1000
     first = target.read_bytes()
-    assert run(*words, "--parts", "bass,comping,drums")[0] == 0
+    assert run(*words)[0] == 0
     assert target.read_bytes() == first
 
 
-def test_what_cannot_be_accompanied_is_a_sentence(run: Run, song: Path, tmp_path: Path) -> None:
-    model = tmp_path / "h.onnx"
-    onnx.save(build_harmoniser(), model)
+def test_the_chords_of_every_metre_are_where_they_sound(run: Run, harmoniser: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "tune.mid", tmp_path / "band.mid"
+    tune = [Note(i * 480, 60 if i < 16 else 65, 460) for i in range(28)]
+    metres = ((0, Metre()), (7680, Metre(3, 4)))
+    files.write(source, files.Score((files.Track("t", tuple(files.note_events(tune))),), metres=metres))
+    assert run("render", source, target, "--preset", "band", "--model", harmoniser)[0] == 0
+    score = files.read(target)
+    assert score.markers[:3] == ((1920, "C"), (7680, "-"), (7680 + 1440, "F"))
+    struck = [n.onset for n in score.tracks[1].notes() if n.pitch % 12 == 5]
+    assert min(struck) == 7680 + 1440
+
+
+def test_no_band_can_play_along_with_this(run: Run, song: Path, harmoniser: Path, tmp_path: Path) -> None:
     target = tmp_path / "band.mid"
-    fails(run("accompany", song, target, "--model", TINY), "role denoiser", "says no chords")
-    fails(run("accompany", song, target, "--model", model, "--parts", "bass,tuba"), "--parts bass,tuba", "comping")
-    fails(run("accompany", song, song, "--model", model), "is the file that is read")
-    fails(run("accompany", song, target, "--model", "nobody"), "nobody")
+    band = ("--preset", "band", "--model", harmoniser)
+    fails(run("render", song, target, "--preset", "band", "--model", TINY), "role denoiser", "not accompany")
+    fails(run("render", song, song, *band), "is the file that is read")
+    fails(run("render", song, target, *band, "--picture", song), "is the file that is read")
+    fails(run("render", song, target, "--preset", "band", "--model", "nobody"), "nobody")
     drums = tmp_path / "drums.mid"
     beat = tuple(files.note_events([Note(0, 36, 100)], channel=9))
-    files.write(drums, files.Score((files.Track("d", beat),)))
-    fails(run("accompany", drums, target, "--model", model), "no melody")
+    files.write(drums, files.Score((files.Track("Melody", beat),)))
+    fails(run("render", drums, target, *band), "plays no drums")
     odd = tmp_path / "odd.mid"
     files.write(
         odd, files.Score((files.Track("t", tuple(files.note_events([Note(0, 60, 99)]))),), metres=((0, Metre(7, 16)),))
     )
-    fails(run("accompany", odd, target, "--model", model), "7/16")
+    fails(run("render", odd, target, *band), "7/16", "choose another preset or file")
     assert not target.exists()
+
+
+def test_a_rendered_file_is_drawn_with_its_answers(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
+    words = ("render", song, tmp_path / "out.mid", "-p", tiny, "--picture")
+    assert run(*words, tmp_path / "out.png")[0] == 0
+    assert (tmp_path / "out.png").stat().st_size > 1000
+    fails(run(*words, tmp_path / "no" / "a.png"), "cannot be written")
 
 
 def test_a_file_is_never_rendered_over_itself(run: Run, song: Path, tiny: Path, tmp_path: Path) -> None:
@@ -403,7 +429,7 @@ def test_the_doctor_names_what_is_missing_and_the_cure(run: Run, tiny: Path) -> 
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["play"], ["demo"], ["render"], ["accompany"], ["ports"], ["models"], ["presets"], ["doctor"]],
+    [[], ["run"], ["play"], ["demo"], ["render"], ["ports"], ["models"], ["presets"], ["doctor"]],
 )
 def test_help_is_there(run: Run, command: list[str]) -> None:
     status, out, _ = run(*command, "--help")

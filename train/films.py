@@ -28,8 +28,7 @@ from rtgen.music.drums import CHANNEL as DRUMS
 from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.canvas import AXIS, EDGE, GONE, HEAD, KEPT, MARGIN, NEW, SIGNS, STRIP, WIDTH, Canvas, Panel, head
-from rtgen.rig.demo import pairs_of
-from rtgen.rig.offline import opened, simulate, with_clock
+from rtgen.rig.offline import opened, pairs_of, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
 from rtgen.rig.picture import match
 

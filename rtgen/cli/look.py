@@ -263,7 +263,7 @@ def bench(
     loops: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100_000, help="Number of loops to answer in real time; 1000 take half an hour.", metavar="N"
+            min=1, max=100_000, help="Number of loops to answer in real time; 1000 take two hours.", metavar="N"
         ),
     ] = None,
     over: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
@@ -33,12 +33,10 @@ from rtgen.errors import UserError
 from rtgen.instrument.clocks.first_loop import FASTEST, SLOWEST
 from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
 from rtgen.panel import PORT
-from rtgen.shipped import find
 
 if TYPE_CHECKING:
     from rtgen.instrument.options import Options
     from rtgen.instrument.preset import Preset
-    from rtgen.music.note import Note
 
 app = typer.Typer()
 TempiOption = Annotated[
@@ -473,25 +471,30 @@ def render(
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     controls: ControlsOption = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the beginning of it as a PNG.", metavar="FILE")] = None,
 ) -> None:
-    """Answer a MIDI file, faster than real time.
+    """Answer a MIDI file, or play along with it, faster than real time.
 
     It uses the same session as live playing, in the metres of the file. The same file, preset and seed give the same
-    bytes.
+    bytes. A band hears the track called "melody" alone, if there is one; its chords become markers.
     """
     from rich.progress import Progress
 
     from rtgen.instrument.job import Job
     from rtgen.instrument.notices import DrumsLeftOut
     from rtgen.music import files, midi
+    from rtgen.music.drums import CHANNEL
     from rtgen.music.note import Loop
     from rtgen.music.time import MAX_TEMPO, MIN_TEMPO
     from rtgen.rig import offline
     from rtgen.terminal import Terminal
 
     refuse_same(source, target)
+    if picture is not None:
+        refuse_same(source, picture)
     chosen = preset_of(preset, model=model, bars=bars, mode=mode, use=use, distance=distance)
-    score = files.read(source)
+    whole = files.read(source)
+    score = offline.heard(whole, chosen)
     chosen = chosen.changed(tempo=min(max(score.tempos[0][1], MIN_TEMPO), MAX_TEMPO))
     played, short = offline.sections(score, chosen)
     console = Terminal(stderr=True, highlight=False)
@@ -519,62 +522,23 @@ def render(
             score, chosen, answerer, seed_of(seed), controls or "knobs", pitched, hears, network.plan
         )
     files.write(target, rendered)
-    calls = offline.answered(notices, played)
     added = rendered.tracks[len(score.tracks) :]
+    if picture is not None:
+        from rtgen.rig.picture import draw_played
+
+        heard = files.notes_of(e for e in score.merged() if not chosen.along or e.data[0] & 0x0F != CHANNEL)
+        chords = rendered.markers[len(score.markers) :]
+        title = f"{source.stem}: {chosen.name}"
+        draw_played(played[0].preset, heard, added, notices, picture, title=title, tempo=chosen.tempo, chords=chords)
+    calls = offline.answered(notices, played)
     written = sum(midi.is_note_on(event.data) for track in added for event in track.events)
     if any(isinstance(n, DrumsLeftOut) for n in notices):
         say(f"{source}: channel 10 (drums) is left out, as model {name} plays no drums")
+    if len(score.tracks) < len(whole.tracks):
+        say(f"{source}: the track {score.tracks[0].name} is heard, and all others are left out")
     stretches = "1 stretch is" if short == 1 else f"{short} stretches are"
     rest = f"; {stretches} too short for a loop and its answer" if short else ""
     what = f"{calls} loops answered with {written} notes"
     if chosen.along:
         what = f"{written} notes played along, by {', '.join(track.name for track in added) or 'nobody'}"
     say(f"{source}: {what}, in {target}{rest}")
-
-
-@app.command()
-def accompany(
-    source: Annotated[Path, typer.Argument(metavar="IN.mid", help="A melody: its track 'melody', or all but drums.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.mid", help="The melody, with a track for each part.")],
-    model: Annotated[str, typer.Option(help="Model of the role harmoniser, by name or path.")] = "harmoniser",
-    parts: Annotated[str, typer.Option(help="Parts to play: bass, comping, drums.")] = "bass,comping",
-    picture: Annotated[Path | None, typer.Option(help="Draw it, with its chords, as a PNG.", metavar="FILE")] = None,
-    ahead: Annotated[
-        int, typer.Option(min=0, max=8, help="Half beats before it sounds at which a chord is committed.")
-    ] = 2,
-    temperature: Annotated[
-        float, typer.Option(min=0, max=2, help="0 takes the likeliest chords, 1 draws them as likely as they are.")
-    ] = 0.3,
-    seed: SeedOption = 0,
-) -> None:
-    """Put chords and bass under a melody in a MIDI file, as they would come while it is played.
-
-    Nothing is heard ahead: each chord is said before the melody over it is. The parts are played by simple rules.
-    """
-    from rtgen.music import files
-    from rtgen.music.parts import PARTS
-    from rtgen.rig import accompany as along
-    from rtgen.rig.picture import draw_parts
-
-    refuse_same(source, target)
-    names = [name.strip() for name in parts.split(",") if name.strip()]
-    chosen = [part for part in PARTS if part in names]
-    if not chosen or len(chosen) < len(names):
-        raise UserError(f"--parts {parts} is invalid; name some of {', '.join(PARTS)}, with commas between them")
-    made = along.accompanied(
-        files.read(source),
-        str(source),
-        find("models", model),
-        seed=seed_of(seed),
-        temperature=temperature,
-        ahead=ahead,
-        parts=chosen,
-    )
-    files.write(target, made.score)
-    if picture is not None:
-        shown: dict[str, Sequence[Note]] = {"melody": made.melody}
-        shown.update(made.parts.items())
-        title = f"{source.stem}, accompanied"
-        draw_parts(shown, made.chords, made.length, made.metre.bar, picture, title=title, tempo=made.tempo)
-    written = ", ".join(f"{len(notes)} notes of {part}" for part, notes in made.parts.items())
-    say(f"{source}: {len(made.chords)} chords, {written}, in {target}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rtgen.inference.band import Band, Touch
+from rtgen.inference.band import Band, Touch, ends
 from rtgen.inference.harmoniser import Harmoniser
 from rtgen.inference.model import Model
 from rtgen.instrument.job import HalfBeat, Piece, Plan
@@ -52,7 +52,7 @@ class Along:
         # What was played in the last bars, by half beats.
         self._melody: list[Note] = []
         self._left: Chord | None = None
-        self._state = _State(Band(self._metre, PARTS, rests_after=None))
+        self._state = _State(Band(self._metre))
         # As it was before what is committed was written.
         self._states: dict[int, _State] = {}
         self._plan: tuple[Chord | None, ...] = ()
@@ -105,7 +105,7 @@ class Along:
             position=self._origin % self._bar,
         )
         self._touch, self._sounded, self._melody, self._left = Touch(), 0, [], None
-        self._state, self._states = _State(Band(half.metre, PARTS, rests_after=None)), {}
+        self._state, self._states = _State(Band(half.metre)), {}
         for notes in half.before:
             # What was played along is not known, but what the model would have said.
             self._state.played[self._now] = self._one.plan(1)[0]
@@ -176,8 +176,8 @@ class Along:
         chord, plan = (plan[0], plan) if state.knows else (None, (None,))
         state.remember(number, chord, oldest=number - (_VAMP_BARS + 1) * bar)
         made = state.band.play(number, before, plan, self._touch, half.knobs)
-        ends = [part for part, new in made.items() if part != "drums" and (new or chord != before)]
-        return Piece(_name(chord), _struck(made, number), tuple(ends))
+        ended = [part for part, new in made.items() if ends(part, bool(new), chord != before)]
+        return Piece(_name(chord), _struck(made, number), tuple(ended))
 
     def _finish(self, number: int, before: Chord | None, half: HalfBeat) -> Piece:
         """The last chord."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from rtgen.music.chord import Chord
 from rtgen.music.note import Note
-from rtgen.music.parts import STYLES, Part
+from rtgen.music.parts import PARTS, STYLES, Part
 from rtgen.music.time import HALF, Metre
 
 Chords = Sequence[Chord | None]
@@ -25,8 +25,6 @@ _CALM, _BUSY = 0.9, 2.2
 """Notes per beat of the melody below which the band holds its notes, and above which it moves on half beats."""
 _STILL = 0.5
 """Notes per beat below which the drums leave out the off-beats: less than a melody of crotchets ever has."""
-_RESTS_AFTER = 16
-"""Half beats of silence after which the band rests."""
 _SWUNG = 80
 """Ticks by which a swung off-beat is later than a straight one: the last third of a beat."""
 _HELD = 2
@@ -87,12 +85,9 @@ class Band:
     Args:
         metre: of the song, whose bars begin where the number of a half beat is a multiple of theirs.
         parts: which to play.
-        rests_after: half beats of silence after which it rests; None: never.
     """
 
-    def __init__(
-        self, metre: Metre, parts: Sequence[Part] = ("bass", "comping"), rests_after: int | None = _RESTS_AFTER
-    ) -> None:
+    def __init__(self, metre: Metre, parts: Sequence[Part] = PARTS) -> None:
         self._bar = max(metre.bar // HALF, 1)
         # Strong places of a bar: its halves, or its dotted beats.
         compound = metre.unit == 8 and metre.beats % 3 == 0
@@ -106,7 +101,6 @@ class Band:
         else:
             self._back = frozenset(range(2, self._bar, 2) if self._bar < 8 else range(4, self._bar, 4))
         self._parts = tuple(parts)
-        self._rests_after = rests_after
         self._voicing: tuple[int, ...] = (55, 60, 64)
         self._bass, self._up = 40, True
         self._second: int | None = None
@@ -135,21 +129,22 @@ class Band:
             touch: how the melody is played.
             knobs: those of the parts; all in the middle by default.
         """
-        if touch.silent is None or (self._rests_after is not None and touch.silent >= self._rests_after):
+        if touch.silent is None:
             return {part: [] for part in self._parts}
         place = half % self._bar
-        now = _Now(half, place, plan[0], before, plan, touch, knobs or {}, self._bar)
+        chord = plan[0]
         found: dict[Part, list[Note]] = {}
         for part in self._parts:
+            now = self._now(part, half, place, before, plan, touch, knobs or {})
             match part:
                 case "bass":
-                    notes = self._bass_notes(now.of(part), now.chord) if now.chord else []
+                    notes = self._bass_notes(now, chord) if chord else []
                 case "comping":
-                    notes = self._comping(now.of(part), now.chord) if now.chord else []
+                    notes = self._comping(now, chord) if chord else []
                 case "second":
-                    notes = self._second_voice(now.of(part), now.chord) if now.chord else []
+                    notes = self._second_voice(now, chord) if chord else []
                 case "drums":
-                    notes = self._drums(now.of(part))
+                    notes = self._drums(now)
             found[part] = notes
             if notes:
                 self._ends = {**self._ends, part: max(n.end for n in notes)}
@@ -169,7 +164,7 @@ class Band:
         found: dict[Part, list[Note]] = {}
         on = half * HALF
         for part in self._parts:
-            now = _Now(half, 0, chord, None, (chord,), touch, knobs or {}, self._bar).of(part)
+            now = self._now(part, half, 0, None, (chord,), touch, knobs or {})
             notes: list[Note] = []
             if part == "drums":
                 notes = [_note(on, _KICK, 1, now.loud(0.9)), _note(on, _CRASH, 2, now.loud(0.8))]
@@ -184,6 +179,32 @@ class Band:
                 notes = [_note(on, self._second, self._bar, now.loud(0.7))]
             found[part] = notes
         return found
+
+    def _now(
+        self,
+        part: Part,
+        half: int,
+        place: int,
+        before: Chord | None,
+        plan: Chords,
+        touch: Touch,
+        knobs: Mapping[str, float],
+    ) -> _Now:
+        """What a part plays to, as its knobs have it."""
+        styles = STYLES[part]
+        return _Now(
+            half,
+            place,
+            plan[0],
+            before,
+            plan,
+            touch,
+            self._bar,
+            density=touch.density * 16 ** (knobs.get(f"{part}_density", 0.5) - 0.5),
+            style=styles[min(max(round(knobs.get(f"{part}_style", 0)), 0), len(styles) - 1)],
+            up=round(24 * (knobs.get(f"{part}_register", 0.5) - 0.5)),
+            level=knobs.get(f"{part}_level", 1.0),
+        )
 
     # ---- bass -------------------------------------------------------------------------------------------------------
 
@@ -249,9 +270,9 @@ class Band:
         if now.fresh:
             self._voicing, self._step = self._voiced(chord, now), 0
         on, loud = now.half * HALF, now.loud(0.7)
-        begins = now.fresh or now.place == 0
         match now.style:
             case "held":
+                begins = now.fresh or now.place == 0
                 return [_note(on, pitch, now.lasts, loud) for pitch in self._voicing] if begins else []
             case "beats":
                 if now.place % self._beat and not now.fresh:
@@ -268,18 +289,34 @@ class Band:
                 return [
                     _note(on + i * HALF // count, up[(first + i) % len(up)], 1.5 / count, loud) for i in range(count)
                 ]
-        if begins:
-            size = now.lasts if now.density < _CALM else min(now.lasts, self._strong) * 0.95
-            if now.density >= _BUSY:
-                size = min(now.lasts, 2) * 0.8
-        elif now.density < _BUSY and self._goes_on("comping", now):
-            size, loud = min(now.lasts, self._strong) * 0.95, loud - 6
-        elif now.density >= _BUSY and now.place % self._strong == self._strong - 1:
-            # Before the middle and the end of the bar: the player has the beats.
-            size, loud = 0.9, loud - 4
-        else:
+        return self._figure(now)
+
+    def _figure(self, now: _Now) -> list[Note]:
+        """What pianists play beside a melody: few notes on the beats, single ones between them, softer.
+
+        In POP909 two thirds of what a right hand strikes are single notes. There are six in a bar of a calm melody,
+        and eight or nine in one of a busy melody.
+        """
+        lowest, *inner, highest = self._voicing
+        place = now.place % self._strong
+        calm, busy, on_beat = now.density < _CALM, now.density >= _BUSY, place % self._beat == 0
+        if now.fresh or (busy and on_beat):
+            struck = [*self._voicing]
+        elif now.place == 0:
+            struck = [lowest, highest]
+        elif place == 0:
+            struck = [lowest] if calm else [lowest, highest]
+        elif on_beat:
+            struck = [inner[0], highest]
+        elif calm and place == self._strong - 1 and self._strong > self._beat:
             return []
-        return [_note(on, pitch, size, loud) for pitch in self._voicing]
+        else:
+            struck = [inner[-1] if place == 1 else inner[0] if place < self._beat else lowest]
+        # No key is struck again while it is down.
+        longest = min(now.lasts, self._beat - place % self._beat)
+        sizes = [0.8 if busy else 1 if now.fresh and pitch in inner else longest if on_beat else 1 for pitch in struck]
+        loud = now.loud(0.8) - (0 if on_beat else 8)
+        return [_note(now.half * HALF, pitch, size, loud) for pitch, size in zip(struck, sizes, strict=True)]
 
     def _goes_on(self, part: Part, now: _Now) -> bool:
         """Whether a part plays at a strong place within a chord: always if lively, and if calm where nothing sounds."""
@@ -343,9 +380,9 @@ class Band:
         return [_note(on + later, pitch, 0.5, now.loud(share)) for pitch, share, later in found]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Now:
-    """What a part plays to.
+    """What a part plays to; it is made anew for each part of each half beat, which is quicker if it is not frozen.
 
     Args:
         half: number of the half beat.
@@ -354,7 +391,6 @@ class _Now:
         before: the chord of the half beat before.
         plan: the chords from this half beat on.
         touch: how the melody is played.
-        knobs: of the parts.
         bar: half beats in a bar.
         density: notes per beat that the part goes with.
         style: how it is played.
@@ -368,23 +404,11 @@ class _Now:
     before: Chord | None
     plan: Chords
     touch: Touch
-    knobs: Mapping[str, float]
     bar: int
-    density: float = 1.0
-    style: str = "free"
-    up: int = 0
-    level: float = 1.0
-
-    def of(self, part: Part) -> _Now:
-        """Return it as the knobs of a part have it."""
-        knobs, styles = self.knobs, STYLES[part]
-        return replace(
-            self,
-            density=self.touch.density * 16 ** (knobs.get(f"{part}_density", 0.5) - 0.5),
-            style=styles[min(max(round(knobs.get(f"{part}_style", 0)), 0), len(styles) - 1)],
-            up=round(24 * (knobs.get(f"{part}_register", 0.5) - 0.5)),
-            level=knobs.get(f"{part}_level", 1.0),
-        )
+    density: float
+    style: str
+    up: int
+    level: float
 
     @property
     def fresh(self) -> bool:
@@ -428,6 +452,17 @@ def voicing(chord: Chord, before: Sequence[int], ceiling: int, up: int = 0) -> t
                 best = cost, tuple(pitches)
     assert best is not None
     return best[1]
+
+
+def ends(part: Part, struck: bool, changed: bool) -> bool:
+    """Whether what still sounds of a part ends: with a new chord, or a new note of a part that plays one at a time.
+
+    Args:
+        part: the part.
+        struck: whether it has new notes.
+        changed: whether the chord is a new one.
+    """
+    return part != "drums" and (changed or (struck and part != "comping"))
 
 
 def _near(tone: int, pitch: int, low: int, high: int) -> int:

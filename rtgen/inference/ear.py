@@ -25,6 +25,8 @@ PLACE = 9
 """Numbers that tell the place of the half beat to come: sine and cosine of its position in the bar and in half a bar,
 whether it is a downbeat, whether it is a beat, whether the melody before it is unknown, whether it is silent, and how
 long the chord has been there."""
+UNHEARD, SILENT, SINCE = 6, 7, 8
+"""Which of them are the last three."""
 LONGEST = 16
 """Half beats beyond which it does not matter how long a chord has been there."""
 

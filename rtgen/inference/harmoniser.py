@@ -32,10 +32,14 @@ class _Moment:
     Args:
         memory: its states.
         chance: log probabilities of the chord that it says, shape (count, chords).
+        before: the chord before, shape (count).
+        held: half beats for which it has been there, likewise.
     """
 
     memory: dict[str, Floats]
     chance: Floats
+    before: Ints
+    held: Ints
 
 
 class Harmonisers:
@@ -69,12 +73,14 @@ class Harmonisers:
         self._none = len(self._table) - 1
         self._chords: list[Ints] = []
         self._taken: Ints | None = None
-        self._held = np.ones(count, np.int64)
+        self._places = ear.place(np.arange(bar), bar, np.zeros(bar, bool), np.zeros(bar, bool), np.zeros(bar, int))
         self._first = np.zeros(count, np.int64) if position is None else position
         self._heard_any = np.zeros(count, bool)
-        silence = np.zeros((count, 12, ear.HEARD), np.float32)
+        self._silence = np.zeros((count, 12, ear.HEARD), np.float32)
+        self._noise: dict[tuple[int, int], NDArray[np.float64]] = {}
         none = np.full(count, self._none)
-        self._moment = self._step(silence, none, 0, self._held, self._zeros(count))
+        # What the network knows before each half beat from `now` on, as far as it was planned.
+        self._moments = [self._step(self._silence, none, 0, np.ones(count, np.int64), self._zeros(count))]
         self.now = 0
         """Half beats that were heard: the number of the half beat to come."""
         self._commit()
@@ -86,15 +92,15 @@ class Harmonisers:
             heard: as `ear.heard` has it, shape (count, 12, `ear.HEARD`); None if it is not known.
             position: of the half beat after it in its bar, shape (count), where bars are not all of one length.
         """
-        chord = self._chords[self.now]
-        before = self._chords[self.now - 1] if self.now else np.full_like(chord, self._none)
-        self._held = np.where(chord == before, self._held, 0) + 1
+        chord, last = self._chords[self.now], self._moments[0]
+        held = np.where(chord == last.before, last.held, 0) + 1
         self.now += 1
         if heard is not None:
             self._heard_any = self._heard_any | heard.any(axis=(1, 2))
         if position is not None:
             self._first = position - self.now
-        self._moment = self._step(heard, chord, self.now, self._held, self._moment.memory)
+        self._moments = [self._step(heard, chord, self.now, held, last.memory)]
+        self._noise = {key: noise for key, noise in self._noise.items() if key[1] >= self.now}
         self._commit()
 
     def take(self, chord: Ints | None, since: int | None = None) -> None:
@@ -112,14 +118,14 @@ class Harmonisers:
     def plan(self, halves: int) -> Ints:
         """Return the chords of the half beats to come, shape (halves, count); `ahead` and one are committed."""
         found: list[Ints] = []
-        moment, held = self._moment, self._held
-        before = self._chords[self.now - 1] if self.now else np.full_like(held, self._none)
-        for number in range(self.now, self.now + halves):
-            if number > self.now:
-                held = np.where(found[-1] == before, held, 0) + 1
-                before = found[-1]
-                moment = self._step(None, before, number, held, moment.memory)
-            found.append(self._chords[number] if number < len(self._chords) else self._choose(moment.chance, number))
+        for i in range(halves):
+            number = self.now + i
+            if found and (i == len(self._moments) or not np.array_equal(self._moments[i].before, found[-1])):
+                last = self._moments[i - 1]
+                held = np.where(found[-1] == last.before, last.held, 0) + 1
+                self._moments[i:] = [self._step(None, found[-1], number, held, last.memory)]
+            chance = self._moments[i].chance
+            found.append(self._chords[number] if number < len(self._chords) else self._choose(chance, number))
         return np.stack(found)
 
     def _commit(self) -> None:
@@ -130,8 +136,10 @@ class Harmonisers:
     def _choose(self, chance: Floats, number: int) -> Ints:
         """Draw chords. With Gumbel noise the greatest number is a fair draw, and small changes change little."""
         if self.temperature > 0:
-            noise = np.random.default_rng((self.seed, number)).gumbel(size=chance.shape)
-            chance = chance + (self.temperature * noise).astype(np.float32)
+            key = self.seed, number
+            if key not in self._noise:
+                self._noise[key] = np.random.default_rng(key).gumbel(size=chance.shape)
+            chance = chance + (self.temperature * self._noise[key]).astype(np.float32)
         # Before anything is heard all keys are alike, and any chord would be a guess.
         best: Ints = np.where(self._heard_any, chance.argmax(axis=1), self._none)
         if self._taken is not None:
@@ -139,13 +147,15 @@ class Harmonisers:
         return best
 
     def _step(self, heard: Floats | None, chord: Ints, number: int, held: Ints, memory: dict[str, Floats]) -> _Moment:
-        unheard = np.full(len(chord), heard is None)
-        known = np.zeros((len(chord), 12, ear.HEARD), np.float32) if heard is None else heard
-        silent = ~unheard & ~known[..., 0].any(axis=1)
-        place = ear.place((self._first + number) % self._bar, self._bar, silent, unheard, held)
-        told = {"heard": known, "chord": self._table[chord], "place": place, **memory}
-        said = self._model.run(told)
-        return _Moment({name: said[f"{name}_next"] for name in memory}, said["chance"])
+        place = self._places[(self._first + number) % self._bar]
+        place[:, ear.SINCE] = np.minimum(held, ear.LONGEST) / ear.LONGEST
+        if heard is None:
+            place[:, ear.UNHEARD] = 1
+        else:
+            place[:, ear.SILENT] = ~heard[..., 0].any(axis=1)
+        known = self._silence if heard is None else heard
+        said = self._model.run({"heard": known, "chord": self._table[chord], "place": place, **memory})
+        return _Moment({name: said[f"{name}_next"] for name in memory}, said["chance"], chord, held)
 
     def _zeros(self, count: int) -> dict[str, Floats]:
         return {

@@ -31,6 +31,11 @@ class Capture:
         """Add a message that was played at `now`, in seconds."""
         self._pending.add(now, message)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is input that waits for its tick."""
+        return len(self._pending) > 0
+
     def leave_out(self, channel: int | None) -> None:
         """Leave the notes of a channel, 0-15, out of what is captured from now on; None: of none."""
         for looper in self._loopers:

@@ -20,6 +20,10 @@ class Pending:
         self._waiting: deque[tuple[float, bytes]] = deque(maxlen=1024)
         self._recent: deque[tuple[float, bytes]] = deque(maxlen=1024)
 
+    def __len__(self) -> int:
+        """Number of messages that wait for their ticks."""
+        return len(self._waiting)
+
     def add(self, now: float, message: bytes) -> None:
         """Add a message that was played at `now`."""
         self._waiting.append((now, message))

@@ -123,11 +123,11 @@ class Session:
                 return out
         else:
             self._happen(now, event, out)
-        self._advance(now, out)
+        dues = self._advance(now, out)
         out.requests += self._keeping.due(now, self._answers.begun)
         self._desk.light(self.at, self.turn, out)
         out.takes_back = self._sound.took_back()
-        out.wake_at = self._wake = self._wake_at()
+        out.wake_at = self._wake = self._wake_at(dues)
         self._still_until = self._wake if self._wake is not None and self._is_steady else -inf
         return out
 
@@ -254,7 +254,8 @@ class Session:
         )
 
     def _place(self) -> None:
-        self._capture.place(self._rounds.earliest)
+        if self._capture.waits:
+            self._capture.place(self._rounds.earliest)
 
     def _plug(self, now: float, event: Plugged, out: Output) -> None:
         """Handle a port that came back or went away."""
@@ -630,15 +631,17 @@ class Session:
 
     # ---- time passes ----------------------------------------------------------------------------------------------
 
-    def _advance(self, now: float, out: Output) -> None:
+    def _advance(self, now: float, out: Output) -> tuple[float, float | None]:
+        """Do what is due, and return the next dues while rolling."""
         if self.transport.state is not State.ROLLING:
-            return
+            return inf, None
         due_at, draft_at = self._dues()
         while now >= due_at:
             self._take_turn(now, out)
             due_at, draft_at = self._dues()
         if draft_at is not None and now >= draft_at:
             self._ask_draft(now, out)
+            draft_at = None
         awaited = self._rounds.awaited
         if awaited is not None and now >= self._rounds.patience_ends(awaited):
             if self._answers.awaits(awaited):
@@ -649,13 +652,14 @@ class Session:
         if self._along.on and now >= self._along.next_at:
             out.halves += self._along.tell(now, self.preset, self.knobs, self._asking.seed)
         out.messages += self._sound.due(now)
+        return due_at, draft_at
 
-    def _wake_at(self) -> float | None:
+    def _wake_at(self, dues: tuple[float, float | None]) -> float | None:
         if self.transport.state is not State.ROLLING:
             return self.transport.deadline
         awaited = self._rounds.awaited
         times = (
-            *self._dues(),
+            *dues,
             self._rounds.tell_at if self._tells else None,
             self._rounds.patience_ends(awaited) if awaited is not None else None,
             self._along.next_at if self._along.on else None,

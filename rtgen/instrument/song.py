@@ -39,7 +39,8 @@ class Song:
     def expire(self, now: float) -> Breaks:
         """Handle deadlines: the clocks' silence may settle a message in doubt, and end the song."""
         transport = self.transport
-        yield from _one(transport.expire(now))
+        if (change := transport.expire(now)) is not None:
+            yield change
         while (deadline := transport.deadline) is not None and now >= deadline:
             yield from _one(transport.expire(now))
 
@@ -54,8 +55,11 @@ class Song:
             if self._sources.is_news(now, port):
                 out.notices.append(notices.ForeignClock(port))
             return
-        yield from _one(self.transport.feed(now, message))
-        yield from self._look_for_start(now, out)
+        # Most of what comes is a clock that changes nothing: no generators for that.
+        if (change := self.transport.feed(now, message)) is not None:
+            yield change
+        if not self._told_unstarted and self.transport.unstarted is not None:
+            yield from self._look_for_start(now, out)
         if self._sources.doubles(self.transport):
             out.notices.append(notices.DoubledClock(port))
 
@@ -87,7 +91,7 @@ class Song:
     def _look_for_start(self, now: float, out: Output) -> Breaks:
         """Say once that a clock comes without Start, and roll at the next bar if that is wanted."""
         since = self.transport.unstarted
-        if since is None or self._told_unstarted:
+        if since is None:
             return
         self._told_unstarted = True
         out.notices.append(notices.NoStart(self.transport.tempo, self._rolls))

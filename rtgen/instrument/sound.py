@@ -114,8 +114,10 @@ class Sound:
 
     def next_at(self) -> float | None:
         """Return when something is due next, in seconds; None if nothing is."""
-        ticks = [self.player.next_tick(), self._clock.next_tick() if self._clock is not None else None]
-        return min((self.leaves_at(tick) - self.ahead_s for tick in ticks if tick is not None), default=None)
+        tick = self.player.next_tick()
+        if self._clock is not None and (clock := self._clock.next_tick()) is not None:
+            tick = clock if tick is None else min(tick, clock)
+        return self.leaves_at(tick) - self.ahead_s if tick is not None else None
 
     def broke(self, change: Change, *, anew: float | None = None) -> list[bytes]:
         """Return what others are told of a discontinuity in the song's time; see `ClockOut.changed`."""

@@ -12,6 +12,8 @@ Part = Literal["bass", "comping", "drums", "second"]
 PARTS: tuple[Part, ...] = get_args(Part)
 CHANNELS: Mapping[Part, int] = {"bass": 2, "comping": 3, "drums": 10, "second": 4}
 """The MIDI channel, 1-16, that each is sent on by default."""
+PROGRAMS: Mapping[Part, int] = {"bass": 33, "comping": 4}
+"""General MIDI's sound for each in a file, from 0: electric bass (finger), electric piano."""
 STYLES: Mapping[Part, tuple[str, ...]] = {
     "bass": ("free", "roots", "pulse", "walking"),
     "comping": ("free", "held", "beats", "off beats", "broken"),

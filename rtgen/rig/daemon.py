@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from queue import Empty
 from time import perf_counter
@@ -33,10 +34,12 @@ from rtgen.rig.worker.worker import Worker
 _OVERDUE_S, _DELIVERY_S = 0.1, 0.005
 """A step overdue by more than the first stands behind pending input, for which it waits up to the second: this process
 stood still, and so did the threads that deliver input."""
-_MOST_S = 0.25 if sys.platform == "win32" else float("inf")
+_MOST_S = 0.25 if sys.platform == "win32" else inf
 """Longest wait for an event, in seconds: on Windows, Ctrl-C does not end a wait of the main thread."""
-_VIEW_S = 0.05
-"""How often `Daemon.view` is refreshed, in seconds."""
+_VIEW_S, _UNSEEN_S = 0.05, 0.5
+"""How often `Daemon.view` is refreshed at most, in seconds, and how often if nobody looks at it."""
+_LAST_S = 0.1
+"""The view is refreshed this long after the last event, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,9 @@ class Daemon:
         self._session = session
         self._dimensions: tuple[str, ...] = ()
         self._placed: Placed | None = None
-        self.view = self._seen(None)
-        """The latest state; replaced whole, so that any thread may read it."""
+        self._view = self._seen(None)
+        self._view_at = 0.0
+        self._looked = False
         self.chosen = session.preset
         """The preset that plays, or the one that will when its model is loaded; any thread may read it."""
         # Files of the models by the names that presets give them.
@@ -157,6 +161,12 @@ class Daemon:
         """What has come in; any thread may read it."""
         self._housekeeping = Housekeeping()
         self._stopping = False
+
+    @property
+    def view(self) -> View:
+        """The latest state; replaced whole, so that any thread may read it."""
+        self._looked = True
+        return self._view
 
     def open(self) -> None:
         """Open the ports and start the worker; playing does not wait for the model."""
@@ -196,7 +206,7 @@ class Daemon:
         """
         prefer_this_thread()
         self._housekeeping.start()
-        end = perf_counter() + seconds if seconds is not None else float("inf")
+        end = perf_counter() + seconds if seconds is not None else inf
         try:
             self._loop(end)
         finally:
@@ -204,7 +214,7 @@ class Daemon:
                 now, last = perf_counter(), self._session.end()
                 self._send(now, last, takes_back=True)
                 self._note(Step(now, Ended(), tuple(last), True))
-                if (dropped := self._inbox.dropped(float("inf"))) is not None:
+                if (dropped := self._inbox.dropped(inf)) is not None:
                     self._tell(dropped)
             finally:
                 self._ports.close()
@@ -212,7 +222,6 @@ class Daemon:
                 self._housekeeping.stop()
 
     def _loop(self, end: float) -> None:
-        view_at = 0.0
         stale = True
         wake_at: float | None = perf_counter()
         while not self._stopping:
@@ -222,25 +231,25 @@ class Daemon:
             if wake_at is not None and wake_at <= now < wake_at + _OVERDUE_S:
                 wake_at = self._step(now, None)  # what is due comes before pending input
             # The last event must show in the view even if nothing follows it.
-            timeout = min(end, wake_at if wake_at is not None else end, view_at if stale else end) - now
+            timeout = min(end - now, wake_at - now if wake_at is not None else inf, _LAST_S if stale else inf)
             self._housekeeping.idle(timeout if not self._inbox.rushed else 0.0, now)
             if wake_at is not None and now >= wake_at + _OVERDUE_S:
                 timeout = _DELIVERY_S
             patience = min(timeout, _MOST_S)
             try:
-                now, event = self._inbox.get(timeout=None if patience == float("inf") else max(patience, 0.0))
+                now, event = self._inbox.get(timeout=None if patience == inf else max(patience, 0.0))
             except Empty:
                 if patience < timeout:
                     continue
                 now, event = perf_counter(), None
+                if wake_at is None or now < wake_at:
+                    self._show(now)
+                    stale = False
+                    continue
             wake_at = self._step(now, event)
-            if now < view_at:
-                stale = True
-            else:
-                view_at, stale = now + _VIEW_S, False
+            stale = now < self._view_at + (_VIEW_S if self._looked else _UNSEEN_S)
+            if not stale:
                 self._show(now)
-                if (dropped := self._inbox.dropped(now)) is not None:
-                    self._tell(dropped)
 
     def _step(self, now: float, happening: Event | Report | Wanted | None) -> float | None:
         wake_at: float | None = None
@@ -406,7 +415,9 @@ class Daemon:
         self._inbox.put(perf_counter(), report)
 
     def _show(self, now: float) -> None:
-        self.view = self._seen(now)
+        self._view, self._view_at, self._looked = self._seen(now), now, False
+        if (dropped := self._inbox.dropped(now)) is not None:
+            self._tell(dropped)
 
     def _seen(self, now: float | None) -> View:
         session = self._session

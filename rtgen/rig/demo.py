@@ -13,21 +13,20 @@ from rich.console import Console
 from rich.live import Live
 
 from rtgen.errors import UserError
-from rtgen.instrument.notices import Answered, Called, DraftPlayed, Notice
+from rtgen.instrument.notices import Answered, DraftPlayed, Notice
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files
-from rtgen.music.note import Loop
 from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick
 from rtgen.rig.daemon import Daemon, News
 from rtgen.rig.midi.ports import LoopbackPorts, open_ports
 from rtgen.rig.midi.systems import find_api
 from rtgen.rig.midi.ways import NamedPorts, Patch
-from rtgen.rig.offline import by_part, opened, simulate, with_clock
+from rtgen.rig.offline import by_part, opened, pairs_of, simulate, with_clock
 from rtgen.rig.performance import TEMPO, performance
-from rtgen.rig.picture import draw, draw_parts
-from rtgen.rig.told.live import Watch, at_once, caption
+from rtgen.rig.picture import draw_played
+from rtgen.rig.told.live import Watch, at_once
 from rtgen.rig.told.telling import sentence
 from rtgen.rig.worker.wire import Failed, Ready
 
@@ -204,15 +203,8 @@ class _Screen:
                 lines.append(self._line)
 
 
-def pairs_of(notices: Sequence[Notice]) -> list[tuple[Loop, Loop]]:
-    """Returns every call with its answer; an empty loop if there was none."""
-    answers = {index: n.loop for index, n in _answers(notices).items()}
-    calls = [(n.loop_index, n.loop) for n in notices if isinstance(n, Called)]
-    return [(call, answers.get(index + 1) or call.with_notes(())) for index, call in calls]
-
-
 def _answers(notices: Sequence[Notice]) -> dict[int, Answered | DraftPlayed]:
-    """Returns the answer notice of each answered loop by index; a late answer replaces its draft."""
+    """Returns the answer notice of each answered loop by index; as in `pairs_of`."""
     heard = (n for n in notices if isinstance(n, DraftPlayed) or (isinstance(n, Answered) and n.outcome != "missed"))
     return {n.loop_index: n for n in heard}
 
@@ -224,15 +216,7 @@ def _keep(folder: Path, preset: Preset, played: tuple[files.Event, ...], sent: S
     score = files.Score((files.Track("played", played), *own), ((0, TEMPO),), ((0, preset.metre),), tuple(markers))
     files.write(folder / "demo.mid", score)
     title = f"rtgen demo: {preset.name}"
-    pairs = pairs_of(notices)
-    if preset.along:
-        parts = {"melody": files.notes_of(played)} | {track.name: track.notes() for track in own}
-        bar = preset.metre.bar
-        length = max((-(-note.end // bar) * bar for notes in parts.values() for note in notes), default=bar)
-        draw_parts(parts, (), length, bar, folder / "demo.png", title=title, tempo=TEMPO)
-    elif pairs:
-        captions = [caption(preset.mode, preset.knobs)] * len(pairs)
-        draw(pairs, folder / "demo.png", title=title, tempo=TEMPO, captions=captions)
+    draw_played(preset, files.notes_of(played), own, notices, folder / "demo.png", title=title, tempo=TEMPO)
 
 
 def _events(sent: Sent) -> tuple[files.Event, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -14,19 +14,21 @@ from rtgen.errors import UserError
 from rtgen.instrument.binding import Layout
 from rtgen.instrument.events import Chosen, Event, Received
 from rtgen.instrument.job import Answer, HalfBeat, Job, Plan
-from rtgen.instrument.notices import Called, Notice, Rolling
+from rtgen.instrument.notices import Answered, Called, DraftPlayed, Notice, Rolling
 from rtgen.instrument.options import Options
 from rtgen.instrument.preset import Preset
 from rtgen.instrument.session import Session
 from rtgen.music import files, midi
 from rtgen.music.drums import CHANNEL
 from rtgen.music.note import Loop
-from rtgen.music.parts import PARTS
-from rtgen.music.time import TICKS_PER_CLOCK, seconds_per_tick, stretches
+from rtgen.music.parts import PARTS, PROGRAMS, Part
+from rtgen.music.time import HALF, TICKS_PER_CLOCK, seconds_per_tick, stretches
 from rtgen.rig.worker.alone import Alone
 
 ANSWER_S = 0.005
 """Time that an answer takes, in simulated time."""
+MELODY = "melody"
+"""A track of this name is all that a band hears, where there is one."""
 Answerer = Callable[[Job], Loop]
 Planner = Callable[[HalfBeat], Plan]
 
@@ -52,6 +54,12 @@ def opened(preset: Preset, path: Path, device: str) -> Iterator[Alone]:
 def only_drums(score: files.Score) -> bool:
     """Whether all notes of a score are on channel 10, which General MIDI has for drums."""
     return all(e.data[0] & 0x0F == CHANNEL for track in score.tracks for e in track.events if midi.is_note_on(e.data))
+
+
+def heard(score: files.Score, preset: Preset) -> files.Score:
+    """Return what of a score is played to a preset: to a band the melody alone, if a track is called so."""
+    named = tuple(track for track in score.tracks if track.name.strip().lower() == MELODY)
+    return replace(score, tracks=named) if preset.along and not only_drums(replace(score, tracks=named)) else score
 
 
 def simulate(
@@ -154,11 +162,17 @@ def sections(score: files.Score, preset: Preset) -> tuple[list[Section], int]:
 
     Returns:
         The sections, at least one, and how many stretches were left out.
+
+    Raises:
+        UserError: the preset cannot be played in a metre of the score.
     """
     found = []
     every = stretches(score.metres, max(score.end, 1))
     for start, length, metre in every:
-        chosen = preset.changed(metre=metre)
+        try:
+            chosen = preset.changed(metre=metre)
+        except ValueError as error:
+            raise UserError(f"Preset {preset.name}: {error}; choose another preset or file") from None
         whole = length // chosen.length
         if (start, length, metre) == every[-1]:
             whole = song_end(score.end - start, chosen) // chosen.length
@@ -204,6 +218,8 @@ def render(
 ) -> tuple[files.Score, list[Notice]]:
     """Plays a score to a session and returns it with the answers added as a track.
 
+    What is played along has a track for each part, and its chords are markers.
+
     Time is musical: the score's tempo map is kept, and does not affect the notes. Its metres are those of the loops
     (`sections`). The result is deterministic for a score, preset and seed.
 
@@ -219,25 +235,64 @@ def render(
     """
     tempo, (played, _) = preset.tempo, sections(score, preset)
     session = Session(played[0].preset, Options(seed=seed, controls=controls, pitched=pitched, hears=hears))
+    chords = _Chords(planner, played)
     # One clock beyond the end, so that everything due at the last clock is still sent.
     end = (played[-1].end + TICKS_PER_CLOCK) * seconds_per_tick(tempo)
-    sent, notices = simulate(session, _performed(score.merged(), played, tempo), answerer, end, planner)
+    sent, notices = simulate(session, _performed(score.merged(), played, tempo), answerer, end, chords.plan)
     ticks = 1 / seconds_per_tick(tempo)
     answers = tuple(files.Event(round(time * ticks), data) for time, data in sent)
     tracks = by_part(answers, preset) if preset.along else (files.Track("rtgen", answers),)
-    return files.Score((*score.tracks, *tracks), score.tempos, score.metres, score.markers), notices
+    return replace(score, tracks=(*score.tracks, *tracks), markers=(*score.markers, *chords.begun())), notices
+
+
+class _Chords:
+    """What is planned along in a score, and the chords that are committed.
+
+    Args:
+        planner: plans.
+        played: the sections of the score, one after the other.
+    """
+
+    def __init__(self, planner: Planner, played: Sequence[Section]) -> None:
+        self._planner, self._coming = planner, iter(played)
+        self._section = next(self._coming)
+        self._number = 0
+        self._said: dict[int, str] = {}
+
+    def plan(self, half: HalfBeat) -> Plan:
+        """Plan, and note the chords."""
+        if half.number < self._number:
+            self._section = next(self._coming, self._section)
+            self._said[self._section.start] = ""
+        self._number = half.number
+        plan = self._planner(half)
+        for number, piece in enumerate(plan.pieces[: plan.certain], plan.since):
+            tick = self._section.start + number * HALF
+            if tick < self._section.end:
+                self._said[tick] = piece.chord
+        return plan
+
+    def begun(self) -> list[tuple[int, str]]:
+        """Return the name of each chord with the tick at which it begins; "-" where there is none any more."""
+        found: list[tuple[int, str]] = []
+        for tick, name in sorted(self._said.items()):
+            if (name or "-") != (found[-1][1] if found else "-"):
+                found.append((tick, name or "-"))
+        return found
 
 
 def by_part(events: Sequence[files.Event], preset: Preset) -> tuple[files.Track, ...]:
-    """Returns a track for each channel on which anything was played along, named after its parts."""
-    names: dict[int, list[str]] = {}
+    """Returns a track for each channel on which anything was played along, named after its parts, with its sound."""
+    names: dict[int, list[Part]] = {}
     for part in PARTS:
         names.setdefault(round(preset.knobs[f"{part}_channel"]) - 1, []).append(part)
     found = []
     for channel, parts in names.items():
         own = tuple(event for event in events if event.data[0] & 0x0F == channel)
         if any(midi.is_note_on(event.data) for event in own):
-            found.append(files.Track(" and ".join(parts), own))
+            sounds = [bytes((0xC0 | channel, PROGRAMS[part])) for part in parts if part in PROGRAMS]
+            begins = [files.Event(0, sound) for sound in sounds[:1] if channel != CHANNEL]
+            found.append(files.Track(" and ".join(parts), (*begins, *own)))
     return tuple(found)
 
 
@@ -251,3 +306,22 @@ def answered(notices: Iterable[Notice], played: Sequence[Section]) -> int:
             loops = played[min(number, len(played) - 1)].loops
             found += notice.asked and notice.loop_index < loops - 1
     return found
+
+
+def pairs_of(notices: Iterable[Notice]) -> list[tuple[Loop, Loop]]:
+    """Returns every call with its answer; an empty loop if there was none."""
+    calls: list[tuple[int, int, Loop]] = []
+    answers: dict[tuple[int, int], Loop] = {}
+    # Loops are counted anew from each Start on.
+    start = 0
+    for notice in notices:
+        match notice:
+            case Rolling():
+                start += 1
+            case Called():
+                calls.append((start, notice.loop_index, notice.loop))
+            case DraftPlayed():
+                answers[start, notice.loop_index] = notice.loop
+            case Answered() if notice.outcome != "missed":  # a late answer replaces its draft
+                answers[start, notice.loop_index] = notice.loop
+    return [(call, answers.get((start, index + 1)) or call.with_notes(())) for start, index, call in calls]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rtgen.instrument.notices import Notice
+from rtgen.instrument.preset import Preset
 from rtgen.music import key
+from rtgen.music.files import Track
 from rtgen.music.note import Loop, Note
 from rtgen.rig.canvas import AXIS, DEEP, EDGE, GONE, HEAD, KEPT, MARGIN, NEW, STRIP, WIDTH, Canvas, Panel, head
+from rtgen.rig.offline import pairs_of
+from rtgen.rig.told.live import caption
 
 _SAME = 60
 """Ticks (a 32nd note) within which the same pitch counts as the same note."""
@@ -145,3 +150,43 @@ def draw_parts(
                 panel.sign(tick - start, text)
         panel.bar_numbers(number * _BARS + 1)
     canvas.save(path)
+
+
+_MOST = 12
+"""Lines of a picture of what was played; what comes later is left out."""
+
+
+def draw_played(
+    preset: Preset,
+    played: Sequence[Note],
+    added: Sequence[Track],
+    notices: Iterable[Notice],
+    path: Path,
+    *,
+    title: str,
+    tempo: float,
+    chords: Sequence[tuple[int, str]] = (),
+) -> None:
+    """Draws the beginning of what a preset played to a performance: parts under it, or answers below calls.
+
+    Args:
+        preset: the settings.
+        played: the performance.
+        added: a track for each part.
+        notices: of the session; nothing is drawn where they tell of no loop.
+        path: the file to write.
+        title: as of `draw`.
+        tempo: likewise.
+        chords: as of `draw_parts`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if preset.along:
+        parts = {"melody": played} | {track.name: track.notes() for track in added}
+        bar = preset.metre.bar
+        length = max((-(-note.end // bar) * bar for notes in parts.values() for note in notes), default=bar)
+        draw_parts(parts, chords, min(length, _MOST * _BARS * bar), bar, path, title=title, tempo=tempo)
+    elif pairs := pairs_of(notices)[: 2 * _MOST]:
+        captions = [caption(preset.mode, preset.knobs)] * len(pairs)
+        draw(pairs, path, title=title, tempo=tempo, captions=captions)

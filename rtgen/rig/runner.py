@@ -97,7 +97,7 @@ def play(
     def examine() -> str:
         return report(daemon, ports.connections(), live.told() if live is not None else None)
 
-    about = {"name": name, "clips": str(setup.clips)}
+    about = {"name": name, "clips": str(setup.clips), "link": "leads" if setup.send_link else ""}
     recovery = Recovery(setup.sessions, complain) if setup.sessions else nullcontext()
     with ending(daemon.stop), journal or nullcontext(), recovery:
         daemon.open()

@@ -113,7 +113,7 @@ def test_the_same_seed_says_the_same_however_often_it_is_asked() -> None:
     said = []
     for times in (0, 1, 3):
         one = Harmoniser(MODEL, Metre(), seed=9, temperature=1.0)
-        found = []
+        found: list[Chord | None] = []
         for half in range(20):
             for _ in range(times):
                 one.plan(8)
@@ -166,3 +166,26 @@ def test_every_chord_has_a_number() -> None:
         assert set(np.flatnonzero(row[:, 0])) == set(chord.classes)
         assert (row[:, 1].argmax(), row[:, 2].argmax()) == (chord.root, chord.bass)
     assert chord_of(12 * len(card.chords), card) is None
+
+
+def test_what_was_planned_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    run = MODEL.run
+
+    def counted(inputs: dict[str, ear.Floats]) -> dict[str, ear.Floats]:
+        runs.append(1)
+        return run(inputs)
+
+    monkeypatch.setattr(MODEL, "run", counted)
+    one = Harmoniser(MODEL, Metre(), ahead=2, temperature=0.5)
+    for half in range(4):
+        runs.clear()
+        one.hear([note(half, 60 + half)])
+        plan = one.plan(8)
+        assert len(runs) == 8  # one to hear it, and one for each further half beat
+        assert one.plan(8) == plan
+        assert len(runs) == 8
+    one.take(Chord(3, MAJOR), one.now + 5)
+    runs.clear()
+    one.plan(8)
+    assert len(runs) <= 7  # those after the chord of the left hand

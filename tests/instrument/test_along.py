@@ -60,7 +60,7 @@ def test_a_band_comes_in_and_stays_on_its_channels() -> None:
 
 
 def test_the_melody_is_in_the_chord() -> None:
-    comping = play(melody(), 16).parts["comping"]
+    comping = play(melody(), 16, comping_style="held").parts["comping"]
     chords = [(note, {n.pitch % 12 for n in comping if n.onset <= note.onset + 20 < n.end}) for note in melody()]
     inside = [note.pitch % 12 in chord for note, chord in chords if chord]
     assert len(inside) > 30

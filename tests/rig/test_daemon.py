@@ -15,7 +15,7 @@ from rtgen.bench.server import wait_until
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
-from rtgen.instrument.events import Notice
+from rtgen.instrument.events import Notice, Turned
 from rtgen.instrument.job import Heard
 from rtgen.instrument.notices import Answered, Called
 from rtgen.instrument.options import Options
@@ -127,6 +127,32 @@ def test_the_state_can_be_looked_at_from_outside() -> None:
     assert view.tempo == pytest.approx(240)
     assert view.tick is not None
     assert view.tick > 0
+
+
+def test_what_nobody_looks_at_is_seldom_made_though_clocks_come_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stage() as stage:
+        stage.wait_for("rolling")
+        show, shown = stage.daemon._show, list[float]()
+
+        def counted(now: float) -> None:
+            shown.append(now)
+            show(now)
+
+        monkeypatch.setattr(stage.daemon, "_show", counted)
+        began = time.monotonic()
+        while time.monotonic() < began + 1:
+            stage.ports.play(b"\xf8")
+            time.sleep(0.01)
+        # After a silence of a tenth of a second, as where the machine stands still, it is made as well.
+        assert len(shown) < (time.monotonic() - began) / 0.1
+
+
+def test_who_looks_again_and_again_sees_the_last_thing_that_happened() -> None:
+    with Stage() as stage:
+        stage.wait_for("rolling")
+        for value in (0.25, 0.5, 0.75):
+            stage.daemon.hear(Turned("distance", value))
+        wait_until(lambda: stage.daemon.view.knobs["distance"] == 0.75, "the last turn in the view", 5.0)
 
 
 def test_a_preset_is_chosen_with_its_model_while_it_plays(tmp_path: Path) -> None:

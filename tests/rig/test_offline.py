@@ -171,3 +171,13 @@ def test_the_demo_draws_and_writes_what_plays_along(tmp_path: Path) -> None:
     counted = ", ".join(f"{track.name} {len(track.notes())}" for track in parts)
     assert f"harmoniser played along; notes: {counted}." in heard.getvalue()
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pairs_belong_to_their_stretch_of_the_song() -> None:
+    # Eight bars of 4/4, then eight of 3/4: loops are counted anew, and each answer stands beside its own call.
+    score = Score((melody(*range(0, 8 * 1920 + 8 * 1440, 480)),), metres=((0, FOUR), (8 * 1920, THREE)))
+    _, notices = offline.render(score, ANSWER, lambda job: job.loop, 1)
+    pairs = offline.pairs_of(notices)
+    answered = [call for call, answer in pairs if answer.notes]
+    assert [call.bar for call in answered] == [1920, 1920, 1440, 1440]
+    assert all(answer == call for call, answer in pairs if answer.notes)

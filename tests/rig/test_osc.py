@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from rtgen.errors import UserError
+from rtgen.instrument.along import Coming
 from rtgen.instrument.binding import Binding
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.events import Event, Learn, Paced, Pressed, Turned, Used
-from rtgen.instrument.job import Placed
+from rtgen.instrument.job import Piece, Placed
 from rtgen.instrument.notices import Answered, ControlTaken, NothingLearned, SaveBindings
 from rtgen.instrument.parameters import BUTTONS, PARAMETERS
 from rtgen.instrument.preset import Preset
-from rtgen.music.hand import Moved
+from rtgen.music import midi
+from rtgen.music.hand import Hand, Moved
 from rtgen.music.note import Loop, Note
 from rtgen.rig import runner
 from rtgen.rig.daemon import View
@@ -401,6 +403,28 @@ def test_whoever_subscribes_is_told_all_and_then_what_changes(desk: Desk, client
     time.sleep(0.1)
     desk.view = VIEW
     assert list(client.hear(0.2)) == []
+
+
+def test_the_channels_of_a_band_are_told_and_nothing_of_parts_that_are_muted() -> None:
+    played = Hand(
+        (
+            Moved(0, midi.note_on(1, 36, 90)),
+            Moved(0, midi.note_on(9, 36, 90)),
+            Moved(100, midi.note_off(1, 36)),
+            Moved(100, midi.note_off(9, 36)),
+            Moved(480, midi.note_on(9, 42, 90)),
+            Moved(500, midi.note_off(9, 42)),
+        ),
+        apart=True,
+    )
+    notes = (Note(0, 36, 100, 90), Note(0, 36, 100, 90), Note(480, 42, 20, 90))
+    plan = Piece("C", (("drums", Note(0, 38, 60, 90)), ("second", Note(0, 60, 60, 90)), ("bass", Note(0, 40, 60, 90))))
+    view = replace(VIEW, tick=0, answer=Loop(3840, notes, 1920, played), coming=Coming(0, 1, (plan, plan)))
+    found = dict(told(view))
+    assert found["/rtgen/state/channels/answer"] == (2, 10, 10)
+    assert found["/rtgen/state/expected"][2::4] == (38, 40)  # the second voice is muted
+    assert found["/rtgen/state/channels/expected"] == (10, 2)
+    assert dict(told(VIEW))["/rtgen/state/channels/answer"] == ()
 
 
 def test_bends_pressure_and_the_pedal_are_told_and_of_many_some() -> None:

@@ -965,6 +965,69 @@ def test_a_preset_is_chosen_from_its_card(stage: Stage, tmp_path: Path) -> None:
 
 
 @in_a_browser
+def test_a_band_has_a_mixer_and_a_legend_and_says_when_it_comes_in(stage: Stage, tmp_path: Path) -> None:
+    band = load(find("presets", "band"))
+    stage.desk.view = replace(ROLLS, preset=band, knobs=band.knobs, use="along", played=(), answer=None, tick=None)
+    page = Player(stage.urls[0], tmp_path / "browser")
+    soon(lambda: page.text("invitation").endswith("it plays along with you."))
+    page.begin()
+    waits = replace(stage.desk.view, tick=480)
+    for view, hint in (
+        (waits, "play, and it plays along"),
+        (replace(waits, played=TUNE.notes[:3]), "go on: it comes in at the next bar line"),
+        (replace(waits, played=TUNE.notes[:3], answer=TUNE), "it plays along with you"),
+    ):
+        stage.desk.view = view
+        soon(lambda hint=hint: page.text("hint") == hint)
+    strips = [part + " 1.00 mute" for part in ("bass", "comping", "drums", "second")]
+    assert page.text("macros").split() == " ".join(strips).split()
+    assert page.text("plan").split() == ["decided", "may", "still", "change"]
+    assert not page.driver.find_element("id", "legend").is_displayed()
+    dimmed = "return [...document.querySelectorAll('#uses .rests')].map((each) => each.textContent)"
+    assert page.driver.execute_script(dimmed) == ["answer", "follow", "hold"]
+    stage.desk.heard.clear()
+    page.click("turn-bass_mute")
+    soon(lambda: stage.desk.heard == [Turned("bass_mute", 1.0)])
+    # In another preset the mutes are where the other knobs are, under their full names.
+    stage.desk.view = ROLLS
+    soon(lambda: page.driver.execute_script(dimmed) == ["along"])
+    page.tab("knobs")
+    page.driver.execute_script("document.getElementById('group-band').open = true")
+    assert "bass mute" in page.text("groups")
+    assert "bass level" in page.text("groups")
+    page.close()
+
+
+@in_a_browser
+def test_overdub_and_undo_are_at_hand_and_the_page_says_what_happens(stage: Stage, tmp_path: Path) -> None:
+    stage.desk.view = replace(ROLLS, use="answer", turn="yours", layers=2, overdubs=True)
+    page = Player(stage.urls[0], tmp_path / "browser")
+    assert "Play two bars on the letters" in page.text("invitation")
+    assert page.text("invitation").endswith("then listen for two.")
+    page.begin()
+    soon(lambda: page.text("hint") == "what you play goes round too, with 2 layers")
+    stage.desk.heard.clear()
+    for code in ("KeyO", "KeyU"):
+        for kind in ("keyDown", "keyUp"):
+            event = {"type": kind, "code": code, "key": code[-1], "modifiers": 8}
+            page.driver.execute_cdp_cmd("Input.dispatchKeyEvent", event)
+    soon(lambda: stage.desk.heard == [Pressed("overdub", None), Pressed("undo")])
+    for tick, hint in ((1440, "play 2 bars"), (1920, "play 2 bars, from bar 3 on"), (4320, "play 2 bars")):
+        stage.desk.view = replace(ROLLS, use="answer", turn="yours", tick=tick, played=(), answer=None)
+        soon(lambda hint=hint: page.text("hint") == hint)
+    for said in ("heard bars 1-2: silence", "late", "late", "heard bars 3-4: 5 notes"):
+        stage.desk.remote.tell("/rtgen/state/news", said)
+    page.tab("machine")
+    soon(lambda: page.text("log").split("\n")[:2] == ["heard bars 3-4: 5 notes", "late (2 times)"])
+    assert "silence" not in page.text("log")
+    page.tab("play")
+    page.click("preset")
+    page.driver.find_element("css selector", "[data-preset=band]").click()
+    soon(lambda: page.text("toast") == "loading band ...")
+    page.close()
+
+
+@in_a_browser
 def test_a_click_on_the_map_turns_the_knobs_of_both_axes(stage: Stage, tmp_path: Path) -> None:
     stage.desk.view = replace(ROLLS, dimensions=(*NAMES, "warmth"), placed=MAPPED)
     page = Player(stage.urls[0], tmp_path / "browser")

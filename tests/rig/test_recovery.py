@@ -125,5 +125,5 @@ def test_recovery_ends_with_rtgen_in_the_middle_of_a_log(tmp_path: Path, monkeyp
                 continue
         return True
 
-    wait_until(is_gone, "the end of the replay")
+    wait_until(is_gone, "the end of the replay", _PATIENCE_S)
     assert unfinished(tmp_path) == [tmp_path / "a.rtlog"]

@@ -173,6 +173,7 @@ NOW: dict[str, Any] = {
         ({"overdubs": True, "use": "follow"}, "OVERDUB", "what you play goes round too; undo takes it away"),
         ({"rolling": False}, "NO CLOCK", "press play in your sequencer"),
         ({"rolling": False, "clock": "internal"}, "STOPPED", "press Play on the page"),
+        ({"rolling": False, "clock": "link"}, "NO CLOCK", "press play in a program of the Link session"),
         ({"rolling": False, "clock": "player"}, "FIRST LOOP", "press close on the downbeat after it"),
         ({"rolling": False, "clock": "player", "turn": "none"}, "NO TEMPO", "play your first loop"),
         (

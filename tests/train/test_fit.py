@@ -193,7 +193,7 @@ def test_sigterm_to_the_command_says_how_to_go_on(small_data: Path, tmp_path: Pa
 def test_two_processes_train_as_one(small_data: Path, tmp_path: Path, yaml: Path) -> None:
     run = [*COMMAND, str(yaml), "--data", str(small_data), "--out", str(tmp_path / "run"), "--device", "cpu"]
     done = subprocess.run(
-        [*run, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=120, check=False
+        [*run, "--epochs", "1", "--devices", "2"], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     loops = len(dataset.load(small_data, "train"))

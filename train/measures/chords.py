@@ -33,7 +33,8 @@ from train.measures.markov import Markov
 from train.measures.table import Scores, Table, flat, table
 
 OWN, RANDOM = "the song's own", "random in key"
-EARLIER, DRAWN = "a beat ahead", "drawn"
+EARLIER = {1: "half a beat ahead", 2: "a beat ahead", 4: "two beats ahead"}
+DRAWN = "drawn"
 WORDS = {
     "share": "melody in the chord, by time",
     "share_notes": "melody in the chord, by notes",
@@ -129,7 +130,7 @@ def compared(
     follows: Mapping[str, Follows] = {
         CHAIN: chain.followed,
         name: by_model(model),
-        f"{name}, {EARLIER}": by_model(model, ahead=2),
+        **{f"{name}, {called}": by_model(model, ahead=ahead) for ahead, called in EARLIER.items()},
         f"{name}, {DRAWN}": by_model(model, temperature=1.0),
     }
     said: dict[str, Sequence[Ints]] = {

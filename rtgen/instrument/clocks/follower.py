@@ -221,12 +221,12 @@ class ClockFollower:
                 return self._accept(now, line, clocks + missing)
         if self._fits(now, ahead):
             extra = len(self._waiting) + 1 - clocks
-            return self._accept(now, line, clocks) if not extra else self._drop(now, line, clocks, extra)
+            return self._accept(now, line, clocks, ahead) if not extra else self._drop(now, line, clocks, extra)
         self._waiting.append(now)
         return self._explain(line)
 
-    def _accept(self, now: float, line: Line, clocks: int) -> int:
-        """Update the line with a clock that is in place, `clocks` after it."""
+    def _accept(self, now: float, line: Line, clocks: int, ahead: Line | None = None) -> int:
+        """Update the line with a clock that is in place, `clocks` after it; `ahead` is the line there, if known."""
         self._calm += 1
         self._since_stall += 1
         if self._calm > 8:
@@ -237,7 +237,7 @@ class ClockFollower:
         self._waiting.clear()
         self._past.append(Clock(line, now, clocks))
         self._count += 1
-        ahead = line.ahead(clocks)
+        ahead = ahead or line.ahead(clocks)
         if self._lumps.period:
             self._line = self._within_lump(now, ahead)
             return clocks
@@ -461,6 +461,9 @@ class ClockFollower:
             By how many clocks the song moves if they do, else 0.
         """
         assert self._line
+        heard = self._heard
+        if len(heard) < 3 or heard[-2] - heard[-3] > 0.45 * (now - heard[-2]):
+            return 0  # the gaps are not short and long in turn, as those of nearly every source
         if self.doubled or not (pairs := in_pairs([*self._heard], self._line.period)):
             return 0
         self._lumps.know(0.0)

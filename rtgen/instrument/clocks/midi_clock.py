@@ -359,8 +359,3 @@ class MidiClock(Transport):
     def crowded(self) -> bool:
         """Whether more clocks come than one source sends."""
         return self._follower.crowded
-
-    @property
-    def lumps_s(self) -> float:
-        """The period in multiples of which clocks arrive, seconds; 0 if they come one by one."""
-        return self._follower.lumps_s

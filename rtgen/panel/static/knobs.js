@@ -55,11 +55,26 @@ export function macros(mode, drums) {
 
 function arrange(names) {
   large = names;
+  const all = hello.parameters.map((p) => p.name);
+  const mutes = names.map((name) => name.replace("_level", "_mute")).filter((name) => !names.includes(name) && all.includes(name));
   $("macros").replaceChildren(...names.map((name) => boxes[name]).filter(Boolean));
+  for (const p of hello.parameters) named(p.name, p.name.replace("_", " "));
+  // A part's mute stands beside its level, as on a mixer.
+  for (const name of mutes) {
+    const level = name.replace("_mute", "_level");
+    boxes[level].append(boxes[name]);
+    named(level, name.replace("_mute", ""));
+    named(name, "mute");
+    boxes[name].querySelector("input").ariaLabel = name.replace("_", " ");
+  }
   $("macros").classList.toggle("fades", names.includes("blend"));
   for (const p of hello.parameters) {
-    if (!names.includes(p.name)) $(`group-${p.group}`).lastElementChild.append(boxes[p.name]);
+    if (!names.includes(p.name) && !mutes.includes(p.name)) $(`group-${p.group}`).lastElementChild.append(boxes[p.name]);
   }
+}
+
+function named(name, word) {
+  boxes[name].querySelector("label span").textContent = word;
 }
 
 function knob(p) {

@@ -13,8 +13,8 @@ const $ = (id) => document.getElementById(id);
 const { element } = knobs;
 const PPQN = 480;
 // The transport: name, word, shortcut.
-const TRANSPORT = [["freeze", "Freeze", " "], ["regenerate", "Again", "r"], ["back", "Back", "b"], ["keep", "Keep", "k"], ["mute", "Mute", "m"], ["store_a", "Store A", "a"], ["store_b", "Store B", "s"]];
-const MORE = { overdub: "Overdub", undo: "Undo", forward: "Forward", keep_all: "Keep all", clear: "Clear", close: "Close loop", half: "Half tempo", double: "Double tempo", tap: "Tap tempo", roll: "Roll", answer_clip: "Answer clip", vary_clip: "Vary clip" };
+const TRANSPORT = [["freeze", "Freeze", " "], ["regenerate", "Again", "r"], ["back", "Back", "b"], ["keep", "Keep", "k"], ["mute", "Mute", "m"], ["overdub", "Overdub", "o"], ["undo", "Undo", "u"], ["store_a", "Store A", "a"], ["store_b", "Store B", "s"]];
+const MORE = { forward: "Forward", keep_all: "Keep all", clear: "Clear", close: "Close loop", half: "Half tempo", double: "Double tempo", tap: "Tap tempo", roll: "Roll", answer_clip: "Answer clip", vary_clip: "Vary clip" };
 const KEYS = Object.fromEntries(TRANSPORT.map(([name, , key]) => [key, name]));
 const MOST_TOOK = 200;
 const MOST_LINES = 60;
@@ -22,6 +22,7 @@ const TOAST_MS = 6000;
 const STALE_MS = 500; // how long the position is trusted without news
 const OFF_MS = 15; // how far playhead and banner may be off
 const PASSING = new Set(["state/tick", "state/bar", "state/tempo", "state/clock"]); // what does not change the rolls
+const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"];
 const SPACED = "button, summary, input[type=checkbox]";
 
 const took = [];
@@ -38,12 +39,13 @@ let answers = null; // the call that the answer is one to
 let fading = null;
 let paced = null; // the tempo that was chosen here
 let before = "play"; // the tab from which the presets were opened
+let lines = []; // the log, newest first: each with how often it was said
 
 // ---- what the server says -------------------------------------------------------------------------------------------
 
 function hear(message) {
   if (message.hello) build(message.hello);
-  if (message.lines) $("log").replaceChildren(), message.lines.forEach(log);
+  if (message.lines) lines = [], message.lines.forEach(log);
   if (message.state) show(message.state);
   if (message.news !== undefined) log(message.news), toast(message.news);
   if (message.sound) message.sound.forEach(heard);
@@ -75,7 +77,10 @@ function refused(why) {
 // ---- building the page ----------------------------------------------------------------------------------------------
 
 function build(said) {
-  presets.build(() => tab(before));
+  presets.build((name) => {
+    if (name !== state["state/preset"]?.[0]) toast(`loading ${name} ...`);
+    tab(before);
+  });
   if (document.body.dataset.built) {
     if (sound.begun()) say({ sounds: true });
     return;
@@ -126,12 +131,10 @@ function show(changes) {
     presets.show();
     if (paced !== null) say({ tempo: paced }); // the preset has a tempo of its own, but the player has chosen
   }
-  if (changes["state/use"]) {
-    for (const button of $("uses").children) button.setAttribute("aria-checked", String(button.dataset.use === changes["state/use"][0]));
-  }
+  if (changes["state/use"] || changes["state/mode"]) uses();
   if (changes["state/drums"] || changes["state/channel"]) keys.setDrums(playsDrums()), sound.setDrums(playsDrums());
   if (changes["state/mode"] || changes["state/drums"]) knobs.macros(state["state/mode"]?.[0], playsDrums());
-  if (changes["state/mode"]) $("legend").hidden = !compares();
+  if (changes["state/mode"]) $("legend").hidden = !compares(), $("plan").hidden = state["state/mode"][0] !== "accompany";
   if (changes["state/tick"]) clock = { tick: changes["state/tick"][0], at: performance.now() };
   if (changes["state/bound"]) knobs.bound(changes["state/bound"]);
   for (const end of ["a", "b"]) {
@@ -156,6 +159,17 @@ function show(changes) {
   }
   banner();
   wake();
+}
+
+// Shows which use plays, and greys those that the preset cannot be used in.
+function uses() {
+  const along = state["state/mode"]?.[0] === "accompany";
+  for (const button of $("uses").children) {
+    const fits = along === (button.dataset.use === "along");
+    button.setAttribute("aria-checked", String(button.dataset.use === state["state/use"]?.[0]));
+    button.classList.toggle("rests", !fits);
+    button.title = fits ? "" : along ? "this preset plays along" : "for presets that play along, such as band";
+  }
 }
 
 function playsDrums() {
@@ -188,7 +202,7 @@ function player() {
 
 // Whose turn it is: how the banner looks, what it says, and what to do.
 function turn() {
-  const notes = (state["state/played"]?.length ?? 0) > 1;
+  const [notes, answered] = ["played", "answer"].map((name) => (state[`state/${name}`]?.length ?? 0) > 1);
   if (!state.alive) return ["off", "OFFLINE", hello?.plays ? "start it again with rtgen play" : "start rtgen, and this page connects by itself"];
   if (!rolling()) {
     if (player() && (sound.begun() || !hello?.plays)) {
@@ -196,17 +210,44 @@ function turn() {
       return ["off", "NO TEMPO", "play your first loop"];
     }
     if (hello?.plays) return ["off", "STOPPED", sound.begun() ? "press Play" : "press Start"];
+    if (state["state/source"]?.[0] === "internal") return ["off", "STOPPED", "it rolls with a MIDI Start"];
+    if (state["state/source"]?.[0] === "link") return ["off", "NO CLOCK", "press Play in a program of the Link session"];
     if (state["state/unstarted"]?.[0] > 0) return ["off", "NO START", "stop your sequencer and press Play, or press Roll on a downbeat"];
     return ["off", "NO CLOCK", "press Play in your sequencer, or try rtgen play"];
   }
   const [use, whose, muted] = [state["state/use"]?.[0], state["state/turn"]?.[0], state.mute?.[0] > 0 && "muted"];
-  if (state.overdub?.[0] > 0) return ["yours", "OVERDUB", muted || "what you play goes round too"];
+  if (state.overdub?.[0] > 0) return ["yours", "OVERDUB", muted || `what you play goes round too${layered()}`];
   if (use === "hold" && whose !== "yours") return ["hold", "FROZEN", muted || "Space lets go"];
-  if (use === "along") return ["follow", "WITH YOU", muted || (notes ? "it plays along with you" : "play, and it plays along")];
+  if (use === "along") return ["follow", "WITH YOU", muted || (!notes ? "play, and it plays along" : answered ? "it plays along with you" : "go on: it comes in at the next bar line")];
   if (use === "follow") return ["follow", "WITH YOU", muted || (notes ? "it follows your last loop" : "play, and it follows")];
   if (whose === "answer") return ["answer", "ANSWERING", muted || "listen"];
   const bars = state["state/bars"]?.[0] ?? 2;
-  return notes ? ["yours", "LISTENING", "it answers when the loop is full"] : ["yours", "YOUR TURN", `play ${bars} bar${bars === 1 ? "" : "s"}`];
+  if (notes) return ["yours", "LISTENING", "it answers when the loop is full"];
+  // Whoever begins late in a loop is answered after a few notes.
+  const [bar, beatNow] = state["state/bar"] ?? [1, 1];
+  const gone = (((bar - 1) % bars) * barTicks()) / PPQN + beatNow - 1;
+  const late = 2 * gone * PPQN >= bars * barTicks();
+  const from = late ? `, from bar ${bar - ((bar - 1) % bars) + bars} on` : "";
+  return ["yours", "YOUR TURN", `play ${bars} bar${bars === 1 ? "" : "s"}${from}`];
+}
+
+// What goes round already.
+function layered() {
+  const layers = state["state/layers"]?.[0] ?? 0;
+  return layers ? `, with ${layers} layer${layers === 1 ? "" : "s"}` : "";
+}
+
+// What to do first, as the button to start with says it.
+function invitation() {
+  const where = "on the letters of your keyboard, the keys below, or a MIDI keyboard";
+  const [bars, use] = [state["state/bars"]?.[0] ?? 2, state["state/use"]?.[0]];
+  const many = NUMBERS[bars];
+  const loop = `Play ${many} bar${bars === 1 ? "" : "s"} ${where}`;
+  const what = player() ? `Play a loop ${where}, and press Enter on the downbeat after it.`
+    : use === "along" ? `Play ${where}: it plays along with you.`
+      : use === "follow" ? `${loop}, and go on: the answer plays under you.`
+        : use === "hold" ? `${loop}; then its answer goes round.` : `${loop}; then listen for ${many}.`;
+  return `Sound begins here. ${what}`;
 }
 
 function set(id, text) {
@@ -220,12 +261,14 @@ function banner() {
   $("banner").classList.toggle("rests", !rolling());
   set("turn", word);
   set("hint", hint);
+  if (!$("start").hidden) set("invitation", invitation());
   set("sign", !state.alive ? "✕" : rolling() ? "▶" : "■");
   set("where", !state.alive ? "offline" : rolling() ? `${bar}.${beatNow}` : "stopped");
   const beats = Math.max(1, Math.round(barTicks() / PPQN));
   set("beats", Array.from({ length: beats }, (_, i) => (rolling() && i + 1 === beatNow ? "●" : "○")).join(""));
   const tempo = state["state/tempo"]?.[0];
-  set("tempo", tempo && (rolling() || !player()) ? `${tempo.toFixed(hello?.plays ? 0 : 1)} BPM` : "");
+  const link = state["state/source"]?.[0] === "link" ? ", by Link" : state["state/link"]?.[0] === "leads" ? ", leads Link" : "";
+  set("tempo", tempo && (rolling() || !player()) ? `${tempo.toFixed(hello?.plays ? 0 : 1)} BPM${link}` : "");
   if (tempo && document.activeElement !== $("bpm") && $("bpm").value !== `${Math.round(tempo)}`) $("bpm").value = Math.round(tempo);
   const named = (name) => hello?.parameters.find((p) => p.name === name)?.choices[state[name]?.[0]] ?? "auto";
   // The key that was chosen; else the one that was heard.
@@ -246,9 +289,12 @@ function banner() {
 
 // ---- messages -------------------------------------------------------------------------------------------------------
 
+// Adds a line to the log; what is said again and again is counted, and a loop without notes is no news.
 function log(line) {
-  $("log").prepend(element("li", { textContent: line }));
-  while ($("log").children.length > MOST_LINES) $("log").lastChild.remove();
+  if (/^heard .*: silence$/.test(line)) return;
+  if (lines[0]?.line === line) lines[0].times += 1;
+  else lines = [{ line, times: 1 }, ...lines.slice(0, MOST_LINES - 1)];
+  $("log").replaceChildren(...lines.map((each) => element("li", { textContent: each.line + (each.times > 1 ? ` (${each.times} times)` : "") })));
 }
 
 // The latest message, for a moment, where the eye is.
@@ -338,10 +384,10 @@ function wake() {
 
 function frame() {
   [framed, stale] = [0, false];
-  const sounds = !rolling() || state["state/use"]?.[0] !== "answer" || state["state/turn"]?.[0] === "answer";
+  const sounds = !rolling() || state["state/layers"]?.[0] > 0 || state["state/use"]?.[0] !== "answer" || state["state/turn"]?.[0] === "answer";
   const bent = { moved, answered: state["state/moved/answer"] };
-  const picture = { call, ...bent, answer: state["state/answer"], barTicks: barTicks(), drums: playsDrums(), sounds };
-  const plan = state["state/use"]?.[0] === "along" && rolling() ? { plan: state["state/plan"], expected: state["state/expected"] } : {};
+  const picture = { call, ...bent, answer: state["state/answer"], channels: state["state/channels/answer"], barTicks: barTicks(), drums: playsDrums(), sounds };
+  const plan = state["state/use"]?.[0] === "along" && rolling() ? { plan: state["state/plan"], expected: state["state/expected"], hoped: state["state/channels/expected"] } : {};
   rolls.draw($("roll"), { ...picture, ...plan, answers: compares() ? answers : null });
 }
 

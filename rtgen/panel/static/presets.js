@@ -6,7 +6,7 @@ import { element } from "./knobs.js";
 const $ = (id) => document.getElementById(id);
 
 // Builds the cards.
-//   chosen: called after one was clicked.
+//   chosen: called with the name of one that was clicked.
 export function build(chosen) {
   $("cards").replaceChildren(...hello.presets.map((p) => {
     const card = element("button", { type: "button", className: "card", title: `model ${p.model}` });
@@ -18,7 +18,7 @@ export function build(chosen) {
     card.append(name, element("span", { textContent: p.description }), element("small", { textContent: facts.join(" · ") }));
     card.onclick = () => {
       say({ preset: p.name });
-      chosen();
+      chosen(p.name);
     };
     return card;
   }));

@@ -4,6 +4,9 @@ const PPQN = 480;
 const STRIP = 46; // width of the keyboard
 const BLACK = new Set([1, 3, 6, 8, 10]);
 const COLOURS = { ground: "#0f1219", dark: "#151a24", line: "#222938", bar: "#4a556c", played: "#76b4f0", fresh: "#f0a04c", gone: "#8f9bb3", text: "#a9b4c8" };
+const DRUMS = 10;
+const BEAT = 36; // height of the strip for drums
+const BELOW = 24; // where chords are written, so that the heading does not hide them
 const NEAR = 60; // ticks by which a note that was kept may have moved
 const DRUM_NAMES = { 35: "kick", 36: "kick", 37: "rim", 38: "snare", 39: "clap", 40: "snare", 41: "tom", 42: "hat", 43: "tom", 44: "pedal", 45: "tom", 46: "open", 47: "tom", 48: "tom", 49: "crash", 50: "tom", 51: "ride", 53: "bell", 55: "splash", 57: "crash", 59: "ride" };
 
@@ -42,7 +45,8 @@ export function place(width, share) {
 //   picture: call and answer as the server sends them; barTicks; drums: whether drums play; sounds: whether the answer
 //   sounds by now; answers: the loop that the answer is a version of, if it is one; moved and answered: what bends and
 //   presses the notes of both; plan: where the planned chords begin, how many half
-//   beats of them are committed, and their names; expected: notes that may still change.
+//   beats of them are committed, and their names; expected: notes that may still change; channels and hoped: the MIDI
+//   channels of the notes of answer and expected, where there are several.
 export function draw(canvas, picture) {
   const g = fit(canvas);
   const scale = window.devicePixelRatio || 1;
@@ -53,25 +57,65 @@ export function draw(canvas, picture) {
   g.fillRect(0, 0, width, height);
   const length = picture.answer?.[0] ?? picture.call?.[0] ?? 3840;
   const [call, answer] = [notesOf(picture.call), notesOf(picture.answer)];
-  const expected = notesOf(picture.expected).filter((n) => n.on < length);
-  const range = pitches([...call, ...answer, ...expected], picture.drums);
+  const planned = notesOf(picture.expected);
+  const expected = planned.filter((n) => n.on < length);
+  // A beat beside other parts has a strip of its own, as its pitches are none.
+  const [beat, hoped] = [struck(answer, picture.channels), struck(planned, picture.hoped).filter((n) => n.on < length)];
+  const drummed = new Set([...beat, ...hoped]);
+  const strip = drummed.size ? BEAT : 0;
+  const range = pitches([...call, ...answer, ...expected].filter((n) => !drummed.has(n)), picture.drums);
   const tall = (height - 4) / 2;
   const { kept, gone } = picture.answers && answer.length ? compared(notesOf(picture.answers), answer) : { kept: new Set(), gone: [] };
   lane(g, 0, tall, width, length, range, picture);
-  lane(g, tall + 4, tall, width, length, range, picture);
+  lane(g, tall + 4, tall - strip, width, length, range, picture);
   moves(g, picture.moved, 0, tall, width, length, COLOURS.played);
-  moves(g, picture.answered, tall + 4, tall, width, length, COLOURS.fresh);
-  const draws = (note, top, colour, how) => block(g, note, top, tall, width, length, range, colour, how);
+  moves(g, picture.answered, tall + 4, tall - strip, width, length, COLOURS.fresh);
+  const draws = (note, top, colour, how) => block(g, note, top, top ? tall - strip : tall, width, length, range, colour, how);
   for (const note of call) draws(note, 0, COLOURS.played, "full");
   for (const note of gone) draws(note, tall + 4, COLOURS.gone, "outline");
-  for (const note of answer) draws(note, tall + 4, kept.has(note) ? COLOURS.played : COLOURS.fresh, picture.sounds ? "full" : "coming");
-  for (const note of expected) draws(note, tall + 4, COLOURS.fresh, "outline");
+  for (const note of answer) if (!drummed.has(note)) draws(note, tall + 4, kept.has(note) ? COLOURS.played : COLOURS.fresh, picture.sounds ? "full" : "coming");
+  for (const note of expected) if (!drummed.has(note)) draws(note, tall + 4, COLOURS.fresh, "outline");
+  if (strip) beats(g, height - strip, width, length, beat, hoped, picture);
   if (picture.plan) chords(g, tall + 4, width, length, picture.plan);
+}
+
+// Those of some notes that are drums: on channel 10, where there are several.
+function struck(notes, channels) {
+  return notes.filter((_, i) => channels?.[i] === DRUMS);
+}
+
+// Draws a beat as a strip of three rows below the other parts: cymbals, snare, bass drum.
+function beats(g, top, width, length, sure, open, { barTicks }) {
+  g.fillStyle = COLOURS.ground;
+  g.fillRect(0, top, width, BEAT);
+  g.fillStyle = COLOURS.text;
+  g.font = "600 11px system-ui, sans-serif";
+  g.textAlign = "right";
+  g.textBaseline = "middle";
+  g.fillText("drums", STRIP - 6, top + BEAT / 2);
+  g.fillStyle = COLOURS.bar;
+  g.fillRect(STRIP, top, width - STRIP, 1);
+  for (let t = 0; t < length; t += PPQN) {
+    g.fillStyle = t % barTicks ? COLOURS.line : COLOURS.bar;
+    g.fillRect(STRIP + (t / length) * (width - STRIP), top, t % barTicks ? 1 : 2, BEAT);
+  }
+  const row = BEAT / 3;
+  for (const [notes, open_] of [[sure, false], [open, true]]) {
+    for (const note of notes) {
+      const x = STRIP + (Math.max(note.on, 0) / length) * (width - STRIP);
+      const y = top + row * (note.pitch < 37 ? 2 : note.pitch < 41 ? 1 : 0);
+      g.globalAlpha = open_ ? 0.9 : 0.5 + (0.5 * note.loud) / 127;
+      g.fillStyle = g.strokeStyle = COLOURS.fresh;
+      g.lineWidth = 1.5;
+      if (open_) g.strokeRect(x + 1, y + 3, 5, row - 5);
+      else g.fillRect(x, y + 2, 7, row - 3);
+    }
+  }
+  g.globalAlpha = 1;
 }
 
 // Writes the names of planned chords where they begin: those that are committed, and paler those that may change.
 function chords(g, top, width, length, [start, certain, ...names]) {
-  g.font = "600 13px system-ui, sans-serif";
   g.textAlign = "left";
   g.textBaseline = "top";
   const first = Math.floor(start / length) * length;
@@ -81,10 +125,11 @@ function chords(g, top, width, length, [start, certain, ...names]) {
     const x = STRIP + (at / length) * (width - STRIP) + 3;
     g.fillStyle = COLOURS.ground;
     g.globalAlpha = 0.8;
-    g.fillRect(x - 2, top + 2, g.measureText(name).width + 4, 16);
-    g.globalAlpha = i < certain ? 1 : 0.55;
+    g.fillRect(x - 2, top + BELOW, g.measureText(name).width + 4, 16);
+    g.font = `${i < certain ? "" : "italic "}600 13px system-ui, sans-serif`;
+    g.globalAlpha = i < certain ? 1 : 0.75;
     g.fillStyle = COLOURS.text;
-    g.fillText(name, x, top + 4);
+    g.fillText(name, x, top + BELOW + 2);
   });
   g.globalAlpha = 1;
 }
@@ -148,7 +193,8 @@ function lane(g, top, tall, width, length, { low, rows, used }, { barTicks, drum
   }
 }
 
-// Draws bends and pressure as faint lines, a bend about the middle, and the pedal as a bar below.
+// Draws bends and pressure as faint lines, a bend about the middle, and the pedal as a bar below; the first of a kind
+// has its name where it is highest.
 function moves(g, flat, top, tall, width, length, colour) {
   const lines = new Map();
   for (let i = 0; i + 2 < (flat?.length ?? 0); i += 3) {
@@ -156,14 +202,21 @@ function moves(g, flat, top, tall, width, length, colour) {
     lines.get(flat[i]).push([STRIP + (Math.max(flat[i + 1], 0) / length) * (width - STRIP), flat[i + 2]]);
   }
   g.strokeStyle = g.fillStyle = colour;
-  g.lineWidth = 1.5;
-  g.globalAlpha = 0.45;
+  g.lineWidth = 2;
+  g.font = "600 11px system-ui, sans-serif";
+  [g.textAlign, g.textBaseline] = ["left", "bottom"];
+  const said = new Set();
   for (const [kind, points] of lines) {
+    const [word, high] = kind < 16 ? ["bend", (value) => top + tall * (0.5 - value / 8192 / 2.5)]
+      : kind < 32 ? ["pressure", (value) => top + tall * (1 - value / 160)] : ["pedal", () => top + tall - 4];
+    const most = points.reduce((a, b) => (Math.abs(b[1]) > Math.abs(a[1]) ? b : a));
+    g.globalAlpha = 1;
+    if (most[1] && !said.has(word)) g.fillText(word, Math.min(most[0], width - 50), high(most[1]) - 2), said.add(word);
+    g.globalAlpha = 0.6;
     if (kind >= 32) {
       points.forEach(([x, value], i) => value >= 64 && g.fillRect(x, top + tall - 3, (points[i + 1]?.[0] ?? width) - x, 3));
       continue;
     }
-    const high = (value) => top + (kind < 16 ? tall * (0.5 - value / 8192 / 2.5) : tall * (1 - value / 160));
     g.beginPath();
     g.moveTo(points[0][0], high(points[0][1]));
     // A value stays until the next one comes.

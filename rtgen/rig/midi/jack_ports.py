@@ -362,7 +362,7 @@ class JackPorts:
 
     def _find(self, way: Way) -> None:
         """Notices that a port disappeared, or connects it again."""
-        name = way.found(self._names(way), "jack")
+        name = way.found(self._names(way), "jack") if way.named is not None else None
         here = way.named is None or name is not None
         if way.there and not here:
             if way.direction == "in":

@@ -42,6 +42,7 @@ from rtgen.instrument.preset import USES
 from rtgen.music import midi
 from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
+from rtgen.music.parts import Part
 from rtgen.music.time import HALF, MAX_TEMPO, MIN_TEMPO, PPQN
 from rtgen.rig.daemon import View
 from rtgen.rig.told.packet import Said, datagram, parse
@@ -412,25 +413,43 @@ def told(view: View) -> Iterator[Said]:
     yield "/rtgen/state/played", flat(view.played, view.preset.length)
     answer = view.answer or Loop(view.preset.length)
     yield "/rtgen/state/answer", flat(answer.notes, answer.length)
+    yield "/rtgen/state/channels/answer", channels(answer)
     yield "/rtgen/state/moved/played", curves(view.moved)
     yield "/rtgen/state/moved/answer", curves(moved for _, moved in answer.hand.gestures())
     coming = view.coming
     yield "/rtgen/state/plan", (coming.start, coming.certain, *(piece.chord for piece in coming.pieces))
-    yield "/rtgen/state/expected", flat(tuple(_expected(coming, tick // answer.length * answer.length)), answer.length)
+    planned = _expected(coming, tick // answer.length * answer.length)
+    expected = tuple(each for each in planned if not view.knobs.get(f"{each[0]}_mute"))
+    yield "/rtgen/state/expected", flat(tuple(note for _, note in expected), answer.length)
+    yield (
+        "/rtgen/state/channels/expected",
+        tuple(int(view.knobs.get(f"{part}_channel", 1)) for part, _ in expected[:NOTES]),
+    )
     yield COMPLETE, (1,)
 
 
-def _expected(coming: Coming, start: int) -> Iterator[Note]:
-    """Yield the notes of a plan that may still change, with onsets from a tick of the song."""
+def _expected(coming: Coming, start: int) -> Iterator[tuple[Part, Note]]:
+    """Yield the notes of a plan that may still change, with their parts, and onsets from a tick of the song."""
     for number in range(coming.certain, len(coming.pieces)):
         at = coming.start + number * HALF - start
-        for _, note in coming.pieces[number].notes:
-            yield replace(note, onset=note.onset + at)
+        for part, note in coming.pieces[number].notes:
+            yield part, replace(note, onset=note.onset + at)
 
 
 def flat(notes: tuple[Note, ...], length: int) -> tuple[int, ...]:
     """Return notes as OSC values in ticks: the loop's length, then onset, pitch, duration, velocity of each."""
     return (length, *(value for n in notes[:NOTES] for value in (n.onset, n.pitch, n.duration, n.velocity)))
+
+
+def channels(loop: Loop) -> tuple[int, ...]:
+    """Return the channel of each note as an OSC value, 1 to 16; nothing if all are on one."""
+    if not loop.hand.apart:
+        return ()
+    on: dict[tuple[int, int], list[int]] = {}
+    for stroke in loop.hand.strokes():
+        on.setdefault((stroke.onset, stroke.pitch), []).append((stroke.channel or 0) + 1)
+    found = (on.get((n.onset, n.pitch)) for n in loop.notes[:NOTES])
+    return tuple(each.pop(0) if each else 1 for each in found)
 
 
 def curves(moves: Iterable[Moved]) -> tuple[int, ...]:

@@ -35,6 +35,8 @@ def whose(
             return "FIRST LOOP", "press close on the downbeat after it"
         if clock == "player":
             return "NO TEMPO", "play your first loop"
+        if clock == "link":
+            return "NO CLOCK", "press play in a program of the Link session"
         if unstarted:
             return "NO START", "stop your sequencer and press play, or press roll on a downbeat"
         return "NO CLOCK", "press play in your sequencer"
