@@ -23,6 +23,13 @@ RATE = 1400
 """Messages a second: 200 each of notes, ends, controllers, bends, pressures and clocks, and exclusive ones of 1 MB."""
 
 
+SIGNALS = [
+    each
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    if signal.getsignal(each) is not signal.SIG_IGN  # as under `nohup`, which the daemon keeps to
+]
+
+
 def begin(load: subprocess.Popen[str]) -> None:
     assert load.stdin
     load.stdin.write("\n")
@@ -47,7 +54,7 @@ def end_under_load(rig: Rig, folder: Path, times: int) -> None:
                 continue
             begin(load)
             time.sleep(chance.uniform(0.05, 0.3))
-            codes.append(program.end(chance.choice((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))))
+            codes.append(program.end(chance.choice(SIGNALS)))
             assert codes[-1] == 0, f"end {len(codes)} of {times}: {codes[-1]}\n{program.said}"
             # Its ports are gone before the next one takes their names.
             wait_until(lambda program=program: program.input not in rig.probe.ports(), "the end of its ports")
