@@ -25,7 +25,7 @@ RATE = 1400
 
 SIGNALS = [
     each
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for each in (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGTERM))
     if signal.getsignal(each) is not signal.SIG_IGN  # as under `nohup`, which the daemon keeps to
 ]
 
