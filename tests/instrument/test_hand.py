@@ -517,6 +517,7 @@ def test_whatever_is_played_on_one_channel_comes_back(score: Score) -> None:
     one = [(t, bytes((d[0] & 0xF0,)) + d[1:]) for t, d in score if not (d[0] & 0xF0 == 0xB0 and d[1] >= 120)]
     strikes = [(t, d[1]) for t, d in one if midi.is_note_on(d)]
     assume(len(set(strikes)) == len(strikes))
+    assume(all(t < BAR - 120 for t, _ in strikes))  # one struck just before the bar line belongs to the next loop
     stage = echoing()
     stage.until(2 * BAR, one)
     answered = [(t - BAR, d) for t, d in stage.sent if t < 2 * BAR]
