@@ -134,7 +134,7 @@ def play(
         _close(journal, console, quiet)
         # A log that could never be written is none.
         saved = saved if saved.exists() else None
-    teller.farewell(saved)
+    teller.farewell(saved, along=daemon.view.preset.along)
 
 
 def bindings_of(setup: Setup, inputs: Sequence[str], name: str) -> dict[int, tuple[Binding, ...]]:

@@ -233,6 +233,26 @@ def test_the_last_line_says_what_is_left_and_how_many_answers_there_were() -> No
     assert console.file.getvalue().splitlines()[-1] == "4 answers, 2 late"
 
 
+@pytest.mark.parametrize(
+    ("late", "along", "said"),
+    [
+        (0, True, "played along, nothing late"),
+        (1, True, "played along, 1 rest for what came too late"),
+        (2, False, "0 answers, 0 late, played along, 2 rests for what came too late"),
+    ],
+)
+def test_the_last_line_says_what_was_played_along(late: int, along: bool, said: str) -> None:
+    console = Console(file=StringIO(), width=80)
+    news: SimpleQueue[News | None] = SimpleQueue()
+    for _ in range(late):
+        news.put(PlanLate())
+    with Teller(console, None, news) as teller:  # type: ignore[arg-type]
+        pass
+    teller.farewell(None, along=along)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue().splitlines()[-1] == said
+
+
 def test_a_terminal_keeps_in_whole_what_asks_for_something_and_not_what_passes() -> None:
     console = Console(file=StringIO(), width=40, force_terminal=True)
     news: SimpleQueue[News | None] = SimpleQueue()

@@ -109,7 +109,7 @@ class Teller:
         self._status = None
         if console.is_terminal and not quiet and form == "words":
             self._status = Live(console=console, auto_refresh=False, transient=True)
-        self._answers = self._late = 0
+        self._answers = self._late = self._rests = 0
         self._thread = threading.Thread(target=self._run, name="teller", daemon=True)
 
     def __enter__(self) -> Self:
@@ -132,14 +132,20 @@ class Teller:
             self._print(complaint)
         self._print(line)
 
-    def farewell(self, saved: Path | None) -> None:
+    def farewell(self, saved: Path | None, *, along: bool = False) -> None:
         """Prints the last line: what became of the session, and how many answers it had.
 
         Args:
             saved: its log; None if none is left.
+            along: whether the model played along at its end.
         """
-        answers = f"{self._answers} {'answer' if self._answers == 1 else 'answers'}, {self._late} late"
-        self._print(answers if saved is None else f"session saved as {saved}, {answers}")
+        said = [f"session saved as {saved}"] if saved is not None else []
+        if self._answers or not along:
+            said.append(f"{self._answers} {'answer' if self._answers == 1 else 'answers'}, {self._late} late")
+        if self._rests or along:
+            rests = f"{self._rests} {'rest' if self._rests == 1 else 'rests'} for what came too late"
+            said.append(f"played along, {rests if self._rests else 'nothing late'}")
+        self._print(", ".join(said))
 
     def _print(self, line: str, item: News | None = None) -> None:
         if self._quiet:
@@ -186,6 +192,7 @@ class Teller:
         if isinstance(item, Answered):
             self._answers += 1
             self._late += item.outcome != "answer"
+        self._rests += isinstance(item, PlanLate)
 
     def _tell(self, item: News, line: str) -> None:
         if self._log is not None and (complaint := self._log.write(line)):
