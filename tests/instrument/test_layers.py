@@ -40,6 +40,11 @@ def layered(use: Use = "follow", **settings: object) -> Stage:
     return stage
 
 
+def channels_from(stage: Stage, tick: int) -> dict[int, int]:
+    """The channel (0-15) that each pitch was struck on last, from a tick on."""
+    return {data[1]: data[0] & 0x0F for t, data in stage.sent if data[0] & 0xF0 == 0x90 and t >= tick}
+
+
 @pytest.mark.parametrize("use", ["answer", "follow", "hold"])
 def test_what_is_overdubbed_goes_round_with_what_was_there(use: Use) -> None:
     stage = layered(use)
@@ -183,8 +188,7 @@ def test_another_preset_makes_the_next_layer_and_leaves_those_before_as_they_are
     stage.until(4 * BAR, at(3 * BAR, bar(60, 2)))
     stage.until(6 * BAR)
     assert struck(stage, 5) == [(0, 72), (1, 76), (2, 75)]
-    channels = {data[1]: data[0] & 0x0F for tick, data in stage.sent if data[0] & 0xF0 == 0x90 and tick > 4 * BAR}
-    assert channels == {72: 0, 76: 0, 75: 4}
+    assert channels_from(stage, 4 * BAR + 1) == {72: 0, 76: 0, 75: 4}
 
 
 def test_knobs_change_the_newest_layer_alone() -> None:
@@ -215,13 +219,11 @@ def test_each_layer_has_a_channel_of_its_own_if_that_is_wanted() -> None:
     stage = layered(spread=1, channel=9)
     stage.until(3 * BAR, at(2 * BAR, bar(67, 2)))
     stage.until(4 * BAR)
-    channels = {data[1]: data[0] & 0x0F for tick, data in stage.sent if data[0] & 0xF0 == 0x90 and tick >= 3 * BAR}
-    assert channels == {72: 8, 76: 10, 79: 11}  # not that of drums
+    assert channels_from(stage, 3 * BAR) == {72: 8, 76: 10, 79: 11}  # not that of drums
     press(stage, "undo")
     stage.until(5 * BAR, at(4 * BAR, bar(69, 3)))
     stage.until(6 * BAR)
-    again = {data[1]: data[0] & 0x0F for tick, data in stage.sent if data[0] & 0xF0 == 0x90 and tick >= 5 * BAR}
-    assert again == {72: 8, 76: 10, 81: 11}
+    assert channels_from(stage, 5 * BAR) == {72: 8, 76: 10, 81: 11}
 
 
 def test_answers_over_layers_are_on_the_channel_of_the_preset_again() -> None:
@@ -230,8 +232,7 @@ def test_answers_over_layers_are_on_the_channel_of_the_preset_again() -> None:
     press(stage, "overdub")
     stage.until(4 * BAR, at(3 * BAR, bar(50, 2)))
     stage.until(5 * BAR)
-    channels = {data[1]: data[0] & 0x0F for tick, data in stage.sent if data[0] & 0xF0 == 0x90 and tick >= 4 * BAR}
-    assert channels == {72: 0, 76: 1, 62: 0}
+    assert channels_from(stage, 4 * BAR) == {72: 0, 76: 1, 62: 0}
 
 
 def test_what_is_scheduled_stays_on_its_channel_when_what_comes_gets_another() -> None:

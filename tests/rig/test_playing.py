@@ -579,6 +579,13 @@ class Player(Browser):
         return float(self.driver.execute_script("return window.last && window.listening ? window.energy() : 0"))
 
 
+def begin_afresh(page: Player, stage: Stage) -> None:
+    """The page begins; what its clock sent is forgotten."""
+    page.begin()
+    soon(lambda: b"\xfa" in stage.data)
+    stage.received.clear()
+
+
 def hertz(pitch: int) -> float:
     return 440.0 * 2 ** ((pitch - 69) / 12)
 
@@ -836,9 +843,7 @@ def test_what_is_taken_back_is_not_heard(stage: Stage, tmp_path: Path) -> None:
 @in_a_browser
 def test_letters_are_keys_and_shift_reaches_the_buttons(stage: Stage, tmp_path: Path) -> None:
     page = Player(stage.urls[0], tmp_path / "browser")
-    page.begin()
-    soon(lambda: b"\xfa" in stage.data)
-    stage.received.clear()
+    begin_afresh(page, stage)
     page.type("r")  # the upper row: E in the octave above
     soon(lambda: stage.data == [midi.note_on(0, 65, 84), midi.note_off(0, 65)])
     assert stage.desk.heard == []
@@ -1081,9 +1086,7 @@ def test_a_clip_is_seen_and_dragged_out_as_a_file(tmp_path: Path) -> None:
 @in_a_browser
 def test_keys_are_let_go_when_the_page_is_left_or_closed(stage: Stage, tmp_path: Path) -> None:
     page = Player(stage.urls[0], tmp_path / "browser")
-    page.begin()
-    soon(lambda: b"\xfa" in stage.data)
-    stage.received.clear()
+    begin_afresh(page, stage)
     page.key("KeyZ", down=True)
     soon(lambda: len(stage.data) == 1)
     page.driver.execute_script("window.dispatchEvent(new Event('blur'))")
@@ -1099,9 +1102,7 @@ def test_keys_are_let_go_when_the_page_is_left_or_closed(stage: Stage, tmp_path:
 def test_two_fingers_are_two_notes(stage: Stage, tmp_path: Path) -> None:
     page = Player(stage.urls[0], tmp_path / "browser")
     page.shape(390, 844)
-    page.begin()
-    soon(lambda: b"\xfa" in stage.data)
-    stage.received.clear()
+    begin_afresh(page, stage)
     where = "const b = document.querySelector(`[data-pitch='${arguments[0]}']`).getBoundingClientRect();"
     points = [page.driver.execute_script(f"{where} return [b.x + b.width / 2, b.bottom - 9]", p) for p in (C, 53)]
     fingers = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
@@ -1145,9 +1146,7 @@ def test_a_midi_keyboard_plays_and_is_let_go_when_it_is_unplugged(stage: Stage, 
         window.strike = (...data) => window.port.onmidimessage({ data, timeStamp: performance.now() });
     """
     page = Player(stage.urls[0], tmp_path / "browser", before)
-    page.begin()
-    soon(lambda: b"\xfa" in stage.data)
-    stage.received.clear()
+    begin_afresh(page, stage)
     if page.driver.execute_script("return !document.getElementById('midi').textContent.includes('Keys 61')"):
         page.click("midi")
     soon(lambda: page.text("midi") == "MIDI: Keys 61")
