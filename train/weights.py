@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from torch import Tensor, nn
 
 from rtgen.errors import UserError
 from rtgen.inference.card import METADATA_KEY, Card
@@ -42,7 +45,22 @@ def rebuild(path: Path) -> tuple[Card, Architecture]:
     if not state:
         raise UserError(f"{path} holds none of the weights of {card.training['config']['model']}; export it again")
     net.load_state_dict(state, strict=False)
+    _unfold(net, found)
     return card, net.eval()
+
+
+@torch.no_grad()
+def _unfold(net: Architecture, found: Mapping[str, Tensor]) -> None:
+    """Undoes what an export may do to a batch norm: its scale is in the layer before it, and its shift is a bias."""
+    for name, layers in net.named_modules():
+        for (before, _), (_, norm) in pairwise(layers.named_children()) if isinstance(layers, nn.Sequential) else ():
+            shift = found.get(f"{name}.{before}.weight_bias")
+            if shift is not None and isinstance(norm, nn.BatchNorm2d):
+                norm.reset_running_stats()
+                assert norm.running_var is not None
+                norm.weight.fill_(1)
+                norm.bias.copy_(shift)
+                norm.running_var.fill_(1 - norm.eps)
 
 
 def begin(net: Architecture, base: Architecture, base_name: str) -> None:
