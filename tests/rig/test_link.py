@@ -88,7 +88,7 @@ def test_what_was_played_is_answered_on_the_leaders_beat(song: dict[str, Any]) -
 
 @pytest.mark.timed
 def test_it_leaves_at_once(song: dict[str, Any]) -> None:
-    assert song["left_in_s"] < 0.5
+    assert song["left_in_s"] < 1.5  # after 2 s it would have given up waiting for its thread
     assert not song["hangs"]
     assert song["leader_ended_with"] == 0
 

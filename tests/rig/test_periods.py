@@ -13,6 +13,7 @@ from rtgen.bench.music import BAR, made_loop
 from rtgen.bench.server import PipeWire, RigError, Server, TempoMap
 from rtgen.bench.stage import ExactStage
 from rtgen.bench.streams import sounded
+from tests.busy import void
 
 pytestmark = [pytest.mark.jack, pytest.mark.slow]
 _LOOPS = 4
@@ -43,7 +44,9 @@ def test_it_answers(kind: str, period: int) -> None:
 @pytest.mark.timed
 @pytest.mark.parametrize("period", [64, 256, 1024])
 @pytest.mark.parametrize("kind", SERVERS)
-def test_it_is_exact(kind: str, period: int) -> None:
+def test_it_is_exact(request: pytest.FixtureRequest, kind: str, period: int) -> None:
     row = _answers(kind, period)
     assert row.values
+    if not row.calm:
+        void(request.node, f"{row.xruns} xruns of the server left nothing to measure")
     assert row.p99_calm <= 0.1
