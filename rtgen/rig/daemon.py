@@ -316,6 +316,7 @@ class Daemon:
         files = [self._files[each.model] for each in (preset, chosen) if each is not None]
         if ready.file == files[0]:
             self._heir = None
+        stands_in = ready.file == self._heir
         if self._coming is not None and self._coming.model == ready.file:
             answers = self._known.get(ready.file) == ready
             if not answers:
@@ -324,8 +325,10 @@ class Daemon:
             # The times of a model that answers already, in the same mode, have been measured since.
             coming, last = self._coming.preset, chosen or preset
             measured = answers and ready.file == files[-1] and coming.mode == last.mode
-            return self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
-        stands_in = ready.file == self._heir
+            events = self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
+            if events or not stands_in:
+                return events
+            # It does not play what was chosen; it is left to see whether it plays what it stands in for.
         if ready.file not in files and not stands_in:
             return ()  # another one has been chosen meanwhile
         self._known[ready.file] = ready

@@ -373,6 +373,22 @@ def test_a_model_that_dies_for_good_takes_its_preset_with_it_if_the_one_before_d
     assert said[-1] == "Model a does not play preset continued; preset first takes over"
 
 
+def test_a_choice_that_is_refused_does_not_hide_that_a_stand_in_cannot_play_either() -> None:
+    band = Band()
+    for _ in range(5):
+        band.play()
+    band.choose(PRESETS[2])
+    band.load(band.living[1])
+    while band.session.preset != PRESETS[2]:
+        band.wait(0.1)
+    for _ in range(RESTARTS + 1):
+        band.die(band.living[-1])
+    assert [p.model.stem for p in band.living] == ["a"]
+    band.choose(PRESETS[6])
+    band.end()
+    assert band.session.preset == FIRST
+
+
 def test_a_preset_whose_model_is_loaded_already_needs_no_other_process(band: Band) -> None:
     band.choose(PRESETS[1])
     assert band.session.chosen == PRESETS[1]
