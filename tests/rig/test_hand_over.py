@@ -373,6 +373,20 @@ def test_a_model_that_dies_for_good_takes_its_preset_with_it_if_the_one_before_d
     assert said[-1] == "Model a does not play preset continued; preset first takes over"
 
 
+def test_back_brings_no_answer_of_another_length(band: Band) -> None:
+    while not band.session.present:
+        band.play()
+        while band.living[0].jobs:
+            band.answer(band.living[0])
+    band.choose(PRESETS[1])
+    while band.session.preset != PRESETS[1]:
+        band.wait(0.1)
+    band.daemon.hear(Pressed("back"))
+    band.pump()
+    band.is_well()
+    band.end()
+
+
 def test_a_choice_that_is_refused_does_not_hide_that_a_stand_in_cannot_play_either() -> None:
     band = Band()
     for _ in range(5):
