@@ -340,8 +340,10 @@ class Daemon:
             raise UserError(mismatch)
         self._tell(ready)
         if mismatch is not None:
-            # Unless another preset takes over anyway.
-            return self._go_back(ready, mismatch) if chosen is None else ()
+            # Unless a preset takes over that is answered by another model, or that this one plays.
+            same = chosen is not None and files[-1] == files[0]
+            stays = chosen is None or (same and chosen.mismatch(ready.model, ready.role, ready.modes) is not None)
+            return self._go_back(ready, mismatch) if stays else ()
         return _warmed(ready, chosen or preset) if ready.file == files[-1] or (stands_in and chosen is None) else ()
 
     def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
@@ -382,7 +384,7 @@ class Daemon:
         preset = self._session.preset
         self._tell(Failed(f"Model {ready.model} does not play preset {preset.name}; preset {before.name} takes over"))
         self._files[before.model] = ready.file
-        if self.chosen == preset:
+        if self.chosen in (preset, self._session.chosen):
             self.chosen = before
         return *_warmed(ready, before), Chosen(before)
 
