@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,13 @@ from rtgen.music.files import note_events
 from rtgen.music.note import Loop
 from rtgen.music.time import HALF
 from rtgen.rig.kept import journal, replay
+from rtgen.rig.told.remote import doctored
 from tests.instrument.along import BAR, CHANNELS, melody
+from tests.instrument.ledger import check
 from tests.rig.conftest import Rig, StartDaemon, joining, stage
+from tests.rig.test_ableton import free_port
 from tests.rig.test_osc import soon
+from tests.rig.test_unplugged import Peer
 
 pytestmark = pytest.mark.jack
 PERIOD = 256
@@ -87,6 +92,37 @@ def test_three_parts_play_along_and_end_at_stop(rig: Rig, start: StartDaemon) ->
     again = replay.replay(log_of(program))
     assert again.different is None
     assert again.ended
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_each_part_leaves_by_its_own_output(rig: Rig, start: StartDaemon, stops: bool) -> None:
+    """They end at Stop, or with the daemon in the middle of a bar."""
+    program = start("band", "--parts", "--osc", str(port := free_port()))
+    with ExitStack() as stack:
+        peers = {part: stack.enter_context(Peer(rig.server, part)) for part in ("bass", "comping", "drums")}
+        rig.probe.connect(*((f"rtgen-out:rtgen {part}", f"{part}-in:{part} in") for part in peers))
+        told = doctored(port)["ports"]
+        assert {each["name"]: each["others"] for each in told if each["part"]} == {
+            **{f"rtgen {part}": [f"{part}-in:{part} in"] for part in peers},
+            "rtgen second": [],
+        }
+        if stops:
+            rig.perform(TEMPO, [(0, TUNE)], BARS * BAR)
+            time.sleep(1.0)
+        else:
+            rig.begin(TEMPO, [(0, TUNE)])
+            rig.probe.wait_for_frame(TEMPO.frame(BARS * BAR - BAR // 3))
+            assert program.end() == 0
+            time.sleep(0.2)
+        heard = {part: list(peer.heard) for part, peer in peers.items()}
+    assert program.end() == 0
+    assert rig.heard().notes == []
+    notes = {pair for _, pairs in committed(log_of(program)).values() for pair in pairs}
+    for part, messages in heard.items():
+        assert check(messages) > BARS // 2, part
+        struck = [data for data in messages if data[0] & 0xF0 == 0x90]
+        assert {CHANNELS[data[0] & 0x0F] for data in struck} == {part}
+        assert {(part, data[1]) for data in struck} <= notes
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads /proc")
