@@ -23,7 +23,7 @@ from rtgen.rig.midi.routing import Routing
 from rtgen.rig.midi.system_ports import SystemPorts
 from rtgen.rig.midi.ways import Connection, Patch, title
 from tests.instrument.bandmate import planned
-from tests.instrument.ledger import check
+from tests.instrument.ledger import check, sounding
 from tests.rig.test_ports import Leaving
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
@@ -88,14 +88,7 @@ class Stage:
     @property
     def sounding(self) -> set[str]:
         """The outputs at which notes sound."""
-        found = set()
-        for output, messages in self.sent.items():
-            keys: set[tuple[int, int]] = set()
-            for data in filter(midi.is_note, messages):
-                (keys.add if midi.is_note_on(data) else keys.discard)((data[0] & 0x0F, data[1]))
-            if keys:
-                found.add(output)
-        return found
+        return {output for output, messages in self.sent.items() if sounding(messages)}
 
     def channels(self, output: str) -> set[int]:
         """The channels, 1-16, on which notes began."""
@@ -178,8 +171,8 @@ def test_what_a_crashed_session_left_is_ended_at_every_output() -> None:
 def test_no_part_sounds_on_while_the_main_output_is_unplugged() -> None:
     stage = Stage()
     stage.wait(5)
-    sounding = stage.sounding
-    assert sounding & {*PARTS}
+    before = stage.sounding
+    assert before & {*PARTS}
     stage.tell(Plugged("out", 0, "synth", False))
     assert not stage.sounding
     stage.forget()
@@ -187,7 +180,7 @@ def test_no_part_sounds_on_while_the_main_output_is_unplugged() -> None:
     assert not any(stage.sent.values())
     stage.tell(Plugged("out", 0, "synth", True))
     # Their own ends come as well: if all outputs were gone, nobody heard the others.
-    assert {part for part in PARTS if any(map(midi.is_note_off, stage.sent[part]))} == sounding
+    assert {part for part in PARTS if any(map(midi.is_note_off, stage.sent[part]))} == before
     stage.wait(5)
     assert all(map(stage.channels, PARTS))
     stage.end()
