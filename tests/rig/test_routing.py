@@ -18,6 +18,7 @@ from rtgen.instrument.session import Session
 from rtgen.music import midi
 from rtgen.music.parts import CHANNELS, PARTS
 from rtgen.rig.daemon import Daemon
+from rtgen.rig.midi import system_ports
 from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.midi.routing import Routing
 from rtgen.rig.midi.system_ports import SystemPorts
@@ -254,8 +255,61 @@ def test_the_main_output_stands_for_all_when_the_server_ends() -> None:
     assert ports.told == [("out", False), ("in", False)]
 
 
+class Client:
+    """One of rtmidi's clients; it can be connected to a synth."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.sent: list[bytes] = []
+
+    def open_virtual_port(self, name: str) -> None:
+        self.name = name
+
+    def open_port(self, _index: int, name: str) -> None:
+        self.name = name
+
+    def get_ports(self) -> list[str]:
+        return ["synth"]
+
+    def send_message(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def delete(self) -> None: ...
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
+    """Those that are opened."""
+    opened: list[Client] = []
+
+    def opens(*_: str) -> Client:
+        opened.append(Client())
+        return opened[-1]
+
+    monkeypatch.setattr(system_ports, "open_client", opens)
+    return opened
+
+
+def test_each_message_leaves_by_the_client_of_its_part(clients: list[Client]) -> None:
+    ports = SystemPorts("alsa", Patch("rtgen", (None,), "synth", parts=PARTS))
+    assert ports.parts == PARTS
+    for number, part in enumerate(("", *PARTS)):
+        ports.send(0.0, bytes((number,)), part)
+    ports._tell(ports._ways[0], there=False)
+    for part in "", "bass":
+        ports.send(0.0, b"later", part)
+    sent = {client.name: client.sent for client in clients}
+    assert sent == {
+        "rtgen out": [b"\x00"],
+        "rtgen bass": [b"\x01", b"later"],
+        "rtgen comping": [b"\x02"],
+        "rtgen drums": [b"\x03"],
+        "rtgen second": [b"\x04"],
+        "rtgen in": [],
+    }
+
+
+@pytest.mark.usefixtures("clients")
 def test_where_there_are_no_virtual_ports_there_are_none_for_parts() -> None:
-    ports = SystemPorts.__new__(SystemPorts)
-    ports._api, ports._name = "winmm", "rtgen"
-    with pytest.raises(UserError, match="remove --parts"):
-        ports._lead(Patch("rtgen", parts=PARTS).ways()[1], None)
+    with pytest.raises(UserError, match="parts get none of their own; remove --parts"):
+        SystemPorts("winmm", Patch("rtgen", ("synth",), "synth", parts=PARTS))
