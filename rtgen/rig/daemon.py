@@ -14,7 +14,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.along import Coming
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
-from rtgen.instrument.events import Chosen, Ended, Event, Planned, Received, Step, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Planned, Plugged, Received, Step, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.options import ClockKind
@@ -25,6 +25,7 @@ from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
 from rtgen.rig.ableton import LiveSaid
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
+from rtgen.rig.midi.routing import Routing
 from rtgen.rig.midi.ways import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.tally import Tally
@@ -152,6 +153,7 @@ class Daemon:
         self._heir: Path | None = None
         self._first = True
         self._ports = ports
+        self._routing = Routing(ports.parts) if ports.parts else None
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
         self._note = note
@@ -262,6 +264,10 @@ class Daemon:
             self.tally.count(now, event.port, event.data, self._session.knobs["split"])
         out = self._session.step(now, event)
         self._send(now, out.messages, takes_back=out.takes_back)
+        if self._routing is not None and isinstance(event, Plugged) and event.direction == "out" and not event.there:
+            # The band is silent until it is back, and the outputs of its parts may still be there.
+            for part, message in self._routing.ends():
+                self._ports.send(self._sent_at, message, part)
         for port, message in out.echoes:
             self._ports.echo(port, message)
         self._note(Step(now, event, tuple(out.messages), out.takes_back))
@@ -414,7 +420,12 @@ class Daemon:
         # What is sent at once keeps its order, though a message may have come before something that is handled already.
         self._sent_at = max(self._sent_at, now)
         for message in messages:
-            self._ports.send(message.at if isinstance(message, Planned) else self._sent_at, message)
+            at = message.at if isinstance(message, Planned) else self._sent_at
+            if self._routing is None:
+                self._ports.send(at, message)
+                continue
+            for part in self._routing.outputs(message):
+                self._ports.send(at, message, part)
 
     def _reported(self, report: Report) -> None:
         self._inbox.put(perf_counter(), report)
