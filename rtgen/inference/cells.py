@@ -26,6 +26,8 @@ OUT_OF_KEY = 6.0
 """Log-odds penalty of a note outside the key, at full key lock."""
 _MIN_STEPS = 2
 """Shortest new note, in steps."""
+_LATE = 30
+"""Ticks by which a hand is early or late at most; what is farther from a coarse grid is a rhythm of its own."""
 _REACH = 3.0
 """Every note within this many log-odds of the likeliest may be sampled."""
 
@@ -153,7 +155,7 @@ def as_played(notes: Iterable[Note], call: Loop, grid: Grid) -> list[Note]:
 
     def played(note: Note) -> Note:
         like, late = min(habits, key=lambda h: (abs(h[0].onset - h[1] - note.onset), abs(h[0].pitch - note.pitch)))
-        onset = min(max(note.onset + late, 0), call.length - 1)
+        onset = min(max(note.onset + (late if abs(late) <= _LATE else 0), 0), call.length - 1)
         return replace(note, onset=onset, duration=min(note.duration, call.length - onset), velocity=like.velocity)
 
     return [played(note) for note in notes]
