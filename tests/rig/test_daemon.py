@@ -233,7 +233,7 @@ def test_what_a_model_heard_while_it_was_played_is_answered_as_what_it_is_told_a
     tell = Worker.tell
     monkeypatch.setattr(Worker, "tell", lambda self, heard: (told.append(heard), tell(self, heard)))
     calls: list[Loop] = []
-    with Stage(path, mode="continue", use="answer", metre="4/4", tempo=300) as stage:
+    with Stage(path, mode="continue", use="answer", metre="4/4", tempo=150) as stage:
         stage.wait_for(Ready)
         knobs, playing = dict(stage.daemon._session.knobs), threading.Event()
 
