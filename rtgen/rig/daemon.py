@@ -331,9 +331,9 @@ class Daemon:
             # The times of a model that answers already, in the same mode, have been measured since.
             coming, last = self._coming.preset, chosen or preset
             measured = answers and ready.file == files[-1] and coming.mode == last.mode
-            events = self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
-            if events or not stands_in:
-                return events
+            begun = self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
+            if begun or not stands_in:
+                return begun
             # It does not play what was chosen; it is left to see whether it plays what it stands in for.
         if ready.file not in files and not stands_in:
             return ()  # another one has been chosen meanwhile
@@ -345,12 +345,20 @@ class Daemon:
         if mismatch is not None and first and self._coming is None:
             raise UserError(mismatch)
         self._tell(ready)
+        events: tuple[Event, ...] = ()
+        if stands_in and chosen is not None and files[-1] == files[0]:
+            # It would stand in for the model of the chosen preset as well.
+            refused = chosen.mismatch(ready.model, ready.role, ready.modes)
+            if refused is not None:
+                self._tell(Failed(refused))
+                if self.chosen == chosen:
+                    self.chosen = preset
+                chosen, events = None, (Chosen(None),)
         if mismatch is not None:
-            # Unless a preset takes over that is answered by another model, or that this one plays.
-            same = chosen is not None and files[-1] == files[0]
-            stays = chosen is None or (same and chosen.mismatch(ready.model, ready.role, ready.modes) is not None)
-            return self._go_back(ready, mismatch) if stays else ()
-        return _warmed(ready, chosen or preset) if ready.file == files[-1] or (stands_in and chosen is None) else ()
+            # Unless another preset takes over anyway.
+            return self._go_back(ready, mismatch) if chosen is None else events
+        warms = ready.file == files[-1] or (stands_in and (chosen is None or files[-1] == files[0]))
+        return *events, *(_warmed(ready, chosen or preset) if warms else ())
 
     def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
         """Have a preset, whose model is loaded, take over at the next boundary, if the model can play it."""
@@ -390,7 +398,7 @@ class Daemon:
         preset = self._session.preset
         self._tell(Failed(f"Model {ready.model} does not play preset {preset.name}; preset {before.name} takes over"))
         self._files[before.model] = ready.file
-        if self.chosen in (preset, self._session.chosen):
+        if self.chosen == preset:
             self.chosen = before
         return *_warmed(ready, before), Chosen(before)
 
@@ -406,7 +414,8 @@ class Daemon:
             return
         plays = self._files[kept[0].model]
         if kept[0] != self._kept[0]:
-            self._heir = None
+            if plays != self._files[self._kept[0].model]:
+                self._heir = None
             self._played[plays] = kept[0]
         self._kept = kept
         self._worker.keep(plays, self._files[kept[1].model] if kept[1] is not None else None)

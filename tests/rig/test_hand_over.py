@@ -389,6 +389,43 @@ def test_a_preset_chosen_twice_goes_with_its_model_when_what_stands_in_cannot_pl
     assert band.session.preset == FIRST
 
 
+def _on_c() -> Band:
+    """The preset *generated* plays, on a model that has died as often as it may; that of the first never came."""
+    band = Band()
+    band.choose(PRESETS[4])
+    for _ in range(RESTARTS - 1):
+        band.die(band.living[1])
+    band.load(band.living[1])
+    band.wait(1.2)
+    assert band.session.preset == PRESETS[4]
+    band.die(band.living[0])
+    band.load(band.living[0])
+    return band
+
+
+def test_a_chosen_preset_is_refused_when_what_stands_in_for_its_model_cannot_play_it() -> None:
+    band = _on_c()
+    band.choose(PRESETS[3])
+    band.wait(1.2)
+    band.choose(PRESETS[4])
+    assert (band.session.preset, band.session.chosen) == (PRESETS[3], PRESETS[4])
+    band.die(band.living[0])
+    band.end()
+    assert band.session.preset == PRESETS[3]  # a variation, which the model of the first plays as well
+
+
+def test_a_model_that_is_tried_again_is_kept_when_another_preset_of_it_takes_over() -> None:
+    band = _on_c()
+    band.choose(PRESETS[3])
+    band.die(band.living[0])
+    band.choose(PRESETS[4])
+    while band.session.preset != PRESETS[3]:
+        band.wait(0.05)
+    assert sorted(p.model.stem for p in band.living) == ["a", "c"]
+    band.end()
+    assert band.session.preset == PRESETS[4]
+
+
 def test_back_brings_no_answer_of_another_length(band: Band) -> None:
     while not band.session.present:
         band.play()
