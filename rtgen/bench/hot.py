@@ -1,6 +1,7 @@
 """Answer times, measured in a separate process to keep numpy and the model out of the one that measures timing.
 
     python -m rtgen.bench.hot --count 200 MODEL.onnx ...    prints a JSON list of samples
+    python -m rtgen.bench.hot --table MODEL.onnx ...        prints their medians and 99th percentiles
     python -m rtgen.bench.hot --forever MODEL.onnx          answers at a worker's priority until it is ended
 
 `python -m train.compare.eager` measures the same next to the same weights in torch.
@@ -13,17 +14,19 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rtgen.bench.figures import quantile
 from rtgen.bench.music import made_loop
 from rtgen.inference.card import modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.modes import answer
+from rtgen.instrument.job import Mode
 from rtgen.instrument.parameters import PARAMETERS
 
 _WARM_UP = 3
@@ -67,12 +70,12 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         count: answers per mode.
 
     Returns:
-        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; `first_ms`, until the
-            first part of an answer that comes in parts; and per note of a composer, `step_ms`.
+        `engine`, `model`, `mode` (or `fill`), and milliseconds per answer: `whole_ms`, of which `network_ms`;
+            `first_ms`, until the first part of an answer that comes in parts; and per note of a composer, `step_ms`.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
-    for mode in modes_of(contenders[0][1].card):
+    for name, mode, turned in ways(contenders[0][1]):
         times: dict[str, list[tuple[float, float, list[float], list[float]]]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
             loop = made_loop(max(i, 0))
@@ -83,7 +86,8 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
                 parts: list[float] = []
                 tell = partial(_note_time, parts)
                 began = time.perf_counter()
-                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop), tell=tell)
+                ends = made_loop(max(i, 0) + 1), loop
+                answer(model, loop, mode, {**knobs, **turned}, seed=max(i, 0), ends=ends, tell=tell)
                 took = time.perf_counter() - began
                 first = [at - began for at in parts[:1]]
                 times[engine].append((took, model.network_s, model.steps_s, first))
@@ -92,8 +96,28 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
             each: dict[str, Iterable[float]] = {"whole_ms": whole, "network_ms": network}
             each |= {"step_ms": chain.from_iterable(steps), "first_ms": chain.from_iterable(first_parts)}
             ms = {name: [s * 1e3 for s in seconds] for name, seconds in each.items()}
-            found.append({"engine": engine, "model": model.card.name, "mode": mode, **ms})
+            found.append({"engine": engine, "model": model.card.name, "mode": name, **ms})
     return found
+
+
+def ways(model: Model) -> Iterator[tuple[str, Mode, dict[str, float]]]:
+    """Yield a name, a mode and knobs for each mode of a model; and for a composer, which writes it anew, a fill."""
+    for mode in modes_of(model.card):
+        yield mode, mode, {}
+    if model.card.kind.hears:
+        yield "fill", "vary", {"distance": 0.0, "fill": 0.25}
+
+
+def lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a table of samples in Markdown: the median and the 99th percentile, in milliseconds."""
+    names = {"whole_ms": "whole", "first_ms": "first part", "network_ms": "network", "step_ms": "a note"}
+    yield f"| | {' | '.join(f'{name}, p50 | p99' for name in names.values())} |"
+    yield "|---" * (1 + 2 * len(names)) + "|"
+    for each in found:
+        figures = [
+            f"{quantile(each[name], share):.1f}" if each[name] else "" for name in names for share in (0.5, 0.99)
+        ]
+        yield f"| {each['model']}, {each['mode']} | {' | '.join(figures)} |"
 
 
 def _note_time(times: list[float], *_: object) -> None:
@@ -116,6 +140,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--forever", action="store_true")
+    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.forever:
         forever(Model(arguments.models[0]))
@@ -123,7 +148,7 @@ def main() -> None:
         found: list[dict[str, Any]] = []
         for path in arguments.models:
             found += samples([("onnxruntime", Watched(path))], arguments.count)
-        print(json.dumps(found))
+        print("\n".join(lines(found)) if arguments.table else json.dumps(found))
 
 
 if __name__ == "__main__":
