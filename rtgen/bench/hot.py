@@ -1,6 +1,7 @@
 """Answer times, measured in a separate process to keep numpy and the model out of the one that measures timing.
 
     python -m rtgen.bench.hot --count 200 MODEL.onnx ...    prints a JSON list of samples
+    python -m rtgen.bench.hot --table MODEL.onnx ...        prints their medians and 99th percentiles
     python -m rtgen.bench.hot --forever MODEL.onnx          answers at a worker's priority until it is ended
 
 `python -m train.compare.eager` measures the same next to the same weights in torch.
@@ -13,15 +14,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rtgen.bench.figures import quantile
 from rtgen.bench.music import made_loop
 from rtgen.inference.card import modes_of
 from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.modes import answer
+from rtgen.instrument.job import Mode
 from rtgen.instrument.parameters import PARAMETERS
 from rtgen.music.note import Loop, Note
 
@@ -116,13 +119,13 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         count: answers per mode.
 
     Returns:
-        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; and per note of a
-            composer, `step_ms`. Of answers that come in parts, the `Cost` of each `first` part, and of each `further`
-            one.
+        `engine`, `model`, `mode` (or `fill`), and milliseconds per answer: `whole_ms`, of which `network_ms`; and per
+            note of a composer, `step_ms`. Of answers that come in parts, the `Cost` of each `first` part, and of each
+            `further` one.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
-    for mode in modes_of(contenders[0][1].card):
+    for name, mode, turned in ways(contenders[0][1]):
         meters: dict[str, list[_Meter]] = {engine: [] for engine, _ in contenders}
         steps: dict[str, list[float]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
@@ -131,7 +134,8 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
                 if model.card.kind.hears:
                     hear(model, (), loop, knobs)  # as it does while the player plays
                 meter = _Meter(model)
-                meter.end(answer(model, loop, mode, knobs, seed=max(i, 0), ends=(other, loop), tell=meter.tell))
+                set_to = {**knobs, **turned}
+                meter.end(answer(model, loop, mode, set_to, seed=max(i, 0), ends=(other, loop), tell=meter.tell))
                 if i >= 0:
                     meters[engine].append(meter)
                     steps[engine] += model.steps_s
@@ -141,7 +145,7 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
                 {
                     "engine": engine,
                     "model": model.card.name,
-                    "mode": mode,
+                    "mode": name,
                     "whole_ms": [meter.so_far.ms for meter in meters[engine]],
                     "network_ms": [meter.so_far.network_ms for meter in meters[engine]],
                     "step_ms": [1e3 * step for step in steps[engine]],
@@ -150,6 +154,25 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
                 }
             )
     return found
+
+
+def ways(model: Model) -> Iterator[tuple[str, Mode, dict[str, float]]]:
+    """Yield a name, a mode and knobs for each mode of a model; and for a composer, which writes it anew, a fill."""
+    for mode in modes_of(model.card):
+        yield mode, mode, {}
+    if model.card.kind.hears:
+        yield "fill", "vary", {"distance": 0.0, "fill": 0.25}
+
+
+def lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a table of samples in Markdown: the median and the 99th percentile, in milliseconds."""
+    names = ("whole", "first part", "network", "a note")
+    yield f"| | {' | '.join(f'{name}, p50 | p99' for name in names)} |"
+    yield "|---" * (1 + 2 * len(names)) + "|"
+    for each in found:
+        every = each["whole_ms"], [part["ms"] for part in each["first"]], each["network_ms"], each["step_ms"]
+        figures = [f"{quantile(ms, share):.1f}" if ms else "" for ms in every for share in (0.5, 0.99)]
+        yield f"| {each['model']}, {each['mode']} | {' | '.join(figures)} |"
 
 
 def forever(model: Model) -> None:
@@ -168,6 +191,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--forever", action="store_true")
+    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.forever:
         forever(Model(arguments.models[0]))
@@ -175,7 +199,7 @@ def main() -> None:
         found: list[dict[str, Any]] = []
         for path in arguments.models:
             found += samples([("onnxruntime", Watched(path))], arguments.count)
-        print(json.dumps(found))
+        print("\n".join(lines(found)) if arguments.table else json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def continued(order: Order) -> Loop:
         heard,
         heard.end,
         opened=request.in_range(),
-        rest=request.rest(),
+        texture=request.texture(),
         recalled=None if recalled is None else cells(recalled, request.up, request.grid),
         kind=FOLLOWS,
         wish=request.wish() if request.turned() else None,
@@ -124,7 +124,7 @@ def generated(order: Order) -> Loop:
         heard,
         heard.end,
         opened=request.in_range(),
-        rest=request.rest(),
+        texture=request.texture(),
         chord=harmony(loop, request.up) if stays else None,
         wish=request.wish(),
         lags=False,
@@ -185,8 +185,8 @@ def filled(order: Order, begin: int, end: int) -> Loop:
     teller = _Teller(request, order.tell)
     teller.tell(kept, begin // request.grid.step)
     heard = read((*request.past, loop.with_notes(before)), request.up, request.grid)
-    opened = np.zeros((request.steps, request.grid.pitches), bool)
-    opened[begin // request.grid.step : end // request.grid.step] = True
+    opened = request.in_range()
+    opened[: begin // request.grid.step] = opened[end // request.grid.step :] = False
     known = past[-1] if past and past[-1].notes else None
     pen = Pen(
         request,
@@ -195,6 +195,7 @@ def filled(order: Order, begin: int, end: int) -> Loop:
         opened=opened,
         given=request.cells(n for n in kept if n not in before),
         context=None if known is None else known_of(known, request.up, request.grid),
+        texture=request.texture(),
         clash=_CLASH,
     )
     return _written(pen, request, order.rng, teller, kept)
@@ -211,13 +212,16 @@ def varied(order: Order) -> Loop:
     wanted = to_exchange(len(loop), order.knobs["distance"])
     if request is None or not wanted:
         return loop
-    held, figures = anchors(loop, order.knobs), _figures(loop, request.grid)
+    held, figures, few = anchors(loop, order.knobs), _figures(loop, request.grid), request.texture() is not None
     chosen: list[tuple[int, str, list[Note]]] = []
     taken = 0
     for beat, voice in _shuffled([*figures], loop.length, order.knobs["distance"], order.rng):
-        if taken >= _OVER * wanted:
+        if taken >= (1 if few else _OVER) * wanted:
             break
-        if loose := _loose(figures[beat, voice], held):
+        loose = _loose(figures[beat, voice], held)
+        if few:
+            loose = loose[: wanted - taken]
+        if loose:
             chosen.append((beat, voice, loose))
             taken += len(loose)
     return _rewritten(request, chosen, order.rng, order.tell, order.knobs["distance"])
@@ -281,6 +285,7 @@ def _pen(request: Request, chosen: Figures) -> Pen:
         wish=request.wish(),
         lags=bool(request.past),
         due=_due(request, chosen),
+        texture=request.texture(),
         room=_room(chosen),
         clash=_CLASH,
     )
@@ -347,11 +352,16 @@ def _opened(request: Request, chosen: Figures) -> NDArray[np.bool_]:
 
 
 def _due(request: Request, chosen: Figures) -> list[range]:
-    """Steps from the beginning of each chosen beat to the last onset there that is taken away, in order."""
-    last: dict[int, int] = {}
+    """Steps from the beginning of each chosen beat to the last onset there that is taken away, in order.
+
+    Of few notes none may be missing: each has such steps of its own.
+    """
+    onsets: dict[int, list[int]] = defaultdict(list)
     for beat, _, notes in chosen:
-        last[beat] = max([last.get(beat, 0), *(request.grid.column(n.onset, request.steps) for n in notes)])
-    return [range(beat * request.grid.steps_per_beat, step + 1) for beat, step in sorted(last.items())]
+        onsets[beat] += (request.grid.column(n.onset, request.steps) for n in notes)
+    each = sorted if request.texture() is not None else lambda steps: [max(steps)]
+    length = request.grid.steps_per_beat
+    return [range(beat * length, step + 1) for beat in sorted(onsets) for step in each(onsets[beat])]
 
 
 def _room(chosen: Figures) -> dict[int, int]:

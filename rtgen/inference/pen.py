@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rtgen.inference.cells import OUT_OF_KEY
 from rtgen.inference.hearing import hearing, remembered, spelling_of
 from rtgen.inference.model import Tensor, memory_of, step_of
-from rtgen.inference.request import Request
+from rtgen.inference.request import FIFTH, Request, Texture
 from rtgen.inference.sheet import Ints, Read, Sheet, told
 from rtgen.inference.spelling import CONTEXT
 
@@ -30,6 +30,8 @@ _SPREAD = (1.0, 0.9, 1.0, 0.9, 1.0)
 """Temperature of the shift, pitch, duration, velocity and timing, times that of the knob."""
 _DRAWS, _NEVER = 3, -30.0
 """Draws of a note that would stand within two semitones of another one of its chord, and the log-odds it then has."""
+_CUT = 2
+"""Steps before the end in which nothing is struck beside few notes: the end would cut it."""
 Cell = tuple[int, int, int, int, int]
 _OUT = -1e4
 """Noise of a choice that is ruled out."""
@@ -51,7 +53,7 @@ class Pen:
         context: of the bars before the answer; by default of the last loop that was heard.
         lags: whether what was struck some bars ago is shown.
         due: spans of steps of the answer, in order, of which each shall get a new note.
-        rest: the longest silence, in steps; None for any.
+        texture: of a call of few notes, which is kept; None for any.
         room: most new notes of each beat; beats without an entry have room for any number.
         clash: log-odds taken from a pitch a minor second or ninth from one that sounds on, or is given within a beat.
     """
@@ -71,10 +73,13 @@ class Pen:
         context: Tensor | None = None,
         lags: bool = True,
         due: Sequence[range] = (),
-        rest: int | None = None,
+        texture: Texture | None = None,
         room: Mapping[int, int] | None = None,
         clash: float = 0.0,
     ) -> None:
+        if texture is not None:
+            opened = opened.copy()
+            opened[-_CUT:] = False
         unknown = np.zeros(CONTEXT, np.float32) if context is None else context
         before = heard.ahead if begin == heard.end else unknown
         begin = _within_reach(begin, int(heard.step[-1]), request)
@@ -101,8 +106,16 @@ class Pen:
             "temperature": np.full((1, 1), request.knobs["temperature"], np.float32),
             "least": np.full((1, 1), _LEAST, np.float32),
         }
-        self._rest, self._room, self._beat = rest, dict(room or {}), request.grid.steps_per_beat
-        self._clusters, self._clash = request.has_clusters(), clash
+        self._texture, self._room, self._beat = texture, dict(room or {}), request.grid.steps_per_beat
+        self._clusters, self._clash, self._long = request.has_clusters(), clash, _LONG
+        self._ahead = self._beat
+        if texture is not None and not texture.clashes:
+            self._clash, self._long, self._ahead = -_NEVER, 0, self._bar
+        bass = None if texture is None or given is not None else texture.bass
+        self._bass = None if bass is None else request.row(bass)
+        ends = heard.step + np.array(spelling_of(request.model).durations)[heard.note[:, 2]]
+        self._struck: list[int] = heard.note[ends > heard.step[-1], 1].tolist()
+        self._before: list[int] = []
         self._spread = np.repeat(_SPREAD, request.model.card.classes())
         self._due = [range(begin + span.start, begin + span.stop) for span in due]
         self._most = _MOST_A_BEAT * request.steps // request.grid.steps_per_beat
@@ -151,10 +164,15 @@ class Pen:
                         shift, row, touch = drawn  # there is nothing else
                         step = sheet.now + spelling.shifts[shift]
                         break
-                    if self._clusters or not sheet.crowds(step, row):
+                    if self._fits(step, row):
                         break
                     drawn = shift, row, touch
                     bias[row] += _NEVER
+                # Among few notes, one that does not fit is not written at all.
+                if self._texture is not None and sheet.is_open(step, row) and not self._fits(step, row):
+                    sheet.close(step, step + 1)
+                    self._due = [span for span in self._due if step not in span]
+                    continue
             self._memory = remembered(outputs)
             if step >= sheet.end:
                 break
@@ -164,11 +182,13 @@ class Pen:
             elif sheet.is_open(step, row):
                 count += 1
                 yield step - self._begin, (step - self._begin, row, touch[0], touch[1], touch[2])
-                self._due = [span for span in self._due if step not in span]
+                if (met := next((span for span in self._due if step in span), None)) is not None:
+                    self._due.remove(met)
             else:
                 break  # no choice of a model that keeps its contract
             if self._fresh:
                 self._say(shift, row)
+            self._stack(step, row)
             sheet.strike(step, row, touch[0])
             if note is None:
                 self._fill_up((step - self._begin) // self._beat)
@@ -185,24 +205,84 @@ class Pen:
             if not self._room[beat]:
                 self._sheet.close(self._begin + beat * self._beat, self._begin + (beat + 1) * self._beat)
 
+    def _stack(self, step: int, row: int) -> None:
+        """Add a note to those that are struck at once, or begin with it anew; and close the step when it has all."""
+        if step == self._sheet.now and self._struck:
+            self._struck.append(row)
+        else:
+            self._before, self._struck = self._struck, [row]
+        if self._texture is not None and len(self._struck) >= self._texture.together:
+            self._sheet.close(step, step + 1)
+
+    def _reached(self, *, adds: bool) -> NDArray[np.bool_]:
+        """Return the pitches that an outer voice reaches without a longer leap than those of the texture.
+
+        Args:
+            adds: whether for a note above those that are struck, or for the first one of the next.
+        """
+        rows, texture = np.arange(len(self._bias)), self._texture
+        before = self._before if adds else self._struck
+        if texture is None or not before:
+            return np.ones(len(rows), bool)
+        found = rows <= max(before) + texture.leap
+        if adds:
+            found &= rows <= max(self._struck) + texture.gap
+        else:
+            found &= abs(rows - min(before)) <= texture.leap
+        if (len(self._struck) if adds else 0) + 1 == texture.together:
+            found &= rows >= max(before) - texture.leap
+        if self._bass is not None and self._sheet.now < self._begin:
+            found &= rows <= self._bass + FIFTH
+        return found
+
+    def _fits(self, step: int, row: int) -> bool:
+        """Return whether a note is given, or stands well beside those before it."""
+        if step >= self._sheet.end or (step, row) in self._sheet.given:
+            return True
+        crowds = not self._clusters and self._sheet.crowds(step, row)
+        return bool(not crowds and self._reached(adds=step == self._sheet.now)[row])
+
+    def _is_low(self) -> bool:
+        """Return whether what is struck still lacks an upper voice, and can get one."""
+        if self._texture is None or not self._before or len(self._struck) >= self._texture.together:
+            return False
+        return max(self._before) - max(self._struck) > self._texture.leap and self._sheet.can_reach(self._sheet.now + 1)
+
     def _in_time(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rule out shifts past the end of a span that still has to get a note, if it can get one, and longer rests."""
+        """Rule out shifts past the end of a span that still has to get a note, if it can get one, and what the texture
+        does not have.
+        """
         sheet = self._sheet
         self._due = [span for span in self._due if sheet.can_reach(span.stop)]
         latest = self._due[0].stop - 1 if self._due else sheet.end + len(self._shifts)
-        if self._rest is not None and (limit := sheet.silent_from() + self._rest) < sheet.end:
-            latest = min(latest, max(limit, self._begin))
-        noise[: len(self._shifts)][self._shifts + sheet.now > latest] = _OUT
+        shifts = noise[: len(self._shifts)]
+        if self._texture is not None:
+            latest = min(latest, self._before_silence(self._texture))
+            soonest = min(self._texture.apart, max(latest - self._beat + 1 - sheet.now, 1))
+            shifts[(self._shifts > 0) & ((self._shifts < soonest) | self._is_low())] = _OUT
+        shifts[self._shifts + sheet.now > latest] = _OUT
         return noise
+
+    def _before_silence(self, texture: Texture) -> int:
+        """Return the latest step for a note such that no beat is silent in which the call is not."""
+        beat = -(-(max(self._sheet.silent_from(), self._begin) - self._begin) // self._beat)
+        while beat < len(texture.sounds) and not texture.sounds[beat]:
+            beat += 1
+        if beat < len(texture.sounds):
+            return self._begin + (beat + 1) * self._beat - 1
+        return self._sheet.end + len(self._shifts)
 
     def _biased(self) -> Tensor:
         """Return log-odds to add to each pitch."""
         bias = self._bias.copy()
         if self._clash:
-            bias -= self._clash * self._sheet.rubs(_LONG, self._beat)
+            bias -= self._clash * self._sheet.rubs(self._long, self._ahead)
         if self._fresh:
             for row, times in self._figures.get(self._latest, Counter[int]()).items():
                 bias[row] += self._fresh * min(times, 3)
+        if self._texture is not None:
+            adds = self._sheet.now >= self._begin and len(self._struck) < self._texture.together
+            bias[~(self._reached(adds=False) | (adds & self._reached(adds=True)))] += _NEVER
         return bias
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,70 @@ from rtgen.inference.spelling import within
 from rtgen.music.attributes import NAMES, measure, standard
 from rtgen.music.key import Key
 from rtgen.music.note import Loop, Note
-from rtgen.music.time import PPQN, Grid
+from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH, Grid
 
 _TURN = 5.0
 """Standard deviations of music between what the two ends of an attribute knob ask for; about a third of it comes."""
 _BEYOND = 7
 """Semitones that an answer may go beyond what was played."""
-_SPARSE, _LEAST_REST = 1.5, 9
-"""Notes a beat up to which rests of an answer are limited, and steps that it may rest in any case."""
+_FEW, _SPARSE = 12, 1.5
+"""Notes in all, or a beat, up to which an answer keeps to the texture of the call."""
 _CLUSTERS = 0.1
 """Share of chords with a second from which on new ones may have them."""
+
+
+FIFTH, OCTAVE = 7, 12
+"""Semitones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texture:
+    """How a call of few notes is built. An answer keeps to it, since among few notes any other one stands out.
+
+    Args:
+        together: most notes that sound at once, overlaps of less than a sixteenth aside.
+        apart: fewest steps from one onset to the next: half of the call's.
+        leap: semitones that an outer voice may move: those of the call, or an octave.
+        gap: semitones between neighbours that are struck at once, likewise.
+        sounds: whether anything sounds in each beat.
+        clashes: whether notes sound together a minor second or ninth apart.
+        bass: the lowest pitch, if it is a fifth or more below all others.
+    """
+
+    together: int
+    apart: int
+    leap: int
+    gap: int
+    sounds: tuple[bool, ...]
+    clashes: bool
+    bass: int | None
+
+    @classmethod
+    def of(cls, loop: Loop, grid: Grid) -> Texture:
+        """Return the texture of a loop with notes."""
+        steps = grid.steps(loop.length)
+        columns: dict[int, list[int]] = {}
+        for n in loop.notes:
+            columns.setdefault(grid.column(n.onset, steps), []).append(n.pitch)
+        outer = [[each(columns[c]) for c in sorted(columns)] for each in (min, max)]
+        low, *others = sorted({n.pitch for n in loop.notes})
+        leaps = [abs(b - a) for voice in outer for a, b in pairwise(voice)]
+        return cls(
+            together=max(
+                sum(m is n or m.onset <= n.onset < m.end - TICKS_PER_SIXTEENTH for m in loop.notes) for n in loop.notes
+            ),
+            apart=max(min(np.diff(sorted(columns)), default=steps) // 2, 1),
+            leap=max([OCTAVE, *leaps]),
+            gap=max([OCTAVE, *(b - a for column in columns.values() for a, b in pairwise(sorted(column)))]),
+            sounds=tuple(
+                any(n.onset < beat + PPQN and n.end > beat for n in loop.notes) for beat in range(0, loop.length, PPQN)
+            ),
+            clashes=any(
+                abs(a.pitch - b.pitch) in (1, 13) and min(a.end, b.end) > max(a.onset, b.onset)
+                for a, b in combinations(loop.notes, 2)
+            ),
+            bass=low if others and others[0] - low >= FIFTH else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +147,15 @@ class Request:
         found[:, max(min(rows) - _BEYOND, 0) : max(rows) + _BEYOND + 1] = True
         return found
 
-    def rest(self) -> int | None:
-        """Return the longest silence of an answer to few notes, in steps: that of the call, or nearly a beat.
+    def texture(self) -> Texture | None:
+        """Return the texture of a call of few notes; None if there are many, among which none stands out.
 
-        Where there are many, a rest is no hole.
+        How many notes there shall be is up to the knobs, if they ask for others.
         """
-        if len(self.loop) > _SPARSE * self.loop.length / PPQN:
+        if len(self.loop) > max(_FEW, _SPARSE * self.loop.length / PPQN):
             return None
-        silent, ends = 0, 0
-        for n in sorted(self.loop.notes, key=lambda n: n.onset):
-            silent, ends = max(silent, n.onset - ends), max(ends, n.end)
-        return max(max(silent, self.loop.length - ends) // self.grid.step, _LEAST_REST)
+        found = Texture.of(self.loop, self.grid)
+        return replace(found, together=self.grid.pitches, apart=1) if self.turned() else found
 
     def has_clusters(self) -> bool:
         """Return whether seconds are common in chords of the call."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from rtgen.bench.hot import Watched, samples
+from rtgen.bench.hot import Watched, lines, samples
 from rtgen.errors import UserError
 from rtgen.inference.card import modes_of
 from rtgen.inference.file import card_of
@@ -57,7 +57,7 @@ def test_shipped_weights_run_in_torch_as_they_are() -> None:
     for item in available("models"):
         if card_of(item.path).kind.hears:
             found = samples([("torch eager", Eager(item.path))], 1)
-            assert [s["mode"] for s in found] == list(modes_of(card_of(item.path)))
+            assert [s["mode"] for s in found] == [*modes_of(card_of(item.path)), "fill"]
 
 
 def test_every_mode_of_the_shipped_models_is_timed() -> None:
@@ -65,11 +65,13 @@ def test_every_mode_of_the_shipped_models_is_timed() -> None:
         if item.origin == "shipped":
             model = Watched(item.path)
             found = samples([("onnxruntime", model)], 2)
-            assert [s["mode"] for s in found] == list(modes_of(model.card))
+            fills = ["fill"] if model.card.kind.hears else []
+            assert [s["mode"] for s in found] == [*modes_of(model.card), *fills]
             assert all(time > 0 for s in found for time in s["network_ms"]), item.path
             assert all(bool(s["step_ms"]) == model.card.kind.hears for s in found), item.path
             in_parts = {s["mode"] for s in found if s["first"]}
-            assert in_parts == ({*modes_of(model.card)} if model.card.kind.hears else set())
+            assert in_parts == ({*modes_of(model.card), "fill"} if model.card.kind.hears else set())
+            assert len(list(lines(found))) == 2 + len(found)
 
 
 def test_a_model_of_another_make_is_a_sentence() -> None:

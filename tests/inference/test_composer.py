@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import fmean
 
@@ -21,6 +21,7 @@ from rtgen.inference.hearing import RECENT, Hearing, hear, recent
 from rtgen.inference.model import Model, Tensor, memory_of, step_of
 from rtgen.inference.modes import answer
 from rtgen.inference.pen import FIGURE
+from rtgen.inference.request import Texture
 from rtgen.inference.sheet import cells, read
 from rtgen.inference.spelling import CONTEXT, SPELLING, known_of, within
 from rtgen.instrument.job import Mode
@@ -338,7 +339,7 @@ def test_a_player_who_stops_early_is_continued_from_the_boundary_on(bar: int) ->
         assert found.notes[0].onset < 4 * 1920
 
 
-ANSWERS = "e622390ba94dd9e428dff37b32660e3754195619c00894f2bfb895a5963583c1"
+ANSWERS = "d16e25ae471ceb7d9f3805e26e1c82e1ff8b2ae6961e7d5c7bc861fa97e41a52"
 TURNED = {"repetition": 0.9, "temperature": 1.3, "key_lock": 1.0, "density": 0.8, "fill": 0.25, "distance": 0.6}
 
 
@@ -383,6 +384,80 @@ def test_many_new_notes_are_in_beats_in_a_row_and_few_are_anywhere() -> None:
 
     near, far = (fmean(gaps(beats(distance, seed)) for seed in range(200)) for distance in (0.35, 0.9))
     assert far < near - 0.4
+
+
+# ---- few notes ------------------------------------------------------------------------------------------------------
+
+CHORD_HELD = Loop(3840, tuple(Note(0, pitch, 3830) for pitch in (48, 55, 64, 71)))
+TUNE = Loop(3840, tuple(Note(t, 60 + t // 480 % 5, 470) for t in range(0, 2880, 480)))
+FIGURED = Loop(
+    3840, tuple(Note(t, p, 470) for t in range(0, 3840, 960) for p in ((48,) if t % 1920 == 0 else (64, 67)))
+)
+
+
+def test_the_texture_of_few_notes_is_what_they_have() -> None:
+    held = Texture.of(CHORD_HELD, GRID)
+    assert held == Texture(4, 48, 12, 12, (True,) * 8, clashes=False, bass=48)
+    tune = Texture.of(TUNE, GRID)
+    assert tune == Texture(1, 6, 12, 12, (True,) * 6 + (False,) * 2, clashes=False, bass=None)
+    figured = Texture.of(FIGURED, GRID)
+    assert (figured.together, figured.apart, figured.leap, figured.bass) == (2, 12, 19, 48)
+    strummed = Texture.of(Loop(3840, tuple(Note(240 + 90 * i, 48 + 4 * i, 3000) for i in range(6))), GRID)
+    assert (strummed.together, strummed.apart) == (6, 1)
+    rubbing = TUNE.with_notes([*TUNE.notes, Note(0, 61, 470)])
+    assert Texture.of(rubbing, GRID).clashes
+
+
+def columns(loop: Loop) -> list[list[int]]:
+    """The pitches of each column, in order."""
+    found: dict[int, list[int]] = {}
+    for n in loop.notes:
+        found.setdefault(GRID.column(n.onset, GRID.steps(loop.length)), []).append(n.pitch)
+    return [found[column] for column in sorted(found)]
+
+
+@pytest.mark.parametrize("call", [CHORD_HELD, TUNE, FIGURED])
+@pytest.mark.parametrize("mode", ["continue", "generate"])
+def test_few_notes_are_answered_in_their_texture(mode: Mode, call: Loop) -> None:
+    """By a network that would do anything."""
+    texture = Texture.of(call, GRID)
+    for seed in range(8):
+        found = played(mode, call, seed)
+        assert max(map(len, columns(found))) <= texture.together
+        assert max(n.onset for n in found.notes) < call.length - 40
+        for before, after in pairwise(columns(found)):
+            assert abs(min(after) - min(before)) <= texture.leap
+            assert max(after) - max(before) <= texture.leap
+        assert len(columns(found)) <= 8 * 12 // texture.apart + sum(texture.sounds)
+        if texture.bass is not None:
+            assert min(columns(found)[0]) <= texture.bass + 7
+
+
+def test_few_notes_get_as_many_as_the_knobs_ask_for() -> None:
+    chords = loaded(build_composer(favour={CHORD: 30.0}))
+
+    def most(**knobs: float) -> int:
+        found = (columns(answer(chords, TUNE, "continue", {**KNOBS, **knobs}, seed)) for seed in range(6))
+        return max(len(column) for each in found for column in each)
+
+    assert most() == 1
+    assert most(polyphony=0.9) > 1
+
+
+def test_a_variation_of_few_notes_has_as_many() -> None:
+    for seed in range(12):
+        found = played("vary", TUNE, seed, distance=0.5)
+        assert len(found) >= len(TUNE)
+        assert len(set(found.notes) & set(TUNE.notes)) >= len(TUNE) // 2
+
+
+def test_a_fill_lies_within_the_range_of_what_is_played() -> None:
+    loop = melody(every=120)
+    low, high = min(n.pitch for n in loop.notes), max(n.pitch for n in loop.notes)
+    for seed in range(6):
+        found = played("vary", loop, seed, distance=0.0, fill=0.5)
+        assert found != loop
+        assert all(low - 7 <= n.pitch <= high + 7 for n in found.notes)
 
 
 # ---- the player's manner, and the knobs -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from rtgen.inference.drums import stiff
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
 from rtgen.instrument.job import Mode
-from rtgen.music.files import Score, Track, note_events, write
+from rtgen.music.files import Score, Track, note_events, read, write
 from rtgen.music.note import Loop, Note
 from rtgen.terminal import Terminal
 from train import plots
@@ -50,6 +51,12 @@ SETTINGS: dict[Mode, list[tuple[str, dict[str, float]]]] = {
     "continue": [("next", {})],
 }
 """Knob settings to show for each mode."""
+BEFORE: dict[Mode, str] = {
+    "continue": "continuer_continue",
+    "vary": "loop_denoiser_vary",
+    "generate": "loop_vae_generate",
+}
+"""By mode, the kept answers to the same ten calls of the model that played it before there was a composer."""
 app = typer.Typer(add_completion=False)
 
 
@@ -69,6 +76,8 @@ def main(
             continue  # it answers no loops
         with console.status(f"{model.card.name}: playing"):
             show(model, data, FOLDER)
+            if model.card.role == "composer":
+                plots.save(plots.rolls(before_and_after(model, FOLDER / "music")), FOLDER / "before_after.png")
             run = Path("runs") / model.card.name
             if run.is_dir():
                 plots.save(plots.curves(logged(run)), FOLDER / f"{model.card.name}_learning.png")
@@ -152,6 +161,29 @@ def _row(model: Model, mode: Mode, number: int, call: Loop, other: Loop) -> list
     ]
     last = [("B", other)] if mode == "blend" else [("meant", call)] if heard is not call else []
     return [(first, heard), *made, *last]
+
+
+def before_and_after(model: Model, folder: Path) -> list[list[tuple[str, Loop]]]:
+    """Return ten calls, each with the answers of the models before a composer, and with its own."""
+    rows = []
+    for number in range(CALLS):
+        row: list[tuple[str, Loop]] = []
+        for mode, name in BEFORE.items():
+            call, before = _kept(folder / f"{name}_{number + 1:02d}.mid")
+            now = answer(model, call, mode, defaults(**SETTINGS[mode][0][1]), SEED + number)
+            row += [] if row else [("played", call)]
+            row += [(f"{mode}, before", before), ("now", now)]
+        rows.append(row)
+    return rows
+
+
+def _kept(path: Path) -> tuple[Loop, Loop]:
+    """Return a call of two bars of 4/4 and the first answer to it from a file written by `_keep`."""
+    length = dataset.LENGTH
+    played, answered = (track.notes() for track in read(path).tracks)
+    call = Loop(length, tuple(n for n in played if n.onset < length))
+    first = (replace(n, onset=n.onset - length) for n in answered if n.onset < 2 * length)
+    return call, call.with_notes(first)
 
 
 def _keep(path: Path, row: Sequence[tuple[str, Loop]]) -> None:

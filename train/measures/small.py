@@ -4,17 +4,17 @@ A model that learnt from full arrangements is easily thrown by them: it answers 
 
     python -m train.measures.small
 
-counts faults of the answers of the shipped composer to them, and writes `docs/models/small.png` with one of each.
+counts answers of the shipped composer with faults, writes the counts into `docs/measurements.md`, and draws one answer
+of each in `docs/models/small.png`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
@@ -22,7 +22,8 @@ from rtgen.instrument.job import Mode
 from rtgen.instrument.preset import Preset
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN
-from rtgen.terminal import Terminal
+from train import plots
+from train.measures.evidence import PAGE, filled
 from train.measures.faults import faults
 
 _BAR = 4 * PPQN
@@ -83,25 +84,28 @@ WAYS: Mapping[str, tuple[Mode, dict[str, float]]] = {
 def main(
     model: Annotated[Path, typer.Argument(help="An .onnx file of the role composer.")] = Path("models/composer.onnx"),
     picture: Annotated[Path, typer.Option(help="Picture of one answer of each.")] = Path("docs/models/small.png"),
+    page: Annotated[Path, typer.Option(help="Page that the counts go into.")] = PAGE,
     count: Annotated[int, typer.Option(min=1, help="Answers to each call.")] = 20,
 ) -> None:
-    """Count faults of answers to calls of few notes, and draw the first ones."""
-    from train import plots
-
-    played, table, rows = Model(model), Table("", *WAYS, title=f"Answers with faults, of {count}"), []
+    """Count answers with faults to calls of few notes, and draw the first ones."""
+    played, lines, rows = Model(model), [f"| of {count} | {' | '.join(WAYS)} |", "|---" * (1 + len(WAYS)) + "|"], []
     for name, call in SMALL.items():
         answers = {
             way: [answer(played, call, mode, {**Preset().knobs, **knobs}, seed) for seed in range(count)]
             for way, (mode, knobs) in WAYS.items()
         }
-        found = {
-            way: [[f for f, is_one in faults(call, x).items() if is_one] for x in some] for way, some in answers.items()
-        }
-        kinds = {way: sorted({fault for each in some for fault in each}) for way, some in found.items()}
-        table.add_row(name, *(f"{sum(map(bool, some))} {' '.join(kinds[way])}" for way, some in found.items()))
+        lines.append(f"| {name} | {' | '.join(counted(call, some) for some in answers.values())} |")
         rows.append([(name, call), *((way, some[0]) for way, some in answers.items())])
     plots.save(plots.rolls(rows), picture)
-    Terminal().print(table)
+    page.write_text(filled(page.read_text("utf-8"), "small", "\n".join(lines)), "utf-8")
+    print(*lines, sep="\n")
+
+
+def counted(call: Loop, answers: Sequence[Loop]) -> str:
+    """Return how many answers have faults, and which."""
+    found = [[fault for fault, has in faults(call, each).items() if has] for each in answers]
+    kinds = ", ".join(sorted({fault for each in found for fault in each}))
+    return f"{sum(map(bool, found))} ({kinds})" if kinds else "0"
 
 
 if __name__ == "__main__":
