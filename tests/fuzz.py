@@ -33,9 +33,10 @@ with atheris.instrument_imports(
 
 
 def session(data: bytes) -> None:
-    """The first byte chooses the clock, the offset and the lookahead, the rest is a story."""
+    """The first byte chooses the clock, the offset, the lookahead and the outputs, the rest is a story."""
     if data:
-        read(Story(data[0] % 2, (0, 30, -30)[data[0] // 2 % 3], (0, 5)[data[0] // 6 % 2]), data[1:])
+        offset_ms, ahead_ms = (0, 30, -30)[data[0] // 2 % 3], (0, 5)[data[0] // 6 % 2]
+        read(Story(data[0] % 2, offset_ms, ahead_ms, parts=data[0] >= 128), data[1:])
 
 
 TARGETS = {

@@ -278,6 +278,7 @@ def evaluate(
     from rtgen.inference.model import Model
     from train.export import rewrite_card
     from train.measures import evaluate as evaluation
+    from train.measures.cost import costs, timed_on
     from train.measures.goals import judged
     from train.measures.table import flat
 
@@ -288,9 +289,11 @@ def evaluate(
         figures = evaluation.evaluate(played, data, split, set_name, loops, seed, metre=metre, bars=bars, knobs=knobs)
     metrics = flat(figures, played.card.name)
     if card:
+        more = {"loops": loops, "ms_a_run": round(played.seconds(51, time.process_time) * 1e3, 2)}
         rewrite_card(
             model,
-            metrics={**metrics, "loops": loops, "ms_a_run": round(played.seconds(51, time.process_time) * 1e3, 2)},
+            metrics={**metrics, **more, **costs(model)},
+            training={**played.card.training, "timed_on": timed_on()},
         )
     if as_json:
         print(json.dumps(metrics, indent=2))

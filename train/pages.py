@@ -24,7 +24,7 @@ from rtgen.instrument import parameters, preset
 from rtgen.rig.kept import presets as presets_on_disk
 from train import __main__ as workshop
 from train import seven
-from train.measures import chords
+from train.measures import chords, cost
 from train.measures.evaluate import WORDS
 from train.measures.faults import FAULTS
 from train.measures.goals import GOALS
@@ -225,6 +225,11 @@ def table(rows: Iterator[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *others))
 
 
+def _costs(name: str) -> str:
+    card = next(card for card in cards() if card.name == name)
+    return table(iter(cost.rows(card))) + f"\n\nMeasured on {card.training['timed_on']}."
+
+
 def _figures_of(name: str) -> str:
     return table(_figures(name))
 
@@ -241,6 +246,7 @@ PARTS: dict[str, Callable[[], str]] = {
         f"figures-{name}": partial(_figures_of, name)
         for name in ("composer", "loop_denoiser", "loop_vae", "drummer", "harmoniser")
     },
+    "costs-composer": lambda: _costs("composer"),
     "judge": lambda: table(_judge(faults=True)),
     "judge-seven": lambda: table(_judge(faults=True, file="judge_seven")),
     "judge-short": lambda: table(_judge(faults=False)),

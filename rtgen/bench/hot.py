@@ -13,11 +13,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from functools import partial
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rtgen.bench.music import made_loop
 from rtgen.inference.card import modes_of
@@ -25,6 +23,7 @@ from rtgen.inference.hearing import hear
 from rtgen.inference.model import Model, Tensor
 from rtgen.inference.modes import answer
 from rtgen.instrument.parameters import PARAMETERS
+from rtgen.music.note import Loop, Note
 
 _WARM_UP = 3
 
@@ -32,29 +31,79 @@ _WARM_UP = 3
 class Watched(Model):
     """A model that records how long its network took."""
 
-    network_s = 0.0
-    """Total time of the runs since the last restart."""
+    clock = staticmethod(time.perf_counter)
+    """What times are measured by, in seconds."""
+    network_s, runs = 0.0, 0
+    """Total time and number of the runs since the last restart."""
     steps_s: list[float]
     """Times of those runs that sampled a note of a continuation."""
 
     def restart(self) -> None:
         """Resets the times."""
-        self.network_s, self.steps_s = 0.0, []
+        self.network_s, self.runs, self.steps_s = 0.0, 0, []
 
     def run(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """As `Model.run`, timed."""
-        began = time.perf_counter()
+        began = self.clock()
         try:
             return self.compute(inputs, only)
         finally:
-            took = time.perf_counter() - began
+            took = self.clock() - began
             self.network_s += took
+            self.runs += 1
             if "chosen" in only:
                 self.steps_s.append(took)
 
     def compute(self, inputs: dict[str, Tensor], only: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """The part that is timed."""
         return super().run(inputs, only)
+
+
+class Cost(NamedTuple):
+    """What a part of an answer costs.
+
+    Args:
+        ms: its time in milliseconds.
+        network_ms: how much of that the network took.
+        runs: of the network.
+        notes: in the part.
+    """
+
+    ms: float
+    network_ms: float
+    runs: int
+    notes: int
+
+
+class _Meter:
+    """Measures what an answer costs, part by part.
+
+    Args:
+        model: that answers; restarted.
+    """
+
+    def __init__(self, model: Watched) -> None:
+        model.restart()
+        self._model = model
+        self.parts: list[Cost] = []
+        self.so_far = Cost(0.0, 0.0, 0, 0)
+        self._began = model.clock()
+
+    def tell(self, notes: Sequence[Note], _until: int) -> None:
+        """Measures a part, as it is told."""
+        self._add(self.so_far.notes + len(notes))
+
+    def end(self, answered: Loop) -> None:
+        """Measures the last part, with which the answer is whole."""
+        self._add(len(answered))
+
+    def _add(self, notes: int) -> None:
+        model, before = self._model, self.so_far
+        now = Cost(1e3 * (model.clock() - self._began), 1e3 * model.network_s, model.runs, notes)
+        self.parts.append(
+            Cost(now.ms - before.ms, now.network_ms - before.network_ms, now.runs - before.runs, notes - before.notes)
+        )
+        self.so_far = now
 
 
 def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[str, Any]]:
@@ -67,37 +116,40 @@ def samples(contenders: Sequence[tuple[str, Watched]], count: int) -> list[dict[
         count: answers per mode.
 
     Returns:
-        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; `first_ms`, until the
-            first part of an answer that comes in parts; and per note of a composer, `step_ms`.
+        `engine`, `model`, `mode`, and milliseconds per answer: `whole_ms`, of which `network_ms`; and per note of a
+            composer, `step_ms`. Of answers that come in parts, the `Cost` of each `first` part, and of each `further`
+            one.
     """
     knobs = {p.name: p.default for p in PARAMETERS.values()}
     found: list[dict[str, Any]] = []
     for mode in modes_of(contenders[0][1].card):
-        times: dict[str, list[tuple[float, float, list[float], list[float]]]] = {engine: [] for engine, _ in contenders}
+        meters: dict[str, list[_Meter]] = {engine: [] for engine, _ in contenders}
+        steps: dict[str, list[float]] = {engine: [] for engine, _ in contenders}
         for i in range(-_WARM_UP, count):
-            loop = made_loop(max(i, 0))
+            loop, other = made_loop(max(i, 0)), made_loop(max(i, 0) + 1)
             for engine, model in contenders:
                 if model.card.kind.hears:
                     hear(model, (), loop, knobs)  # as it does while the player plays
-                model.restart()
-                parts: list[float] = []
-                tell = partial(_note_time, parts)
-                began = time.perf_counter()
-                answer(model, loop, mode, knobs, seed=max(i, 0), ends=(made_loop(max(i, 0) + 1), loop), tell=tell)
-                took = time.perf_counter() - began
-                first = [at - began for at in parts[:1]]
-                times[engine].append((took, model.network_s, model.steps_s, first))
+                meter = _Meter(model)
+                meter.end(answer(model, loop, mode, knobs, seed=max(i, 0), ends=(other, loop), tell=meter.tell))
+                if i >= 0:
+                    meters[engine].append(meter)
+                    steps[engine] += model.steps_s
         for engine, model in contenders:
-            whole, network, steps, first_parts = zip(*times[engine][_WARM_UP:], strict=True)
-            each: dict[str, Iterable[float]] = {"whole_ms": whole, "network_ms": network}
-            each |= {"step_ms": chain.from_iterable(steps), "first_ms": chain.from_iterable(first_parts)}
-            ms = {name: [s * 1e3 for s in seconds] for name, seconds in each.items()}
-            found.append({"engine": engine, "model": model.card.name, "mode": mode, **ms})
+            in_parts = [meter.parts for meter in meters[engine] if len(meter.parts) > 1]
+            found.append(
+                {
+                    "engine": engine,
+                    "model": model.card.name,
+                    "mode": mode,
+                    "whole_ms": [meter.so_far.ms for meter in meters[engine]],
+                    "network_ms": [meter.so_far.network_ms for meter in meters[engine]],
+                    "step_ms": [1e3 * step for step in steps[engine]],
+                    "first": [parts[0]._asdict() for parts in in_parts],
+                    "further": [part._asdict() for parts in in_parts for part in parts[1:]],
+                }
+            )
     return found
-
-
-def _note_time(times: list[float], *_: object) -> None:
-    times.append(time.perf_counter())
 
 
 def forever(model: Model) -> None:

@@ -142,6 +142,7 @@ def last_notes(stage: Stage, count: int) -> list[Row]:
     with stage.playing("daemon", use="answer", bars=1) as program:
         time.sleep(_PAUSE_S)
         capture = stage.perform(program, tempos, script, 2 * count * BAR)
+        leads = [1e3 * item["lead_s"] for item in answered(program.news)]
     (grid,) = runs(capture.clock)
     notes = sounded(capture.output)
     came = 0
@@ -151,7 +152,7 @@ def last_notes(stage: Stage, count: int) -> list[Row]:
         heard = within(notes, grid, start, start + BAR)
         came += any(n.pitch == 67 and abs(n.on - due) < _LAST_S * RATE for n in heard)
     row = Row(PLAYED, LAST_NOTES, [100 * came / count], "%")
-    row.remark = f"{came} of {count}"
+    row.remark = f"{came} of {count}; lead {max(leads, default=0.0):.0f} ms at most"
     return [row]
 
 

@@ -8,12 +8,12 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import groupby
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -23,19 +23,18 @@ from rich.table import Table
 
 from rtgen import __version__
 from rtgen.bench import measures
-from rtgen.bench.figures import Figures, Row
+from rtgen.bench.figures import Figures, Row, quantile
 from rtgen.bench.measures import Amount
-from rtgen.bench.music import made_loop
 from rtgen.bench.played import last_notes, played
 from rtgen.bench.programs import model_file
 from rtgen.bench.stage import Stage
-from rtgen.bench.targets import ANSWERS, FIRST, FOLLOWER, SECTIONS, targets
-from rtgen.music.time import PPQN
+from rtgen.bench.targets import ANSWERS, FIRST, FOLLOWER, FURTHER, SECTIONS, targets
+from rtgen.music.time import HALF, PPQN
 from rtgen.shipped import available
 
 _PACKAGES = "onnxruntime", "python-rtmidi", "numpy", "JACK-Client", "torch"
-_FAST = 240
-"""Beats a minute of fast music."""
+_USUAL, _FAST = 120, 240
+"""Beats a minute of usual and of fast music."""
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}
 Step = tuple[str, Callable[[], list[Row]]]
 
@@ -104,21 +103,32 @@ def answer_rows(samples: Sequence[dict[str, Any]], remark: str) -> list[Row]:
         suffix = f", {sample['engine']}" if bare else ""
         rows.append(Row(ANSWERS, f"{name}: whole{suffix}", sample["whole_ms"], baseline=bare, remark=remark))
         rows.append(Row(ANSWERS, f"{name}: network{suffix}", sample["network_ms"], baseline=bare))
-        if sample["first_ms"]:
-            rows.append(
-                Row(ANSWERS, f"{name}: {FIRST}{suffix}", sample["first_ms"], baseline=bare, remark=_room(sample))
-            )
+        for part in FIRST, FURTHER:
+            if costs := sample[part.partition(" ")[0]]:
+                took, remark = [cost["ms"] for cost in costs], _needs(costs) if part == FIRST else _room(costs)
+                rows.append(Row(ANSWERS, f"{name}: {part}{suffix}", took, baseline=bare, remark=remark))
         if sample["step_ms"]:
             rows.append(Row(ANSWERS, f"{name}: a note{suffix}", sample["step_ms"], baseline=bare))
         remark = ""
     return rows
 
 
-def _room(sample: dict[str, Any]) -> str:
-    """How much longer the rest of an answer might take: a larger model is late only when its beats are."""
-    beats = made_loop(0).length / PPQN
-    a_beat = (median(sample["whole_ms"]) - median(sample["first_ms"])) / (beats - 0.5)
-    return f"then {a_beat:.1f} ms a beat; at {_FAST} BPM there is time for {60e3 / _FAST / a_beat:.0f} times that"
+def _needs(costs: Sequence[Mapping[str, float]]) -> str:
+    """What a part is made of, on average."""
+    runs, notes = (fmean(cost[what] for cost in costs) for what in ("runs", "notes"))
+    return f"{runs:.1f} runs of the network, {notes:.1f} notes"
+
+
+def _room(costs: Sequence[Mapping[str, float]]) -> str:
+    """How long a part may take that is to be there half a beat after the one before, and how large a network fits in.
+
+    Of one that leaves the processor's caches a run takes longer than in proportion.
+    """
+    took, network = (quantile((cost[what] for cost in costs), 0.99) for what in ("ms", "network_ms"))
+    has = {bpm: 60e3 / bpm * HALF / PPQN for bpm in (_USUAL, _FAST)}
+    times = " and ".join(f"{max(ms - took + network, 0.0) / network:.0f}" for ms in has.values())
+    has_ms = " and ".join(f"{ms:.0f} ms at {bpm}" for bpm, ms in has.items())
+    return f"{_needs(costs)}; it has {has_ms} BPM, room for a network {times} times as large"
 
 
 def follower(seeds: int) -> list[Row]:

@@ -17,7 +17,7 @@ START, MEMORY, REST = "start", "private memory", "CPU of one core at rest"
 SECTIONS = THRU, IDLE, BUSY, PERIODS, SENT, FOLLOWER, LOOPS, PLAYED, ALONG, ANSWERS, START, MEMORY, REST
 """In the order of the table."""
 LAST_NOTES = "last notes, 30 ms before the boundary, answered"
-FIRST = "first part"
+FIRST, FURTHER = "first part", "further part"
 RTGEN, PORTS, HELP, REAL_TIME = "rtgen", "ports open", "rtgen --help", "real-time process"
 STILL, ROLLING = "no clock", "clock running, nobody plays"
 JITTER, STEP = "jitter of ±2 ms, 120 BPM", "the same, 120 to 126 BPM"

@@ -280,7 +280,7 @@ def bench(
     """Measure timing on this machine, compared with the best that a Python program can do.
 
     Uses a private JACK server with jack_midi_clock, which gives sample-accurate times, if these are installed;
-    otherwise pipes. It takes about a quarter of an hour: leave the machine alone meanwhile.
+    otherwise pipes. It takes about half an hour: leave the machine alone meanwhile.
     """
     import time
     from dataclasses import replace

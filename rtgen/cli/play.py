@@ -67,6 +67,13 @@ def run(
         list[str] | None,
         typer.Option("--show", help="Output to the controller of the nth --in, for its LEDs.", metavar="PORT"),
     ] = None,
+    parts: Annotated[
+        bool | None,
+        typer.Option(
+            "--parts/--no-parts",
+            help="An output for each part of a band as well: rtgen bass, rtgen comping, rtgen drums, rtgen second.",
+        ),
+    ] = None,
     api: Annotated[Literal["auto", "jack", "alsa", "core", "winmm"], typer.Option(help="MIDI system.")] = "auto",
     name: Annotated[str, typer.Option(help="Name of the ports, as other programs show them.")] = "rtgen",
     clock: Annotated[
@@ -235,6 +242,7 @@ def run(
             given={k: v for k, v in (("model", model), ("tempo", tempo)) if v is not None},
             shown=tuple(shown or machine.shown),
             wait=wait,
+            parts=machine.parts if parts is None else parts,
             sessions=None if sessions == "off" else Path(sessions) if sessions else session_folder(),
             osc=osc,
             panel=page,

@@ -16,7 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES, Card
-from rtgen.inference.cells import Belief, Cell, Knobs, Spot, in_key, inside, log_odds, peaked, peaks, raised, sounded
+from rtgen.inference.cells import (
+    Belief,
+    Cell,
+    Knobs,
+    Spot,
+    as_played,
+    in_key,
+    inside,
+    log_odds,
+    peaked,
+    peaks,
+    raised,
+    sounded,
+)
 from rtgen.inference.exchange import anchors, exchange, hidden_beside, scale_of, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import columns, laid, read
@@ -212,11 +225,12 @@ def generate(model: Model, loop: Loop, knobs: Knobs, rng: np.random.Generator) -
     ideas = [_idea(roll, loop, scale, knobs, model.card) for roll in rolls]
     best = max(ideas, key=lambda idea: _fit(idea, loop, scale, grid))
     new = sounded(best.cells, best.roll, loop, grid)
-    louder = fmean(n.velocity for n in loop.notes) / fmean(n.velocity for n in new.notes)
-    return new.with_notes(
-        replace(n, pitch=folded(n.pitch + best.up), velocity=min(max(round(n.velocity * louder), 1), 127))
-        for n in new.notes
-    ).monophonic_by_pitch()
+    notes = [replace(n, pitch=folded(n.pitch + best.up)) for n in new.notes]
+    if not np.ptp(best.roll.velocity):  # the model knows no loudness
+        return new.with_notes(as_played(notes, loop, grid)).monophonic_by_pitch()
+    louder = fmean(n.velocity for n in loop.notes) / fmean(n.velocity for n in notes)
+    louder_notes = (replace(n, velocity=min(max(round(n.velocity * louder), 1), 127)) for n in notes)
+    return new.with_notes(louder_notes).monophonic_by_pitch()
 
 
 def _drawn(model: Model, loop: Loop, knobs: Knobs, noise: Code) -> Code:

@@ -79,6 +79,7 @@ class Pen:
         before = heard.ahead if begin == heard.end else unknown
         begin = _within_reach(begin, int(heard.step[-1]), request)
         self._model, self._begin, self._bar = request.model, begin, request.bar
+        self._listens, self._writes = memory_of(self._model.card), step_of(self._model.card)
         some = np.zeros((0, 5), np.int64) if given is None else given
         seen = some, opened, recalled, chord
         self._sheet = Sheet(heard, begin, request.steps, request.bar, request.grid, *seen, lags=lags)
@@ -91,8 +92,8 @@ class Pen:
             "place": heard.place[-1:],
             "known": heard.known[-1:],
         }
-        pitches = np.arange(request.grid.pitch_low, request.grid.pitch_high + 1)
-        outside = np.isin((pitches - request.up - request.scale.tonic) % 12, [*request.scale.steps], invert=True)
+        pitches = range(request.grid.pitch_low, request.grid.pitch_high + 1)
+        outside = np.array([not request.scale.contains(pitch - request.up) for pitch in pitches])
         lock = request.knobs["key_lock"]
         self._bias = (-OUT_OF_KEY * lock**_FIRM if lock < 1 else _NEVER) * outside
         self._plain: dict[str, Tensor] = {
@@ -132,7 +133,7 @@ class Pen:
             feed = {**self._heard, **self._memory}
             if (forced := sheet.only_next()) is not None:
                 # No choice to make.
-                outputs = self._model.run(feed, memory_of(self._model.card))
+                outputs = self._model.run(feed, self._listens)
                 step, row = forced
                 shift, touch = int(spelling.shift(step - sheet.now)), []
             else:
@@ -143,7 +144,7 @@ class Pen:
                         np.float32
                     )
                     feed["bias"] = bias[None].astype(np.float32)
-                    outputs = self._model.run(feed, step_of(self._model.card))
+                    outputs = self._model.run(feed, self._writes)
                     shift, row, *touch = outputs["chosen"][0].tolist()
                     step = sheet.now + spelling.shifts[shift]
                     if drawn is not None and step < sheet.end and not sheet.is_free(step, row):

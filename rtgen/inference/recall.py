@@ -14,10 +14,13 @@ ALIKE = 0.25
 
 
 @lru_cache(maxsize=64)
-def struck(loop: Loop) -> frozenset[tuple[int, int]]:
-    """Return the sixteenth and the pitch of each note."""
+def struck(loop: Loop) -> int:
+    """Return the sixteenths and pitches at which notes are struck: a bit each."""
     columns = max(loop.length // TICKS_PER_SIXTEENTH, 1)
-    return frozenset((min(max(round(n.onset / TICKS_PER_SIXTEENTH), 0), columns - 1), n.pitch) for n in loop.notes)
+    found = 0
+    for n in loop.notes:
+        found |= 1 << 128 * min(max(round(n.onset / TICKS_PER_SIXTEENTH), 0), columns - 1) + n.pitch
+    return found
 
 
 def likeness(a: Loop, b: Loop) -> float:
@@ -25,7 +28,7 @@ def likeness(a: Loop, b: Loop) -> float:
     if (a.length, a.bar) != (b.length, b.bar):
         return 0.0
     cells_a, cells_b = struck(a), struck(b)
-    return 2 * len(cells_a & cells_b) / max(len(cells_a) + len(cells_b), 1)
+    return 2 * (cells_a & cells_b).bit_count() / max(cells_a.bit_count() + cells_b.bit_count(), 1)
 
 
 def followed(past: Sequence[Loop], call: Loop) -> Loop | None:

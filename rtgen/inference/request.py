@@ -106,9 +106,10 @@ class Request:
 
     def has_clusters(self) -> bool:
         """Return whether seconds are common in chords of the call."""
-        found = self.cells(self.loop.notes)
-        near = (np.diff(found[:, 0]) == 0) & (np.diff(found[:, 1]) <= 2)
-        return bool(near.sum() > _CLUSTERS * len(np.unique(found[:, 0])))
+        found = cells(self.loop, self.up, self.grid)
+        same, chords = np.diff(found[:, 0]) == 0, len(found)
+        near = same & (np.diff(found[:, 1]) <= 2)
+        return bool(np.count_nonzero(near) > _CLUSTERS * (chords - np.count_nonzero(same)))
 
     def turned(self) -> bool:
         """Return whether a knob asks for other attributes than the call's."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import Card
-from rtgen.inference.cells import OUT_OF_KEY, Knobs
+from rtgen.inference.cells import OUT_OF_KEY, Knobs, as_played
 from rtgen.inference.exchange import scale_of
 from rtgen.inference.model import Model, Tensor
 from rtgen.music import key
@@ -142,7 +142,7 @@ def continued(model: Model, past: Sequence[Loop], loop: Loop, knobs: Knobs, rng:
     """Continues the past loops and this one, for the length of this one.
 
     The model reads what was played in one run, then symbols are sampled one at a time until the loop is full.
-    Velocities follow the player's notes at the same places, and durations the player's articulation.
+    Loudness and timing follow the player's notes at the same places, and durations the player's articulation.
     """
     scale = scale_of((note for heard in (*past, loop) for note in heard.notes), knobs)
     if not loop.notes or scale is None:
@@ -279,10 +279,9 @@ def _played(strikes: dict[int, set[int]], loop: Loop, grid: Grid, up: int) -> Lo
     for column, following in pairwise([*columns, grid.steps(loop.length)]):
         onset = column * grid.step
         lasts = max(round(legato * (following - column) * grid.step), grid.step)
-        like = min(loop.notes, key=lambda n: abs(n.onset - onset))
         lasts = min(lasts, loop.length - onset)
-        notes += [Note(onset, folded(pitch - up), lasts, like.velocity) for pitch in strikes[column]]
-    return loop.with_notes(notes).monophonic_by_pitch()
+        notes += [Note(onset, folded(pitch - up), lasts, 64) for pitch in strikes[column]]
+    return loop.with_notes(as_played(notes, loop, grid)).monophonic_by_pitch()
 
 
 def _legato(loop: Loop) -> float:

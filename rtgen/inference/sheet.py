@@ -41,6 +41,7 @@ KNOWN = CONTEXT + WISH + KINDS - 1 + chords.TOLD
 """Numbers that a step is told besides the note."""
 FADE = 24.0
 """Steps in which the memory of a struck pitch halves."""
+_DURATIONS = np.array(SPELLING.durations)
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -78,12 +79,12 @@ def cells(loop: Loop, up: int, grid: Grid) -> Ints:
 
     They are ordered by step and row; of several notes in a cell the first is taken. Do not write to the array.
     """
-    steps = grid.steps(loop.length)
+    steps, step = grid.steps(loop.length), grid.step
     rows: dict[tuple[int, int], tuple[int, int, int]] = {}
     for n in loop.notes:
         column = grid.column(n.onset, steps)
         cell = column, within(n.pitch + up, grid) - grid.pitch_low
-        rows.setdefault(cell, (round(n.duration / grid.step), n.velocity, n.onset - column * grid.step))
+        rows.setdefault(cell, (round(n.duration / step), n.velocity, n.onset - column * step))
     found = np.array([(*cell, *rest) for cell, rest in sorted(rows.items())], np.int64).reshape(-1, 5)
     found[:, 2], found[:, 3] = SPELLING.duration(found[:, 2]), SPELLING.velocity(found[:, 3])
     found[:, 4] = SPELLING.timing(found[:, 4])
@@ -114,28 +115,39 @@ def read(loops: Sequence[Loop], up: int, grid: Grid) -> Read:
         grid: steps and pitches.
     """
     steps, notes, places, known = [], [], [], []
-    begin, context = 0, np.zeros(CONTEXT, np.float32)
-    for loop in loops:
-        found, bar = cells(loop, up, grid), round(loop.bar / grid.step)
-        of_note = np.concatenate([told(context, None, 0), np.zeros(chords.TOLD, np.float32)])
-        column = found[:, 0]
-        steps.append(column + begin)
+    begin = 0
+    for before, loop in zip((None, *loops), loops, strict=False):
+        found = cells(loop, up, grid)
+        place, of_note = _beside(loop, before, up, grid)
+        steps.append(found[:, 0] + begin)
         notes.append(found[:, 1:])
-        places.append(np.stack([column % bar, np.full_like(column, bar)], axis=1))
-        known.append(np.tile(of_note, (len(found), 1)))
+        places.append(place)
+        known.append(of_note)
         begin += grid.steps(loop.length)
-        context = known_of(loop, up, grid) if loop.notes else np.zeros(CONTEXT, np.float32)
     step = np.concatenate(steps)
     shift = SPELLING.shift(np.diff(step, prepend=step[:1]))
     return Read(
         step,
         np.concatenate([shift[:, None], np.concatenate(notes)], axis=1),
-        np.concatenate(places).astype(np.float32),
-        np.concatenate(known).astype(np.float32),
-        context,
+        np.concatenate(places),
+        np.concatenate(known),
+        _context(loops[-1], up, grid),
         len(notes[-1]),
         begin,
     )
+
+
+def _context(loop: Loop | None, up: int, grid: Grid) -> Floats:
+    return known_of(loop, up, grid) if loop is not None and loop.notes else np.zeros(CONTEXT, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _beside(loop: Loop, before: Loop | None, up: int, grid: Grid) -> tuple[Floats, Floats]:
+    """Return place and context of each note of a loop that follows another; do not write to the arrays."""
+    column, bar = cells(loop, up, grid)[:, 0], round(loop.bar / grid.step)
+    of_note = np.concatenate([told(_context(before, up, grid), None, 0), np.zeros(chords.TOLD, np.float32)])
+    place = np.stack([column % bar, np.full_like(column, bar)], axis=1).astype(np.float32)
+    return place, np.tile(of_note, (len(column), 1))
 
 
 def told(context: Floats, wish: Sequence[float] | None, kind: int) -> Floats:
@@ -184,6 +196,7 @@ class Sheet:
         self.columns = np.zeros((columns, STATIC, pitches), np.float32)
         self._struck = np.zeros((max(self._lags, default=0) + columns, pitches), np.uint8)
         self._before = len(self._struck) - columns
+        # What was never struck was struck so long ago that nothing is left of it.
         self._ends, self._last = np.full(pitches, -1), np.full(pitches, -(10**6))
         self._chord, self._previous = np.zeros(pitches, np.float32), np.zeros(pitches, np.float32)
         at = begin - self.first
@@ -200,19 +213,16 @@ class Sheet:
         self.given = {(begin + step, row): (d, v, t) for step, row, d, v, t in given.tolist()}
         """Classes of duration, velocity and timing of the given notes, by step and row."""
         self._order = sorted(self.given)
-        anything = np.any(self._given, axis=1)
-        self._until = np.full(columns, LOOK)
-        far = LOOK
-        for i in range(columns - 1, -1, -1):
-            self._until[i] = min(far, LOOK)
-            far = 1 if anything[i] else far + 1
-        after = np.minimum(np.arange(columns) + self._until, columns - 1)
-        self.columns[:, base + 4] = self._given[after]
+        anything, every = np.any(self._given, axis=1), np.arange(columns)
+        ahead = np.minimum.accumulate(np.where(anything, every, columns + LOOK)[::-1])[::-1]
+        self._until = np.minimum(np.append(ahead[1:], columns + LOOK) - every, LOOK)
+        if self.given:
+            self.columns[:, base + 4] = self._given[np.minimum(every + self._until, columns - 1)]
         self.columns[:, base + 5] = self._open
         self.harmony = np.zeros((columns, 2 * chords.TOLD), np.float32)
         if chord is not None:
             of_beat = chords.told(np.append(chord, chords.NONE))
-            beat = np.clip((np.arange(columns) - at) // grid.steps_per_beat, -1, len(chord))
+            beat = np.clip((every - at) // grid.steps_per_beat, -1, len(chord))
             following = np.clip(beat + 1, -1, len(chord))
             self.harmony[:] = np.concatenate([of_beat[beat], of_beat[following]], axis=1)
             classes = (np.arange(pitches) + grid.pitch_low) % 12
@@ -252,22 +262,21 @@ class Sheet:
     def _strike_all(self, heard: Read) -> None:
         """Add all that was heard, as `strike` would, note by note."""
         step, row, duration = heard.step, heard.note[:, 1], heard.note[:, 2]
-        self._ends[row] = step + np.array(SPELLING.durations)[duration]
+        self._ends[row] = step + _DURATIONS[duration]
         self._last[row] = step
-        latest = np.unique(step)[-2:]
-        self._chord[row[step == latest[-1]]] = 1
-        if len(latest) > 1:
-            self._previous[row[step == latest[0]]] = 1
-        at = step - self.first + self._before
-        seen = at >= 0
-        at, row, duration = at[seen], row[seen], duration[seen]
-        self._struck[at, row] = duration + 1
-        self._any["struck"][at] = True
+        chord = int(np.searchsorted(step, step[-1]))
+        self._chord[row[chord:]] = 1
+        if chord:
+            self._previous[row[np.searchsorted(step, step[chord - 1]) : chord]] = 1
+        at = step - self.first
+        seen = slice(int(np.searchsorted(at, -self._before)), None)
+        self._struck[at[seen] + self._before, row[seen]] = duration[seen] + 1
+        self._any["struck"][at[seen] + self._before] = True
+        lasts = (duration + 1) / len(SPELLING.durations)
         for i, lag in enumerate(self._lags):
-            column = at - self._before + lag
-            there = (column >= 0) & (column < len(self.columns))
-            self.columns[column[there], 2 * i, row[there]] = 1
-            self.columns[column[there], 2 * i + 1, row[there]] = (duration[there] + 1) / len(SPELLING.durations)
+            there = slice(*np.searchsorted(at, (-lag, len(self.columns) - lag)).tolist())
+            self.columns[at[there] + lag, 2 * i, row[there]] = 1
+            self.columns[at[there] + lag, 2 * i + 1, row[there]] = lasts[there]
 
     def is_open(self, step: int, row: int) -> bool:
         """Return whether a new note may be struck in a cell."""
@@ -319,7 +328,9 @@ class Sheet:
         """
         at = max(self.now - self.first, 0)
         found = np.zeros(len(self._ends), bool)
-        near = (self._ends - self.now > steps) | self._given[at : at + ahead].any(axis=0)
+        near = self._ends - self.now > steps
+        if self.given:
+            near |= self._given[at : at + ahead].any(axis=0)
         for row in np.flatnonzero(near).tolist():
             for other in (row - 13, row - 1, row + 1, row + 13):
                 if 0 <= other < len(found):
@@ -344,8 +355,10 @@ class Sheet:
     def seen(self) -> dict[str, Floats]:
         """Return the network's inputs `rhythm`, `columns`, `harmony` and `sounding` for the choice of the next note."""
         at = self.now - self.first
-        since = np.where(self._last >= 0, np.exp2(-(self.now - self._last) / FADE), 0)
-        sounding = np.stack([self._ends - self.now, since, self._chord, self._previous]).astype(np.float32)
+        sounding = np.empty((SOUNDING, len(self._ends)), np.float32)
+        sounding[0] = self._ends - self.now
+        sounding[1] = np.exp2((self._last - self.now) / FADE)
+        sounding[2], sounding[3] = self._chord, self._previous
         return {
             "rhythm": self._rhythm(at)[None],
             "columns": self.columns[None, at : at + LOOK],

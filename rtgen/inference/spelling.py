@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rtgen.music.attributes import MEAN, NAMES, SD, measure
-from rtgen.music.note import Loop
+from rtgen.music.note import Loop, Note
 from rtgen.music.time import TICKS_PER_SIXTEENTH, Grid
 
 LAGS = (1, 2, 4)
@@ -18,6 +18,9 @@ SIXTEENTHS, CLASSES = 16, 12
 CONTEXT = len(NAMES) + SIXTEENTHS + CLASSES + 1
 """Size of the context, which describes the loop before: attributes, groove, pitch classes, and 1 as a flag that it is
 known."""
+
+
+_MEAN, _SD = np.array(MEAN, np.float32), np.array(SD, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def context_of(attributes: ArrayLike, groove: ArrayLike, classes: ArrayLike) -> 
         groove: share of the notes at each sixteenth of the bar, shape (loops, 16).
         classes: share of each pitch class, shape (loops, 12).
     """
-    values = (np.asarray(attributes, np.float32) - np.array(MEAN, np.float32)) / np.array(SD, np.float32)
+    values = (np.asarray(attributes, np.float32) - _MEAN) / _SD
     known = np.ones((len(values), 1), np.float32)
     return np.concatenate([np.clip(values, -4, 4), groove, classes, known], axis=1, dtype=np.float32)
 
@@ -89,13 +92,13 @@ def context_of(attributes: ArrayLike, groove: ArrayLike, classes: ArrayLike) -> 
 @lru_cache(maxsize=64)
 def known_of(loop: Loop, up: int, grid: Grid) -> NDArray[np.float32]:
     """Context of a loop with notes, transposed by `up`; as in `context_of`, shape (`CONTEXT`)."""
-    lifted = loop.with_notes(replace(n, pitch=within(n.pitch + up, grid)) for n in loop.notes)
-    groove, classes = np.zeros(SIXTEENTHS), np.zeros(CLASSES)
+    lifted = loop.with_notes(Note(n.onset, within(n.pitch + up, grid), n.duration, n.velocity) for n in loop.notes)
+    struck, lasts = [0] * SIXTEENTHS, [0] * CLASSES
     for n in lifted.notes:
-        groove[round(n.onset % loop.bar / TICKS_PER_SIXTEENTH) % SIXTEENTHS] += 1
-        classes[n.pitch % CLASSES] += n.duration
-    attributes = [list(measure(lifted).values())]
-    known = context_of(attributes, [groove / max(groove.sum(), 1)], [classes / max(classes.sum(), 1)])
+        struck[round(n.onset % loop.bar / TICKS_PER_SIXTEENTH) % SIXTEENTHS] += 1
+        lasts[n.pitch % CLASSES] += n.duration
+    groove, classes = (np.array(each, float) / max(sum(each), 1) for each in (struck, lasts))
+    known = context_of([list(measure(lifted).values())], [groove], [classes])
     return known.reshape(-1)
 
 

@@ -56,8 +56,8 @@ class Hand:
 @lru_cache(maxsize=64)
 def _habits(loop: Loop, grid: Grid) -> list[tuple[int, int, int]]:
     """Ticks after the grid, velocity and ticks of each note of a loop."""
-    steps = grid.steps(loop.length)
-    return [(n.onset - grid.column(n.onset, steps) * grid.step, n.velocity, n.duration) for n in loop.notes]
+    steps, step = grid.steps(loop.length), grid.step
+    return [(n.onset - grid.column(n.onset, steps) * step, n.velocity, n.duration) for n in loop.notes]
 
 
 class Touch:
@@ -71,9 +71,9 @@ class Touch:
     """
 
     def __init__(self, used: Sequence[int], classes: Sequence[int], step: int = 1) -> None:
-        self._used, self._classes = sorted(used), classes
-        self._one = len(set(used)) == 1 and step == 1
-        self._written = len(set(used)) <= _FEW or (step > 1 and all(value % step == 0 for value in used))
+        self._used, self._classes, values = sorted(used), classes, set(used)
+        self._one = len(values) == 1 and step == 1
+        self._written = len(values) <= _FEW or (step > 1 and all(value % step == 0 for value in values))
         middles = [(a + b) / 2 for a, b in pairwise(classes)]
         self._bounds = [2 * classes[0] - middles[0], *middles, 2 * classes[-1] - middles[-1]]
 

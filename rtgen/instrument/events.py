@@ -196,14 +196,16 @@ class Planned(bytes):
     Args:
         data: the message.
         at: when it is due, in seconds.
+        part: the part of a band that plays it; empty for all else.
     """
 
     at: float
+    part: str
 
-    def __new__(cls, data: bytes, at: float) -> Self:
+    def __new__(cls, data: bytes, at: float, part: str = "") -> Self:
         """Return the message with its time."""
         planned = super().__new__(cls, data)
-        planned.at = at
+        planned.at, planned.part = at, part
         return planned
 
 

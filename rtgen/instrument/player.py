@@ -537,13 +537,14 @@ class Player:
                 return messages
             self._played = max(self._played, place[0])
             found: list[bytes] = []
+            part = ""
             if curve is not None:
                 found = self._shape(curve, place)
             elif not (due := heapq.heappop(self._queue)).begins:
                 found = self._ledger.end(due.key, due.owner, due.stroke.release)
             elif now - at <= LATE_S and not self.muted:
-                found = self._caught_up() + self._begin(due)
-            messages += (Planned(message, at) for message in found)
+                found, part = self._caught_up() + self._begin(due), due.part
+            messages += (Planned(message, at, part) for message in found)
 
     def _shape(self, curve: _Curve, at: _Place) -> list[bytes]:
         """Play what is next of some gestures; a late one is played as well, as where things stand depends on it."""

@@ -609,15 +609,14 @@ class Session:
         return back
 
     def _switch(self, now: float, out: Output) -> None:
-        """Let the chosen preset take over; an answer whose length does not fit its loops is dropped."""
+        """Let the chosen preset take over; answers whose length does not fit its loops are forgotten."""
         assert self._chosen is not None
         preset, self._chosen = self._chosen, None
         if self._layers.open:
             self._layers.lay(self._sound.player.voice)
         if (preset.length, preset.metre) != (self.preset.length, self.preset.metre):
-            # An answer that is still to come has the wrong length as well.
-            self._answers.silence()
-            self._answers.cancel()
+            # So has one that is still to come, and one that *back* would bring back.
+            self._answers.clear()
             self._rounds.awaited = None
         self._turned = False
         self.preset, self.use = preset, preset.use

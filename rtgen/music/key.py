@@ -135,10 +135,16 @@ def _expected(scale: Key) -> tuple[float, ...]:
 
 def estimate(notes: Iterable[Note], among: Sequence[Key] = KEYS) -> Key | None:
     """Return the most likely key of `notes`, weighted by duration; None if there are none."""
+    weights = _weights(notes)
+    return _likeliest(weights, tuple(among)) if any(weights) else None
+
+
+def _weights(notes: Iterable[Note]) -> tuple[float, ...]:
+    """Return the ticks that each pitch class sounds."""
     weights = [0.0] * 12
     for note in notes:
         weights[note.pitch % 12] += note.duration
-    return _likeliest(tuple(weights), tuple(among)) if any(weights) else None
+    return tuple(weights)
 
 
 @lru_cache(maxsize=64)
@@ -159,15 +165,14 @@ def confidence(notes: Iterable[Note]) -> float:
     The margin between the best correlation and the next says little: it is about the same for music and for random
     notes, as a clear key's neighbour is nearly as likely.
     """
-    heard = list(notes)
-    scale = estimate(heard)
-    if scale is None:
+    weights = _weights(notes)
+    if not any(weights):
         return 0.0
+    scale = _likeliest(weights, KEYS)
     tonic = (scale.tonic + 3 * scale.minor) % 12
     # Count the leading note of a minor key, so that harmonic minor is as certain as natural minor.
     explained = {(tonic + step) % 12 for step in _MAJOR_SCALE} | ({(scale.tonic - 1) % 12} if scale.minor else set())
-    time = sum(n.duration for n in heard)
-    share = sum(n.duration for n in heard if n.pitch % 12 in explained) / time
+    share = sum(weights[name] for name in explained) / sum(weights)
     return min(max((share - _DOUBTFUL) / (_CERTAIN - _DOUBTFUL), 0.0), 1.0)
 
 

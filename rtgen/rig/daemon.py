@@ -14,7 +14,7 @@ from rtgen.errors import UserError
 from rtgen.instrument.along import Coming
 from rtgen.instrument.clocks.transport import Health
 from rtgen.instrument.desk import At
-from rtgen.instrument.events import Chosen, Ended, Event, Planned, Received, Step, Warmed
+from rtgen.instrument.events import Chosen, Ended, Event, Planned, Plugged, Received, Step, Warmed
 from rtgen.instrument.job import Placed
 from rtgen.instrument.notices import Notice, Request
 from rtgen.instrument.options import ClockKind
@@ -25,6 +25,7 @@ from rtgen.music.hand import Moved
 from rtgen.music.note import Loop, Note
 from rtgen.rig.ableton import LiveSaid
 from rtgen.rig.inbox import Dropped, Inbox, Wanted
+from rtgen.rig.midi.routing import Routing
 from rtgen.rig.midi.ways import Ports
 from rtgen.rig.realtime import Housekeeping, prefer_this_thread
 from rtgen.rig.tally import Tally
@@ -152,6 +153,7 @@ class Daemon:
         self._heir: Path | None = None
         self._first = True
         self._ports = ports
+        self._routing = Routing(ports.parts) if ports.parts else None
         self._worker = Worker(model, device, self._reported)
         self._tell = tell
         self._note = note
@@ -262,6 +264,10 @@ class Daemon:
             self.tally.count(now, event.port, event.data, self._session.knobs["split"])
         out = self._session.step(now, event)
         self._send(now, out.messages, takes_back=out.takes_back)
+        if self._routing is not None and isinstance(event, Plugged) and event.direction == "out" and not event.there:
+            # The band is silent until it is back, and the outputs of its parts may still be there.
+            for part, message in self._routing.ends():
+                self._ports.send(self._sent_at, message, part)
         for port, message in out.echoes:
             self._ports.echo(port, message)
         self._note(Step(now, event, tuple(out.messages), out.takes_back))
@@ -325,9 +331,9 @@ class Daemon:
             # The times of a model that answers already, in the same mode, have been measured since.
             coming, last = self._coming.preset, chosen or preset
             measured = answers and ready.file == files[-1] and coming.mode == last.mode
-            events = self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
-            if events or not stands_in:
-                return events
+            begun = self._begin(self._coming, ready, () if measured else _warmed(ready, coming))
+            if begun or not stands_in:
+                return begun
             # It does not play what was chosen; it is left to see whether it plays what it stands in for.
         if ready.file not in files and not stands_in:
             return ()  # another one has been chosen meanwhile
@@ -339,10 +345,20 @@ class Daemon:
         if mismatch is not None and first and self._coming is None:
             raise UserError(mismatch)
         self._tell(ready)
+        events: tuple[Event, ...] = ()
+        if stands_in and chosen is not None and files[-1] == files[0]:
+            # It would stand in for the model of the chosen preset as well.
+            refused = chosen.mismatch(ready.model, ready.role, ready.modes)
+            if refused is not None:
+                self._tell(Failed(refused))
+                if self.chosen == chosen:
+                    self.chosen = preset
+                chosen, events = None, (Chosen(None),)
         if mismatch is not None:
             # Unless another preset takes over anyway.
-            return self._go_back(ready, mismatch) if chosen is None else ()
-        return _warmed(ready, chosen or preset) if ready.file == files[-1] or (stands_in and chosen is None) else ()
+            return self._go_back(ready, mismatch) if chosen is None else events
+        warms = ready.file == files[-1] or (stands_in and (chosen is None or files[-1] == files[0]))
+        return *events, *(_warmed(ready, chosen or preset) if warms else ())
 
     def _begin(self, wanted: Wanted, ready: Ready, warmed: tuple[Event, ...]) -> tuple[Event, ...]:
         """Have a preset, whose model is loaded, take over at the next boundary, if the model can play it."""
@@ -398,7 +414,8 @@ class Daemon:
             return
         plays = self._files[kept[0].model]
         if kept[0] != self._kept[0]:
-            self._heir = None
+            if plays != self._files[self._kept[0].model]:
+                self._heir = None
             self._played[plays] = kept[0]
         self._kept = kept
         self._worker.keep(plays, self._files[kept[1].model] if kept[1] is not None else None)
@@ -412,7 +429,12 @@ class Daemon:
         # What is sent at once keeps its order, though a message may have come before something that is handled already.
         self._sent_at = max(self._sent_at, now)
         for message in messages:
-            self._ports.send(message.at if isinstance(message, Planned) else self._sent_at, message)
+            at = message.at if isinstance(message, Planned) else self._sent_at
+            if self._routing is None:
+                self._ports.send(at, message)
+                continue
+            for part in self._routing.outputs(message):
+                self._ports.send(at, message, part)
 
     def _reported(self, report: Report) -> None:
         self._inbox.put(perf_counter(), report)

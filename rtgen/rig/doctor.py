@@ -136,6 +136,12 @@ TROUBLES: dict[str, Trouble] = {
         "{port} is connected to nothing",
         "connect it to an instrument, in your DAW or with a patchbay",
     ),
+    "idle": Trouble(
+        "Ports",
+        "note",
+        "not connected to anything: {ports}",
+        "connect what you want to hear to an instrument, in your DAW or with a patchbay",
+    ),
     "unstarted": Trouble(
         "Clock",
         "note",
@@ -247,13 +253,24 @@ def of_running(before: State, after: State, seconds: float) -> list[Finding]:
     ports = [port for port in after["ports"] if not port["shows"]]
     ins = {str(port["number"]): str(port["name"]) for port in ports if port["direction"] == "in"}
     findings = []
+    # Of several outputs, as with --parts, one that leads to an instrument is enough.
+    heard = any(port["others"] for port in ports if port["direction"] == "out")
+    idle = []
     for port in ports:
         if not port["there"]:
             findings.append(TROUBLES["gone"].finding(port=port["name"]))
-        elif port["others"] is not None and not port["others"]:
-            findings.append(TROUBLES["unheard" if port["direction"] == "in" else "mute"].finding(port=port["name"]))
+        elif port["others"] is None or port["others"]:
+            continue
+        elif port["direction"] == "in":
+            findings.append(TROUBLES["unheard"].finding(port=port["name"]))
+        elif heard:
+            idle.append(port["name"])
+        elif not port.get("part"):
+            findings.append(TROUBLES["mute"].finding(port=port["name"]))
     if not findings:
-        findings = [Finding("Ports", "good", "; ".join(map(_joined, ports)))]
+        findings = [Finding("Ports", "good", "; ".join(_joined(port) for port in ports if port["name"] not in idle))]
+    if idle:
+        findings.append(TROUBLES["idle"].finding(ports=", ".join(idle)))
     return [
         *findings,
         _their_clock(before, after, ins, seconds),

@@ -40,6 +40,7 @@ class Setup:
         given: preset settings from the command line that other presets get as well.
         shown: names of the outputs to the controllers of the inputs, in the same order.
         wait: whether to wait for ports that are not there.
+        parts: whether each part of a band gets an output of its own.
         sessions: folder for session logs; None keeps none.
         osc: `off`, a port of this machine, or an address and a port; None for the default.
         panel: port of the control panel; None serves none.
@@ -65,6 +66,7 @@ class Setup:
     ignore_programs: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     wait: bool = False
+    parts: bool = False
     sessions: Path | None = None
     osc: str | None = None
     panel: int | None = None
@@ -99,6 +101,7 @@ def _ports(setup: Setup) -> tuple[str, NamedPorts]:
 
         return setup.name, PagePorts()
     # A machine without MIDI may not have what these import.
+    from rtgen.music.parts import PARTS
     from rtgen.rig.midi.ports import open_ports
     from rtgen.rig.midi.systems import find_api, own_name
     from rtgen.rig.midi.ways import Patch
@@ -110,7 +113,9 @@ def _ports(setup: Setup) -> tuple[str, NamedPorts]:
         from rtgen.rig.midi.page_and_port import PageAndPort
 
         return name, PageAndPort(open_ports(api, Patch(name, (), setup.output, choose)))
-    return name, open_ports(api, Patch(name, setup.inputs or (None,), setup.output, choose, setup.wait, setup.shown))
+    parts = PARTS if setup.parts else ()
+    patch = Patch(name, setup.inputs or (None,), setup.output, choose, setup.wait, setup.shown, parts)
+    return name, open_ports(api, patch)
 
 
 def _ask(question: str, names: list[str]) -> str:

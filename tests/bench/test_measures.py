@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rtgen.bench.measures import kept, latencies, sixteenths, tally, unevenness
@@ -70,15 +72,50 @@ def test_what_is_not_answered_in_time_is_late() -> None:
     assert tally(told[:1], 0) == {"loops": 1, "in_time": 1, "late": 0}
 
 
+SAMPLE: dict[str, Any] = {
+    "model": "m",
+    "mode": "clean",
+    "whole_ms": [2.0],
+    "network_ms": [1.0],
+    "step_ms": [],
+    "first": [],
+    "further": [],
+}
+
+
 def test_torch_is_a_baseline() -> None:
-    sample = {"model": "m", "mode": "clean", "whole_ms": [2.0], "network_ms": [1.0], "step_ms": [], "first_ms": []}
-    rows = answer_rows([{**sample, "engine": "onnxruntime"}, {**sample, "engine": "torch eager"}], "")
+    rows = answer_rows([{**SAMPLE, "engine": "onnxruntime"}, {**SAMPLE, "engine": "torch eager"}], "")
     assert [(r.what, r.values, r.baseline) for r in rows] == [
         ("m, clean: whole", [2.0], False),
         ("m, clean: network", [1.0], False),
         ("m, clean: whole, torch eager", [2.0], True),
         ("m, clean: network, torch eager", [1.0], True),
     ]
+
+
+def test_of_parts_it_is_told_what_they_need_and_how_much_larger_the_network_could_be() -> None:
+    first = [
+        {"ms": 5.0, "network_ms": 3.0, "runs": 4, "notes": 2},
+        {"ms": 6.0, "network_ms": 4.0, "runs": 5, "notes": 3},
+    ]
+    further = [{"ms": 5.0, "network_ms": 4.0, "runs": 3, "notes": 3}]
+    whole, network, *parts = answer_rows([{**SAMPLE, "engine": "onnxruntime", "first": first, "further": further}], "")
+    assert not whole.remark
+    assert not network.remark
+    assert [(row.what, row.values) for row in parts] == [
+        ("m, clean: first part", [5.0, 6.0]),
+        ("m, clean: further part", [5.0]),
+    ]
+    assert parts[0].remark == "4.5 runs of the network, 2.5 notes"
+    # One millisecond is not the network's, of the 250 and 125 that half a beat takes.
+    has = "it has 250 ms at 120 and 125 ms at 240 BPM, room for a network 62 and 31 times as large"
+    assert parts[1].remark == f"3.0 runs of the network, 3.0 notes; {has}"
+
+
+def test_where_there_is_no_room_there_is_none() -> None:
+    further = [{"ms": 400.0, "network_ms": 100.0, "runs": 1, "notes": 1}]
+    *_, row = answer_rows([{**SAMPLE, "engine": "onnxruntime", "first": further, "further": further}], "")
+    assert row.remark.endswith("room for a network 0 and 0 times as large")
 
 
 def test_a_clock_is_held_against_the_even_line_that_fits_it() -> None:

@@ -93,4 +93,4 @@ def test_last_notes_that_come_back_in_their_place_are_counted() -> None:
         for e in note_events([note], start=start)
     ]
     (row,) = played.last_notes(Told(capture=Capture(output=heard, clock=clock)), 2)
-    assert (row.values, row.unit, row.remark) == ([50.0], "%", "1 of 2")
+    assert (row.values, row.unit, row.remark) == ([50.0], "%", "1 of 2; lead 0 ms at most")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from rtgen.bench.music import made_loop
 from rtgen.inference import composer, hearing
+from rtgen.inference.card import modes_of
 from rtgen.inference.hearing import RECENT, Hearing, hear, recent
 from rtgen.inference.model import Model, Tensor, memory_of, step_of
 from rtgen.inference.modes import answer
@@ -333,6 +336,35 @@ def test_a_player_who_stops_early_is_continued_from_the_boundary_on(bar: int) ->
         found = continued(loop, seed)
         assert found.notes != loop.notes
         assert found.notes[0].onset < 4 * 1920
+
+
+ANSWERS = "e622390ba94dd9e428dff37b32660e3754195619c00894f2bfb895a5963583c1"
+TURNED = {"repetition": 0.9, "temperature": 1.3, "key_lock": 1.0, "density": 0.8, "fill": 0.25, "distance": 0.6}
+
+
+def test_answers_are_the_same_as_ever_to_the_byte() -> None:
+    """Note by note and part by part: what makes them come sooner must not change them."""
+    digest = sha256()
+    for mode, turned, seed, length, bar in product(
+        modes_of(MODEL.card), ({}, TURNED), range(3), (3840, 1440), (1440, 1920)
+    ):
+        made = [made_loop(seed + i) for i in range(6)]
+        call, other, *past = (Loop(length, tuple(n for n in each.notes if n.end <= length), bar) for each in made)
+        knobs = {**KNOBS, **turned}
+        hear(MODEL, past[seed:], call.with_notes(call.notes[:-4]), knobs)
+        parts: list[tuple[object, ...]] = []
+        found = answer(
+            MODEL,
+            call,
+            mode,
+            knobs,
+            seed,
+            past=past[seed:],
+            ends=(call, other),
+            tell=lambda *part, parts=parts: parts.append(part),  # type: ignore[misc]
+        )
+        digest.update(repr((found, parts)).encode())
+    assert digest.hexdigest() == ANSWERS
 
 
 # ---- what is made anew ----------------------------------------------------------------------------------------------

@@ -263,3 +263,12 @@ def test_no_numbers_are_found_out_in_either_half() -> None:
             tensor.CopyFrom(numpy_helper.from_array(np.array(np.nan, np.float32), "few"))
     with pytest.raises(UserError, match="output 'mean' contains NaN or infinite values"):
         loaded(proto)
+
+
+def test_a_model_that_knows_no_loudness_strikes_like_the_player() -> None:
+    call = Loop(3840, tuple(Note(t + 7, 60 + t // 480, 200, 30 if t < 1920 else 110) for t in range(0, 3840, 240)))
+    notes = answer(loaded(parrot(melody(), strength=0.0)), call, "generate", KNOBS, 1).notes
+    assert notes
+    assert {n.velocity for n in notes if n.onset < 1800} <= {30}
+    assert {n.velocity for n in notes if n.onset > 2000} <= {110}
+    assert {n.onset % GRID.step for n in notes} == {7}

@@ -118,6 +118,19 @@ def test_loudness_and_length_are_the_players() -> None:
     assert {n.duration for n in notes} == {60}
 
 
+def test_each_voice_is_struck_as_the_player_strikes_it() -> None:
+    # The bass is loud and late, the tune soft and on the beat.
+    played = tuple(
+        note for t in range(0, 3840, 480) for note in (Note(t + 9, 43, 400, 100), Note(t, 76 + t // 960, 400, 40))
+    )
+    notes = answer(sequence(HALF_BEATS), Loop(3840, played), "continue", KNOBS, 1).notes
+    on_the_beat = [n for n in notes if round(n.onset / 240) % 2 == 0]
+    assert on_the_beat
+    assert {(n.velocity, n.onset % 240) for n in on_the_beat if n.pitch > 70} <= {(40, 0)}
+    assert {(n.velocity, n.onset % 240) for n in on_the_beat if n.pitch < 50} <= {(100, 9)}
+    assert {n.velocity for n in notes} <= {40, 100}
+
+
 class Counting(Model):
     """Counts its runs."""
 

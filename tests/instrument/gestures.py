@@ -17,7 +17,9 @@ from rtgen.instrument.options import Options
 from rtgen.instrument.preset import USES, Preset
 from rtgen.instrument.session import Session
 from rtgen.music import midi
+from rtgen.music.parts import PARTS
 from rtgen.music.time import HALF
+from rtgen.rig.midi.routing import Routing
 from rtgen.rig.midi.schedule import Schedule
 from tests.instrument.bandmate import planned
 from tests.instrument.stage import divided
@@ -44,15 +46,16 @@ _CHOICES = [
 class Story:
     """A session, what is told to it, and what is sounding.
 
-    What it sends goes through the `Schedule` of a port, as with JACK, where messages are sent ahead.
+    What it sends goes through the `Schedule` of each port, as with JACK, where messages are sent ahead.
 
     Args:
         clock: 0 for MIDI clock, 1 for our own, 2 for the player's.
         offset_ms: output offset.
         ahead_ms: how long before they are due messages are sent.
+        parts: whether each part of a band has an output of its own.
     """
 
-    def __init__(self, clock: int = 0, offset_ms: int = 0, ahead_ms: int = 0) -> None:
+    def __init__(self, clock: int = 0, offset_ms: int = 0, ahead_ms: int = 0, *, parts: bool = False) -> None:
         self.session = Session(
             _PRESETS[0],
             Options(
@@ -69,16 +72,27 @@ class Story:
         self.jobs: list[Job] = []
         self.parts: list[Answer] = []
         self.halves: list[HalfBeat] = []
-        self.sounding: set[tuple[int, int]] = set()
+        self.sounding: set[tuple[str, int, int]] = set()
         self.struck: list[tuple[int, int]] = []
         self.shaped: dict[bytes, bytes] = {}
-        self._port = Schedule()
+        outputs = PARTS if parts else ()
+        self._routing = Routing(outputs)
+        self._ports = {output: Schedule() for output in ("", *outputs)}
+        # What ended at the outputs of parts when the main one went, and may end once more when it is back.
+        self._again: set[tuple[str, int, int]] = set()
         self._sent_at = 0.0
         self._wake: float | None = None
 
     def tell(self, event: Event | None) -> None:
         """Something happens now."""
         self._take(self.session.step(self.now, event))
+        if isinstance(event, Plugged) and event.direction == "out" and not event.there:
+            ends = self._routing.ends()
+            for output, message in ends:
+                self._ports[output].add(self._sent_at, message)
+            self._sound(nextafter(self.now, inf))
+            self._again |= {(output, message[0] & 0x0F, message[1]) for output, message in ends}
+            assert not [output for output, *_ in self.sounding if output], "a part sounds while nothing can end it"
 
     def hear(self, data: bytes, port: int = 0) -> None:
         """Bytes arrive."""
@@ -119,14 +133,14 @@ class Story:
 
     def planned(self) -> list[int]:
         """The pitches of notes that were sent ahead and have not begun."""
-        return [data[1] for _, _, data in self._port._waiting if data[0] & 0xF0 == 0x90]
+        return [data[1] for port in self._ports.values() for _, _, data in port._waiting if data[0] & 0xF0 == 0x90]
 
     def end(self) -> None:
         """The last messages; nothing sounds after them, if there is an output to send them to."""
         self.tell(Plugged("out", 0, "port", True))
-        self._port.take_back(self.now)
+        self._take_back()
         self._send(self.session.end())
-        self._check(data for _, data in self._port.take(inf))
+        self._sound(inf)
         assert not self.sounding, f"still sounding: {self.sounding}"
         assert not self.held(), f"still bent, pressed or held: {self.held()}"
 
@@ -135,11 +149,11 @@ class Story:
         return [d for shape, d in self.shaped.items() if midi.returns(shape) and d != midi.at_rest(shape)]
 
     def _take(self, out: Output) -> None:
-        self._check(data for _, data in self._port.take(self.now))
+        self._sound(self.now)
         if out.takes_back:
-            self._port.take_back(self.now)
+            self._take_back()
         self._send(out.messages)
-        self._check(data for _, data in self._port.take(nextafter(self.now, inf)))
+        self._sound(nextafter(self.now, inf))
         if self.session.transport.state is not State.ROLLING:
             assert not self.planned(), "a note outlives the song"
         self.jobs = (self.jobs + out.jobs)[-8:]
@@ -151,9 +165,19 @@ class Story:
         """As `Daemon` sends them."""
         self._sent_at = max(self._sent_at, self.now)
         for message in messages:
-            self._port.add(message.at if isinstance(message, Planned) else self._sent_at, message)
+            for output in self._routing.outputs(message):
+                self._ports[output].add(message.at if isinstance(message, Planned) else self._sent_at, message)
 
-    def _check(self, messages: Iterable[bytes]) -> None:
+    def _take_back(self) -> None:
+        for port in self._ports.values():
+            port.take_back(self.now)
+
+    def _sound(self, until: float) -> None:
+        """What is due leaves."""
+        for output, port in self._ports.items():
+            self._check(output, (data for _, data in port.take(until)))
+
+    def _check(self, output: str, messages: Iterable[bytes]) -> None:
         for data in messages:
             kind = data[0] & 0xF0
             assert data[0] >= 0x80
@@ -163,12 +187,17 @@ class Story:
             elif midi.resets(data):
                 self.shaped = {s: d for s, d in self.shaped.items() if s[0] & 0x0F != data[0] & 0x0F}
             if kind not in (0x80, 0x90):
+                assert not output or data[:2] in (bytes((0xB0 | data[0] & 0x0F, n)) for n in (120, 123)), "no note"
                 continue
-            key = (data[0] & 0x0F, data[1])
+            key = (output, data[0] & 0x0F, data[1])
             if kind == 0x90 and data[2]:
                 assert key not in self.sounding, f"{key} struck while it sounds"
                 self.sounding.add(key)
-                self.struck.append(key)
+                self.struck.append(key[1:])
+                self._again.discard(key)
+            elif key in self._again:
+                self._again.remove(key)
+                self.sounding.discard(key)
             else:
                 assert key in self.sounding, f"an end for {key}, which does not sound"
                 self.sounding.remove(key)

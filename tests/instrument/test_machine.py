@@ -48,9 +48,14 @@ LEARNS = [Learn("distance"), Learn("mute"), Learn(None), Learn("blend", over=Tru
 class Anything(RuleBasedStateMachine):
     """All that can happen to a session; `Story` holds every step against the rules."""
 
-    @initialize(clock=st.integers(0, 2), offset_ms=st.sampled_from((0, 0, 30, -30)), ahead_ms=st.sampled_from((0, 5)))
-    def begin(self, clock: int, offset_ms: int, ahead_ms: int) -> None:
-        self.story = Story(clock, offset_ms, ahead_ms)
+    @initialize(
+        clock=st.integers(0, 2),
+        offset_ms=st.sampled_from((0, 0, 30, -30)),
+        ahead_ms=st.sampled_from((0, 5)),
+        parts=st.booleans(),
+    )
+    def begin(self, clock: int, offset_ms: int, ahead_ms: int, parts: bool) -> None:
+        self.story = Story(clock, offset_ms, ahead_ms, parts=parts)
 
     @rule(data=MESSAGES, port=PORTS)
     def message(self, data: bytes, port: int) -> None:
@@ -136,10 +141,10 @@ TestAnything = Anything.TestCase
 TestAnything.settings = settings(max_examples=150, stateful_step_count=40)
 
 
-@given(st.binary(max_size=300), st.integers(0, 2), st.sampled_from((0, 5)))
+@given(st.binary(max_size=300), st.integers(0, 2), st.sampled_from((0, 5)), st.booleans())
 @settings(max_examples=200)
-def test_any_bytes_are_a_story(data: bytes, clock: int, ahead_ms: int) -> None:
-    read(Story(clock, ahead_ms=ahead_ms), data)
+def test_any_bytes_are_a_story(data: bytes, clock: int, ahead_ms: int, parts: bool) -> None:
+    read(Story(clock, ahead_ms=ahead_ms, parts=parts), data)
 
 
 FOUND = [
@@ -152,8 +157,9 @@ FOUND = [
 @pytest.mark.parametrize("data", FOUND)
 @pytest.mark.parametrize("clock", [0, 1, 2])
 @pytest.mark.parametrize("ahead_ms", [0, 5])
-def test_what_the_fuzzer_found(data: bytes, clock: int, ahead_ms: int) -> None:
-    read(Story(clock, ahead_ms=ahead_ms), data)
+@pytest.mark.parametrize("parts", [False, True])
+def test_what_the_fuzzer_found(data: bytes, clock: int, ahead_ms: int, parts: bool) -> None:
+    read(Story(clock, ahead_ms=ahead_ms, parts=parts), data)
 
 
 def test_clocks_of_a_source_that_is_not_followed_keep_nothing_rolling() -> None:

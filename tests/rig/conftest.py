@@ -81,14 +81,18 @@ class Rig:
             until: tick.
             meanwhile: called as soon as the transport has been started.
         """
-        events = [event for start, loop in loops for event in note_events(loop.notes, start=start)]
-        self.probe.conduct(tempos)
-        self.probe.play([(tempos.frame(event.tick), event.data) for event in events])
-        self.probe.start()
+        self.begin(tempos, loops)
         meanwhile()
         self.probe.wait_for_frame(tempos.frame(until))
         self.probe.stop()
         time.sleep(_SETTLE_S)
+
+    def begin(self, tempos: TempoMap, loops: Sequence[tuple[int, Loop]]) -> None:
+        """Begins to play loops at their ticks, from the start of the song."""
+        events = [event for start, loop in loops for event in note_events(loop.notes, start=start)]
+        self.probe.conduct(tempos)
+        self.probe.play([(tempos.frame(event.tick), event.data) for event in events])
+        self.probe.start()
 
     def heard(self) -> Heard:
         """All since the test began; the notes are safe, or this raises."""

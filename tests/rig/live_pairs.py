@@ -1,6 +1,6 @@
 """Whether `--live` changes when played notes go through: pairs of runs with and without it, the order alternating.
 
-    python -m tests.rig.live_pairs --pairs 10                 some twenty minutes: leave the machine alone meanwhile
+    python -m tests.rig.live_pairs --pairs 10                 some thirty minutes: leave the machine alone meanwhile
     python -m tests.rig.live_pairs --pairs 2 --messages 200   to see that it works
 
 Needs JACK. In every run a stand-in for Live is beside, a Set whose tempo changes, and an answer is kept four times a

@@ -6,26 +6,34 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from rtgen.bench.programs import Program, workers
-from rtgen.bench.server import Probe, Server, TempoMap
+from rtgen.bench.programs import Program, port_processes, workers
+from rtgen.bench.server import CLOCK_OUT, PROBE_PLAY, Probe, Server, TempoMap, end
 from rtgen.instrument.job import Plan
+from rtgen.music import midi
 from rtgen.music.files import note_events
 from rtgen.music.note import Loop
 from rtgen.music.time import HALF
 from rtgen.rig.kept import journal, replay
+from rtgen.rig.told.remote import doctored
 from tests.instrument.along import BAR, CHANNELS, melody
+from tests.instrument.ledger import check, sounding
 from tests.rig.conftest import Rig, StartDaemon, joining, stage
+from tests.rig.test_ableton import free_port
 from tests.rig.test_osc import soon
+from tests.rig.test_unplugged import Peer
 
 pytestmark = pytest.mark.jack
 PERIOD = 256
 BARS = 8
 TUNE = Loop(BARS * BAR, melody(BARS))
 TEMPO = TempoMap((0, 120.0))
+PLAYERS = "bass", "comping", "drums"
+"""The parts of a band."""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +54,16 @@ def start(start_daemon: StartDaemon) -> StartDaemon:
         return program
 
     return start
+
+
+def join(rig: Rig) -> None:
+    """Connects the outputs of parts, each with its peer."""
+    rig.probe.connect(*((f"rtgen-out:rtgen {part}", f"{part}-in:{part} in") for part in PLAYERS))
+
+
+def begun(messages: list[bytes]) -> set[str]:
+    """The parts whose channels notes began on."""
+    return {CHANNELS[data[0] & 0x0F] for data in messages if midi.is_note_on(data)}
 
 
 def log_of(program: Program) -> Path:
@@ -87,6 +105,80 @@ def test_three_parts_play_along_and_end_at_stop(rig: Rig, start: StartDaemon) ->
     again = replay.replay(log_of(program))
     assert again.different is None
     assert again.ended
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_each_part_leaves_by_its_own_output(rig: Rig, start: StartDaemon, tmp_path: Path, stops: bool) -> None:
+    """They end at Stop, or with the daemon in the middle of a bar."""
+    settings = tmp_path / "config.yaml"
+    settings.write_text("parts: true\n")
+    port, wanted = free_port(), ("--parts",) if stops else ("--config", str(settings))
+    program = start("band", *wanted, "--osc", str(port))
+    with ExitStack() as stack:
+        peers = {part: stack.enter_context(Peer(rig.server, part)) for part in PLAYERS}
+        join(rig)
+        told = doctored(port)["ports"]
+        assert {each["name"]: each["others"] for each in told if each["part"]} == {
+            **{f"rtgen {part}": [f"{part}-in:{part} in"] for part in peers},
+            "rtgen second": [],
+        }
+        if stops:
+            rig.perform(TEMPO, [(0, TUNE)], BARS * BAR)
+            time.sleep(1.0)
+        else:
+            rig.begin(TEMPO, [(0, TUNE)])
+            rig.probe.wait_for_frame(TEMPO.frame(BARS * BAR - BAR // 3))
+            assert program.end() == 0
+            time.sleep(0.2)
+        heard = {part: list(peer.heard) for part, peer in peers.items()}
+    assert program.end() == 0
+    assert rig.heard().notes == []
+    notes = {pair for _, pairs in committed(log_of(program)).values() for pair in pairs}
+    for part, messages in heard.items():
+        assert check(messages) > BARS // 2, part
+        assert begun(messages) == {part}
+        assert {(part, data[1]) for data in messages if midi.is_note_on(data)} <= notes
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads /proc")
+def test_parts_are_silent_while_the_output_that_was_named_is_gone(rig: Rig, start_daemon: StartDaemon) -> None:
+    """And all outputs are back if the process that has them dies."""
+    with ExitStack() as stack:
+        synth = stack.enter_context(Peer(rig.server, "synth"))
+        peers = {part: stack.enter_context(Peer(rig.server, part)) for part in PLAYERS}
+        program = start_daemon("--preset", "band", "--parts", "--out", "synth-in", "--no-thru", connect=False)
+        rig.probe.connect((PROBE_PLAY, program.input), (CLOCK_OUT, program.input))
+        join(rig)
+        rig.begin(TEMPO, [(start, TUNE) for start in range(0, 8 * BARS * BAR, BARS * BAR)])
+        soon(lambda: all(begun(peer.heard) for peer in peers.values()))
+        soon(lambda: any(sounding(peer.heard) for peer in peers.values()))
+        end(synth.process, signal.SIGKILL)
+        program.wait_for_line("synth-in is gone")
+        soon(lambda: not any(sounding(peer.heard) for peer in peers.values()))
+        before = {part: len(peer.heard) for part, peer in peers.items()}
+        time.sleep(1.0)
+        assert before == {part: len(peer.heard) for part, peer in peers.items()}
+        again = stack.enter_context(Peer(rig.server, "synth"))
+        program.wait_for_line("synth-in is back")
+        soon(lambda: all(begun(peer.heard[before[part] :]) for part, peer in peers.items()))
+        rig.probe.stop()
+        soon(lambda: not any(sounding(peer.heard) for peer in peers.values()))
+
+        (pid,) = port_processes(program.process.pid)
+        os.kill(pid, signal.SIGKILL)
+        program.wait_for_line("rtgen in is back")
+        rig.probe.connect((PROBE_PLAY, program.input), (CLOCK_OUT, program.input))
+        join(rig)
+        before = {part: len(peer.heard) for part, peer in peers.items()}
+        rig.probe.rewind()
+        rig.probe.start()
+        soon(lambda: all(begun(peer.heard[before[part] :]) for part, peer in peers.items()))
+        assert program.end() == 0
+        time.sleep(0.2)
+        for part, peer in peers.items():
+            assert check(peer.heard[before[part] :]), part
+            assert begun(peer.heard) == {part}
+        assert not sounding(synth.heard + again.heard)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="reads /proc")

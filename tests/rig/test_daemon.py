@@ -216,8 +216,9 @@ def test_once_it_plays_a_preset_that_its_model_does_not_play_is_told_and_the_mus
         notice = stage.wait_for("answer")
         assert isinstance(notice, Notice)
         assert notice.loop is not None
-        # Half a beat each, in a bar of a beat.
-        assert {n.onset for n in notice.loop.notes} == {0, 240}
+        # Half a beat each, in a bar of a beat, early or late as the key was struck.
+        assert {round(n.onset / 240) for n in notice.loop.notes} == {0, 1}
+        assert all(abs(n.onset - 240 * round(n.onset / 240)) <= 30 for n in notice.loop.notes)
         wait_until(lambda: any(data[0] == 0x90 for _, data in stage.sent), "the answer")
     assert stage.error is None
     assert check(data for _, data in stage.sent) > 0
@@ -232,7 +233,7 @@ def test_what_a_model_heard_while_it_was_played_is_answered_as_what_it_is_told_a
     tell = Worker.tell
     monkeypatch.setattr(Worker, "tell", lambda self, heard: (told.append(heard), tell(self, heard)))
     calls: list[Loop] = []
-    with Stage(path, mode="continue", use="answer", metre="4/4", tempo=300) as stage:
+    with Stage(path, mode="continue", use="answer", metre="4/4", tempo=150) as stage:
         stage.wait_for(Ready)
         knobs, playing = dict(stage.daemon._session.knobs), threading.Event()
 

@@ -184,6 +184,15 @@ def test_what_is_in_order_is_said_as_well() -> None:
     # A port that was named is connected to itself, and not every system tells.
     named = state(out={"name": "synth", "others": ["synth"]}, **{"in": {"others": None}})
     assert of_running(named, named, 3)[0].found == "synth; rtgen in"
+    # Of several outputs it is enough that one is heard.
+    bass, drums = (HEARD["ports"][0] | {"name": f"rtgen {part}", "part": part} for part in ("bass", "drums"))
+    parts = HEARD | {"ports": [HEARD["ports"][0] | {"others": []}, bass, drums | {"others": []}, HEARD["ports"][1]]}
+    joined, idle = (f for f in of_running(state(480, 1), parts, 3) if f.subject == "Ports")
+    assert (joined.verdict, joined.found) == ("good", "rtgen bass to synth:in; rtgen in from Live:out")
+    assert (idle.verdict, idle.found) == ("note", "not connected to anything: rtgen out, rtgen drums")
+    none = HEARD | {"ports": [port | {"others": []} for port in (HEARD["ports"][0], bass, drums)]}
+    (mute,) = (f for f in of_running(state(480, 1), none, 3) if f.subject == "Ports")
+    assert (mute.verdict, mute.found) == ("bad", "rtgen out is connected to nothing")
     # Two clocks at once.
     both = HEARD | {"inputs": HEARD["inputs"] | {"1": {"clocks": 96, "last": 2.0, "starts": 0, "notes": {}, "low": {}}}}
     both["ports"] = [*both["ports"], both["ports"][1] | {"number": 1, "name": "drums"}]

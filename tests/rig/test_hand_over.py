@@ -198,12 +198,14 @@ class Band:
             assert self.session.preset.mode in MODES[left.model.stem]
             self.daemon.hear(Used("follow"))
             before = self.answers()
-            for _ in range(8):
+            for _ in range(40):  # as the tempo may have been halved
                 self.play()
                 for process in self.living:
                     while process.jobs:
                         self.answer(process)
                 self.wait(0.2)
+                if self.answers() > before:
+                    break
             assert self.answers() > before
             self.sent += self.session.end()
             check(self.sent)
@@ -371,6 +373,71 @@ def test_a_model_that_dies_for_good_takes_its_preset_with_it_if_the_one_before_d
     assert band.session.preset == FIRST
     said = [item.reason for item in band.news if isinstance(item, Failed)]
     assert said[-1] == "Model a does not play preset continued; preset first takes over"
+
+
+def test_a_preset_chosen_twice_goes_with_its_model_when_what_stands_in_cannot_play_it() -> None:
+    band = Band()
+    band.choose(PRESETS[4])
+    band.load(band.living[1])
+    band.wait(1.2)
+    assert band.session.preset == PRESETS[4]
+    band.choose(PRESETS[4])
+    for _ in range(RESTARTS + 1):
+        band.die(band.living[0])
+    assert [p.model.stem for p in band.living] == ["a"]
+    band.end()
+    assert band.session.preset == FIRST
+
+
+def _on_c() -> Band:
+    """The preset *generated* plays, on a model that has died as often as it may; that of the first never came."""
+    band = Band()
+    band.choose(PRESETS[4])
+    for _ in range(RESTARTS - 1):
+        band.die(band.living[1])
+    band.load(band.living[1])
+    band.wait(1.2)
+    assert band.session.preset == PRESETS[4]
+    band.die(band.living[0])
+    band.load(band.living[0])
+    return band
+
+
+def test_a_chosen_preset_is_refused_when_what_stands_in_for_its_model_cannot_play_it() -> None:
+    band = _on_c()
+    band.choose(PRESETS[3])
+    band.wait(1.2)
+    band.choose(PRESETS[4])
+    assert (band.session.preset, band.session.chosen) == (PRESETS[3], PRESETS[4])
+    band.die(band.living[0])
+    band.end()
+    assert band.session.preset == PRESETS[3]  # a variation, which the model of the first plays as well
+
+
+def test_a_model_that_is_tried_again_is_kept_when_another_preset_of_it_takes_over() -> None:
+    band = _on_c()
+    band.choose(PRESETS[3])
+    band.die(band.living[0])
+    band.choose(PRESETS[4])
+    while band.session.preset != PRESETS[3]:
+        band.wait(0.05)
+    assert sorted(p.model.stem for p in band.living) == ["a", "c"]
+    band.end()
+    assert band.session.preset == PRESETS[4]
+
+
+def test_back_brings_no_answer_of_another_length(band: Band) -> None:
+    while not band.session.present:
+        band.play()
+        while band.living[0].jobs:
+            band.answer(band.living[0])
+    band.choose(PRESETS[1])
+    while band.session.preset != PRESETS[1]:
+        band.wait(0.1)
+    band.daemon.hear(Pressed("back"))
+    band.pump()
+    band.is_well()
+    band.end()
 
 
 def test_a_choice_that_is_refused_does_not_hide_that_a_stand_in_cannot_play_either() -> None:

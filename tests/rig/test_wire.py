@@ -64,6 +64,15 @@ def test_a_job_arrives_whole(job: Job) -> None:
     assert not wire.is_to_hear(line)
 
 
+def test_a_call_is_the_same_object_in_the_past_of_the_next_one() -> None:
+    """Caches find it by that, and need not compare its notes."""
+    call = Loop(1920, (Note(7, 61, 100, 77),))
+    first = wire.to_job(wire.from_job(Job(call, "continue", 1, 0, 0, {})))
+    second = wire.to_job(wire.from_job(Job(A, "continue", 2, 1920, 0, {}, past=(call,))))
+    assert second.past[0] is first.loop
+    assert wire.to_heard(wire.from_heard(Heard((call,), A))).past[0] is first.loop
+
+
 SHAPED = replace(A, hand=Hand((Moved(-5, b"\xd2\x50"), Moved(-5, b"\x92\x3c\x50"), Moved(95, b"\x82\x3c\x00")), True))
 
 

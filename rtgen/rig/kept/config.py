@@ -30,6 +30,7 @@ class Config:
         inputs: names of the inputs to listen to; empty for a virtual one.
         output: name of the output; None for a virtual one.
         shown: names of the outputs back to the controllers at the inputs, in the same order.
+        parts: whether each part of a band gets an output of its own.
         clock_offset_ms: delay of the incoming clock, to be compensated.
         output_offset_ms: how much earlier to send messages.
         takeover: what a knob does while its position differs from its parameter's value.
@@ -46,6 +47,7 @@ class Config:
     inputs: tuple[str, ...] = ()
     output: str | None = None
     shown: tuple[str, ...] = ()
+    parts: bool = False
     clock_offset_ms: float = 0.0
     output_offset_ms: float = 0.0
     takeover: Takeover = "none"
@@ -181,7 +183,7 @@ def _checked(name: str, value: Any) -> Any:
             except RuntimeError as error:
                 raise ValueError(f"clips is {value!r}, and there is no such home folder") from error
             return value
-        case "live" | "live_fire" if type(value) is bool:
+        case "parts" | "live" | "live_fire" if type(value) is bool:
             return value
         case "output" | "clips" | "live_track" if value is None or isinstance(value, str):
             return value

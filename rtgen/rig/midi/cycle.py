@@ -41,6 +41,8 @@ _NO_START_SERVER = 1
 _TYPE = b"8 bit raw midi"
 _MOMENT_S = 0.25
 """The last moment is this long, or twice as long: some ten cycles of any length."""
+_LOOK = 256
+"""While nothing leaves, the clock is looked at after so many frames: as often as where a period has as many."""
 _MOST = 65536
 """Bytes that are kept for a parent process that does not read."""
 _LONGEST = 3
@@ -53,6 +55,7 @@ class _Event(ctypes.Structure):
 
 
 _Process = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
+_Begin = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 _Library = TypeVar("_Library", bound=ctypes.CDLL)
@@ -65,6 +68,7 @@ def library(jack: _Library) -> _Library:
         ("jack_client_open", pointer, (ctypes.c_char_p, ctypes.c_int, pointer)),
         ("jack_get_client_name", ctypes.c_char_p, (pointer,)),
         ("jack_port_register", pointer, (pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_ulong)),
+        ("jack_set_thread_init_callback", ctypes.c_int, (pointer, _Begin, pointer)),
         ("jack_set_process_callback", ctypes.c_int, (pointer, _Process, pointer)),
         ("jack_activate", ctypes.c_int, (pointer,)),
         ("jack_deactivate", ctypes.c_int, (pointer,)),
@@ -147,8 +151,7 @@ class _Client:
         self._last_frame, self._buffer_of = self.jack.jack_last_frame_time, self.jack.jack_port_get_buffer
         self._own = ctypes.c_void_p(self._client)
         self.ports: list[ctypes.c_void_p] = []
-        self._cycle = self._first
-        self._callback = _Process(lambda frames, _: self._cycle(frames, _))
+        self._at_first, self._callback = _Begin(_stay), _Process(self.process)
 
     def begin(self, ports: Sequence[str]) -> None:
         """Opens ports, and takes part in the server's cycle from now on; without ports, does nothing.
@@ -161,19 +164,17 @@ class _Client:
         self.ports = [ctypes.c_void_p(port) for port in found]
         if not all(found):
             raise OSError("the JACK server refuses a port")
-        if ports and (jack.jack_set_process_callback(client, self._callback, None) or jack.jack_activate(client)):
+        if ports and (
+            jack.jack_set_thread_init_callback(client, self._at_first, None)
+            or jack.jack_set_process_callback(client, self._callback, None)
+            or jack.jack_activate(client)
+        ):
             raise OSError("the JACK server refuses a client")
 
     def end(self) -> None:
         """Takes part in the cycle no more; otherwise the server would wait for a client that is gone."""
         if self.ports:
             self._waits.jack_deactivate(self._client)
-
-    def _first(self, frames: int, _: object) -> int:
-        # Otherwise Python would make a state for the server's thread in each cycle, and throw it away.
-        ctypes.pythonapi.PyGILState_Ensure()
-        self._cycle = self.process
-        return self.process(frames, _)
 
     def began(self) -> float:
         """When the present cycle began, in seconds."""
@@ -244,7 +245,8 @@ class Outputs(_Client):
         self._source, self._sink = source, sink
         self._schedules: list[Schedule] = []
         self._clear = self.jack.jack_midi_clear_buffer
-        self._asked = False
+        self._asked = self._waiting = False
+        self._since = 0
 
     def begin(self, ports: Sequence[str]) -> None:
         """As of `_Client`."""
@@ -253,9 +255,18 @@ class Outputs(_Client):
 
     def process(self, frames: int, _: object) -> int:
         """Write what is due in a cycle."""
-        begin = self.began()
         if self._source.has_news():
             self._take_in()
+        elif not self._waiting:
+            # As in nearly every cycle, so it does no more than it must.
+            self._since += frames
+            if self._since >= _LOOK:
+                self._since = 0
+                self.began()
+            for port in self.ports:
+                self._clear(self._buffer_of(port, frames))
+            return 0
+        begin = self.began()
         for port, schedule in zip(self.ports, self._schedules, strict=True):
             buffer = self._buffer_of(port, frames)
             self._clear(buffer)
@@ -268,8 +279,10 @@ class Outputs(_Client):
                 if jack.jack_midi_event_write(buffer, place, data, len(data)):
                     schedule.give_back(messages[i:])
                     break
-        if self._asked and not any(self._schedules):
+        self._waiting = any(self._schedules)
+        if self._asked and not self._waiting:
             self._asked = bool(_sent(self._sink, RECORD.pack(0.0, ASK, 0, b"")))
+            self._waiting = self._asked
         return 0
 
     def _take_in(self) -> None:
@@ -281,6 +294,11 @@ class Outputs(_Client):
                 self._asked = True
             elif number < len(self._schedules):
                 self._schedules[number].add(at, data)
+
+
+def _stay(_: object) -> None:
+    """Keep Python's state of the server's thread, which it would make in each cycle otherwise, and throw away."""
+    ctypes.pythonapi.PyGILState_Ensure()
 
 
 def _sent(sink: int, records: bytes) -> bytes:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -148,24 +147,16 @@ class Onlooker:
         ports = self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, _FLAGS[direction]))
         return [name.decode(errors="replace") for name in ports]
 
-    def connections(self, client: str, direction: Literal["in", "out"]) -> list[str]:
-        """Returns what is connected to the MIDI inputs or outputs of a client, whose own point of view counts."""
-        return [other.decode(errors="replace") for _, other in self._pairs(client, direction)]
+    def connections(self, port: str) -> list[str]:
+        """Returns what is connected to a port; nothing if there is no such port."""
+        found = self._jack.jack_port_by_name(self._client, port.encode())
+        others = self._listed(self._jack.jack_port_get_all_connections(self._client, found)) if found else ()
+        return [other.decode(errors="replace") for other in others]
 
     def connect(self, source: str, target: str) -> bool:
         """Connects an output to an input; returns whether they are connected now."""
         failed = self._jack.jack_connect(self._client, source.encode(), target.encode())
         return failed in (0, errno.EEXIST)
-
-    def _pairs(self, client: str, direction: Literal["in", "out"]) -> Iterator[tuple[bytes, bytes]]:
-        """Yields the ports of a client, to whose name JACK may have added a number, with each that is connected."""
-        ours = re.compile(rf"{re.escape(client)}(-\d+)?:".encode())
-        # What is an output for us is an input of the client.
-        flag = _FLAGS["out" if direction == "in" else "in"]
-        for port in self._listed(self._jack.jack_get_ports(self._client, None, _MIDI, flag)):
-            if ours.match(port) and (found := self._jack.jack_port_by_name(self._client, port)):
-                for other in self._listed(self._jack.jack_port_get_all_connections(self._client, found)):
-                    yield port, other
 
     def _listed(self, found: Any) -> list[bytes]:
         """Returns the names in an array of libjack's, and frees it."""

@@ -174,6 +174,8 @@ class JackPorts:
         self._name = patch.name
         self._ways = patch.ways()
         self._ins, self._outs = ([way for way in self._ways if way.direction == which] for which in ("in", "out"))
+        self._numbers = {way.part: number for number, way in enumerate(self._outs) if not way.shows}
+        self.parts = tuple(patch.parts)
         self._receive: Receive | None = None
         # What came before anybody listened.
         self._early: list[tuple[float, int, bytes]] | None = []
@@ -217,7 +219,7 @@ class JackPorts:
         if server is None or not server.alive or client is None:
             return [way.connection(None) for way in self._ways]
         return [
-            way.connection(tuple(server.connections(client.of(way), way.direction)) if way.named is None else None)
+            way.connection(tuple(server.connections(self._full(way, client))) if way.named is None else None)
             for way in self._ways
         ]
 
@@ -231,11 +233,11 @@ class JackPorts:
             self._receive = receive
         self._watcher.start()
 
-    def send(self, at: float, data: bytes) -> None:
+    def send(self, at: float, data: bytes, part: str = "") -> None:
         """Sends a message that is due at `at` seconds, or drops it while the output is gone. Never blocks or raises."""
-        client = self._client
-        if client is not None and self._outs[0].there:
-            client.send(at, 0, data)
+        client, number = self._client, self._numbers[part]
+        if client is not None and self._outs[number].there:
+            client.send(at, number, data)
             if client.waiting:
                 self._wake.set()
 
@@ -278,8 +280,8 @@ class JackPorts:
         self._server.ended = self._wake.set
         self._client = _Client(
             self._name,
-            [self._own(w) for w in self._ins],
-            [self._own(w) for w in self._outs],
+            [self._own(way) for way in self._ins],
+            [self._own(way) for way in self._outs],
             self._hear,
             self._wake.set,
         )
@@ -288,7 +290,11 @@ class JackPorts:
     def _own(self, way: Way) -> str:
         """The name of our port, without the client's."""
         number = f" {way.number + 1}" if way.number else ""
-        return f"{self._name} {'to controller' if way.shows else way.direction}{number}"
+        return f"{self._name} {way.role}{number}"
+
+    def _full(self, way: Way, client: _Client) -> str:
+        """The name of our port, with that of the client."""
+        return f"{client.of(way)}:{self._own(way)}"
 
     def _hear(self, at: float, number: int, data: bytes) -> None:
         if self._early is not None:
@@ -308,7 +314,7 @@ class JackPorts:
         assert self._server is not None
         assert self._client is not None
         assert way.named is not None
-        ours = f"{self._client.of(way)}:{self._own(way)}"
+        ours = self._full(way, self._client)
         return self._server.connect(*((ours, way.named) if way.direction == "out" else (way.named, ours)))
 
     # ---- watching ---------------------------------------------------------------------------------------------------
@@ -386,7 +392,7 @@ class JackPorts:
         # Ports are opened before the instrument is imported.
         from rtgen.instrument.events import Plugged
 
-        if way.there != there:
+        if way.there != there and not way.part:
             way.there = there
             if not way.shows:
                 self._changed(Plugged(way.direction, way.number, way.title, there))

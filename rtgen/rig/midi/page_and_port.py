@@ -51,7 +51,7 @@ class PageAndPort(PagePorts):
         self._port.open(lambda *_: None, changed)
         self._thread.start()
 
-    def send(self, at: float, data: bytes) -> None:
+    def send(self, at: float, data: bytes, part: str = "") -> None:  # noqa: ARG002
         """Send a message that is due at `at` to both. Waits for nothing but a moment's work of the thread."""
         super().send(at, data)
         with self._changes:

@@ -41,6 +41,7 @@ class PagePorts:
 
     ahead_s = AHEAD_S
     title = TITLE
+    parts = ()
 
     def __init__(self) -> None:
         self._lines: SimpleQueue[str | None] = SimpleQueue()
@@ -67,7 +68,7 @@ class PagePorts:
         """Start passing on what the page plays."""
         self._receive, self._changed = receive, changed
 
-    def send(self, at: float, data: bytes) -> None:
+    def send(self, at: float, data: bytes, part: str = "") -> None:  # noqa: ARG002
         """Send a message that is due at `at`. Never blocks.
 
         Of the clocks every sixth is sent, as a position and its time: that is enough to show and to hear the beat.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 
 from rtgen.rig.midi.ways import Changed, NamedPorts, Patch, Receive
+
+Sent = Callable[[float, bytes], None]
+"""Callback with the time and the bytes of a message sent."""
 
 
 def open_ports(api: str, patch: Patch) -> NamedPorts:
@@ -29,10 +33,12 @@ class LoopbackPorts:
 
     Args:
         sent: called with the time (`perf_counter` seconds) and the bytes of each message sent.
+        parts: the same for each part that has an output of its own.
     """
 
-    def __init__(self, sent: Callable[[float, bytes], None]) -> None:
-        self._sent = sent
+    def __init__(self, sent: Sent, parts: Mapping[str, Sent] = MappingProxyType({})) -> None:
+        self._sent = {"": sent, **parts}
+        self.parts = tuple(parts)
         self._receive: Receive | None = None
 
     def open(self, receive: Receive, changed: Changed = lambda _: None) -> None:  # noqa: ARG002
@@ -49,9 +55,9 @@ class LoopbackPorts:
     def take_back(self, now: float) -> None:
         """Does nothing, as messages are sent at once."""
 
-    def send(self, at: float, data: bytes) -> None:  # noqa: ARG002
-        """Passes a message to `sent`."""
-        self._sent(perf_counter(), data)
+    def send(self, at: float, data: bytes, part: str = "") -> None:  # noqa: ARG002
+        """Passes a message to `sent`, or to that of a part."""
+        self._sent[part](perf_counter(), data)
 
     def echo(self, port: int, data: bytes) -> None:
         """Does nothing, as there is no controller."""

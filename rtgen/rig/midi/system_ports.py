@@ -42,8 +42,9 @@ class SystemPorts:
         self._ways = patch.ways()
         self._receive: Receive | None = None
         self._changed: Changed = lambda _: None
-        # The lock guards the output client: it must not be closed while a message is being sent.
-        self._out: Any = None
+        self.parts = tuple(patch.parts)
+        # The lock guards the output clients, by their parts: none must be closed while a message is being sent.
+        self._outs: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
@@ -80,11 +81,11 @@ class SystemPorts:
         """Returns our ports, and what the named ones are connected to. From any thread."""
         return [way.connection(None) for way in self._ways]
 
-    def send(self, at: float, data: bytes) -> None:  # noqa: ARG002
+    def send(self, at: float, data: bytes, part: str = "") -> None:  # noqa: ARG002
         """Sends a message at once, or drops it while the output is gone. Never blocks or raises."""
         with self._lock:
-            if self._out is not None:
-                self._out.send_message(data)
+            if (out := self._outs.get(part)) is not None:
+                out.send_message(data)
 
     def take_back(self, now: float) -> None:
         """Does nothing, as messages are sent at once."""
@@ -113,13 +114,15 @@ class SystemPorts:
 
     def _lead(self, way: Way, name: str | None) -> None:
         """Connects to the port of that name, or opens a virtual port for others to connect to."""
-        title = f"{self._name} {'to controller' if way.shows else way.direction}"
+        title = f"{self._name} {way.role}"
         if name is not None:
             names = names_of(way.client)
             if name not in names:
                 raise UserError(f"MIDI port {name!r} has just disappeared; reconnect it")
             way.named = name
             way.client.open_port(names.index(name), title)
+        elif self._api == "winmm" and way.part:
+            raise UserError("Windows has no virtual MIDI ports, so parts get none of their own; remove --parts")
         elif self._api == "winmm":
             raise UserError(
                 "Windows has no virtual MIDI ports; create two with loopMIDI and name them with --in and --out"
@@ -128,7 +131,7 @@ class SystemPorts:
             way.client.open_virtual_port(title)
         if way.direction == "out" and not way.shows:
             with self._lock:
-                self._out = way.client
+                self._outs[way.part] = way.client
 
     def _listen(self, way: Way) -> None:
         if way.direction == "in" and self._receive is not None:
@@ -142,7 +145,7 @@ class SystemPorts:
         closed while messages arrive: the thread may be inside a callback, waiting for the GIL.
         """
         with self._lock:
-            self._out = None
+            self._outs.clear()
             for way in self._ways:
                 way.there &= not way.shows
         self._quieten([way for way in self._ways if way.direction == "in"])
@@ -220,7 +223,7 @@ class SystemPorts:
             return
         if way.direction == "out" and not there:
             with self._lock:
-                self._out = None
+                self._outs.pop(way.part, None)
         # As in `jack_ports`.
         from rtgen.instrument.events import Plugged
 

@@ -28,7 +28,11 @@ Choose = Callable[[str, list[str]], str]
 
 
 class Ports(Protocol):
-    """A set of inputs and one output."""
+    """A set of inputs and one output; beside it perhaps an output for each part of a band."""
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The parts that have outputs of their own, which are there whenever the MIDI system is."""
 
     @property
     def ahead_s(self) -> float:
@@ -37,8 +41,11 @@ class Ports(Protocol):
     def open(self, receive: Receive, changed: Changed = ...) -> None:
         """Opens the ports. `receive` is then called from a thread of the MIDI system, `changed` from another thread."""
 
-    def send(self, at: float, data: bytes) -> None:
-        """Sends a message that is due at `at` (`perf_counter` seconds), which is at most `ahead_s` in the future."""
+    def send(self, at: float, data: bytes, part: str = "") -> None:
+        """Sends a message that is due at `at` (`perf_counter` seconds), which is at most `ahead_s` in the future.
+
+        With `part` it leaves by that part's output.
+        """
 
     def take_back(self, now: float) -> None:
         """Lets no note begin, and no clock leave, that is planned for later than `now` (seconds)."""
@@ -71,11 +78,12 @@ class Connection:
 
     Args:
         direction: input or output.
-        number: index among the inputs; 0 for the output.
+        number: index among the inputs; 0 for an output.
         name: its name for the player.
         there: whether the port that was asked for is there.
         others: the ports that it is connected to; None if the MIDI system does not tell.
         shows: whether it sends knob positions back to a controller.
+        part: the part of a band whose output it is.
     """
 
     direction: Direction
@@ -84,6 +92,7 @@ class Connection:
     there: bool
     others: tuple[str, ...] | None
     shows: bool
+    part: str = ""
 
 
 @dataclass(slots=True)
@@ -92,7 +101,7 @@ class Way:
 
     Args:
         direction: input or output.
-        number: index among the inputs; 0 for the output.
+        number: index among the inputs; 0 for an output.
         named: the device or other program's port to connect to; None for a virtual port.
         title: its name for the player.
         client: the rtmidi client; None while the MIDI system is down, or if it is not rtmidi's.
@@ -100,6 +109,8 @@ class Way:
         sought: whether it has never been found, so that `named` may be only part of the name.
         shows: whether it sends knob positions back to a controller; `number` is then that controller's input.
         heard: when its last message came, in `perf_counter` seconds.
+        part: the part of a band whose output it is. Such a port is our own, and there whenever the MIDI system is, so
+            it is never reported to have gone: the main output stands for it.
     """
 
     direction: Direction
@@ -111,12 +122,18 @@ class Way:
     sought: bool = False
     shows: bool = False
     heard: float = 0.0
+    part: str = ""
 
     def connection(self, others: tuple[str, ...] | None) -> Connection:
         """Returns it as `rtgen doctor` shows it; `others` are connected to it if it is virtual, None if not known."""
         if self.named is not None:
             others = (self.named,) if self.there else ()
-        return Connection(self.direction, self.number, self.title, self.there, others, self.shows)
+        return Connection(self.direction, self.number, self.title, self.there, others, self.shows, self.part)
+
+    @property
+    def role(self) -> str:
+        """What our own port is called, after our name."""
+        return self.part or ("to controller" if self.shows else self.direction)
 
     def found(self, names: Sequence[str], api: str) -> str | None:
         """Returns which of the ports that are there it is to be connected to again; None if it is not among them."""
@@ -140,6 +157,7 @@ class Patch:
         choose: asks the player when a name is ambiguous.
         wait: whether to wait for a port that is missing or ambiguous.
         shown: names of the outputs back to the controllers at the inputs, in the same order.
+        parts: the parts of a band that get outputs of their own.
     """
 
     name: str
@@ -148,10 +166,12 @@ class Patch:
     choose: Choose | None = None
     wait: bool = False
     shown: Sequence[str] = ()
+    parts: Sequence[str] = ()
 
     def ways(self) -> list[Way]:
         """Returns the ports, the output first."""
         ways = [Way("out", 0, self.output, self.output or f"{self.name} out")]
+        ways += [Way("out", 0, None, f"{self.name} {part}", part=part) for part in self.parts]
         ways += [Way("in", number, i, i or f"{self.name} in") for number, i in enumerate(self.inputs)]
         return ways + [Way("out", number, name, name, shows=True) for number, name in enumerate(self.shown)]
 
@@ -183,8 +203,10 @@ class Patch:
 def title(ways: Sequence[Way], api: str) -> str:
     """Returns the names of the ports that are open, for the player."""
     order = sorted(ways, key=lambda way: way.direction)
-    names = [way.title for way in order if not way.shows and not way.sought]
-    return f"{' and '.join(names) or 'none yet'} ({SYSTEMS[api]})"
+    names = [way.title for way in order if not way.shows and not way.sought and not way.part]
+    parts = [way.title for way in ways if way.part]
+    with_parts = f", with {', '.join(parts)}" if parts else ""
+    return f"{' and '.join(names) or 'none yet'}{with_parts} ({SYSTEMS[api]})"
 
 
 def match(wanted: str, names: Sequence[str], kind: str, choose: Choose | None = None) -> int:

@@ -116,7 +116,7 @@ def from_job(job: Job) -> str:
     }
     past = [_packed(loop) for loop in job.past]
     ends = [from_loop(loop.without_hand()) for loop in job.ends or ()]
-    return _line({"loop": from_loop(job.loop.without_hand()), **fields, "past": past, "ends": ends})
+    return _line({"loop": _packed(job.loop.without_hand()), **fields, "past": past, "ends": ends})
 
 
 def to_job(line: str) -> Job:
@@ -127,7 +127,7 @@ def to_job(line: str) -> Job:
     """
     fields = json.loads(line)
     past, ends = tuple(map(_unpacked, fields["past"])), tuple(map(to_loop, fields["ends"]))
-    return Job(**{**fields, "loop": to_loop(fields["loop"]), "past": past, "ends": ends or None})
+    return Job(**{**fields, "loop": _unpacked(fields["loop"]), "past": past, "ends": ends or None})
 
 
 _TO_HEAR = '{"heard":'
@@ -338,7 +338,8 @@ def _is_played(data: bytes) -> bool:
     return len(data) == size and max(data[1:]) < 0x80 and (midi.is_note(data) or bool(midi.shape(data)))
 
 
-# The past is sent with every job, and nearly all of it was sent before.
+# The past is sent with every job, and nearly all of it was sent before. A call comes again at the end of the next one's
+# past. It is the same object then, so what is known of it is found without comparing its notes.
 
 
 @lru_cache(maxsize=256)

@@ -215,7 +215,7 @@ class Worker:
 
     def _keep(self, playing: Path, chosen: Path | None) -> None:
         self._kept = (playing,) if chosen is None else (playing, chosen)
-        if self._wanted in self._kept:
+        if self._wanted in self._kept and self._wanted not in self._instead:
             self._wanted = None
         if playing in self._slots:
             self._models = [*(m for m in self._models if m != playing), playing]
