@@ -214,7 +214,7 @@ class LoopDenoiser(Architecture):
         """Shapes, conditions and the tuned threshold."""
         del train
         return {
-            "threshold": repairs.tune(self.judging, valid, self.device, in_key=self.in_key),
+            "threshold": self.threshold(valid),
             "in_key": self.in_key,
             "min_steps": MIN_STEPS,
             "step_multiple": FOLD,
@@ -226,6 +226,10 @@ class LoopDenoiser(Architecture):
                 Condition("wish", WISH, (0.0,) * WISH, "target attributes, and flags for those that are set"),
             ),
         }
+
+    def threshold(self, valid: Source) -> float:
+        """The onset threshold that repairs validation loops best."""
+        return repairs.tune(self.judging, valid, self.device, in_key=self.in_key)
 
 
 def loss(logits: Tensor, target: Tensor, touch: float = 1.0) -> Tensor:

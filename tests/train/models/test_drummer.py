@@ -22,7 +22,7 @@ from train import config, export, fit, trainer, weights
 from train.loops import beats, dataset
 from train.loops.sample import GRID, LOOP, ONSET, PITCH, VELOCITY, Sample
 from train.measures import drums, evaluate
-from train.models import build
+from train.models import build, repairs
 from train.models.base import Source
 from train.models.drummer import Drummer
 from train.prepare import prepare
@@ -132,6 +132,18 @@ def test_a_little_of_it_can_be_learnt_and_played(groove: Path, tmp_path: Path) -
     assert own["feel_velocity"].mean < figures["stiff"]["feel_velocity"].mean
     assert own["beat_f1"].mean > figures["all on the snare"]["beat_f1"].mean
     assert set(own) <= set(evaluate.WORDS)
+
+
+def test_a_drummer_is_exported_without_tuning_a_threshold_that_nothing_reads(
+    groove: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tune(*_: object, **__: object) -> float:
+        raise AssertionError("tuned")
+
+    monkeypatch.setattr(repairs, "tune", tune)
+    loops = Source(dataset.load(groove, "valid"))
+    card = build("drummer", TINY).card(loops, loops)
+    assert (card["threshold"], card["in_key"]) == (0.5, False)
 
 
 def test_what_is_usual_for_its_place_is_what_was_counted() -> None:
