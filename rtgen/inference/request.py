@@ -148,11 +148,11 @@ class Request:
         return found
 
     def texture(self) -> Texture | None:
-        """Return the texture of a call of few notes; None if there are many, among which none stands out.
+        """Return the texture of a call of few notes; None if there are many, or were before: then it may fill up again.
 
         How many notes there shall be is up to the knobs, if they ask for others.
         """
-        if len(self.loop) > max(_FEW, _SPARSE * self.loop.length / PPQN):
+        if any(len(each) > max(_FEW, _SPARSE * each.length / PPQN) for each in (*self.past, self.loop)):
             return None
         found = Texture.of(self.loop, self.grid)
         return replace(found, together=self.grid.pitches, apart=1) if self.turned() else found
