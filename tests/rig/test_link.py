@@ -7,7 +7,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,8 +147,13 @@ class FakeState:
     ],
 )
 def test_the_session_is_led_by_its_tempo_and_jumps_only_where_it_must(
-    tick: int | None, begins: bool, session: dict[str, float], done: list[tuple[object, ...]]
+    tick: int | None,
+    begins: bool,
+    session: dict[str, float],
+    done: list[tuple[object, ...]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("rtgen.rig.link.perf_counter", lambda: 7.0)  # and no time passes
     state = FakeState()
     for name, value in session.items():
         setattr(state, name, value)
@@ -159,7 +163,7 @@ def test_the_session_is_led_by_its_tempo_and_jumps_only_where_it_must(
         commitAppSessionState=committed.append,
         clock=lambda: SimpleNamespace(micros=lambda: 0),
     )
-    view = View(100.0, tick, (), None, Preset(), "answer", {}, False, 0.01, now=perf_counter())
+    view = View(100.0, tick, (), None, Preset(), "answer", {}, False, 0.01, now=7.0)
     lead(link, view, begins=begins)
     assert state.done == done
     assert bool(committed) == bool(done)
