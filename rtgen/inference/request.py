@@ -25,8 +25,8 @@ _TURN = 5.0
 """Standard deviations of music between what the two ends of an attribute knob ask for; about a third of it comes."""
 _BEYOND = 7
 """Semitones that an answer may go beyond what was played."""
-_FEW, _SPARSE = 12, 1.5
-"""Notes in all, or a beat, up to which an answer keeps to the texture of the call."""
+_FEW = (12, 1.5), (8, 1.0)
+"""Notes in all, or a beat, up to which an answer keeps to the texture of the call: the first of all, and later ones."""
 _CLUSTERS = 0.1
 """Share of chords with a second from which on new ones may have them."""
 
@@ -152,7 +152,8 @@ class Request:
 
         How many notes there shall be is up to the knobs, if they ask for others.
         """
-        if any(len(each) > max(_FEW, _SPARSE * each.length / PPQN) for each in (*self.past, self.loop)):
+        few, sparse = _FEW[bool(self.past)]
+        if any(len(each) > max(few, sparse * each.length / PPQN) for each in (*self.past, self.loop)):
             return None
         found = Texture.of(self.loop, self.grid)
         return replace(found, together=self.grid.pitches, apart=1) if self.turned() else found

@@ -339,7 +339,7 @@ def test_a_player_who_stops_early_is_continued_from_the_boundary_on(bar: int) ->
         assert found.notes[0].onset < 4 * 1920
 
 
-ANSWERS = "d16e25ae471ceb7d9f3805e26e1c82e1ff8b2ae6961e7d5c7bc861fa97e41a52"
+ANSWERS = "24afc9e0ac22ab385fb8aa2472cf64253a0110e40cf59c6a419735dbeca1a644"
 TURNED = {"repetition": 0.9, "temperature": 1.3, "key_lock": 1.0, "density": 0.8, "fill": 0.25, "distance": 0.6}
 
 
