@@ -21,7 +21,11 @@ SERVERS: dict[str, Callable[[int], Server | PipeWire]] = {"JACK": Server.start, 
 
 
 def _answers(kind: str, period: int) -> Row:
-    """The errors of answers to loops, which they equal."""
+    """The errors of answers to loops, which they equal.
+
+    Raises:
+        RigError: the server let no clock through.
+    """
     if kind == "PipeWire" and shutil.which("pipewire") is None:
         pytest.skip("no pipewire; on Debian: apt-get install pipewire pipewire-jack")
     try:
@@ -32,6 +36,8 @@ def _answers(kind: str, period: int) -> Row:
     with ExactStage(server) as stage, stage.playing("daemon", use="follow", bars=1, distance=0) as program:
         capture = stage.perform(program, TempoMap((0, 120)), as_script(played), (_LOOPS + 1) * BAR)
         sounded(capture.output)  # which raises if a note were left sounding
+        if not capture.clock:
+            raise RigError(f"no clock came, with {len(capture.xruns)} xruns")
     return Row.timed("", "", [kept(capture, played, stage.period_ms)])
 
 
@@ -45,7 +51,10 @@ def test_it_answers(kind: str, period: int) -> None:
 @pytest.mark.parametrize("period", [64, 256, 1024])
 @pytest.mark.parametrize("kind", SERVERS)
 def test_it_is_exact(request: pytest.FixtureRequest, kind: str, period: int) -> None:
-    row = _answers(kind, period)
+    try:
+        row = _answers(kind, period)
+    except RigError as error:
+        void(request.node, str(error))
     assert row.values
     if not row.calm:
         void(request.node, f"{row.xruns} xruns of the server left nothing to measure")
