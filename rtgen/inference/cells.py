@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,6 @@ OUT_OF_KEY = 6.0
 """Log-odds penalty of a note outside the key, at full key lock."""
 _MIN_STEPS = 2
 """Shortest new note, in steps."""
-_LATE = 30
-"""Ticks by which a hand is early or late at most; what is farther from a coarse grid is a rhythm of its own."""
 _REACH = 3.0
 """Every note within this many log-odds of the likeliest may be sampled."""
 
@@ -138,27 +135,6 @@ def sounded(new: list[Cell], filled: Roll, loop: Loop, grid: Grid) -> Loop:
         length = min(max(int(faded[0]) if len(faded) else longest, _MIN_STEPS), longest)
         hold[row, column : column + length] = 1
     return decode(Roll(starts, hold, filled.velocity, filled.micro), grid, loop.length, bar=loop.bar)
-
-
-def as_played(notes: Iterable[Note], call: Loop, grid: Grid) -> list[Note]:
-    """Return notes of a model that knows neither loudness nor timing, with those of the player.
-
-    Each takes after the note of the call that is nearest in time and, of several, nearest in pitch.
-
-    Args:
-        notes: on the grid, within the call's length.
-        call: what was played, not empty.
-        grid: of the model.
-    """
-    steps = grid.steps(call.length)
-    habits = [(n, n.onset - grid.column(n.onset, steps) * grid.step) for n in call.notes]
-
-    def played(note: Note) -> Note:
-        like, late = min(habits, key=lambda h: (abs(h[0].onset - h[1] - note.onset), abs(h[0].pitch - note.pitch)))
-        onset = min(max(note.onset + (late if abs(late) <= _LATE else 0), 0), call.length - 1)
-        return replace(note, onset=onset, duration=min(note.duration, call.length - onset), velocity=like.velocity)
-
-    return [played(note) for note in notes]
 
 
 def raised(roll: Roll, semitones: int) -> Roll:

@@ -8,8 +8,7 @@ from dataclasses import replace
 from rtgen.inference.card import Card
 from rtgen.inference.cells import Knobs
 from rtgen.inference.exchange import moved, scale_of
-from rtgen.inference.sequence import into_c
-from rtgen.music.key import folded
+from rtgen.music.key import folded, into_c
 from rtgen.music.note import Loop
 
 _NONE: Knobs = {}

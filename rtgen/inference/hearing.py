@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from rtgen.inference.exchange import scale_of
 from rtgen.inference.model import Model, Tensor, memory_of
-from rtgen.inference.sequence import into_c
 from rtgen.inference.sheet import Read, read
 from rtgen.inference.spelling import Spelling
+from rtgen.music.key import into_c
 from rtgen.music.note import Loop
 from rtgen.music.time import PPQN
 

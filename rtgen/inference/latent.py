@@ -16,24 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import PLANES, Card
-from rtgen.inference.cells import (
-    Belief,
-    Cell,
-    Knobs,
-    Spot,
-    as_played,
-    in_key,
-    inside,
-    log_odds,
-    peaked,
-    peaks,
-    raised,
-    sounded,
-)
+from rtgen.inference.cells import Belief, Cell, Knobs, Spot, in_key, inside, log_odds, peaked, peaks, raised, sounded
 from rtgen.inference.exchange import anchors, exchange, hidden_beside, scale_of, to_exchange
 from rtgen.inference.frame import in_c
 from rtgen.inference.lengths import columns, laid, read
 from rtgen.inference.model import Model
+from rtgen.inference.touch import as_played
 from rtgen.instrument.parameters import LATENTS
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, Attributes, measure, standard

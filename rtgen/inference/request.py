@@ -13,11 +13,10 @@ from rtgen.inference.cells import Knobs
 from rtgen.inference.exchange import scale_of
 from rtgen.inference.hearing import recent
 from rtgen.inference.model import Model
-from rtgen.inference.sequence import into_c
 from rtgen.inference.sheet import Ints, cells
 from rtgen.inference.spelling import within
 from rtgen.music.attributes import NAMES, measure, standard
-from rtgen.music.key import Key
+from rtgen.music.key import Key, into_c
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, TICKS_PER_SIXTEENTH, Grid
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtgen.inference.card import Card
-from rtgen.inference.cells import OUT_OF_KEY, Knobs, as_played
+from rtgen.inference.cells import OUT_OF_KEY, Knobs
 from rtgen.inference.exchange import scale_of
 from rtgen.inference.model import Model, Tensor
+from rtgen.inference.touch import as_played
 from rtgen.music import key
-from rtgen.music.key import folded, major_tonic
+from rtgen.music.key import folded, into_c
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import PPQN, Grid
 
@@ -264,11 +265,6 @@ def groups(loop: Loop, grid: Grid, up: int) -> Groups:
         if 0 <= note.pitch + up <= 127:
             struck[grid.column(note.onset, steps)].add(note.pitch + up)
     return [(column, frozenset(struck[column])) for column in sorted(struck)]
-
-
-def into_c(scale: key.Key) -> int:
-    """Semitones from a key up to C major or A minor: half an octave at most either way."""
-    return (5 - major_tonic(scale)) % 12 - 5
 
 
 def _played(strikes: dict[int, set[int]], loop: Loop, grid: Grid, up: int) -> Loop:

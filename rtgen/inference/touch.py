@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, pairwise
 
@@ -16,6 +17,8 @@ from rtgen.music.key import folded
 from rtgen.music.note import Loop, Note
 from rtgen.music.time import Grid
 
+_LATE = 30
+"""Ticks by which a hand is early or late at most; what is farther from a coarse grid is a rhythm of its own."""
 _FEW = 3
 """A player who uses so few values, or fewer, uses no others."""
 
@@ -51,6 +54,26 @@ class Hand:
             return None
         self._struck.add((onset, pitch))
         return Note(onset, pitch, lasts, loud)
+
+
+def as_played(notes: Iterable[Note], call: Loop, grid: Grid) -> list[Note]:
+    """Return notes of a model that knows neither loudness nor timing, with those of the player.
+
+    Each takes after the note of the call that is nearest in time and, of several, nearest in pitch.
+
+    Args:
+        notes: on the grid, within the call's length.
+        call: what was played, not empty.
+        grid: of the model.
+    """
+    habits = [(note, late) for note, (late, _, _) in zip(call.notes, _habits(call, grid), strict=True)]
+
+    def played(note: Note) -> Note:
+        like, late = min(habits, key=lambda h: (abs(h[0].onset - h[1] - note.onset), abs(h[0].pitch - note.pitch)))
+        onset = min(max(note.onset + (late if abs(late) <= _LATE else 0), 0), call.length - 1)
+        return replace(note, onset=onset, duration=min(note.duration, call.length - onset), velocity=like.velocity)
+
+    return [played(note) for note in notes]
 
 
 @lru_cache(maxsize=64)

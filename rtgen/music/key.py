@@ -188,6 +188,11 @@ def major_tonic(scale: Key) -> int:
     return (scale.tonic + usual) % 12
 
 
+def into_c(scale: Key) -> int:
+    """Return the semitones from a key up to C major or A minor: half an octave at most either way."""
+    return (5 - major_tonic(scale)) % 12 - 5
+
+
 def folded(pitch: int) -> int:
     """Return `pitch` moved by octaves into the MIDI range."""
     while pitch < 0:

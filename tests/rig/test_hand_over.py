@@ -7,9 +7,9 @@ from math import inf
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from rtgen.instrument.events import Pressed, Turned, Used
 from rtgen.instrument.job import Answer, Heard, Job
@@ -305,6 +305,14 @@ class HandOver(RuleBasedStateMachine):
 
 TestHandOver = HandOver.TestCase
 TestHandOver.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_many_long_stories_go_well() -> None:
+    # Without shrinking, which takes longer than the search.
+    thorough = settings(max_examples=3000, stateful_step_count=60, phases=(Phase.generate,))
+    run_state_machine_as_test(HandOver, settings=thorough)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtgen.inference.sequence import into_c
 from rtgen.music import key
 from rtgen.music.attributes import NAMES, measure, standard
+from rtgen.music.key import into_c
 from rtgen.music.note import Loop, Note
 from train.loops import attributes, dataset
 from train.loops.keys import lifted, lifts

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtgen.inference.sequence import into_c
-from rtgen.music.key import KEYS, profile
+from rtgen.music.key import KEYS, into_c, profile
 from train.loops.dataset import Notes
 from train.loops.sample import DURATION, GRID, LOOP, PITCH, Sample
 

@@ -23,8 +23,9 @@ from rich.table import Table as Printed
 from rtgen.errors import UserError
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
-from rtgen.inference.sequence import Book, groups, into_c
+from rtgen.inference.sequence import Book, groups
 from rtgen.music import key
+from rtgen.music.key import into_c
 from rtgen.music.note import Loop
 from rtgen.terminal import Terminal
 from train.loops import dataset

@@ -13,8 +13,9 @@ from rtgen.inference.card import Card
 from rtgen.inference.model import Model
 from rtgen.inference.modes import answer
 from rtgen.inference.pen import FIGURE
-from rtgen.inference.sequence import Book, groups, into_c
+from rtgen.inference.sequence import Book, groups
 from rtgen.music import key
+from rtgen.music.key import into_c
 from rtgen.music.note import Loop
 from train.loops.dataset import Loops, from_loops
 from train.measures.codes import HELD_OUT

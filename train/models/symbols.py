@@ -12,8 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from rtgen.inference.card import Card, Symbol
-from rtgen.inference.sequence import Book, groups, into_c
+from rtgen.inference.sequence import Book, groups
 from rtgen.music import key
+from rtgen.music.key import into_c
 from rtgen.music.note import Loop, Note
 from train.loops.dataset import Loops
 from train.loops.sample import DURATION, GRID, PITCH
