@@ -351,8 +351,7 @@ class Daemon:
             refused = chosen.mismatch(ready.model, ready.role, ready.modes)
             if refused is not None:
                 self._tell(Failed(refused))
-                if self.chosen == chosen:
-                    self.chosen = preset
+                self._refuse(chosen, preset)
                 chosen, events = None, (Chosen(None),)
         if mismatch is not None:
             # Unless another preset takes over anyway.
@@ -383,8 +382,7 @@ class Daemon:
             self._heir = failed.heir
         if chosen is None or self._files[chosen.model] != file or plays == file:
             return ()
-        if self.chosen == chosen:
-            self.chosen = preset
+        self._refuse(chosen, preset)
         ready = self._known.get(plays)
         return *(_warmed(ready, preset) if ready is not None else ()), Chosen(None)
 
@@ -398,14 +396,18 @@ class Daemon:
         preset = self._session.preset
         self._tell(Failed(f"Model {ready.model} does not play preset {preset.name}; preset {before.name} takes over"))
         self._files[before.model] = ready.file
-        if self.chosen == preset:
-            self.chosen = before
+        self._refuse(preset, before)
         return *_warmed(ready, before), Chosen(before)
 
-    def _refuse(self, preset: Preset) -> None:
-        """Take back the choice of a preset, unless another has been chosen since."""
-        if self.chosen == preset:
-            self.chosen = self._session.chosen or self._session.preset
+    def _refuse(self, preset: Preset, instead: Preset | None = None) -> None:
+        """Take back the choice of a preset, unless another, or the same again, has been chosen since.
+
+        Args:
+            preset: the one that does not play.
+            instead: what plays then; by default what the session has chosen already, or plays.
+        """
+        if self._coming is None and self.chosen == preset:
+            self.chosen = instead or self._session.chosen or self._session.preset
 
     def _keep(self) -> None:
         """Let go of the models that are needed no more, once the session has switched or chosen."""

@@ -434,6 +434,17 @@ def test_a_model_that_is_tried_again_is_kept_when_another_preset_of_it_takes_ove
     assert band.session.preset == PRESETS[4]
 
 
+def test_the_same_preset_chosen_again_is_still_chosen_when_a_stand_in_goes_back_to_its_own() -> None:
+    band = _on_c()
+    band.die(band.living[0])
+    band.choose(PRESETS[4])
+    band.load(band.living[0])  # what stands in, which goes back to the first preset
+    assert band.session.chosen == FIRST
+    assert band.daemon.chosen == PRESETS[4]
+    band.end()
+    assert band.session.preset == PRESETS[4]
+
+
 def test_back_brings_no_answer_of_another_length(band: Band) -> None:
     while not band.session.present:
         band.play()
