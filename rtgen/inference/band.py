@@ -297,26 +297,32 @@ class Band:
         In POP909 two thirds of what a right hand strikes are single notes. There are six in a bar of a calm melody,
         and eight or nine in one of a busy melody.
         """
+        struck = self._strikes(now, now.place, fresh=now.fresh)
+        loud = now.loud(0.85) - (0 if now.place % self._strong % self._beat == 0 else 8)
+        notes = []
+        for pitch in struck:
+            # It rings on until its key is struck again, or the chord changes.
+            later = range(1, now.lasts)
+            rings = next((i for i in later if pitch in self._strikes(now, now.place + i, fresh=False)), now.lasts)
+            notes.append(_note(now.half * HALF, pitch, rings, loud))
+        return notes
+
+    def _strikes(self, now: _Now, at: int, *, fresh: bool) -> Sequence[int]:
+        """Return the pitches of the voicing that are struck at a place of the bar."""
         lowest, *inner, highest = self._voicing
-        place = now.place % self._strong
+        place = at % self._strong
         calm, busy, on_beat = now.density < _CALM, now.density >= _BUSY, place % self._beat == 0
-        if now.fresh or (busy and on_beat):
-            struck = [*self._voicing]
-        elif now.place == 0:
-            struck = [lowest, highest]
-        elif place == 0:
-            struck = [lowest] if calm else [lowest, highest]
-        elif on_beat:
-            struck = [inner[0], highest]
-        elif calm and place == self._strong - 1 and self._strong > self._beat:
-            return []
-        else:
-            struck = [inner[-1] if place == 1 else inner[0] if place < self._beat else lowest]
-        # No key is struck again while it is down.
-        longest = min(now.lasts, self._beat - place % self._beat)
-        sizes = [0.8 if busy else 1 if now.fresh and pitch in inner else longest if on_beat else 1 for pitch in struck]
-        loud = now.loud(0.8) - (0 if on_beat else 8)
-        return [_note(now.half * HALF, pitch, size, loud) for pitch, size in zip(struck, sizes, strict=True)]
+        if fresh or (busy and on_beat):
+            return self._voicing
+        if at % self._bar == 0:
+            return lowest, highest
+        if place == 0:
+            return (lowest,) if calm else (lowest, highest)
+        if on_beat:
+            return inner[0], highest
+        if calm and place == self._strong - 1 and self._strong > self._beat:
+            return ()
+        return (inner[-1] if place == 1 else inner[0] if place < self._beat else lowest,)
 
     def _goes_on(self, part: Part, now: _Now) -> bool:
         """Whether a part plays at a strong place within a chord: always if lively, and if calm where nothing sounds."""
@@ -471,4 +477,8 @@ def _near(tone: int, pitch: int, low: int, high: int) -> int:
 
 
 def _note(onset: int, pitch: int, halves: float, velocity: int) -> Note:
-    return Note(onset, pitch, max(round(halves * HALF) - 10, 30), min(max(velocity, 1), 127))
+    """A note whose loudness is a little off, as by hand: always the same at one place, so that a plan stays a plan."""
+    # Knuth's multiplicative hash.
+    mixed = (onset * 128 + pitch) * 2654435761 & 0xFFFFFFFF
+    off = (mixed >> 28) - (mixed >> 24 & 15)
+    return Note(onset, pitch, max(round(halves * HALF) - 10, 30), min(max(velocity + off // 2, 1), 127))
