@@ -36,41 +36,46 @@ _PACKAGES = "onnxruntime", "python-rtmidi", "numpy", "JACK-Client", "torch"
 _USUAL, _FAST = 120, 240
 """Beats a minute of usual and of fast music."""
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}
-Step = tuple[str, Callable[[], list[Row]]]
 
 
-def measure(stage: Stage, amount: Amount, say: Console) -> Figures:
-    """Runs all measurements in order, showing progress on `say`.
+PARTS: Mapping[str, Callable[[Stage, Amount, Figures], list[Row]]] = {
+    "thru": lambda stage, amount, _: measures.thru(stage, amount),
+    "loops": lambda stage, amount, figures: measures.loops(stage, amount, figures.counts),
+    "parts": lambda stage, amount, _: measures.streamed(stage, amount),
+    "load": lambda stage, amount, _: measures.busy(stage, amount),
+    "periods": lambda stage, amount, _: measures.by_period(stage, amount),
+    "clock": lambda stage, amount, _: measures.conducting(stage, amount),
+    "starts": lambda stage, amount, _: measures.starts(stage, amount),
+    "rest": lambda stage, amount, _: measures.rest(stage, amount),
+    "played": lambda stage, amount, _: played(stage, amount.played, amount.beside, 1, amount.calls),
+    "band": lambda stage, amount, _: measures.along(stage, amount),
+    "ends": lambda stage, amount, _: last_notes(stage, amount.calls),
+    "answers": lambda _stage, amount, _: answers(amount.answers),
+    "follower": lambda _stage, amount, _: follower(amount.seeds),
+}
+"""The measurements by name, in order: notes thru; loops answered; answers in parts; notes under load; other periods;
+the clock sent; starts; rest; answers in play; a band; last notes of calls; answers of each model; the follower."""
+
+
+def measure(stage: Stage, amount: Amount, say: Console, only: Sequence[str] = ()) -> Figures:
+    """Runs measurements in order, showing progress on `say`.
 
     Args:
         stage: carries the MIDI.
         amount: sizes of the measurements.
         say: a console on standard error.
+        only: names of `PARTS`; all if there are none.
     """
     figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
-    steps: list[Step] = [
-        ("thru", lambda: measures.thru(stage, amount)),
-        ("loops", lambda: measures.loops(stage, amount, figures.counts)),
-        ("answers in parts", lambda: measures.streamed(stage, amount)),
-        ("notes under load", lambda: measures.busy(stage, amount)),
-        ("other periods", lambda: measures.by_period(stage, amount)),
-        ("clock sent", lambda: measures.conducting(stage, amount)),
-        ("starts", lambda: measures.starts(stage, amount)),
-        ("rest", lambda: measures.rest(stage, amount)),
-        ("answers in play", lambda: played(stage, amount.played, amount.beside, 1, amount.calls)),
-        ("band", lambda: measures.along(stage, amount)),
-        ("last notes of calls", lambda: last_notes(stage, amount.calls)),
-        ("answers", lambda: answers(amount.answers)),
-        ("clock follower", lambda: follower(amount.seeds)),
-    ]
+    chosen = [name for name in PARTS if not only or name in only]
     # A low refresh rate: without a server, the clock runs in this process.
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=say, transient=True, refresh_per_second=2, disable=not say.is_terminal) as progress:
-        task = progress.add_task("", total=len(steps))
-        for name, step in steps:
+        task = progress.add_task("", total=len(chosen))
+        for name in chosen:
             progress.update(task, description=name)
             began = time.perf_counter()
-            figures.rows += step()
+            figures.rows += PARTS[name](stage, amount, figures)
             progress.advance(task)
             if not say.is_terminal:
                 say.print(f"{name}: {time.perf_counter() - began:.0f} s", highlight=False)

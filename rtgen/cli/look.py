@@ -23,7 +23,7 @@ from rtgen.cli.common import (
     show_json,
     show_rows,
 )
-from rtgen.errors import UserError
+from rtgen.errors import UserError, did_you_mean
 from rtgen.shipped import available, find
 
 if TYPE_CHECKING:
@@ -266,6 +266,14 @@ def bench(
             min=1, max=100_000, help="Number of loops to answer in real time; 1000 take two hours.", metavar="N"
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure only this, as often as given: thru, loops, parts (answers in parts), load, periods, clock, "
+            "starts, rest, played, band, ends (last notes of calls), answers, follower.",
+            metavar="NAME",
+        ),
+    ] = None,
     over: Annotated[
         Literal["auto", "jack", "pipes"],
         typer.Option(help="Measure over a private JACK server, or over pipes between processes."),
@@ -281,6 +289,8 @@ def bench(
 
     Uses a private JACK server with jack_midi_clock, which gives sample-accurate times, if these are installed;
     otherwise pipes. It takes about half an hour: leave the machine alone meanwhile.
+
+    Example: rtgen bench --only parts --only rest
     """
     import time
     from dataclasses import replace
@@ -290,11 +300,17 @@ def bench(
     from rtgen.bench.stage import open_stage
     from rtgen.terminal import Terminal
 
+    for name in only or ():
+        if name not in benching.PARTS:
+            known = ", ".join(benching.PARTS)
+            raise UserError(
+                f"the bench does not measure '{name}'; --only takes {known}{did_you_mean(name, benching.PARTS)}"
+            )
     began = time.perf_counter()
     amount = QUICK if quick else Amount()
     amount = replace(amount, loops=loops or amount.loops)
     with open_stage(over, period, not asynchronous) as stage:
-        figures = benching.measure(stage, amount, Terminal(stderr=True))
+        figures = benching.measure(stage, amount, Terminal(stderr=True), only or ())
     if as_json:
         show_json(benching.as_dict(figures, quick=quick, took_s=time.perf_counter() - began))
     else:

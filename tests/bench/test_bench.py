@@ -168,6 +168,14 @@ def test_the_table_tells_the_same(run: Run, without_jack: None, monkeypatch: pyt
     assert any(line[:1] == ["✓"] or line[:1] == ["✗"] for line in lines), out
 
 
+def test_a_part_of_it_is_measured_alone(run: Run, without_jack: None) -> None:
+    status, out, err = run("--quick", "--json", "--only", "follower", "--only", "starts")
+    assert status == 0, err
+    assert {row["section"] for row in json.loads(out)["rows"]} == {START, FOLLOWER}
+    with_typo = run("--only", "trhu")[2]
+    assert "did you mean 'thru'?" in with_typo
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -177,6 +185,7 @@ def test_the_table_tells_the_same(run: Run, without_jack: None, monkeypatch: pyt
         (["--over", "jack"], "The bench cannot run over JACK here: jackd and jack_midi_clock not found"),
         (["--asynchronous"], "--asynchronous applies only to JACK, but this bench runs over pipes (jackd"),
         (["--loops", "0"], "Invalid value for '--loops'"),
+        (["--only", "partz"], "the bench does not measure 'partz'; --only takes thru, loops, parts,"),
     ],
 )
 def test_what_cannot_be_had_is_refused(run: Run, without_jack: None, words: list[str], sentence: str) -> None:
