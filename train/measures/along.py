@@ -321,19 +321,19 @@ def main(
             telling = ", ".join(f"{what} {made:.2g}/{real:.2g}" for what, _, made, real in verdict.telling)
             print(f"{name}: {verdict}; tells most {telling}")
         return
-    every = songs.load(data or ["pop909.zip"], split)[:most]
+    every = songs.load(data or ["pop909.zip"], split)
     console = Terminal()
     for ahead in (1, 2, 4):
         took: list[float] = []
         rows, late, plans = [], 0, 0
-        for song in every:
+        for song in every[:most]:
             notes = _from_a_bar(song)
             chords, ms, missed = played(harmoniser, notes, min(len(song), 64 * BAR), ahead)
             rows.append((*inside(chords, notes), *inside(chords, notes, 2 * BAR)))
             took, late, plans = [*took, *ms], late + missed, plans + len(ms)
         shares = np.mean(rows, axis=0)
         console.print(
-            f"ahead {ahead} half beats, {len(every)} {split} songs: in the chord {shares[0]:.3f} of the notes, "
+            f"ahead {ahead} half beats, {len(rows)} {split} songs: in the chord {shares[0]:.3f} of the notes, "
             f"{shares[1]:.3f} of the time; after two bars {shares[2]:.3f} and {shares[3]:.3f}; "
             f"{late} late of {plans}; a plan takes {np.median(took):.2f} ms (p99 {np.percentile(took, 99):.2f})"
         )
@@ -342,7 +342,7 @@ def main(
         after, without = (recovery(harmoniser, busy, 2, ups) for ups in ((1, 3, 6), (0,)))
         console.print(
             f"transposed by 1, 3 and 6 semitones, {len(busy)} songs: back {bars_until(after, without)} bars later; "
-            f"by bar {' '.join(f'{x:.2f}' for x in after[:6])}, without {' '.join(f'{x:.2f}' for x in without[:6])}"
+            f"by bar {' '.join(f'{x:.2f}' for x in after[:8])}, without {' '.join(f'{x:.2f}' for x in without[:8])}"
         )
 
 
