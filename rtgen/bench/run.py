@@ -38,7 +38,7 @@ _USUAL, _FAST = 120, 240
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]•[/]"}
 
 
-PARTS: Mapping[str, Callable[[Stage, Amount, Figures], list[Row]]] = {
+MEASUREMENTS: Mapping[str, Callable[[Stage, Amount, Figures], list[Row]]] = {
     "thru": lambda stage, amount, _: measures.thru(stage, amount),
     "loops": lambda stage, amount, figures: measures.loops(stage, amount, figures.counts),
     "parts": lambda stage, amount, _: measures.streamed(stage, amount),
@@ -64,10 +64,10 @@ def measure(stage: Stage, amount: Amount, say: Console, only: Sequence[str] = ()
         stage: carries the MIDI.
         amount: sizes of the measurements.
         say: a console on standard error.
-        only: names of `PARTS`; all if there are none.
+        only: names of `MEASUREMENTS`; all if there are none.
     """
     figures = Figures(stage.title, stage.kind, stage.period_ms, stage.missing)
-    chosen = [name for name in PARTS if not only or name in only]
+    chosen = [name for name in MEASUREMENTS if not only or name in only]
     # A low refresh rate: without a server, the clock runs in this process.
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=say, transient=True, refresh_per_second=2, disable=not say.is_terminal) as progress:
@@ -75,7 +75,7 @@ def measure(stage: Stage, amount: Amount, say: Console, only: Sequence[str] = ()
         for name in chosen:
             progress.update(task, description=name)
             began = time.perf_counter()
-            figures.rows += PARTS[name](stage, amount, figures)
+            figures.rows += MEASUREMENTS[name](stage, amount, figures)
             progress.advance(task)
             if not say.is_terminal:
                 say.print(f"{name}: {time.perf_counter() - began:.0f} s", highlight=False)

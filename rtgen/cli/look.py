@@ -301,10 +301,10 @@ def bench(
     from rtgen.terminal import Terminal
 
     for name in only or ():
-        if name not in benching.PARTS:
-            known = ", ".join(benching.PARTS)
+        if name not in benching.MEASUREMENTS:
+            known = ", ".join(benching.MEASUREMENTS)
             raise UserError(
-                f"the bench does not measure '{name}'; --only takes {known}{did_you_mean(name, benching.PARTS)}"
+                f"the bench does not measure '{name}'; --only takes {known}{did_you_mean(name, benching.MEASUREMENTS)}"
             )
     began = time.perf_counter()
     amount = QUICK if quick else Amount()

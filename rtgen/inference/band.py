@@ -481,4 +481,5 @@ def _note(onset: int, pitch: int, halves: float, velocity: int) -> Note:
     # Knuth's multiplicative hash.
     mixed = (onset * 128 + pitch) * 2654435761 & 0xFFFFFFFF
     off = (mixed >> 28) - (mixed >> 24 & 15)
-    return Note(onset, pitch, max(round(halves * HALF) - 10, 30), min(max(velocity + off // 2, 1), 127))
+    loud = velocity + round(velocity * off / 128)
+    return Note(onset, pitch, max(round(halves * HALF) - 10, 30), min(max(loud, 1), 127))

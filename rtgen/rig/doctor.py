@@ -244,8 +244,13 @@ def examine_running(running: Mapping[int, Mapping[str, tuple[Any, ...]]], second
     findings += _live(after)
     state = running[number]
     preset, model, mode = (str(state[f"/rtgen/state/{each}"][0]) for each in ("preset", "model", "mode"))
-    lead = f"asked {1e3 * float(after['lead_s']):.0f} ms before each answer"
-    return [*findings, Finding("Model", "good", f"preset {preset}: {model} plays {mode}, {lead}")]
+    return [*findings, of_model(preset, model, mode, float(after["lead_s"]))]
+
+
+def of_model(preset: str, model: str, mode: str, lead_s: float) -> Finding:
+    """Says what plays. What plays along answers nothing, so that it has no lead."""
+    plays = "plays along" if mode == "accompany" else f"plays {mode}, asked {1e3 * lead_s:.0f} ms before each answer"
+    return Finding("Model", "good", f"preset {preset}: {model} {plays}")
 
 
 def of_running(before: State, after: State, seconds: float) -> list[Finding]:

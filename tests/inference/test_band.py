@@ -106,6 +106,28 @@ def test_comping_is_in_single_notes_between_the_beats_and_no_key_is_struck_while
             assert not any(m.pitch == n.pitch and n.onset < m.onset < n.end for m in played)
 
 
+def test_no_two_notes_are_equally_loud_but_each_is_the_same_whenever_it_is_planned() -> None:
+    played = bars([C, F], LIVELY)["comping"]
+    for on in {n.onset for n in played}:
+        loud = [n.velocity for n in played if n.onset == on]
+        assert max(loud) - min(loud) <= 20
+    assert len({n.velocity for n in played}) > len(played) / 4
+    assert played == bars([C, F], LIVELY)["comping"]
+
+
+def test_a_part_whose_level_is_0_is_as_soft_as_can_be() -> None:
+    levels = {f"{part}_level": 0.0 for part in PARTS}
+    made = Band(Metre(), PARTS).play(0, None, [C] * 8, BUSY, levels)
+    assert {n.velocity for notes in made.values() for n in notes} == {1}
+
+
+def test_comping_rings_until_its_key_is_struck_again_or_the_chord_changes() -> None:
+    played = sorted(bars([C, F], LIVELY)["comping"])
+    for n in played:
+        after = min([m.onset for m in played if m.pitch == n.pitch and m.onset > n.onset], default=3840)
+        assert n.end == min(after, (n.onset // 1920 + 1) * 1920) - 10
+
+
 def test_a_new_note_ends_the_one_before_only_in_parts_of_one_voice() -> None:
     assert ends("bass", True, False)
     assert ends("second", True, False)

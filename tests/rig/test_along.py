@@ -82,7 +82,9 @@ def committed(log: Path) -> dict[int, tuple[str, set[tuple[str, int]]]]:
     return found
 
 
-def test_three_parts_play_along_and_end_at_stop(rig: Rig, start: StartDaemon) -> None:
+@pytest.mark.parametrize("late", [pytest.param(1, marks=pytest.mark.timed), 7])
+def test_three_parts_play_along_and_end_at_stop(rig: Rig, start: StartDaemon, late: int) -> None:
+    """Notes are late by no more than so many half beats; where other programs want every core, by less than a bar."""
     program = start("band")
     rig.perform(TEMPO, [(0, TUNE)], BARS * BAR)
     time.sleep(1.0)
@@ -94,8 +96,8 @@ def test_three_parts_play_along_and_end_at_stop(rig: Rig, start: StartDaemon) ->
     by_part: dict[str, int] = {}
     for note in heard.notes:
         part, half = CHANNELS[note.channel], round(run.position(note.on)) // HALF
-        # It is one that was committed for then; on a busy machine it may be late, though not by a bar.
-        near = (half, half - 1, half + 1, *range(half - 2, half - 8, -1))
+        # It is one that was committed for then.
+        near = (half, half - 1, half + 1, *range(half - 2, half - late - 1, -1))
         chord = [plans[n][0] for n in near if (part, note.pitch) in plans.get(n, ("", ()))[1]]
         assert chord, (part, note, half)
         assert chord[0] or part == "drums"

@@ -16,7 +16,7 @@ from rtgen.bench.server import PROBE_OUTPUT
 from rtgen.errors import UserError
 from rtgen.music import midi
 from rtgen.rig import calibrate, doctor
-from rtgen.rig.doctor import _clock, _notes, _scheduling, ask_live, examine_running, of_live, of_running
+from rtgen.rig.doctor import _clock, _notes, _scheduling, ask_live, examine_running, of_live, of_model, of_running
 from rtgen.rig.midi.ports import LoopbackPorts
 from rtgen.rig.realtime import Scheduling
 from rtgen.rig.tally import Tally
@@ -225,6 +225,10 @@ def test_a_running_rtgen_is_asked_by_osc() -> None:
         told += ["{}", "{}"]
         with pytest.raises(UserError, match="is it an older rtgen"):
             examine_running(running, 0.0)
+
+
+def test_what_plays_along_is_not_asked_for_answers() -> None:
+    assert of_model("band", "harmoniser", "accompany", 0.01).found == "preset band: harmoniser plays along"
 
 
 # ---- Live -----------------------------------------------------------------------------------------------------------
